@@ -1,0 +1,135 @@
+"""Consumes the sync queue: brings each Item of a batch to Plaid's truth, once.
+
+Event: SQS FIFO records whose bodies are `{"item_id", "cause", "webhook"?}`. Answers `{"batchItemFailures": [...]}`;
+SQS deletes every message that is not in it. Environment: `plaid_sync.config.SyncSettings`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from plaid_sync.adapters.aws import client, utc_now
+from plaid_sync.adapters.items_table import ItemsTable
+from plaid_sync.adapters.plaid_api import PlaidClient
+from plaid_sync.adapters.plaid_credentials import PlaidSecret
+from plaid_sync.adapters.queues import SqsReceivedMessages
+from plaid_sync.adapters.token_cipher import KmsTokens
+from plaid_sync.adapters.transactions_table import TransactionsTable
+from plaid_sync.config import SyncSettings, from_environment
+from plaid_sync.core.batch import BatchProcessor
+from plaid_sync.core.pulling import Puller
+from plaid_sync.core.syncing import Outcome, SyncEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from plaid_sync.core.batch import BatchResult, Failure
+    from plaid_sync.core.items import ItemId
+    from plaid_sync.core.syncing import SyncReport
+    from plaid_sync.ports import Clock
+
+logger = Logger()
+metrics = Metrics()
+
+
+def build_processor(
+    environment: Mapping[str, str],
+    clock: Clock = utc_now,
+    pause: Callable[[float], None] = time.sleep,
+) -> BatchProcessor:
+    """Wire the processor; nothing is called yet."""
+    settings = from_environment(SyncSettings, environment)
+    dynamodb = client("dynamodb")
+    secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
+    engine = SyncEngine(
+        items=ItemsTable(dynamodb, settings.items_table, clock),
+        transactions=TransactionsTable(dynamodb, settings.items_table, settings.transactions_table, clock, pause),
+        tokens=KmsTokens(client("kms"), settings.token_key_id),
+        puller=Puller(PlaidClient(settings.plaid_host, secret), clock, pause),
+        clock=clock,
+    )
+    messages = SqsReceivedMessages(client("sqs"), settings.sync_queue_url, settings.dead_letter_queue_url)
+    return BatchProcessor(engine, messages, jitter=lambda: random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+
+
+processor = build_processor(os.environ)
+
+
+@metrics.log_metrics(capture_cold_start_metric=True)
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Work through one batch."""
+    records = event["Records"]
+    result = processor.process(records, lambda: context.get_remaining_time_in_millis() / 1000)
+    _count("TriggersReceived", len(records))
+    _count("TriggersCoalesced", result.coalesced)
+    for item_id, report in result.reports.items():
+        _tell_report(item_id, report)
+    for failure in result.failures:
+        _tell_failure(failure)
+    _tell_parked(result)
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in result.failed_message_ids]}
+
+
+def _tell_report(item_id: ItemId, report: SyncReport) -> None:
+    _count(f"Sync{report.outcome.title().replace('_', '')}")
+    counts = {
+        "TransactionsAdded": report.added,
+        "TransactionsModified": report.modified,
+        "TransactionsRemoved": report.removed,
+        "TransactionsUnchanged": report.unchanged,
+        "RowsSettled": report.settled,
+        "PaginationRestarts": report.restarts,
+        "FullResyncs": int(report.full_resync),
+    }
+    if report.outcome is Outcome.COMMITTED:
+        for name, count in counts.items():
+            _count(name, count)
+    logger.info(
+        "item synced",
+        extra={
+            "item_id": item_id,
+            "outcome": report.outcome,
+            "generation": report.generation,
+            "pages": report.pages,
+            "code": report.code,
+            "plaid_request_id": report.request_id,
+            **counts,
+        },
+    )
+
+
+def _tell_failure(failure: Failure) -> None:
+    _count("SyncFailed")
+    logger.error(
+        "sync failed",
+        item_id=failure.item_id,
+        failure_class=failure.failure_class,
+        code=failure.code,
+        retry_in_seconds=failure.delay,
+        where=_places(failure.bug),
+    )
+
+
+def _places(bug: Exception | None) -> list[str]:
+    """Return where an unexpected exception came from; its text could quote bank data and is left out."""
+    if bug is None:
+        return []
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(bug.__traceback__)]
+
+
+def _tell_parked(result: BatchResult) -> None:
+    for message_id, reason in result.parked.items():
+        _count("MessagesParked")
+        logger.error("message parked in the dead-letter queue", message_id=message_id, reason=reason)
+
+
+def _count(name: str, count: int = 1) -> None:
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)

@@ -1,0 +1,1 @@
+"""The engine: a pure core, the ports it needs, and the AWS and Plaid adapters behind them."""

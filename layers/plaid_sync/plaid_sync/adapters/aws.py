@@ -1,0 +1,65 @@
+"""AWS clients with short timeouts, and AWS failures in the engine's words."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from plaid_sync.core.failures import RetryableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONFIG: Final = Config(
+    # botocore waits a minute by default; inside a Lambda function that is the whole invocation.
+    connect_timeout=1,
+    read_timeout=5,
+    retries={"mode": "standard", "max_attempts": 4},
+)
+WEBHOOK_CONFIG: Final = Config(
+    # Plaid waits ten seconds for an answer and the function has five: two tries of under two.
+    connect_timeout=0.5,
+    read_timeout=1.4,
+    retries={"mode": "standard", "max_attempts": 2},
+)
+
+
+def client(service: str, config: Config = _CONFIG) -> Any:  # noqa: ANN401 - one factory for five client types
+    """Return a client; region and endpoint come from the SDK's own environment."""
+    return boto3.client(service, config=config)
+
+
+@contextmanager
+def aws_errors() -> Iterator[None]:
+    """Turn whatever AWS or the network refuses into a `RetryableError` with AWS's error code."""
+    try:
+        yield
+    except ClientError as error:
+        raise RetryableError(error_code(error)) from error
+    except BotoCoreError as error:
+        raise RetryableError(type(error).__name__) from error
+
+
+def error_code(error: ClientError) -> str:
+    """Return AWS's error code."""
+    return str(error.response.get("Error", {}).get("Code", "Unknown"))
+
+
+def to_text(moment: datetime) -> str:
+    """Write a time the way all tables do: ISO 8601, UTC, cut to milliseconds, so that text order is time order."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_text(text: str) -> datetime:
+    """Read a time that `to_text` wrote."""
+    return datetime.fromisoformat(text)
+
+
+def utc_now() -> datetime:
+    """Return the time, aware."""
+    return datetime.now(UTC)

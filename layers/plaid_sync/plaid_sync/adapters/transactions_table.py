@@ -1,0 +1,183 @@
+"""The Transactions table, written together with the Item whose fence guards it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.adapters.aws import aws_errors
+from plaid_sync.adapters.expressions import Expression, serialize
+from plaid_sync.adapters.item_format import committed
+from plaid_sync.adapters.row_format import ALL_ATTRIBUTES, FENCE_ATTRIBUTES, to_stored_row, written
+from plaid_sync.core.failures import RetryableError, SupersededError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from plaid_sync.core.items import ItemId
+    from plaid_sync.core.plan import Commit, RowWrite
+    from plaid_sync.core.transactions import StoredRow, TransactionId
+    from plaid_sync.ports import Clock
+
+_KEYS_PER_READ: Final = 100
+_TRIES: Final = 5
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_CONDITION_FAILED: Final = "ConditionalCheckFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionsTable:
+    """Reads and writes rows; fulfils `TransactionTable`.
+
+    Attributes:
+        pause: waits so many seconds.
+    """
+
+    client: DynamoDBClient
+    items_table: str
+    transactions_table: str
+    clock: Clock
+    pause: Callable[[float], None]
+
+    def rows(self, item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
+        """See `ports.TransactionTable`. Consistent: an older content than the stored one would hide a change."""
+        found: dict[TransactionId, StoredRow] = {}
+        ordered = list(ids)
+        for start in range(0, len(ordered), _KEYS_PER_READ):
+            keys = [self._key(item_id, one) for one in ordered[start : start + _KEYS_PER_READ]]
+            for attributes in self._read(keys):
+                row = to_stored_row(attributes)
+                found[row.transaction_id] = row
+        return found
+
+    def _read(self, keys: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        expression = Expression()
+        projection = ", ".join(expression.name(name) for name in ALL_ATTRIBUTES)
+        request: Any = {
+            self.transactions_table: {
+                "Keys": keys,
+                "ConsistentRead": True,
+                "ProjectionExpression": projection,
+                **expression.arguments(),
+            }
+        }
+        for attempt in range(_TRIES):
+            with aws_errors():
+                answer = self.client.batch_get_item(RequestItems=request)
+            yield from answer["Responses"].get(self.transactions_table, ())
+            request = answer.get("UnprocessedKeys")
+            if not request:
+                return
+            self._back_off(attempt)
+        raise RetryableError("UnprocessedKeys")
+
+    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+        """See `ports.TransactionTable`."""
+        expression = Expression()
+        request: dict[str, Any] = {
+            "TableName": self.transactions_table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": expression.equals("item_id", item_id),
+            "FilterExpression": f"{expression.name('generation')} >= {expression.value(since)}",
+            "ProjectionExpression": ", ".join(expression.name(name) for name in FENCE_ATTRIBUTES),
+            **expression.arguments(),
+        }
+        while True:
+            with aws_errors():
+                answer = self.client.query(**request)
+            yield from map(to_stored_row, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def write(
+        self,
+        item_id: ItemId,
+        generation: int,
+        writes: Collection[RowWrite],
+        *,
+        begin: bool,
+        commit: Commit | None,
+    ) -> None:
+        """See `ports.TransactionTable`.
+
+        A repeat by the SDK after a lost answer carries the same ClientRequestToken, so that it can't take its own
+        first success for a failed condition. A conflict is somebody else's write to one of the rows at the same
+        moment (an application annotating it): the same transaction is tried again.
+        """
+        actions: Any = [
+            self._item_action(item_id, generation, begin=begin, commit=commit),
+            *(self._row_action(item_id, generation, write) for write in writes),
+        ]
+        for attempt in range(_TRIES):
+            with aws_errors():
+                try:
+                    self.client.transact_write_items(TransactItems=actions)
+                except self.client.exceptions.TransactionCanceledException as error:
+                    reasons: Any = error.response.get("CancellationReasons", [])
+                    _raise_if_final(reasons, generation)
+                else:
+                    return
+            self._back_off(attempt)
+        raise RetryableError("TransactionConflict")
+
+    def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, commit: Commit | None) -> dict[str, Any]:
+        expression = Expression()
+        condition = expression.equals("generation", generation)
+        action: dict[str, Any] = {
+            "TableName": self.items_table,
+            "Key": {"item_id": serialize(item_id)},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        kind = "Update"
+        if commit is not None:
+            condition += f" AND {expression.equals('cursor', commit.expected_cursor)}"
+            action["UpdateExpression"] = expression.update(committed(commit))
+        elif begin:
+            action["UpdateExpression"] = expression.update({}, {"writing_since": generation})
+        else:
+            kind = "ConditionCheck"
+        return {kind: action | {"ConditionExpression": condition} | expression.arguments()}
+
+    def _row_action(self, item_id: ItemId, generation: int, write: RowWrite) -> dict[str, Any]:
+        expression = Expression()
+        absent = f"attribute_not_exists({expression.name('transaction_id')})"
+        older = f"{expression.name('generation')} < {expression.value(generation)}"
+        update = expression.update(
+            written(write, self.clock()) | {"generation": generation}, {"first_generation": generation}
+        )
+        return {
+            "Update": {
+                "TableName": self.transactions_table,
+                "Key": self._key(item_id, write.transaction_id),
+                "UpdateExpression": update,
+                "ConditionExpression": f"{absent} OR {older}",
+                **expression.arguments(),
+            }
+        }
+
+    def _key(self, item_id: ItemId, transaction_id: TransactionId) -> dict[str, Any]:
+        return {"item_id": serialize(item_id), "transaction_id": serialize(transaction_id)}
+
+    def _back_off(self, attempt: int) -> None:
+        self.pause(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+
+
+def _raise_if_final(reasons: list[dict[str, Any]], generation: int) -> None:
+    """Raise for a failed condition; return for what the same transaction may survive when tried again."""
+    codes = [reason.get("Code", "None") for reason in reasons]
+    if codes and codes[0] == _CONDITION_FAILED:
+        found = reasons[0].get("Item", {}).get("generation", {}).get("N")
+        if found is not None and int(found) == generation:
+            # Still ours, but the cursor is another than the one that we started from: nobody else covers this.
+            raise RetryableError("cursor_changed")
+        raise SupersededError
+    if _CONDITION_FAILED in codes:
+        # The Item's fence held, so that no newer attempt exists: the Items table is older than its rows.
+        raise RetryableError("row_newer_than_item")
+    final = set(codes) & {"ValidationError", "ItemCollectionSizeLimitExceeded"}
+    if final:
+        raise RetryableError(final.pop())

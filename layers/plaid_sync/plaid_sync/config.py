@@ -1,0 +1,91 @@
+"""The environment of each function, read once and checked as a whole.
+
+Every field is an environment variable: its name in upper case. `PLAID_BASE_URL` may be absent or empty; all
+others are required. The AWS SDK's own `AWS_REGION` and `AWS_ENDPOINT_URL` select the endpoint, nothing else does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLAID_HOSTS: Final = {
+    "sandbox": "https://sandbox.plaid.com",
+    "production": "https://production.plaid.com",
+}
+_OPTIONAL: Final = frozenset({"plaid_base_url"})
+
+_S = TypeVar("_S", bound="PlaidSettings")
+
+
+class ConfigurationError(ValueError):
+    """The environment is incomplete or wrong; the text names every variable concerned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaidSettings:
+    """How to reach Plaid.
+
+    Attributes:
+        plaid_env: `sandbox` or `production`.
+        plaid_base_url: another server that speaks Plaid's API; empty for Plaid's own.
+        plaid_secret_id: the Secrets Manager secret with `{"client_id", "secret"}`.
+    """
+
+    plaid_env: str
+    plaid_base_url: str = ""
+    plaid_secret_id: str
+
+    @property
+    def plaid_host(self) -> str:
+        """Scheme and host of Plaid's API."""
+        return self.plaid_base_url or _PLAID_HOSTS[self.plaid_env]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings(PlaidSettings):
+    """The environment of `functions/webhook`."""
+
+    sync_queue_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSettings(PlaidSettings):
+    """The environment of `functions/sync`.
+
+    Attributes:
+        dead_letter_queue_url: where messages are parked that can't be worked on, with the reason.
+    """
+
+    sync_queue_url: str
+    dead_letter_queue_url: str
+    items_table: str
+    transactions_table: str
+    token_key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemsSettings(PlaidSettings):
+    """The environment of `functions/items`."""
+
+    sync_queue_url: str
+    items_table: str
+    token_key_id: str
+
+
+def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
+    """Read the settings of one function.
+
+    Raises:
+        ConfigurationError: variables are missing (all are named) or `PLAID_ENV` has another value.
+    """
+    values = {field.name: environment.get(field.name.upper(), "") for field in fields(settings)}
+    missing = sorted(name.upper() for name, value in values.items() if not value and name not in _OPTIONAL)
+    if missing:
+        raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; template.yaml sets them")
+    if values["plaid_env"] not in _PLAID_HOSTS:
+        raise ConfigurationError(f"PLAID_ENV must be one of {', '.join(_PLAID_HOSTS)}")
+    return settings(**values)

@@ -1,0 +1,1 @@
+"""The pure core: decisions only. Nothing here imports boto3, plaid or powertools."""

@@ -1,0 +1,173 @@
+"""A batch of queue messages: one sync per Item, and for each message whether it is done.
+
+What is not reported as failed is deleted from the queue, so that every way out of here is explicit. One Item's
+failure never fails another's messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.core.failures import FailureClass, PlaidError, RetryableError
+from plaid_sync.core.pulling import require_time
+from plaid_sync.core.syncing import Outcome, SyncJob, SyncReport
+from plaid_sync.core.triggers import MalformedTriggerError, ReceivedTrigger, parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plaid_sync.core.items import ItemId
+    from plaid_sync.core.syncing import SyncEngine
+    from plaid_sync.ports import ReceivedMessages
+
+UNREGISTERED: Final = "unregistered"
+MALFORMED: Final = "malformed"
+_SECONDS_FOR_AN_ITEM: Final = 60.0
+_FIRST_DELAY: Final = {
+    FailureClass.RETRY: 5,
+    FailureClass.RESTART: 5,
+    FailureClass.OURS: 30,
+    FailureClass.INSTITUTION_DOWN: 900,
+}
+_LONGEST_DELAY: Final = {
+    FailureClass.RETRY: 900,
+    FailureClass.RESTART: 900,
+    FailureClass.OURS: 900,
+    FailureClass.INSTITUTION_DOWN: 4 * 3600,
+}
+PARK_UNREGISTERED_AFTER: Final = 8
+"""Receives, at the delays of `retry` about ten minutes: a webhook outruns its link by seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An Item whose messages stay in the queue.
+
+    Attributes:
+        code: Plaid's error code or our reason.
+        delay: seconds until they come back.
+        bug: the exception that nobody expected, where one is the cause.
+    """
+
+    item_id: ItemId
+    failure_class: FailureClass
+    code: str
+    delay: int
+    bug: Exception | None = None
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What became of a batch.
+
+    Attributes:
+        failed_message_ids: to be reported to SQS; all others are done.
+        reports: one for each Item that was synced (or needed no sync).
+        failures: one for each Item that has to come back.
+        parked: message ids and reasons of what went to the dead-letter queue.
+        coalesced: triggers that another one's sync covered.
+    """
+
+    failed_message_ids: list[str] = field(default_factory=list)
+    reports: dict[ItemId, SyncReport] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    parked: dict[str, str] = field(default_factory=dict)
+    coalesced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProcessor:
+    """Works through a batch of SQS records.
+
+    Attributes:
+        jitter: returns a factor around 1 that spreads retries.
+    """
+
+    engine: SyncEngine
+    messages: ReceivedMessages
+    jitter: Callable[[], float]
+
+    def process(self, records: list[dict[str, Any]], time_left: Callable[[], float]) -> BatchResult:
+        """Sync each Item of the batch once; never raises for the sake of one Item."""
+        result = BatchResult()
+        for item_id, received in self._group(records, result).items():
+            self._process_item(item_id, received, time_left, result)
+        return result
+
+    def _group(self, records: list[dict[str, Any]], result: BatchResult) -> dict[ItemId, list[ReceivedTrigger]]:
+        groups: dict[ItemId, list[ReceivedTrigger]] = {}
+        for record in records:
+            try:
+                received = parse_record(record)
+            except MalformedTriggerError as error:
+                group_id = record["attributes"].get("MessageGroupId", record["messageId"])
+                reason = f"{MALFORMED}: {error.reason}"
+                self._park(record["body"], group_id, record["messageId"], reason, result)
+            else:
+                groups.setdefault(received.trigger.item_id, []).append(received)
+        return groups
+
+    def _process_item(
+        self,
+        item_id: ItemId,
+        received: list[ReceivedTrigger],
+        time_left: Callable[[], float],
+        result: BatchResult,
+    ) -> None:
+        attempt = max(message.receive_count for message in received)
+        job = SyncJob(item_id, max(message.sent_at for message in received), attempt, time_left)
+        try:
+            require_time(time_left, _SECONDS_FOR_AN_ITEM)
+            report = self.engine.sync(job)
+        except PlaidError as error:
+            self._postpone(received, error.failure_class, error.code, result)
+        except RetryableError as error:
+            self._postpone(received, FailureClass.RETRY, error.code, result)
+        except Exception as error:  # noqa: BLE001 - a bug met by one Item must not fail the others' messages
+            self._postpone(received, FailureClass.OURS, type(error).__name__, result, bug=error)
+        else:
+            self._finish(received, report, result)
+
+    def _finish(self, received: list[ReceivedTrigger], report: SyncReport, result: BatchResult) -> None:
+        item_id = received[0].trigger.item_id
+        if report.outcome is not Outcome.UNREGISTERED:
+            result.reports[item_id] = report
+            covered = report.outcome is Outcome.COVERED
+            result.coalesced += len(received) - (0 if covered else 1)
+            return
+        waiting = [message for message in received if message.receive_count < PARK_UNREGISTERED_AFTER]
+        for message in received:
+            if message not in waiting:
+                self._park(message.body, item_id, message.message_id, UNREGISTERED, result)
+        if waiting:
+            self._postpone(waiting, FailureClass.RETRY, UNREGISTERED, result)
+
+    def _postpone(
+        self,
+        received: list[ReceivedTrigger],
+        failure_class: FailureClass,
+        code: str,
+        result: BatchResult,
+        bug: Exception | None = None,
+    ) -> None:
+        attempt = max(message.receive_count for message in received)
+        delay = round(backoff(failure_class, attempt) * self.jitter())
+        result.failed_message_ids.extend(message.message_id for message in received)
+        result.failures.append(Failure(received[0].trigger.item_id, failure_class, code, delay, bug))
+        # All of them wait equally long: a follower that stayed hidden longer than its head would hold up the group.
+        self.messages.postpone([message.receipt_handle for message in received], delay)
+
+    def _park(self, body: str, group_id: str, message_id: str, reason: str, result: BatchResult) -> None:
+        try:
+            self.messages.park(body, group_id, message_id, reason)
+        except RetryableError:
+            result.failed_message_ids.append(message_id)
+        else:
+            result.parked[message_id] = reason
+
+
+def backoff(failure_class: FailureClass, attempt: int) -> int:
+    """Return the seconds to wait after the n-th receive of a message (n from 1), before jitter."""
+    doubled = _FIRST_DELAY[failure_class] * (1 << min(attempt - 1, 16))
+    return min(doubled, _LONGEST_DELAY[failure_class])

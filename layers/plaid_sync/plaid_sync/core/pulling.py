@@ -1,0 +1,120 @@
+"""Pulling one complete update from Plaid, before anything of it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.core.failures import FailureClass, PlaidError, RetryableError
+from plaid_sync.core.pages import HISTORY_COMPLETE, NetChanges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from plaid_sync.core.items import Cursor
+    from plaid_sync.ports import Clock, PlaidTransactions
+
+MAXIMUM_RESTARTS: Final = 5
+MUTATION_PERSISTS: Final = "mutation_persists"
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_SECONDS_FOR_A_STEP: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A complete update: everything between two of Plaid's final cursors.
+
+    Attributes:
+        net: the changes; None while Plaid has nothing ready (then `cursor` is None, too).
+        cursor: where the next update starts.
+        update_status: Plaid's `transactions_update_status` on the last page.
+        began_at: before the first page was asked for: what happened at Plaid earlier is in it.
+        pages: number of pages.
+        restarts: how often the data changed under the pagination.
+        request_id: Plaid's id of the last call.
+    """
+
+    net: NetChanges
+    cursor: Cursor | None
+    update_status: str
+    began_at: datetime
+    pages: int
+    restarts: int
+    request_id: str
+
+    @property
+    def history_complete(self) -> bool:
+        """Whether Plaid had all of the requested history."""
+        return self.update_status == HISTORY_COMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class Puller:
+    """Pulls updates.
+
+    Attributes:
+        pause: waits so many seconds.
+        time_left: seconds until the worker is killed.
+    """
+
+    plaid: PlaidTransactions
+    clock: Clock
+    pause: Callable[[float], None]
+
+    def pull(
+        self,
+        access_token: str,
+        cursor: Cursor | None,
+        days_requested: int | None,
+        time_left: Callable[[], float],
+    ) -> Update:
+        """Pull from `cursor` to the end, starting again from `cursor` when the data change underneath.
+
+        Plaid asks to restart the whole loop, not the page (https://plaid.com/docs/errors/transactions/).
+
+        Raises:
+            PlaidError: Plaid refused.
+            RetryableError: Plaid can't be reached, time is running out, or the data did not stop changing
+                (code `MUTATION_PERSISTS`).
+        """
+        for restarts in range(MAXIMUM_RESTARTS + 1):
+            try:
+                return self._pull_once(access_token, cursor, days_requested, time_left, restarts)
+            except PlaidError as error:
+                if error.failure_class is not FailureClass.RESTART:
+                    raise
+            if restarts < MAXIMUM_RESTARTS:
+                self.pause(_FIRST_PAUSE_SECONDS * 2**restarts)
+        raise RetryableError(MUTATION_PERSISTS)
+
+    def _pull_once(
+        self,
+        access_token: str,
+        cursor: Cursor | None,
+        days_requested: int | None,
+        time_left: Callable[[], float],
+        restarts: int,
+    ) -> Update:
+        began_at, net, pages = self.clock(), NetChanges(), 0
+        while True:
+            require_time(time_left)
+            page = self.plaid.sync_page(access_token, cursor, days_requested)
+            net.fold(page)
+            pages += 1
+            if page.has_more and page.next_cursor == cursor:
+                raise RetryableError("cursor_does_not_advance")
+            cursor = page.next_cursor
+            if not page.has_more:
+                break
+        return Update(net, cursor, page.update_status, began_at, pages, restarts, page.request_id)
+
+
+def require_time(time_left: Callable[[], float], seconds: float = _SECONDS_FOR_A_STEP) -> None:
+    """Stop while there is still time to stop in order.
+
+    Raises:
+        RetryableError: the worker would probably be killed in the midst of the next step.
+    """
+    if time_left() < seconds:
+        raise RetryableError("out_of_time")

@@ -1,0 +1,122 @@
+"""Triggers: the messages on the queue that say that an Item may have changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from plaid_sync.core import exact_json
+from plaid_sync.core.failures import PlaidSyncError
+from plaid_sync.core.items import ItemId
+
+_MAXIMUM_GROUP_ID: Final = 128
+_PRINTABLE_ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
+
+
+class Cause(StrEnum):
+    """Who asks for a sync."""
+
+    WEBHOOK = "webhook"
+    LINKED = "linked"
+    REQUEST = "request"
+    SWEEP = "sweep"
+
+
+class MalformedTriggerError(PlaidSyncError):
+    """A message that no retry will make readable.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not a sync trigger: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class SyncTrigger:
+    """The body of a queue message.
+
+    Attributes:
+        webhook: Plaid's webhook, where one is the cause.
+    """
+
+    item_id: ItemId
+    cause: Cause
+    webhook: dict[str, Any] | None = None
+
+    def to_json(self) -> str:
+        """Return the message body."""
+        body: dict[str, Any] = {"item_id": self.item_id, "cause": self.cause.value}
+        if self.webhook is not None:
+            body["webhook"] = self.webhook
+        return exact_json.dumps(body)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedTrigger:
+    """A trigger as it came from the queue.
+
+    Attributes:
+        body: the message body as received.
+        sent_at: when the queue accepted it, by the queue's clock.
+        receive_count: how often it was received, this time included.
+    """
+
+    trigger: SyncTrigger
+    body: str
+    message_id: str
+    receipt_handle: str
+    sent_at: datetime
+    receive_count: int
+
+
+def is_item_id(value: object) -> bool:
+    """Tell whether a value can be an item_id: it has to serve as a message group."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= _MAXIMUM_GROUP_ID
+        and all(character in _PRINTABLE_ASCII for character in value)
+    )
+
+
+def parse_trigger(body: str) -> SyncTrigger:
+    """Parse a message body.
+
+    Raises:
+        MalformedTriggerError: it is not `{"item_id", "cause", "webhook"?}`.
+    """
+    try:
+        message = exact_json.loads(body)
+    except exact_json.InvalidJsonError as error:
+        raise MalformedTriggerError("the body is not JSON") from error
+    if not isinstance(message, dict):
+        raise MalformedTriggerError("the body is not an object")
+    item_id, cause, webhook = message.get("item_id"), message.get("cause"), message.get("webhook")
+    if not is_item_id(item_id):
+        raise MalformedTriggerError("item_id must be 1 to 128 printable ASCII characters")
+    if not isinstance(cause, str) or cause not in set(Cause):
+        raise MalformedTriggerError(f"cause must be one of {', '.join(Cause)}")
+    if webhook is not None and not isinstance(webhook, dict):
+        raise MalformedTriggerError("webhook must be an object")
+    return SyncTrigger(ItemId(str(item_id)), Cause(cause), webhook)
+
+
+def parse_record(record: dict[str, Any]) -> ReceivedTrigger:
+    """Parse a record of an SQS event (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html).
+
+    Raises:
+        MalformedTriggerError: the body is not a trigger.
+    """
+    attributes = record["attributes"]
+    return ReceivedTrigger(
+        trigger=parse_trigger(record["body"]),
+        body=record["body"],
+        message_id=record["messageId"],
+        receipt_handle=record["receiptHandle"],
+        sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        receive_count=int(attributes["ApproximateReceiveCount"]),
+    )

@@ -1,0 +1,137 @@
+"""Whether a webhook is Plaid's: pure, over the raw bytes, before anything in them is read.
+
+Plaid signs the SHA-256 of the body with ES256 (https://plaid.com/docs/api/webhooks/webhook-verification/). The
+body is pretty-printed JSON, so that only the bytes as delivered hash to the claim.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+
+from plaid_sync.core.failures import PlaidSyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+ALGORITHM: Final = "ES256"
+MAXIMUM_AGE: Final = timedelta(minutes=5)
+CLOCK_SKEW: Final = timedelta(seconds=5)
+"""How far ahead of ours Plaid's clock may be; both are disciplined by NTP."""
+_MAXIMUM_TOKEN_LENGTH: Final = 4096
+_MAXIMUM_KEY_ID_LENGTH: Final = 128
+
+
+class RejectedError(PlaidSyncError):
+    """The webhook is not proven to be Plaid's.
+
+    Attributes:
+        reason: a short, stable word for the answer, logs and metrics.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"webhook rejected: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """One of Plaid's public keys.
+
+    Attributes:
+        expired_at: from when on Plaid no longer signs with it; None while it is in use.
+    """
+
+    key_id: str
+    public_key: EllipticCurvePublicKey
+    expired_at: datetime | None
+
+    def is_expired(self, now: datetime) -> bool:
+        """Tell whether the key must not be trusted any more."""
+        return self.expired_at is not None and self.expired_at <= now
+
+
+def key_id_of(token: str | None) -> str:
+    """Return the key id that a `Plaid-Verification` header names, after the checks that need no key.
+
+    Raises:
+        RejectedError: `missing_header`, `malformed_token` or `wrong_algorithm`.
+    """
+    if not token:
+        raise RejectedError("missing_header")
+    try:
+        header = jwt.get_unverified_header(token) if len(token) <= _MAXIMUM_TOKEN_LENGTH else {}
+    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+        raise RejectedError("malformed_token") from error
+    key_id = header.get("kid")
+    if not isinstance(key_id, str) or not 0 < len(key_id) <= _MAXIMUM_KEY_ID_LENGTH:
+        raise RejectedError("malformed_token")
+    if header.get("alg") != ALGORITHM:
+        raise RejectedError("wrong_algorithm")
+    return key_id
+
+
+def verify(body: bytes, token: str | None, keys: Mapping[str, VerificationKey], now: datetime) -> datetime:
+    """Prove that Plaid sent `body` within the last five minutes, and return when it signed it.
+
+    Args:
+        body: exactly the bytes that were delivered.
+        token: the value of the `Plaid-Verification` header.
+        keys: Plaid's keys by id; at least the one that the token names.
+        now: the time, aware.
+
+    Raises:
+        RejectedError: it is not proven; the reason says why.
+    """
+    key = keys.get(key_id_of(token))
+    if key is None:
+        raise RejectedError("unknown_key")
+    if key.is_expired(now):
+        raise RejectedError("expired_key")
+    claims = _signed_claims(str(token), key)
+    issued_at = _issued_at(claims)
+    if issued_at > now + CLOCK_SKEW:
+        raise RejectedError("issued_in_future")
+    if now - issued_at > MAXIMUM_AGE:
+        raise RejectedError("stale")
+    _compare_hash(body, claims.get("request_body_sha256"))
+    return issued_at
+
+
+def _signed_claims(token: str, key: VerificationKey) -> dict[str, Any]:
+    # Times are judged by the caller's clock, below, so that only the signature is PyJWT's to check.
+    options: Any = {"verify_signature": True} | dict.fromkeys(
+        ("verify_iat", "verify_exp", "verify_nbf", "verify_aud", "verify_iss", "verify_sub", "verify_jti"),
+        False,
+    )
+    try:
+        claims: dict[str, Any] = jwt.decode(token, key.public_key, algorithms=[ALGORITHM], options=options)
+    except jwt.InvalidSignatureError as error:
+        raise RejectedError("bad_signature") from error
+    except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
+        raise RejectedError("malformed_token") from error
+    return claims
+
+
+def _issued_at(claims: dict[str, Any]) -> datetime:
+    value = claims.get("iat")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RejectedError("malformed_token")
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise RejectedError("malformed_token") from error
+
+
+def _compare_hash(body: bytes, claimed: object) -> None:
+    if not isinstance(claimed, str) or not claimed.isascii():
+        raise RejectedError("malformed_token")
+    if not hmac.compare_digest(hashlib.sha256(body).hexdigest(), claimed):
+        raise RejectedError("body_mismatch")

@@ -1,0 +1,131 @@
+"""What a proven webhook asks for, by its type and code.
+
+Only what can change the answer of /transactions/sync leads to one. The older transaction codes keep firing
+beside SYNC_UPDATES_AVAILABLE for the same change (https://plaid.com/docs/transactions/webhooks/).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.core import exact_json
+from plaid_sync.core.failures import PlaidSyncError
+from plaid_sync.core.items import ItemId
+from plaid_sync.core.triggers import Cause, SyncTrigger, is_item_id
+from plaid_sync.core.webhook_verification import key_id_of, verify
+
+if TYPE_CHECKING:
+    from plaid_sync.core.verification_keys import VerificationKeys
+    from plaid_sync.ports import Clock, SyncQueue
+
+SYNC_CODES: Final = frozenset(
+    {
+        ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"),
+        ("ITEM", "ERROR"),
+        ("ITEM", "LOGIN_REPAIRED"),
+        ("ITEM", "USER_PERMISSION_REVOKED"),
+        ("ITEM", "USER_ACCOUNT_REVOKED"),
+    }
+)
+_LONGEST_QUEUED_WEBHOOK: Final = 64 * 1024
+
+
+class UnusableError(PlaidSyncError):
+    """The webhook is Plaid's, but nothing can be done with it; no retry changes that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A proven webhook; types and codes stay open strings, for Plaid adds to them.
+
+    Attributes:
+        item_id: None where it concerns no Item, or names none that could be one.
+    """
+
+    webhook_type: str
+    webhook_code: str
+    item_id: ItemId | None
+    body: dict[str, Any]
+
+    @property
+    def needs_sync(self) -> bool:
+        """Whether it may have changed what /transactions/sync answers."""
+        return (self.webhook_type, self.webhook_code) in SYNC_CODES
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a webhook that is acknowledged.
+
+    Attributes:
+        queued: whether it triggered a sync, or needs nothing from us.
+    """
+
+    webhook: Webhook
+    queued: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReceiver:
+    """Proves webhooks and turns them into triggers."""
+
+    keys: VerificationKeys
+    queue: SyncQueue
+    clock: Clock
+
+    def receive(self, body: bytes, token: str | None) -> Receipt:
+        """Verify, classify and, where a sync is needed, enqueue; returns only after the queue has accepted it.
+
+        Raises:
+            RejectedError: it is not proven to be Plaid's.
+            UnusableError: it is, but it can't be used.
+            RetryableError: we could not find out, or not enqueue: Plaid has to send it again.
+        """
+        now = self.clock()
+        key = self.keys.get(key_id_of(token), now)
+        verify(body, token, {key.key_id: key}, now)
+        webhook = parse_webhook(body)
+        if not webhook.needs_sync:
+            return Receipt(webhook, queued=False)
+        if webhook.item_id is None:
+            raise UnusableError("item_id must be 1 to 128 printable ASCII characters")
+        self.queue.send(_trigger(webhook, webhook.item_id, len(body)), deduplication_id(str(token)))
+        return Receipt(webhook, queued=True)
+
+
+def parse_webhook(body: bytes) -> Webhook:
+    """Parse a proven body.
+
+    Raises:
+        UnusableError: it is not an object with a webhook_type and a webhook_code.
+    """
+    try:
+        document = exact_json.loads(body)
+    except exact_json.InvalidJsonError as error:
+        raise UnusableError("the body is not JSON") from error
+    if not isinstance(document, dict):
+        raise UnusableError("the body is not an object")
+    for name in ("webhook_type", "webhook_code"):
+        if not isinstance(document.get(name), str):
+            raise UnusableError(f"{name} must be a string")
+    item_id = document.get("item_id")
+    return Webhook(
+        webhook_type=document["webhook_type"],
+        webhook_code=document["webhook_code"],
+        item_id=ItemId(str(item_id)) if is_item_id(item_id) else None,
+        body=document,
+    )
+
+
+def deduplication_id(token: str) -> str:
+    """Return an id for this delivery: equal bodies 90 seconds apart are two updates, and their tokens differ."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _trigger(webhook: Webhook, item_id: ItemId, size: int) -> SyncTrigger:
+    body = webhook.body
+    if size > _LONGEST_QUEUED_WEBHOOK:  # SQS has a limit; the sync needs no more than the codes
+        body = {"webhook_type": webhook.webhook_type, "webhook_code": webhook.webhook_code}
+    return SyncTrigger(item_id, Cause.WEBHOOK, body)
