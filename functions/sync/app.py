@@ -67,8 +67,8 @@ processor = build_processor(os.environ)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Work through one batch."""
     records = event["Records"]
-    result = processor.process(records, lambda: context.get_remaining_time_in_millis() / 1000)
     _count("TriggersReceived", len(records))
+    result = processor.process(records, lambda: context.get_remaining_time_in_millis() / 1000)
     _count("TriggersCoalesced", result.coalesced)
     for item_id, report in result.reports.items():
         _tell_report(item_id, report)

@@ -1,0 +1,62 @@
+# Every target that a person runs, in groups. `make` alone prints them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := functions layers/plaid_sync local tests
+
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+##@ See it work
+.PHONY: demo local plaid
+demo: setup ## Deploy the template onto an emulator, drive it with webhooks, compare table and Plaid row by row
+	@$(BIN)/python -m local.demo $(ARGS)
+
+local: setup ## Keep the stack up on this machine (PLAID_BASE_URL=… LOCAL_AWS_PROXY=…), ends with Ctrl-C
+	@exec $(BIN)/python -m local.stack $(ARGS)
+
+plaid: setup ## Run the local Plaid server alone
+	@exec $(BIN)/python -m local.plaid $(ARGS)
+
+##@ Work on it
+.PHONY: setup test check lint types imports format template-lint lock
+setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
+
+.venv/.installed: tests/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another one: make PYTHON=python3.13"; exit 1; }
+	@echo "Installing into .venv (half a minute, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	@touch $@
+
+test: setup ## Run all tests (ARGS="-k words" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types imports test ## All that must be green: style, types, dependency rule, tests
+
+lint: setup ## Style, with ruff
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+types: setup ## Types, with mypy strict
+	@$(BIN)/mypy $(CODE)
+
+imports: setup ## The dependency rule, with import-linter
+	@PYTHONPATH=layers/plaid_sync $(BIN)/lint-imports --no-cache
+
+format: setup ## Rewrite the code in the house style
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)
+	@$(LOCK) $(ARGS) pyproject.toml -o layers/dependencies/requirements.txt
+	@$(LOCK) $(ARGS) pyproject.toml --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
+	@$(LOCK) $(ARGS) --group emulator -o local/requirements.txt
+	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt

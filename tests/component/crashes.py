@@ -1,0 +1,88 @@
+"""Strikes a handler at one of its calls to the outside: kills it there, or lets something else happen first."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_Pool = urllib3.HTTPConnectionPool
+
+
+class KilledError(BaseException):
+    """The process died: nothing may catch this."""
+
+
+@dataclass(slots=True)
+class Crash:
+    """Where a handler is struck, and what was seen of it.
+
+    Attributes:
+        at: which call, counted from 1.
+        before: whether it is struck before the call is sent; otherwise after its effect, with the answer lost.
+        calls: the calls seen, by path and AWS target.
+        struck: whether it came to that call.
+    """
+
+    at: int
+    before: bool
+    calls: list[str] = field(default_factory=list)
+    struck: bool = False
+
+
+@contextmanager
+def killed_at(crash: Crash) -> Iterator[None]:
+    """Kill the handler that runs in this block; the block ends quietly."""
+
+    def die() -> None:
+        raise KilledError
+
+    with _struck(crash, die):
+        try:
+            yield
+        except KilledError:
+            return
+
+
+@contextmanager
+def asleep_at(call: int, meanwhile: Callable[[], None]) -> Iterator[Crash]:
+    """Let the handler that runs in this block sleep before a call, while something else happens; then it goes on."""
+    crash = Crash(call, before=True)
+    with _struck(crash, meanwhile):
+        yield crash
+
+
+@contextmanager
+def _struck(crash: Crash, action: Callable[[], None]) -> Iterator[None]:
+    """Count this thread's HTTP calls, whichever SDK makes them, and act at one of them."""
+    thread, urlopen = threading.get_ident(), _Pool.urlopen
+
+    def counting(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if crash.struck or threading.get_ident() != thread:
+            return urlopen(pool, method, url, *args, **kwargs)
+        crash.calls.append(f"{url} {_target(kwargs.get('headers') or {})}")
+        crash.struck = len(crash.calls) == crash.at
+        if crash.struck and crash.before:
+            action()
+        answer = urlopen(pool, method, url, *args, **kwargs)
+        if crash.struck and not crash.before:
+            answer.data  # noqa: B018 - waits for the effect
+            action()
+        return answer
+
+    _Pool.urlopen = counting  # type: ignore[method-assign] # the one place that both SDKs call through
+    try:
+        yield
+    finally:
+        _Pool.urlopen = urlopen  # type: ignore[method-assign]
+
+
+def _target(headers: Any) -> str:
+    value = headers.get("X-Amz-Target", b"")
+    return value.decode() if isinstance(value, bytes) else str(value)

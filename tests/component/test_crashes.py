@@ -1,0 +1,120 @@
+"""A worker that dies at any call, or wakes too late, changes nothing about the outcome: the table equals Plaid's."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.component.crashes import Crash, asleep_at, killed_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.component.world import World
+
+
+def first_sync(world: World) -> str:
+    return world.link(transactions=230)
+
+
+def large_update(world: World) -> str:
+    item_id = world.link(transactions=160)
+    world.drain()
+    world.plaid.evolve(item_id, steps=320)
+    world.trigger(item_id)
+    return item_id
+
+
+def refused_by_plaid(world: World) -> str:
+    item_id = world.link(transactions=5)
+    world.plaid.inject_fault("/transactions/sync", "INTERNAL_SERVER_ERROR")
+    return item_id
+
+
+def login_required(world: World) -> str:
+    item_id = world.link(transactions=5)
+    world.plaid.inject_fault("/transactions/sync", "ITEM_LOGIN_REQUIRED")
+    return item_id
+
+
+def kill_and_retry(world: World, scenario: Callable[[World], str], at: int, *, before: bool, moves_on: bool) -> Crash:
+    item_id = scenario(world)
+    records, crash = world.receive(), Crash(at, before)
+    with killed_at(crash):
+        world.handle(records)
+    world.plaid.clear_faults()
+    if moves_on:
+        world.plaid.evolve(item_id, steps=25)
+    world.redeliver(records)
+    world.trigger(item_id)
+    world.drain()
+    world.assert_exact(item_id)
+    assert world.waiting() == 0
+    return crash
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("scenario", [first_sync, large_update, refused_by_plaid, login_required])
+def test_a_sync_killed_at_any_call_and_retried_ends_exact(
+    world: World, scenario: Callable[[World], str], *, before: bool
+) -> None:
+    seen: set[str] = set()
+    for at in count(1):
+        crash = kill_and_retry(world, scenario, at, before=before, moves_on=at % 2 == 1)
+        seen.update(crash.calls)
+        if not crash.struck:
+            break
+    services = {"TransactWriteItems", "GetItem", "UpdateItem", "Decrypt", "/transactions/sync", "GetSecretValue"}
+    expected = services if scenario in (first_sync, large_update) else services - {"TransactWriteItems"}
+    assert not {service for service in expected if not any(service in call for call in seen)}
+
+
+def test_a_netted_out_change_of_a_dead_attempt_leads_to_a_full_resync(world: World) -> None:
+    """The dead attempt wrote a change to an old row; by the next pull Plaid has taken it back and says nothing."""
+    item_id = world.link(transactions=130)
+    world.drain()
+    truth = world.plaid.truth(item_id)
+    victims = sorted(truth)[:110]
+    for transaction_id in victims:
+        world.plaid.remove(item_id, transaction_id)
+    world.trigger(item_id)
+    records, crash = world.receive(), None
+    for at in count(1):  # die after the first of the two transactions
+        crash = Crash(at, before=True)
+        with killed_at(crash):
+            world.handle(records)
+        if sum("TransactWriteItems" in call for call in crash.calls) == 2:
+            break
+        world.redeliver(records)
+        records = world.receive()
+    assert "writing_since" in world.item(item_id)
+    for transaction_id in victims:
+        world.plaid.readd(item_id, transaction_id)
+    world.redeliver(records)
+    world.drain()
+    world.assert_exact(item_id)
+
+
+@pytest.mark.parametrize("wakes_at", range(1, 14))
+def test_a_zombie_that_wakes_after_its_successor_changes_nothing(world: World, wakes_at: int) -> None:
+    """A worker sleeps through its visibility timeout at some call; its successor commits; then it goes on."""
+    item_id = world.link(transactions=160)
+    world.drain()
+    world.plaid.evolve(item_id, steps=250)
+    world.trigger(item_id)
+    records = world.receive()
+
+    def successor() -> None:
+        world.plaid.evolve(item_id, steps=120)
+        world.redeliver(records)
+        world.drain()
+        world.assert_exact(item_id)
+
+    with asleep_at(wakes_at, successor):
+        world.handle(records)
+    world.assert_exact(item_id)
+    world.trigger(item_id)
+    world.drain()
+    world.assert_exact(item_id)

@@ -1,0 +1,261 @@
+"""A whole world for one test: a Plaid server, the stack's tables and queues, and the real handlers in this process.
+
+The handlers talk to Plaid and to AWS over HTTP, as deployed; only time is ours. Messages are received, handed to the
+handler and deleted here the way Lambda's event source mapping does it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import time
+import zlib
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer
+from plaid_sync.core import exact_json
+
+from local.plaid import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from types import ModuleType
+
+    from local.plaid import PlaidServer, PlaidSimulator
+    from local.stack import LocalStack
+
+Record = dict[str, Any]
+QUERIED = (
+    "account_id",
+    "date",
+    "authorized_date",
+    "amount",
+    "iso_currency_code",
+    "unofficial_currency_code",
+    "name",
+    "merchant_name",
+    "pending",
+    "pending_transaction_id",
+    "payment_channel",
+)
+
+
+def function(name: str) -> ModuleType:
+    """Return a function's module; its environment must be in place."""
+    return importlib.import_module(f"functions.{name}.app")
+
+
+def lambda_context(seconds: float = 300.0) -> SimpleNamespace:
+    """Return a context with so much time left."""
+    end = time.monotonic() + seconds
+    return SimpleNamespace(
+        function_name="function",
+        memory_limit_in_mb=1024,
+        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function:live",
+        aws_request_id="request",
+        get_remaining_time_in_millis=lambda: int((end - time.monotonic()) * 1000),
+    )
+
+
+@dataclass(slots=True)
+class World:
+    """One test's Plaid, and the stack that the session shares."""
+
+    stack: LocalStack
+    plaid: PlaidSimulator
+    server: PlaidServer
+    clock: Callable[[], datetime]
+    deliveries: list[tuple[bytes, str]] = field(default_factory=list)
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return a function's environment as the template gives it, with this world's Plaid."""
+        configuration = self.stack.client("lambda").get_function_configuration(FunctionName=self.stack.functions[name])
+        return dict(configuration["Environment"]["Variables"]) | {"PLAID_BASE_URL": self.server.base_url}
+
+    # ---- the three functions
+
+    def link(self, *, ready: bool = True, **options: Any) -> str:
+        """Link an Item through `POST /items`; its whole history is ready at once, or not at all."""
+        answer = self.post_items({"public_token": self.plaid.create_public_token(**options)})
+        assert answer["statusCode"] == 201, answer["body"]
+        item_id: str = json.loads(answer["body"])["item_id"]
+        while ready and self.plaid.advance_phase(item_id) < Phase.HISTORICAL:
+            pass
+        return item_id
+
+    def post_items(self, body: object) -> dict[str, Any]:
+        """Post to `/items`."""
+        module = function("items")
+        linker = module.build_linker(self.environment("items"), clock=self.clock, pause=lambda _: None)
+        module.linker = linker
+        answer: dict[str, Any] = module.lambda_handler({"body": json.dumps(body)}, lambda_context())
+        return answer
+
+    def sync_handler(self) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+        """Return the sync function's handler, wired to this world, without waits between retries."""
+        module = function("sync")
+        processor = module.build_processor(self.environment("sync"), clock=self.clock, pause=lambda _: None)
+        object.__setattr__(processor, "jitter", lambda: 0.0)
+        module.processor = processor
+        handler: Callable[[dict[str, Any], Any], dict[str, Any]] = module.lambda_handler
+        return handler
+
+    def post_webhook(self, body: bytes, token: str | None, **event: Any) -> dict[str, Any]:
+        """Post to `/webhooks/plaid`; keys stay in memory from one call to the next."""
+        headers = {} if token is None else {"plaid-verification": token}
+        answer: dict[str, Any] = function("webhook").lambda_handler(
+            {"body": body.decode(), "isBase64Encoded": False, "headers": headers} | event, lambda_context()
+        )
+        return answer
+
+    def restart_webhook_function(self) -> None:
+        """Start the webhook function with an empty memory."""
+        module = function("webhook")
+        module.receiver = module.build_receiver(self.environment("webhook"), clock=self.clock)
+
+    # ---- the queue
+
+    def receive(self) -> list[Record]:
+        """Receive up to ten messages, as a batch of the event source mapping."""
+        messages = self.stack.client("sqs").receive_message(
+            QueueUrl=self.stack.sync_queue_url,
+            MaxNumberOfMessages=10,
+            AttributeNames=["All"],
+            WaitTimeSeconds=0,
+        )
+        return [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+            }
+            for message in messages.get("Messages", [])
+        ]
+
+    def handle(self, records: list[Record]) -> set[str]:
+        """Give a batch to the sync function and delete what it does not report as failed; return what it does."""
+        answer = self.sync_handler()({"Records": records}, lambda_context())
+        failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        assert failed <= {record["messageId"] for record in records}
+        for record in records:
+            if record["messageId"] not in failed:
+                self.delete(record)
+        return failed
+
+    def delete(self, record: Record) -> None:
+        """Delete a message."""
+        sqs = self.stack.client("sqs")
+        with stale_receipts_allowed(sqs):
+            sqs.delete_message(QueueUrl=self.stack.sync_queue_url, ReceiptHandle=record["receiptHandle"])
+
+    def redeliver(self, records: list[Record]) -> None:
+        """Let the visibility timeout of messages that are still in the queue run out now."""
+        sqs = self.stack.client("sqs")
+        for record in records:
+            with stale_receipts_allowed(sqs):
+                sqs.change_message_visibility(
+                    QueueUrl=self.stack.sync_queue_url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0
+                )
+
+    def drain(self) -> int:
+        """Handle batches until the queue is empty; return how many."""
+        batches = 0
+        while records := self.receive():
+            self.handle(records)
+            batches += 1
+            assert batches < 100, "the queue does not empty"
+        return batches
+
+    def trigger(self, item_id: str) -> None:
+        """Enqueue a sync by hand."""
+        self.stack.client("sqs").send_message(
+            QueueUrl=self.stack.sync_queue_url,
+            MessageBody=json.dumps({"item_id": item_id, "cause": "request"}),
+            MessageGroupId=item_id,
+            MessageDeduplicationId=os.urandom(16).hex(),
+        )
+
+    def waiting(self) -> int:
+        """Return how many messages are in the queue, hidden ones included."""
+        attributes = self.stack.client("sqs").get_queue_attributes(
+            QueueUrl=self.stack.sync_queue_url, AttributeNames=["All"]
+        )["Attributes"]
+        return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """Take what is in the dead-letter queue."""
+        answer = self.stack.client("sqs").receive_message(
+            QueueUrl=self.stack.dead_letter_queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        )
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        for message in messages:
+            self.stack.client("sqs").delete_message(
+                QueueUrl=self.stack.dead_letter_queue_url, ReceiptHandle=message["ReceiptHandle"]
+            )
+        return messages
+
+    # ---- the tables
+
+    def item(self, item_id: str) -> dict[str, Any]:
+        """Return an Item's row."""
+        answer = self.stack.client("dynamodb").get_item(
+            TableName=self.stack.items_table, Key={"item_id": {"S": item_id}}, ConsistentRead=True
+        )
+        return plain(answer.get("Item", {}))
+
+    def rows(self, item_id: str) -> dict[str, dict[str, Any]]:
+        """Return all rows of an Item, tombstones included."""
+        pages = (
+            self.stack.client("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=self.stack.transactions_table,
+                ConsistentRead=True,
+                KeyConditionExpression="item_id = :item_id",
+                ExpressionAttributeValues={":item_id": {"S": item_id}},
+            )
+        )
+        rows = [plain(attributes) for page in pages for attributes in page["Items"]]
+        return {row["transaction_id"]: row for row in rows}
+
+    def live(self, item_id: str) -> dict[str, dict[str, Any]]:
+        """Return the live rows of an Item."""
+        return {key: row for key, row in self.rows(item_id).items() if "removed_at" not in row}
+
+    def assert_exact(self, item_id: str) -> None:
+        """Assert that the table equals Plaid's truth, row by row and field by field."""
+        truth, live = self.plaid.truth(item_id), self.live(item_id)
+        assert live.keys() == truth.keys()
+        for transaction_id, row in live.items():
+            assert stored_object(row) == truth[transaction_id]
+            queried = {name: truth[transaction_id].get(name) for name in QUERIED}
+            assert {name: row.get(name) for name in QUERIED} == queried
+            assert isinstance(row["amount"], Decimal)
+        assert self.item(item_id)["cursor"] in self.plaid.final_cursors(item_id)
+
+
+def stored_object(row: dict[str, Any]) -> Any:
+    """Return the Plaid object of a row."""
+    return exact_json.loads(zlib.decompress(row["plaid"]))
+
+
+def plain(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return a DynamoDB item as Python values."""
+    values = {name: TypeDeserializer().deserialize(value) for name, value in attributes.items()}
+    return {name: value.value if hasattr(value, "value") else value for name, value in values.items()}
+
+
+@contextmanager
+def stale_receipts_allowed(sqs: Any) -> Iterator[None]:
+    """Tolerate a message that was acknowledged, or received again, since this receipt."""
+    with suppress(sqs.exceptions.ReceiptHandleIsInvalid, sqs.exceptions.MessageNotInflight):
+        yield

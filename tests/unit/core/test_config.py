@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from plaid_sync.config import ConfigurationError, ItemsSettings, SyncSettings, WebhookSettings, from_environment
+
+WEBHOOK = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "SYNC_QUEUE_URL": "https://queue"}
+
+
+def test_plaids_own_server_is_chosen_by_the_environment() -> None:
+    assert from_environment(WebhookSettings, WEBHOOK).plaid_host == "https://sandbox.plaid.com"
+    production = from_environment(WebhookSettings, WEBHOOK | {"PLAID_ENV": "production"})
+    assert production.plaid_host == "https://production.plaid.com"
+
+
+def test_another_server_can_be_named_and_an_empty_name_is_none() -> None:
+    other = from_environment(WebhookSettings, WEBHOOK | {"PLAID_BASE_URL": "http://127.0.0.1:8700"})
+    assert other.plaid_host == "http://127.0.0.1:8700"
+    assert from_environment(WebhookSettings, WEBHOOK | {"PLAID_BASE_URL": ""}).plaid_base_url == ""
+
+
+@pytest.mark.parametrize("settings", [WebhookSettings, SyncSettings, ItemsSettings])
+def test_every_missing_variable_is_named_at_once(settings: type[WebhookSettings]) -> None:
+    with pytest.raises(ConfigurationError) as incomplete:
+        from_environment(settings, {"PLAID_ENV": ""})
+    required = {field.upper() for field in settings.__dataclass_fields__} - {"PLAID_BASE_URL"}
+    assert all(name in str(incomplete.value) for name in required)
+    assert "PLAID_BASE_URL" not in str(incomplete.value)
+
+
+def test_a_wrong_plaid_environment_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"PLAID_ENV.*sandbox, production"):
+        from_environment(WebhookSettings, WEBHOOK | {"PLAID_ENV": "development"})

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plaid_sync.core import exact_json
+
+AMOUNTS = ["0.1234567", "-98765432109.87", "0", "0.00", "12.50", "1E+3", "123456789012345678901234567890.12345678"]
+
+
+@pytest.mark.parametrize("literal", AMOUNTS)
+def test_a_number_keeps_every_digit_from_the_wire_and_back(literal: str) -> None:
+    parsed = exact_json.loads(f'{{"amount":{literal}}}')
+    assert not isinstance(parsed["amount"], float)
+    assert Decimal(parsed["amount"]) == Decimal(literal)
+    assert exact_json.loads(exact_json.dumps(parsed)) == parsed
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False))
+def test_every_finite_decimal_survives_a_round_trip_with_its_exponent(number: Decimal) -> None:
+    assert str(Decimal(exact_json.loads(exact_json.dumps([number]))[0])) == str(number)
+
+
+@pytest.mark.parametrize("document", [b"", b"{", b"NaN", b"[Infinity]", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_not_json_is_refused_with_one_error(document: bytes) -> None:
+    with pytest.raises(exact_json.InvalidJsonError):
+        exact_json.loads(document)
+
+
+def test_equal_objects_give_equal_text_whatever_their_order() -> None:
+    assert exact_json.dumps({"b": 1, "a": "é"}) == exact_json.dumps({"a": "é", "b": 1}) == '{"a":"é","b":1}'

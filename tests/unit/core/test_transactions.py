@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from plaid_sync.core import exact_json
+from plaid_sync.core.failures import ContractBrokenError
+from plaid_sync.core.transactions import reduce_removal, reduce_transaction, unpack
+
+
+def plaid_transaction(**fields: Any) -> dict[str, Any]:
+    document = {
+        "transaction_id": "lPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrzqDje",
+        "account_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+        "amount": Decimal("12.50"),
+        "iso_currency_code": "USD",
+        "unofficial_currency_code": None,
+        "date": "2026-02-28",
+        "authorized_date": None,
+        "name": "مقهى ☕",
+        "merchant_name": None,
+        "pending": False,
+        "pending_transaction_id": None,
+        "payment_channel": "in store",
+        "personal_finance_category": {"primary": "FOOD_AND_DRINK", "detailed": "FOOD_AND_DRINK_COFFEE"},
+        "location": {"lat": Decimal("40.740352"), "lon": Decimal("-74.001761")},
+    }
+    return document | fields
+
+
+def test_a_row_has_what_people_query_and_the_whole_object() -> None:
+    row = reduce_transaction(plaid_transaction())
+    assert (row.amount, row.iso_currency_code, row.unofficial_currency_code) == (Decimal("12.50"), "USD", None)
+    assert (row.category, row.name, row.merchant_name) == ("FOOD_AND_DRINK", "مقهى ☕", None)
+    assert row.date_id == "2026-02-28#lPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrzqDje"
+    assert unpack(row.plaid) == plaid_transaction()
+
+
+def test_unknown_fields_are_kept() -> None:
+    document = plaid_transaction(merchant_category_code="5812", running_balance={"amount": Decimal("0.1234567")})
+    assert unpack(reduce_transaction(document).plaid) == document
+
+
+def test_the_same_object_in_another_order_is_the_same_row() -> None:
+    document = plaid_transaction()
+    assert reduce_transaction(dict(reversed(document.items()))) == reduce_transaction(document)
+
+
+@pytest.mark.parametrize("literal", ["0.1234567", "-98765432109.87", "0.00", "7", "0"])
+def test_amounts_are_exact(literal: str) -> None:
+    amount = exact_json.loads(literal)
+    assert str(reduce_transaction(plaid_transaction(amount=amount)).amount) == literal
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("transaction_id", None),
+        ("transaction_id", ""),
+        ("transaction_id", "x" * 1025),
+        ("account_id", 7),
+        ("amount", "12.50"),
+        ("amount", True),
+        ("amount", None),
+        ("amount", 12.5),
+        ("amount", Decimal("1." + "1" * 38)),
+        ("date", None),
+        ("pending", "no"),
+        ("name", ["a"]),
+    ],
+)
+def test_an_object_that_breaks_the_contract_is_refused_by_field(field: str, value: object) -> None:
+    with pytest.raises(ContractBrokenError) as refused:
+        reduce_transaction(plaid_transaction(**{field: value}))
+    assert refused.value.field == field
+
+
+def test_a_removal_may_lack_its_account() -> None:
+    assert reduce_removal({"transaction_id": "t"}).account_id is None
+    assert reduce_removal({"transaction_id": "t", "account_id": "a"}).account_id == "a"
+    with pytest.raises(ContractBrokenError):
+        reduce_removal(["t"])
