@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, SimulatedClock, utc_now
+from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
 from local.stack import LocalStack
 from tests.component.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     """The deployed template, with its event source mapping off: the tests hand the batches out themselves."""
-    with LocalStack.start("http://127.0.0.1:9") as stack:
+    with LocalStack.start(NOWHERE) as stack:
         functions = stack.client("lambda")
         for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
             functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-        with pytest.MonkeyPatch.context() as patch:
-            _enter(stack, patch)
-            yield stack
+        yield stack
 
 
-def _enter(stack: LocalStack, patch: pytest.MonkeyPatch) -> None:
-    """Give this process the environment of the functions, so that their modules can be imported."""
-    for name in stack.functions:
-        configuration = stack.client("lambda").get_function_configuration(FunctionName=stack.functions[name])
-        for variable, value in configuration["Environment"]["Variables"].items():
-            patch.setenv(variable, value or "http://127.0.0.1:9")
-    patch.setenv("AWS_ENDPOINT_URL", stack.emulator.endpoint_url)
-    patch.setenv("AWS_REGION", stack.emulator.region)
-    patch.setenv("AWS_DEFAULT_REGION", stack.emulator.region)
-    patch.setenv("AWS_ACCESS_KEY_ID", stack.emulator.access_key_id)
-    patch.setenv("AWS_SECRET_ACCESS_KEY", stack.emulator.secret_access_key)
-    os.environ.pop("AWS_SESSION_TOKEN", None)
+@pytest.fixture(scope="session")
+def environments(stack: LocalStack) -> Iterator[dict[str, dict[str, str]]]:
+    """Each function's environment as the template gives it; this process has them all, to import the functions."""
+    functions = stack.client("lambda")
+    environments = {
+        name: functions.get_function_configuration(FunctionName=full_name)["Environment"]["Variables"]
+        for name, full_name in stack.functions.items()
+    }
+    sdk = {
+        "AWS_ENDPOINT_URL": stack.emulator.endpoint_url,
+        "AWS_REGION": stack.emulator.region,
+        "AWS_DEFAULT_REGION": stack.emulator.region,
+        "AWS_ACCESS_KEY_ID": stack.emulator.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": stack.emulator.secret_access_key,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("AWS_SESSION_TOKEN", raising=False)
+        for variables in (*environments.values(), sdk):
+            for variable, value in variables.items():
+                patch.setenv(variable, value)
+        yield environments
 
 
 @pytest.fixture
@@ -49,14 +58,18 @@ def behaviour() -> Behaviour:
 
 
 @pytest.fixture
-def clock() -> Callable[[], object]:
+def clock() -> Callable[[], datetime]:
     """The time of Plaid and of the handlers; tests that need to step it override it."""
     return utc_now
 
 
 @pytest.fixture
 def world(
-    stack: LocalStack, behaviour: Behaviour, clock: SimulatedClock, request: pytest.FixtureRequest
+    stack: LocalStack,
+    environments: dict[str, dict[str, str]],
+    behaviour: Behaviour,
+    clock: Callable[[], datetime],
+    request: pytest.FixtureRequest,
 ) -> Iterator[World]:
     """A world of its own: Plaid is new, and the queues are empty."""
     seed = zlib.crc32(request.node.nodeid.encode())  # ids must differ between tests: they share the tables
@@ -64,6 +77,6 @@ def world(
     for url in (stack.sync_queue_url, stack.dead_letter_queue_url):
         stack.client("sqs").purge_queue(QueueUrl=url)
     with PlaidServer(plaid) as server:
-        world = World(stack, plaid, server, clock)
+        world = World(stack, plaid, server, clock, environments)
         world.restart_webhook_function()
         yield world

@@ -25,6 +25,7 @@ class Crash:
 
     Attributes:
         at: which call, counted from 1.
+        target: strike every call to this AWS operation or path instead.
         before: whether it is struck before the call is sent; otherwise after its effect, with the answer lost.
         calls: the calls seen, by path and AWS target.
         struck: whether it came to that call.
@@ -34,6 +35,7 @@ class Crash:
     before: bool
     calls: list[str] = field(default_factory=list)
     struck: bool = False
+    target: str = ""
 
 
 @contextmanager
@@ -51,6 +53,17 @@ def killed_at(crash: Crash) -> Iterator[None]:
 
 
 @contextmanager
+def unreachable(target: str, *, before: bool) -> Iterator[None]:
+    """Let every call to an AWS operation or a path time out, before it is sent or after its effect."""
+
+    def refuse() -> None:
+        raise urllib3.exceptions.ReadTimeoutError(_Pool("127.0.0.1"), "/", "struck by a test")
+
+    with _struck(Crash(0, before, target=target), refuse):
+        yield
+
+
+@contextmanager
 def asleep_at(call: int, meanwhile: Callable[[], None]) -> Iterator[Crash]:
     """Let the handler that runs in this block sleep before a call, while something else happens; then it goes on."""
     crash = Crash(call, before=True)
@@ -64,19 +77,20 @@ def _struck(crash: Crash, action: Callable[[], None]) -> Iterator[None]:
     thread, urlopen = threading.get_ident(), _Pool.urlopen
 
     def counting(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        if crash.struck or threading.get_ident() != thread:
+        if threading.get_ident() != thread or (crash.struck and not crash.target):
             return urlopen(pool, method, url, *args, **kwargs)
         crash.calls.append(f"{url} {_target(kwargs.get('headers') or {})}")
-        crash.struck = len(crash.calls) == crash.at
-        if crash.struck and crash.before:
+        strikes = len(crash.calls) == crash.at or (crash.target != "" and crash.target in crash.calls[-1])
+        crash.struck |= strikes
+        if strikes and crash.before:
             action()
         answer = urlopen(pool, method, url, *args, **kwargs)
-        if crash.struck and not crash.before:
+        if strikes and not crash.before:
             answer.data  # noqa: B018 - waits for the effect
             action()
         return answer
 
-    _Pool.urlopen = counting  # type: ignore[method-assign] # the one place that both SDKs call through
+    _Pool.urlopen = counting  # type: ignore[method-assign, assignment] # the one place that both SDKs call through
     try:
         yield
     finally:

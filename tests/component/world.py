@@ -12,7 +12,7 @@ import os
 import time
 import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from local.plaid import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-    from types import ModuleType
 
     from local.plaid import PlaidServer, PlaidSimulator
     from local.stack import LocalStack
@@ -46,7 +45,7 @@ QUERIED = (
 )
 
 
-def function(name: str) -> ModuleType:
+def function(name: str) -> Any:
     """Return a function's module; its environment must be in place."""
     return importlib.import_module(f"functions.{name}.app")
 
@@ -71,12 +70,11 @@ class World:
     plaid: PlaidSimulator
     server: PlaidServer
     clock: Callable[[], datetime]
-    deliveries: list[tuple[bytes, str]] = field(default_factory=list)
+    environments: dict[str, dict[str, str]]
 
     def environment(self, name: str) -> dict[str, str]:
         """Return a function's environment as the template gives it, with this world's Plaid."""
-        configuration = self.stack.client("lambda").get_function_configuration(FunctionName=self.stack.functions[name])
-        return dict(configuration["Environment"]["Variables"]) | {"PLAID_BASE_URL": self.server.base_url}
+        return self.environments[name] | {"PLAID_BASE_URL": self.server.base_url}
 
     # ---- the three functions
 
@@ -90,11 +88,15 @@ class World:
         return item_id
 
     def post_items(self, body: object) -> dict[str, Any]:
-        """Post to `/items`."""
+        """Post an object to `/items`."""
+        return self.post_items_raw(json.dumps(body))
+
+    def post_items_raw(self, body: str) -> dict[str, Any]:
+        """Post a text to `/items`."""
         module = function("items")
         linker = module.build_linker(self.environment("items"), clock=self.clock, pause=lambda _: None)
         module.linker = linker
-        answer: dict[str, Any] = module.lambda_handler({"body": json.dumps(body)}, lambda_context())
+        answer: dict[str, Any] = module.lambda_handler({"body": body}, lambda_context())
         return answer
 
     def sync_handler(self) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
@@ -106,11 +108,12 @@ class World:
         handler: Callable[[dict[str, Any], Any], dict[str, Any]] = module.lambda_handler
         return handler
 
-    def post_webhook(self, body: bytes, token: str | None, **event: Any) -> dict[str, Any]:
+    def post_webhook(self, body: bytes, token: str | None, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Post to `/webhooks/plaid`; keys stay in memory from one call to the next."""
         headers = {} if token is None else {"plaid-verification": token}
         answer: dict[str, Any] = function("webhook").lambda_handler(
-            {"body": body.decode(), "isBase64Encoded": False, "headers": headers} | event, lambda_context()
+            {"body": body.decode(), "isBase64Encoded": False, "headers": headers} | (event or {}),
+            lambda_context(),
         )
         return answer
 
@@ -118,6 +121,15 @@ class World:
         """Start the webhook function with an empty memory."""
         module = function("webhook")
         module.receiver = module.build_receiver(self.environment("webhook"), clock=self.clock)
+
+    @contextmanager
+    def webhook_queue_gone(self) -> Iterator[None]:
+        """Let the webhook function's queue not exist for a while."""
+        queue = function("webhook").receiver.queue
+        url = queue.queue_url
+        object.__setattr__(queue, "queue_url", f"{url}-gone")
+        yield
+        object.__setattr__(queue, "queue_url", url)
 
     # ---- the queue
 

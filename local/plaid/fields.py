@@ -1,0 +1,73 @@
+"""Reading request fields the way Plaid does: each complaint names the field."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from local.plaid.errors import PlaidError
+
+if TYPE_CHECKING:
+    from local.plaid.wire import JsonObject
+
+
+def require(body: JsonObject, *names: str) -> None:
+    """Refuse a body without some of these fields."""
+    missing = [name for name in names if body.get(name) is None]
+    if missing:
+        raise PlaidError("MISSING_FIELDS", fields=", ".join(missing))
+
+
+def text(body: JsonObject, name: str) -> str:
+    """Return a required, non-empty string."""
+    require(body, name)
+    value = body[name]
+    if not isinstance(value, str) or not value:
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be a properly formatted, non-empty string")
+    return value
+
+
+def optional_text(body: JsonObject, name: str) -> str | None:
+    """Return a string, or None where there is none."""
+    value = body.get(name)
+    if value is None or value == "":
+        return None
+    return text(body, name)
+
+
+def integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
+    """Return an integer within bounds, or None where there is none."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be an integer between {low} and {high}, inclusive")
+    return value
+
+
+def mapping(body: JsonObject, name: str, *, nullable: bool = True) -> JsonObject:
+    """Return a nested object, empty where there is none."""
+    value: Any = body.get(name, {})
+    if value is None and nullable:
+        return {}
+    if not isinstance(value, dict):
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be an object")
+    return value
+
+
+def choice(body: JsonObject, name: str, allowed: tuple[str, ...], *, required: bool = False) -> str:
+    """Return one of the allowed words; the first one where there is none."""
+    if required:
+        require(body, name)
+    value = body.get(name) or allowed[0]
+    if value not in allowed:
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be one of: {', '.join(allowed)}")
+    return str(value)
+
+
+def day(body: JsonObject, name: str) -> date:
+    """Return a required date."""
+    try:
+        return date.fromisoformat(text(body, name))
+    except ValueError as error:
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be a date in the form YYYY-MM-DD") from error

@@ -1,0 +1,73 @@
+"""Plaid's rate limits: a sliding minute per Item and per client."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from local.plaid.errors import PlaidError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from local.plaid.behaviour import Behaviour
+
+_WINDOW = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Calls a minute to one endpoint, and the code that answers one call too many."""
+
+    code: str
+    per_item: int
+    per_client: int
+
+
+_PRODUCTION = {
+    "/transactions/sync": Limit("TRANSACTIONS_SYNC_LIMIT", 50, 2500),
+    "/transactions/refresh": Limit("TRANSACTIONS_LIMIT", 2, 100),
+    "/item/get": Limit("ITEM_GET_LIMIT", 15, 5000),
+    "/accounts/get": Limit("ACCOUNTS_LIMIT", 15, 15000),
+}
+_SANDBOX = {
+    "/transactions/sync": Limit("TRANSACTIONS_SYNC_LIMIT", 50, 1000),
+    "/transactions/refresh": Limit("TRANSACTIONS_LIMIT", 2, 100),
+    "/item/get": Limit("ITEM_GET_LIMIT", 40, 5000),
+    "/accounts/get": Limit("ACCOUNTS_LIMIT", 100, 5000),
+    "/sandbox/transactions/create": Limit("RATE_LIMIT", 2, 50),
+}
+
+
+class RateLimiter:
+    """Counts the calls of the last minute."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, str], deque[datetime]] = {}
+
+    def check(self, endpoint: str, item_id: str, behaviour: Behaviour, now: datetime) -> None:
+        """Count a call, or refuse it. Refused calls do not count.
+
+        Raises:
+            PlaidError: the call is over the limit of the Item or of the client.
+        """
+        table = _PRODUCTION if behaviour.environment == "production" else _SANDBOX
+        limit = table.get(endpoint)
+        if limit is None or not behaviour.rate_limits:
+            return
+        windows = [
+            (self._window((endpoint, item_id), now), limit.per_item),
+            (self._window((endpoint, ""), now), limit.per_client),
+        ]
+        if any(len(calls) >= allowed * behaviour.rate_limit_scale for calls, allowed in windows):
+            raise PlaidError(limit.code, endpoint=endpoint.lstrip("/"))
+        for calls, _ in windows:
+            calls.append(now)
+
+    def _window(self, key: tuple[str, str], now: datetime) -> deque[datetime]:
+        calls = self._calls.setdefault(key, deque())
+        while calls and calls[0] <= now - _WINDOW:
+            calls.popleft()
+        return calls

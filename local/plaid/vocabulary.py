@@ -1,0 +1,108 @@
+"""What the generated histories are made of: merchants, people, places, currencies, odd names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """A merchant as Plaid would enrich it; `website` None means that Plaid could not."""
+
+    name: str
+    primary: str
+    detailed: str
+    channel: str
+    low: Decimal
+    high: Decimal
+    website: str | None = None
+    mcc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a purchase in a shop happened."""
+
+    address: str
+    city: str
+    region: str
+    postal_code: str
+    country: str
+    lat: Decimal
+    lon: Decimal
+
+
+def _merchant(row: str) -> Merchant:
+    name, category, channel, low, high, website, mcc = (part.strip() for part in row.split("|"))
+    primary, detailed = category.split("/")
+    return Merchant(
+        name, primary, f"{primary}_{detailed}", channel, Decimal(low), Decimal(high), website or None, mcc or None
+    )
+
+
+MERCHANTS: tuple[Merchant, ...] = tuple(
+    _merchant(row)
+    for row in """
+        Corner Market | FOOD_AND_DRINK/GROCERIES | in store | 4.10 | 190.00 | cornermarket.example | 5411
+        Green Basket | FOOD_AND_DRINK/GROCERIES | in store | 11.00 | 240.00 | greenbasket.example | 5411
+        Café Zoë | FOOD_AND_DRINK/COFFEE | in store | 2.50 | 19.80 | cafezoe.example | 5814
+        Noodle Palace 麺 | FOOD_AND_DRINK/RESTAURANT | in store | 9.00 | 96.00 | | 5812
+        Burger Barn | FOOD_AND_DRINK/FAST_FOOD | in store | 5.25 | 34.00 | burgerbarn.example | 5814
+        Swift Rides | TRANSPORTATION/TAXIS_AND_RIDE_SHARES | online | 6.33 | 71.20 | swiftrides.example | 4121
+        Metro Transit | TRANSPORTATION/PUBLIC_TRANSIT | in store | 1.75 | 60.00 | | 4111
+        Prairie Fuel | TRANSPORTATION/GAS | in store | 18.00 | 92.00 | prairiefuel.example | 5542
+        Streamly | ENTERTAINMENT/TV_AND_MOVIES | online | 8.99 | 22.99 | streamly.example | 4899
+        Tunebox | ENTERTAINMENT/MUSIC_AND_AUDIO | online | 5.99 | 16.99 | tunebox.example | 5735
+        Everything Shop | GENERAL_MERCHANDISE/ONLINE_MARKETPLACES | online | 3.49 | 620.00 | everything.example | 5942
+        Hammer & Nail | HOME_IMPROVEMENT/HARDWARE | in store | 3.20 | 410.00 | hammernail.example | 5251
+        City Power & Light | RENT_AND_UTILITIES/GAS_AND_ELECTRICITY | other | 31.00 | 280.00 | citypower.example | 4900
+        Fernhill Apartments | RENT_AND_UTILITIES/RENT | other | 900.00 | 2600.00 | | 6513
+        Skyhigh Airlines | TRAVEL/FLIGHTS | online | 79.00 | 1450.00 | skyhigh.example | 4511
+        Hôtel de l'Étoile | TRAVEL/LODGING | online | 70.00 | 980.00 | | 7011
+        Dr. Ngọc Nguyễn | MEDICAL/DENTAL_CARE | in store | 25.00 | 740.00 | | 8021
+        Iron Temple Gym | PERSONAL_CARE/GYMS_AND_FITNESS_CENTERS | online | 19.99 | 89.00 | irontemple.example | 7997
+        Acme Payroll | INCOME/WAGES | other | -5200.00 | -900.00 | |
+        Interest Payment | INCOME/INTEREST_EARNED | other | -19.00 | -0.01 | |
+        Account Transfer | TRANSFER_OUT/ACCOUNT_TRANSFER | other | 10.00 | 900.00 | |
+        Cash Machine | TRANSFER_OUT/WITHDRAWAL | other | 20.00 | 400.00 | | 6011
+        Overdraft Fee | BANK_FEES/OVERDRAFT_FEES | other | 12.00 | 38.00 | |
+        Card Payment - Thank You | LOAN_PAYMENTS/CREDIT_CARD_PAYMENT | other | 25.00 | 2100.00 | |
+    """.strip().splitlines()
+)
+
+PLACES: tuple[Place, ...] = (
+    Place("300 Post St", "San Francisco", "CA", "94108", "US", Decimal("37.788563"), Decimal("-122.407135")),
+    Place("12 Elm Ave", "Boise", "ID", "83702", "US", Decimal("43.615"), Decimal("-116.2023")),
+    Place("1 Rue de Rivoli", "Paris", "IDF", "75001", "FR", Decimal("48.8554"), Decimal("2.3600")),
+    Place("88 King St W", "Toronto", "ON", "M5X 1A9", "CA", Decimal("43.6488"), Decimal("-79.3817")),
+)
+
+FOREIGN_CURRENCIES: tuple[str, ...] = ("EUR", "GBP", "JPY", "CAD", "CHF", "KWD", "VND")
+UNOFFICIAL_CURRENCIES: tuple[str, ...] = ("BTC", "ETH", "DOGE", "USDT")
+
+ODD_NAMES: tuple[str, ...] = (
+    "🍕🍕 Pizza Night 🎉 👩🏽‍💻 flags 🇺🇳",
+    "مطعم السلام - القاهرة",
+    "בית קפה עלית \u202b(סניף 12)\u202c",
+    'O\'Brien & Sons "Fine" Goods <b>\\ 50% off</b>; DROP TABLE rows;--',
+    "TST* " + "VERY LONG DESCRIPTOR FROM A BANK THAT SENDS EVERYTHING IT KNOWS " * 8,
+    "日本橋　全角スペース株式会社",
+    "line\tbreaks\nand\ttabs",
+    "e\u0301 combining and \u200bzero width",
+)
+
+ODD_AMOUNTS: tuple[Decimal, ...] = tuple(
+    Decimal(text)
+    for text in (
+        "0.1234567",
+        "-98765432109.87",
+        "0.00",
+        "0.01",
+        "-0.0000001",
+        "12345678901.23",
+        "1000000",
+        "33.3333333",
+        "-17.505",
+    )
+)

@@ -1,0 +1,105 @@
+"""The bodies of Plaid's webhooks, with the fields that each code carries."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from local.plaid.errors import PlaidError
+from local.plaid.wire import JsonObject, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from local.plaid.items import Item
+
+_NOTICE = timedelta(days=7)
+
+TRANSACTIONS_CODES = (
+    "SYNC_UPDATES_AVAILABLE",
+    "INITIAL_UPDATE",
+    "HISTORICAL_UPDATE",
+    "DEFAULT_UPDATE",
+    "TRANSACTIONS_REMOVED",
+    "RECURRING_TRANSACTIONS_UPDATE",
+)
+ITEM_CODES = (
+    "ERROR",
+    "LOGIN_REPAIRED",
+    "PENDING_DISCONNECT",
+    "PENDING_EXPIRATION",
+    "USER_PERMISSION_REVOKED",
+    "USER_ACCOUNT_REVOKED",
+    "NEW_ACCOUNTS_AVAILABLE",
+    "WEBHOOK_UPDATE_ACKNOWLEDGED",
+)
+# What /sandbox/item/fire_webhook can fire, and the type that it has when the caller names none.
+SANDBOX_CODES = {
+    "DEFAULT_UPDATE": "TRANSACTIONS",
+    "RECURRING_TRANSACTIONS_UPDATE": "TRANSACTIONS",
+    "SYNC_UPDATES_AVAILABLE": "TRANSACTIONS",
+    "NEW_ACCOUNTS_AVAILABLE": "ITEM",
+    "USER_PERMISSION_REVOKED": "ITEM",
+    "USER_ACCOUNT_REVOKED": "ITEM",
+    "PENDING_DISCONNECT": "ITEM",
+    "LOGIN_REPAIRED": "ITEM",
+    "SMS_MICRODEPOSITS_VERIFICATION": "AUTH",
+    "AUTHORIZATION_GRANTED": "AUTH",
+    "PRODUCT_READY": "ASSETS",
+    "ERROR": "ASSETS",
+}
+
+
+def payload(item: Item, webhook_type: str, webhook_code: str, environment: str, now: datetime) -> JsonObject:
+    """Return a webhook's body as Plaid would send it about this Item now."""
+    extra = _EXTRA.get((webhook_type, webhook_code))
+    return {
+        "environment": environment,
+        "item_id": item.item_id,
+        "webhook_code": webhook_code,
+        "webhook_type": webhook_type,
+        **(extra(item, now) if extra else {}),
+    }
+
+
+def _sync(item: Item, _now: datetime) -> JsonObject:
+    phases = type(item.phase)
+    return {
+        "historical_update_complete": item.phase >= phases.HISTORICAL,
+        "initial_update_complete": item.phase >= phases.INITIAL,
+    }
+
+
+def _count(_item: Item, _now: datetime) -> JsonObject:
+    return {"error": None, "new_transactions": 0}
+
+
+def _error(item: Item, _now: datetime) -> JsonObject:
+    return {"error": PlaidError(item.error_code or "ITEM_LOGIN_REQUIRED").webhook_body()}
+
+
+def _account_ids(item: Item, _now: datetime) -> JsonObject:
+    return {"account_ids": [account["account_id"] for account in item.generator.accounts]}
+
+
+_EXTRA: dict[tuple[str, str], Callable[[Item, Any], JsonObject]] = {
+    ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"): _sync,
+    ("TRANSACTIONS", "INITIAL_UPDATE"): _count,
+    ("TRANSACTIONS", "HISTORICAL_UPDATE"): _count,
+    ("TRANSACTIONS", "DEFAULT_UPDATE"): _count,
+    ("TRANSACTIONS", "TRANSACTIONS_REMOVED"): lambda _item, _now: {"error": None, "removed_transactions": []},
+    ("TRANSACTIONS", "RECURRING_TRANSACTIONS_UPDATE"): _account_ids,
+    ("ITEM", "ERROR"): _error,
+    ("ITEM", "PENDING_DISCONNECT"): lambda _item, now: {
+        "disconnect_time": timestamp(now + _NOTICE),
+        "reason": "INSTITUTION_MIGRATION",
+    },
+    ("ITEM", "PENDING_EXPIRATION"): lambda _item, now: {"consent_expiration_time": timestamp(now + _NOTICE)},
+    ("ITEM", "USER_PERMISSION_REVOKED"): lambda _item, _now: {
+        "error": PlaidError("USER_PERMISSION_REVOKED").webhook_body()
+    },
+    ("ITEM", "USER_ACCOUNT_REVOKED"): lambda item, _now: {"account_id": item.generator.accounts[0]["account_id"]},
+    ("ITEM", "NEW_ACCOUNTS_AVAILABLE"): lambda _item, _now: {"error": None},
+    ("ITEM", "WEBHOOK_UPDATE_ACKNOWLEDGED"): lambda item, _now: {"error": None, "new_webhook_url": item.webhook_url},
+}

@@ -1,0 +1,172 @@
+"""`make local`: keep the deployed stack up until it is asked to end."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from local.stack.dotenv import published, variables_of
+from local.stack.errors import LocalStackError
+from local.stack.paths import Places, say, silent
+from local.stack.signals import stopping_in_order
+from local.stack.stack import LocalStack, plaid_credentials
+from local.stack.venv import check_python
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+DESCRIPTION = """\
+Deploy template.yaml onto an AWS emulator on this machine, beside a Plaid server, and keep both up
+until SIGTERM or Ctrl+C. No Docker, no AWS account, no Plaid account."""
+
+ENVIRONMENT = """\
+environment:
+  PLAID_BASE_URL              another Plaid server than the bundled one
+  PLAID_CLIENT_ID, PLAID_SECRET
+                              the credentials that the functions show to Plaid
+                              (default: local-client-id, local-secret)
+  LOCAL_AWS_PROXY             the functions, and nothing else, reach AWS through this address, for faults to be
+                              put in between; what listens there forwards the Host header unchanged
+  LOCAL_PORT                  the AWS endpoint's port (default: a free one)
+
+.local/env (dotenv) exists exactly while the stack is ready. Logs are in .local/logs."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        check_python()
+        with stopping_in_order():
+            _run(options)
+    except LocalStackError as error:
+        print(f"local: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m local.stack",
+        description=DESCRIPTION,
+        epilog=ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--plaid-base-url", default=os.environ.get("PLAID_BASE_URL"), metavar="URL", help="see PLAID_BASE_URL"
+    )
+    parser.add_argument("--port", type=int, default=os.environ.get("LOCAL_PORT") or "0", help="see LOCAL_PORT")
+    parser.add_argument(
+        "--directory", type=Path, default=Places().run, metavar="DIR", help="for env, logs and lock (default: .local)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the endpoints as one line of JSON")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    started = time.monotonic()
+    places = Places(run=options.directory.resolve())
+    proxy = _http_url("LOCAL_AWS_PROXY", os.environ.get("LOCAL_AWS_PROXY"))
+    with (
+        _only_one(places),
+        _plaid_server(_http_url("PLAID_BASE_URL", options.plaid_base_url)) as plaid_base_url,
+        LocalStack.start(
+            plaid_base_url,
+            places=places,
+            port=options.port,
+            functions_endpoint_url=proxy,
+            logs=places.logs,
+            progress=silent if options.json else say,
+        ) as stack,
+        published(places.env, variables_of(stack)),
+    ):
+        print(_as_json(stack) if options.json else _as_text(stack, places, time.monotonic() - started), flush=True)
+        while stack.emulator.running:
+            time.sleep(1)
+        raise LocalStackError(f"The AWS emulator ended by itself:\n{stack.emulator.log_tail()}")
+
+
+def _http_url(name: str, value: str | None) -> str | None:
+    if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+        raise LocalStackError(f"{name} must be a URL such as http://127.0.0.1:8080, not {value!r}.")
+    return value.rstrip("/") if value else None
+
+
+@contextmanager
+def _only_one(places: Places) -> Iterator[None]:
+    """Hold `.local` for one running stack.
+
+    Raises:
+        LocalStackError: Another one runs.
+    """
+    places.logs.mkdir(parents=True, exist_ok=True)
+    with places.lock.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            raise LocalStackError(
+                f"The local stack runs already, as process {handle.read()}: use it (see {places.env}), or kill it."
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        # What a stack left that was killed.
+        places.env.unlink(missing_ok=True)
+        for log in places.logs.glob("*.log"):
+            log.unlink()
+        yield
+
+
+def _plaid_server(base_url: str | None) -> AbstractContextManager[str]:
+    return nullcontext(base_url) if base_url else _bundled_plaid_server()
+
+
+@contextmanager
+def _bundled_plaid_server() -> Iterator[str]:
+    # Not needed, and not loaded, with another server.
+    from local.plaid import OffsetClock, PlaidServer, PlaidSimulator  # noqa: PLC0415
+
+    client_id, secret = plaid_credentials()
+    with PlaidServer(PlaidSimulator(clock=OffsetClock(), client_id=client_id, secret=secret)) as server:
+        yield server.base_url
+
+
+def _as_json(stack: LocalStack) -> str:
+    return json.dumps({**variables_of(stack), "LOGS": str(stack.emulator.logs), "FUNCTIONS": dict(stack.functions)})
+
+
+def _as_text(stack: LocalStack, places: Places, seconds: float) -> str:
+    env, logs = (os.path.relpath(path) for path in (places.env, places.logs))
+    return f"""\
+The local stack is ready ({seconds:.1f} s).
+
+  webhooks   {stack.webhook_url}
+  API        {stack.api_url} (requests signed for execute-api)
+  AWS        {stack.emulator.endpoint_url} ({stack.emulator.region})
+  Plaid      {stack.plaid_base_url}
+  functions  {", ".join(f"{short}: {name}" for short, name in sorted(stack.functions.items()))}
+  logs       {logs}/*.log (tail -F {logs}/sync.log), and in CloudWatch Logs
+
+The AWS CLI and boto3 find it by the environment in {env}:
+
+  set -a; . {env}; AWS_DEFAULT_REGION=$AWS_REGION; set +a
+  aws dynamodb scan --table-name "$TRANSACTIONS_TABLE" --max-items 5
+  aws sqs get-queue-attributes --queue-url "$SYNC_QUEUE_URL" --attribute-names All
+  aws lambda invoke --function-name {stack.functions.get("sync", "NAME")}:live --payload '{{"Records": []}}' /dev/stdout
+  python -c 'import boto3, os; print(boto3.client("dynamodb").scan(TableName=os.environ["ITEMS_TABLE"])["Items"])'
+
+Ctrl+C or kill {os.getpid()} stops it."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

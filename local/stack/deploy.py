@@ -1,0 +1,72 @@
+"""Deploy the project's own template onto a running emulator, through CloudFormation."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from local.stack.errors import LocalStackError
+from local.stack.gaps import close_gaps
+from local.stack.package import BUCKET, Packager
+from local.stack.resources import Resources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.stack.emulator import Emulator
+    from local.stack.paths import Places, Progress
+
+STACK_NAME = "plaid-sync-local"
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+DEPLOY_SECONDS = 120
+
+
+def deploy(emulator: Emulator, places: Places, parameters: Mapping[str, str], progress: Progress) -> Resources:
+    """Package and deploy the template, and close the emulator's gaps.
+
+    Args:
+        emulator: Where to.
+        places: The project.
+        parameters: Values for the template's parameters; those that it does not have are left out.
+        progress: Told about what takes time.
+
+    Raises:
+        LocalStackError: The template cannot be built or is refused.
+    """
+    s3 = emulator.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    package = Packager(s3, places, progress).package(places.template)
+    formation = emulator.client("cloudformation")
+    formation.create_stack(
+        StackName=STACK_NAME,
+        TemplateURL=package.url,
+        Capabilities=CAPABILITIES,
+        Parameters=[
+            {"ParameterKey": name, "ParameterValue": value}
+            for name, value in parameters.items()
+            if name in package.parameters
+        ],
+    )
+    _await_created(formation)
+    resources = Resources.read(emulator, STACK_NAME)
+    close_gaps(emulator, resources)
+    return resources
+
+
+def _await_created(formation: Any) -> None:  # noqa: ANN401 - a boto3 client
+    deadline = time.monotonic() + DEPLOY_SECONDS
+    status = "CREATE_IN_PROGRESS"
+    while status.endswith("IN_PROGRESS") and time.monotonic() < deadline:
+        status = formation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]["StackStatus"]
+        time.sleep(0.02)
+    if status != "CREATE_COMPLETE":
+        raise LocalStackError(f"template.yaml was not deployed ({status}):\n{_failures(formation)}")
+
+
+def _failures(formation: Any) -> str:  # noqa: ANN401 - a boto3 client
+    events = formation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+    failed = [event for event in reversed(events) if "FAILED" in event["ResourceStatus"]]
+    return "\n".join(
+        f"  {event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason')}"
+        for event in failed
+    )

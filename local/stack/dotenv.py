@@ -1,0 +1,44 @@
+"""The dotenv file that tells other programs how to reach a running local stack."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from local.stack.stack import LocalStack
+
+
+def variables_of(stack: LocalStack) -> dict[str, str]:
+    """Return what a program needs to use the stack; its credentials may do everything."""
+    emulator = stack.emulator
+    return {
+        "WEBHOOK_URL": stack.webhook_url,
+        "API_URL": stack.api_url,
+        "AWS_ENDPOINT_URL": emulator.endpoint_url,
+        "AWS_REGION": emulator.region,
+        "AWS_ACCESS_KEY_ID": emulator.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": emulator.secret_access_key,
+        "PLAID_BASE_URL": stack.plaid_base_url,
+        "ITEMS_TABLE": stack.items_table,
+        "TRANSACTIONS_TABLE": stack.transactions_table,
+        "SYNC_QUEUE_URL": stack.sync_queue_url,
+        "DEAD_LETTER_QUEUE_URL": stack.dead_letter_queue_url,
+    }
+
+
+@contextmanager
+def published(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
+    """Have the file exist, complete from its first moment, for the time of the `with` block."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    partial.chmod(0o600)
+    partial.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""What the emulator leaves out or answers otherwise than AWS, put right after a deployment.
+
+Each gap is closed here, through the AWS API, so that neither the template nor the functions know of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from local.stack.errors import LocalStackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from local.stack.emulator import Emulator
+    from local.stack.resources import Resources
+
+METHODS = frozenset({"get", "post", "put", "patch", "delete", "head", "options"})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of an HTTP API.
+
+    Attributes:
+        key: Method and path, `POST /items`.
+        function_arn: What answers it.
+        needs_iam: Whether the caller must sign its request.
+    """
+
+    key: str
+    function_arn: str
+    needs_iam: bool
+
+
+def close_gaps(emulator: Emulator, resources: Resources) -> None:
+    """Make the deployed stack what AWS would have made of its template."""
+    import_routes(emulator, resources)
+    grant_secrets_by_arn(emulator, resources)
+
+
+def import_routes(emulator: Emulator, resources: Resources) -> None:
+    """Create the routes of every HTTP API: the emulator ignores the OpenAPI body that defines them.
+
+    Raises:
+        LocalStackError: An API would be without routes.
+    """
+    gateway = emulator.client("apigatewayv2")
+    for logical_id, resource in resources.template["Resources"].items():
+        if resource["Type"] != "AWS::ApiGatewayV2::Api" or logical_id not in resources.ids:
+            continue
+        routes = list(routes_of(resource["Properties"].get("Body", {}), resources))
+        if not routes:
+            raise LocalStackError(
+                f"{logical_id} has no routes: the local stack reads them from the API's OpenAPI body."
+            )
+        for route in routes:
+            _create_route(gateway, resources.ids[logical_id], route)
+
+
+def routes_of(body: Mapping[str, Any], resources: Resources) -> Iterator[Route]:
+    """Yield the routes that an OpenAPI document with API Gateway's extensions defines."""
+    schemes = body.get("components", {}).get("securitySchemes", {})
+    signed = {name for name, scheme in schemes.items() if scheme.get("x-amazon-apigateway-authtype") == "awsSigv4"}
+    for path, operations in body.get("paths", {}).items():
+        for method, operation in operations.items():
+            if method not in METHODS | {"x-amazon-apigateway-any-method"}:
+                continue
+            verb = method.upper() if method in METHODS else "ANY"
+            key = path if path == "$default" else f"{verb} {path}"
+            security = {name for requirement in operation.get("security", []) for name in requirement}
+            uri = operation["x-amazon-apigateway-integration"]["uri"]
+            yield Route(key, _function_arn(resources.resolve(uri)), bool(security & signed))
+
+
+def grant_secrets_by_arn(emulator: Emulator, resources: Resources) -> None:
+    """Let policies name secrets as they do on AWS: `Ref` of a secret is its ARN there, its name in the emulator."""
+    secrets, iam = emulator.client("secretsmanager"), emulator.client("iam")
+    arns = {name: secrets.describe_secret(SecretId=name)["ARN"] for name in resources.of("AWS::SecretsManager::Secret")}
+    for role in resources.of("AWS::IAM::Role"):
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            corrected = _replaced(document, arns)
+            if corrected != document:
+                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(corrected))
+
+
+def _create_route(gateway: Any, api_id: str, route: Route) -> None:  # noqa: ANN401 - a boto3 client
+    integration = gateway.create_integration(
+        ApiId=api_id,
+        IntegrationType="AWS_PROXY",
+        IntegrationUri=route.function_arn,
+        PayloadFormatVersion="2.0",
+    )
+    gateway.create_route(
+        ApiId=api_id,
+        RouteKey=route.key,
+        Target=f"integrations/{integration['IntegrationId']}",
+        AuthorizationType="AWS_IAM" if route.needs_iam else "NONE",
+    )
+
+
+def _function_arn(uri: str) -> str:
+    """Return the function in an integration's URI, `arn:...:path/2015-03-31/functions/ARN/invocations`."""
+    found = re.fullmatch(r".*/functions/(arn:.+)/invocations", uri)
+    return found[1] if found else uri
+
+
+def _replaced(value: Any, replacements: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, str):
+        return replacements.get(value, value)
+    if isinstance(value, list):
+        return [_replaced(item, replacements) for item in value]
+    if isinstance(value, dict):
+        return {name: _replaced(item, replacements) for name, item in value.items()}
+    return value

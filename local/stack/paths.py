@@ -1,0 +1,82 @@
+"""Where things are, in the project and in its `.local` folder of things that can be made again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+Progress: TypeAlias = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Report progress as a line on standard error, where it disturbs no output."""
+    print(f"local: {line}", file=sys.stderr, flush=True)
+
+
+def silent(_line: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The files of one project that the local stack reads and writes.
+
+    Attributes:
+        project: The folder that holds `template.yaml`.
+        cache: The folder for what can be used again: the emulator's environment and the built layers.
+        run: The folder for what belongs to one running stack.
+    """
+
+    project: Path = PROJECT
+    cache: Path = PROJECT / ".local"
+    run: Path = PROJECT / ".local"
+
+    @property
+    def template(self) -> Path:
+        """The template that is deployed."""
+        return self.project / "template.yaml"
+
+    @property
+    def emulator_lock(self) -> Path:
+        """What the emulator's environment is made from; it belongs to the local stack, whatever it deploys."""
+        return PROJECT / "local" / "requirements.txt"
+
+    @property
+    def emulator_venv(self) -> Path:
+        """The emulator's environment."""
+        return self.cache / "emulator"
+
+    @property
+    def emulator_python(self) -> Path:
+        """The interpreter of the emulator and the functions."""
+        return self.emulator_venv / "bin" / "python"
+
+    @property
+    def layers(self) -> Path:
+        """The built layers, one folder per content."""
+        return self.cache / "layers"
+
+    @property
+    def logs(self) -> Path:
+        """The functions' and the emulator's logs."""
+        return self.run / "logs"
+
+    @property
+    def temporary(self) -> Path:
+        """The parent of the temporary folders of running emulators."""
+        return self.run / "tmp"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the stack that runs in `run`."""
+        return self.run / "stack.lock"
+
+    @property
+    def env(self) -> Path:
+        """The dotenv file that exists exactly while `make local` is ready."""
+        return self.run / "env"

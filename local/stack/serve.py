@@ -1,0 +1,94 @@
+"""Run the AWS emulator, in the emulator's own interpreter, for as long as its parent lives.
+
+Started by `local.stack.emulator` as a script: nothing of this project can be imported here. The parent holds the other
+end of standard input, so its end, however it came, is the end of the emulator and of the functions' processes.
+
+Three things that the emulator leaves out cannot be put right through the AWS API, and are here. Its release is locked,
+so the names that they extend are known; the tests of the local stack notice if their meaning changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+FORBIDDEN = (403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
+
+
+def supply_encryption_context() -> None:
+    """Let policies condition on KMS's encryption context, which the emulator shows to no policy."""
+    actions: Any = import_module("ministack.core.iam_actions")
+    request_context = actions.request_tag_context
+
+    def with_encryption_context(service: str, action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
+        context: dict[str, Any] = request_context(service, action, body, params)
+        return {**context, **(encryption_context(body) if service == "kms" else {})}
+
+    actions.request_tag_context = with_encryption_context
+
+
+def encryption_context(body: bytes) -> dict[str, Any]:
+    """Return the condition keys that a KMS request's encryption context gives rise to."""
+    pairs = json.loads(body or b"{}").get("EncryptionContext") or {}
+    keys = {"kms:EncryptionContextKeys": list(pairs)} if pairs else {}
+    return {**keys, **{f"kms:EncryptionContext:{name}": value for name, value in pairs.items()}}
+
+
+def refuse_foreign_authorization() -> None:
+    """Refuse an Authorization header that is no AWS signature on IAM-authorized routes: the emulator lets it in."""
+    app: Any = import_module("ministack.app")
+    enforce = app._enforce_execute_api  # noqa: SLF001 - see the module's docstring
+
+    def enforce_signed(  # noqa: PLR0913, PLR0917 - the emulator's signature
+        api_id: str, stage: str, method: str, path: str, headers: dict[str, str], query: dict[str, Any], **named: str
+    ) -> Any:  # noqa: ANN401
+        kind = app._execute_api_authorization_type(api_id, stage, method, path)  # noqa: SLF001
+        if kind == "AWS_IAM" and not headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 "):
+            return FORBIDDEN
+        return enforce(api_id, stage, method, path, headers, query, **named)
+
+    app._enforce_execute_api = enforce_signed  # noqa: SLF001
+
+
+def log_to_files(folder: Path) -> None:
+    """Append what a function logs to a file, named by the last word of its name, beside CloudWatch Logs."""
+    functions: Any = import_module("ministack.services.lambda_svc")
+    emit = functions._emit_lambda_logs  # noqa: SLF001
+    lock = threading.Lock()
+
+    def emit_to_file(function: dict[str, Any], request_id: str, text: str, *rest: Any, **named: Any) -> None:  # noqa: ANN401
+        emit(function, request_id, text, *rest, **named)
+        if text:
+            name = (function.get("config") or function)["FunctionName"]
+            with lock, (folder / f"{name.rpartition('-')[2]}.log").open("a", encoding="utf-8") as file:
+                file.write(f"{text}\n")
+
+    functions._emit_lambda_logs = emit_to_file  # noqa: SLF001
+
+
+def follow_parent() -> None:
+    """Take the process group and its temporary files down once the parent is gone."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def main() -> None:
+    """Serve until the parent is gone or a signal comes."""
+    threading.Thread(target=follow_parent, name="parent", daemon=True).start()
+    supply_encryption_context()
+    refuse_foreign_authorization()
+    log_to_files(Path(sys.argv.pop(1)))
+    import_module("ministack.app").main()
+
+
+if __name__ == "__main__":
+    main()

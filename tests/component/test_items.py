@@ -1,0 +1,125 @@
+"""`POST /items`: an Item is linked, or nothing is left of it at Plaid; never an orphan that is billed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.component.crashes import unreachable
+
+if TYPE_CHECKING:
+    from tests.component.world import World
+
+
+def problem(answer: dict[str, Any]) -> dict[str, Any]:
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    body: dict[str, Any] = json.loads(answer["body"])
+    assert body["status"] == answer["statusCode"]
+    return body
+
+
+def test_a_linked_item_is_stored_encrypted_and_its_first_sync_is_enqueued(world: World) -> None:
+    item_id = world.link(transactions=3)
+    item = world.item(item_id)
+    token = world.plaid.item(item_id).access_token
+    assert (item["generation"], item["status"], item["days_requested"]) == (0, "active", 730)
+    assert token.encode() not in item["access_token"]
+    opened = world.stack.role_client("sync", "kms").decrypt(
+        CiphertextBlob=item["access_token"], EncryptionContext={"item_id": item_id}
+    )
+    assert opened["Plaintext"].decode() == token
+    (record,) = world.receive()
+    assert json.loads(record["body"]) == {"item_id": item_id, "cause": "linked"}
+
+
+def test_a_ciphertext_does_not_open_for_another_item(world: World) -> None:
+    item = world.item(world.link())
+    kms = world.stack.client("kms")
+    with pytest.raises(kms.exceptions.ClientError):
+        kms.decrypt(CiphertextBlob=item["access_token"], EncryptionContext={"item_id": "another"})
+
+
+def test_a_bad_request_names_field_and_fix_and_changes_nothing(world: World) -> None:
+    for body, field in (
+        ("{", "body"),
+        ("[]", "body"),
+        ('{"public_token": "access-sandbox-1"}', "public_token"),
+        ('{"public_token": "public-sandbox-1", "days_requested": 1000}', "days_requested"),
+    ):
+        refused = problem(world.post_items_raw(body))
+        assert (refused["status"], refused["field"]) == (400, field)
+        assert refused["fix"]
+    assert world.plaid.calls == {}
+
+
+def test_an_unknown_public_token_is_refused_by_field(world: World) -> None:
+    refused = problem(world.post_items({"public_token": "public-sandbox-unknown"}))
+    assert (refused["status"], refused["code"], refused["field"]) == (400, "INVALID_PUBLIC_TOKEN", "public_token")
+
+
+def test_a_retry_with_the_same_public_token_gives_the_same_item(world: World) -> None:
+    token = world.plaid.create_public_token(transactions=3)
+    first, second = (world.post_items({"public_token": token}) for _ in range(2))
+    assert (first["statusCode"], first["body"]) == (second["statusCode"], second["body"])
+    assert world.plaid.calls["/item/public_token/exchange"] == 1
+    assert len(world.receive()) == 2
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("target", "outcome"),
+    [
+        ("GetSecretValue", "retry completes"),
+        ("Query", "retry completes"),
+        ("SendMessage", "retry completes"),
+        ("Encrypt", "undone"),
+        ("UpdateItem", "undone"),
+        ("/item/public_token/exchange", "retry completes"),
+    ],
+)
+def test_a_link_that_fails_at_any_call_leaves_no_orphan(
+    world: World, target: str, outcome: str, *, before: bool
+) -> None:
+    token = world.plaid.create_public_token(transactions=2)
+    item_id = world.plaid.public_tokens[token].item.item_id
+    with unreachable(target, before=before):
+        first = problem(world.post_items({"public_token": token}))
+    assert first["status"] == 503
+    second = world.post_items({"public_token": token})
+    if outcome == "undone":
+        assert first["fix"] == "run Link again"
+        assert world.plaid.item(item_id).removed
+        assert world.item(item_id) == {}
+    elif target.startswith("/item") and not before:
+        # The answer with the access token is lost: no client can use or remove this Item, and the caller is told.
+        assert "run Link again" in problem(second)["fix"]
+    else:
+        assert second["statusCode"] == 201
+        assert world.item(item_id)["status"] == "active"
+        assert not world.plaid.item(item_id).removed
+
+
+def test_an_item_that_can_neither_be_kept_nor_removed_is_reported_loudly(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.plaid.inject_fault("/item/remove", "INTERNAL_SERVER_ERROR", times=10)
+    token = world.plaid.create_public_token()
+    item_id = world.plaid.public_tokens[token].item.item_id
+    with unreachable("Encrypt", before=True):
+        answer = world.post_items({"public_token": token})
+    assert problem(answer)["code"] == "item_orphaned"
+    assert item_id in problem(answer)["detail"]
+    assert '"ItemOrphaned":[1.0]' in capsys.readouterr().out.replace(" ", "")
+
+
+def test_no_answer_and_no_log_line_holds_a_token(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    public_token = world.plaid.create_public_token(transactions=4)
+    answers = [world.post_items({"public_token": public_token}) for _ in range(2)]
+    world.drain()
+    item_id = json.loads(answers[0]["body"])["item_id"]
+    output = capsys.readouterr().out + json.dumps(answers)
+    assert item_id in output
+    for secret in (public_token, world.plaid.item(item_id).access_token, world.plaid.secret):
+        assert secret not in output
