@@ -1,0 +1,73 @@
+"""The sample events are what the functions get: each is answered as its name says."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.events import FOLDER, SEED, WRITTEN_AT, Samples
+from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
+
+if TYPE_CHECKING:
+    from tests.component.world import World
+
+EVENTS = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
+QUEUED = {
+    "webhook_sync_updates_available",
+    "webhook_base64",
+    "webhook_item_error",
+    "webhook_item_login_repaired",
+    "webhook_item_user_permission_revoked",
+    "webhook_item_user_account_revoked",
+}
+REFUSED = {
+    "webhook_forged_body": "body_mismatch",
+    "webhook_forged_signature": "bad_signature",
+    "webhook_unsigned": "missing_header",
+}
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock(WRITTEN_AT)
+
+
+def without_signature(event: dict[str, Any]) -> dict[str, Any]:
+    headers = {name: value for name, value in event.get("headers", {}).items() if name != "plaid-verification"}
+    return event | {"headers": headers}
+
+
+def test_the_files_are_what_the_program_writes() -> None:
+    written = Samples(WRITTEN_AT).all()
+    assert written.keys() == EVENTS.keys()
+    assert all(without_signature(event) == without_signature(EVENTS[name]) for name, event in written.items())
+
+
+@pytest.mark.parametrize("name", sorted(name for name in EVENTS if name.startswith("webhook_")))
+def test_a_sample_webhook_is_answered_as_its_name_says(world: World, name: str) -> None:
+    with PlaidServer(PlaidSimulator(seed=SEED, clock=world.clock)) as world.server:
+        world.restart_webhook_function()
+        event = EVENTS[name]
+        answer = world.post_webhook(b"", None, event)
+    body = event["body"]
+    sent = base64.b64decode(body) if event["isBase64Encoded"] else body.encode()
+    if name in REFUSED:
+        assert (answer["statusCode"], json.loads(answer["body"])) == (401, {"error": REFUSED[name]})
+    else:
+        result = "queued" if name in QUEUED else "ignored"
+        assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"result": result})
+    queued = [json.loads(record["body"])["webhook"] for record in world.receive()]
+    assert queued == ([json.loads(sent)] if name in QUEUED else [])
+
+
+def test_the_sample_batch_is_worked_through(world: World) -> None:
+    records = EVENTS["sync_batch_of_two_items"]["Records"]
+    assert world.handle(records) == {record["messageId"] for record in records}  # neither Item is linked
+
+
+def test_the_sample_link_request_reaches_plaid(world: World) -> None:
+    answer = world.post_items_raw(EVENTS["items_link"]["body"])
+    assert json.loads(answer["body"])["code"] == "INVALID_PUBLIC_TOKEN"

@@ -1,0 +1,135 @@
+"""Reads a SAM template as data, intrinsic functions in their long form, and makes broken copies of it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+ABSENT: Final = object()
+"""In `Template.broken`: take the entry away."""
+
+
+class _Loader(yaml.SafeLoader):
+    """A YAML loader that knows CloudFormation's tags."""
+
+
+def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}"
+    if isinstance(node, yaml.ScalarNode):
+        text = loader.construct_scalar(node)
+        return {name: text.split(".", 1) if suffix == "GetAtt" else text}
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    if isinstance(node, yaml.MappingNode):
+        return {name: loader.construct_mapping(node, deep=True)}
+    raise yaml.YAMLError(f"!{suffix} of {node}")
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template as data.
+
+    Attributes:
+        document: the parsed template.
+    """
+
+    document: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, text: str) -> Template:
+        return cls(yaml.load(text, _Loader))  # noqa: S506 - a subclass of SafeLoader
+
+    @property
+    def resources(self) -> Mapping[str, Any]:
+        return self.document["Resources"]  # type: ignore[no-any-return] # foreign YAML
+
+    def of(self, resource_type: str) -> dict[str, dict[str, Any]]:
+        """Resources of one type by logical id."""
+        return {name: found for name, found in self.resources.items() if found["Type"] == resource_type}
+
+    def properties(self, logical_id: str) -> dict[str, Any]:
+        """A resource's own properties."""
+        return self.resources[logical_id].get("Properties", {})  # type: ignore[no-any-return] # foreign YAML
+
+    @property
+    def functions(self) -> dict[str, dict[str, Any]]:
+        """Properties of every function by logical id, with those that Globals give it."""
+        common = self.document.get("Globals", {}).get("Function", {})
+        return {
+            name: _merged(common, found["Properties"]) for name, found in self.of("AWS::Serverless::Function").items()
+        }
+
+    def events(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Function and properties of every event source of a kind."""
+        for name, properties in self.functions.items():
+            for event in properties.get("Events", {}).values():
+                if event["Type"] == kind:
+                    yield name, event["Properties"]
+
+    def statements(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every policy statement with the resource that it is in, trust policies included."""
+        for name in self.resources:
+            for document in _policy_documents(self.properties(name)):
+                for statement in document["Statement"]:
+                    yield name, statement
+
+    def broken(self, path: str, value: object) -> Template:
+        """A copy in which the entry at a path (`Resources/SyncQueue/...`, numbers index lists) is another or ABSENT."""
+        document = copy.deepcopy(self.document)
+        *parents, last = path.split("/")
+        target: Any = document
+        for step in parents:
+            target = target[int(step)] if isinstance(target, list) else target[step]
+        key: Any = int(last) if isinstance(target, list) else last
+        if value is ABSENT:
+            del target[key]
+        else:
+            target[key] = value
+        return Template(document)
+
+
+def listed(value: Any) -> list[Any]:
+    """What CloudFormation and IAM accept as one or many, as many."""
+    return value if isinstance(value, list) else [value]
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge as SAM merges Globals: maps merge, lists are joined, anything else is replaced."""
+    merged = dict(common)
+    for name, value in own.items():
+        inherited = merged.get(name)
+        if isinstance(value, dict) and isinstance(inherited, dict):
+            merged[name] = _merged(inherited, value)
+        elif isinstance(value, list) and isinstance(inherited, list):
+            merged[name] = [*inherited, *value]
+        else:
+            merged[name] = value
+    return merged
+
+
+def _policy_documents(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping that has statements, wherever it stands."""
+    if isinstance(value, dict):
+        if isinstance(value.get("Statement"), list):
+            yield value
+        for inner in value.values():
+            yield from _policy_documents(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _policy_documents(inner)
+
+
+def environment(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A function's or Globals' environment variables."""
+    return properties.get("Environment", {}).get("Variables", {})  # type: ignore[no-any-return] # foreign YAML

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.template.cloudformation import PROJECT, Template
+
+
+@pytest.fixture(scope="session")
+def text() -> str:
+    """The template as it is written."""
+    return (PROJECT / "template.yaml").read_text()
+
+
+@pytest.fixture(scope="session")
+def template(text: str) -> Template:
+    return Template.parse(text)
