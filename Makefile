@@ -50,6 +50,19 @@ types: setup ## Types, with mypy strict
 imports: setup ## The dependency rule, with import-linter
 	@PYTHONPATH=layers/plaid_sync $(BIN)/lint-imports --no-cache
 
+template-lint: .local/lint/.installed ## sam validate, cfn-lint and checkov on every template (installs them: a minute, once)
+	@SAM_CLI_TELEMETRY=0 .local/lint/sam/bin/sam validate --lint
+	@.local/lint/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- template.yaml
+	@.local/lint/checkov/bin/checkov --skip-download --framework cloudformation --file template.yaml --compact --quiet
+	@echo "template.yaml: sam validate --lint, cfn-lint and checkov found nothing"
+
+.local/lint/.installed: infra/requirements.txt infra/requirements-checkov.txt
+	@echo "Installing the template linters into .local/lint"
+	@$(PYTHON) -m venv .local/lint/sam && $(PYTHON) -m venv .local/lint/checkov
+	@.local/lint/sam/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements.txt
+	@.local/lint/checkov/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
+	@touch $@
+
 format: setup ## Rewrite the code in the house style
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
@@ -60,3 +73,4 @@ lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer ver
 	@$(LOCK) $(ARGS) pyproject.toml --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
 	@$(LOCK) $(ARGS) --group emulator -o local/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt
+	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt

@@ -21,6 +21,8 @@ class Behaviour:
         not_ready_cursor_null: whether `next_cursor` is null, rather than "", while nothing is ready.
         spell_out: whether sync lists every step between two cursors instead of the net change
             (a row that came and went is then in `added` and in `removed`).
+        hide_reverts: whether the net change leaves out a row that is again what the client already has
+            (removed and brought back, or changed and changed back).
         detect_mutation: whether a change between two pages of one loop fails the next page.
         sync_while_login_required: whether sync still serves rows while the user must log in again.
         retroactive_sync_webhook: whether a first sync after the history is ready fires SYNC_UPDATES_AVAILABLE.
@@ -45,6 +47,7 @@ class Behaviour:
     historical_seconds: float | None = 1.5
     not_ready_cursor_null: bool = False
     spell_out: bool = False
+    hide_reverts: bool = False
     detect_mutation: bool = True
     sync_while_login_required: bool = False
     retroactive_sync_webhook: bool = False

@@ -34,13 +34,14 @@ class Cursor:
 
 def after(span: Span) -> Cursor:
     """Return the final cursor of a loop."""
-    return Cursor(replace(span, start=span.head, spell_out=False))
+    return Cursor(replace(span, start=span.head, spell_out=False, hide_reverts=False))
 
 
 def encode(cursor: Cursor, item_id: str, key: bytes) -> str:
     """Return the text of a cursor."""
     span = cursor.span
-    numbers = (span.start, span.head, span.origin, cursor.offset, int(span.spell_out), int(cursor.final))
+    telling = int(span.spell_out) + 2 * int(span.hide_reverts)
+    numbers = (span.start, span.head, span.origin, cursor.offset, telling, int(cursor.final))
     payload = ",".join((*map(str, numbers), span.account_id or "")).encode()
     return base64.b64encode(_mac(payload, item_id, key) + payload).decode()
 
@@ -61,8 +62,9 @@ def decode(text: str, item_id: str, key: bytes) -> Cursor:
     if not payload or not hmac.compare_digest(mac, _mac(payload, item_id, key)):
         raise PlaidError("INVALID_FIELD", detail="cursor not associated with access_token")
     *numbers, account_id = payload.decode().split(",")
-    start, head, origin, offset, spell_out, final = map(int, numbers)
-    return Cursor(Span(start, head, origin, account_id or None, bool(spell_out)), offset, bool(final))
+    start, head, origin, offset, telling, final = map(int, numbers)
+    span = Span(start, head, origin, account_id or None, spell_out=bool(telling & 1), hide_reverts=bool(telling & 2))
+    return Cursor(span, offset, bool(final))
 
 
 def _mac(payload: bytes, item_id: str, key: bytes) -> bytes:

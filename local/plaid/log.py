@@ -44,6 +44,7 @@ class Span:
         origin: where a cursor `now` began: what happened before was never shown.
         account_id: only this account's changes, if given.
         spell_out: every step instead of the net change.
+        hide_reverts: the net change leaves out rows that are again what the client already has.
     """
 
     start: int
@@ -51,6 +52,7 @@ class Span:
     origin: int = 0
     account_id: str | None = None
     spell_out: bool = False
+    hide_reverts: bool = False
 
 
 @dataclass(slots=True)
@@ -106,20 +108,21 @@ class UpdateLog:
             known = self._known(transaction_id, span)
             if change.kind == "removed":
                 before_now = span.origin > 0 and self._touched[transaction_id][0] <= span.origin
-                if known or before_now or (change.phantom and span.start > 0):
+                if known is not None or before_now or (change.phantom and span.start > 0):
                     yield change
-            else:
-                kind: Kind = "modified" if known else "added"
+            elif not (span.hide_reverts and known == change.row):
+                kind: Kind = "added" if known is None else "modified"
                 new_page = change.new_page and span.start > 0
                 yield Change(kind, transaction_id, change.account_id, change.row, new_page)
 
-    def _known(self, transaction_id: str, span: Span) -> bool:
-        """Tell whether the client at the start of the span holds this row."""
+    def _known(self, transaction_id: str, span: Span) -> JsonObject | None:
+        """Return this row as the client at the start of the span holds it, if it does."""
         positions = self._touched[transaction_id]
         index = bisect_right(positions, span.start)
         if index == 0 or positions[index - 1] <= span.origin:
-            return False
-        return self.changes[positions[index - 1] - 1].kind != "removed"
+            return None
+        last = self.changes[positions[index - 1] - 1]
+        return None if last.kind == "removed" else last.row
 
 
 def _postponed(changes: list[Change]) -> list[Change]:

@@ -80,7 +80,8 @@ class SyncOperations(LinkOperations):
 
     def _resume(self, item: Item, request: SyncRequest) -> Cursor:
         head = item.log.head
-        opening = Cursor(Span(0, head, 0, request.account_id, self.behaviour.spell_out), final=False)
+        behaviour = self.behaviour
+        opening = Cursor(Span(0, head, 0, request.account_id, behaviour.spell_out, behaviour.hide_reverts), final=False)
         if request.cursor:
             cursor = cursors.decode(request.cursor, item.item_id, self.cursor_key)
             if cursor.span.account_id != request.account_id:
@@ -88,7 +89,7 @@ class SyncOperations(LinkOperations):
             if not cursor.final:
                 self._check_mutation(item, cursor)
                 return cursor
-            span = replace(cursor.span, head=head, spell_out=self.behaviour.spell_out)
+            span = replace(opening.span, start=cursor.span.start, origin=cursor.span.origin)
             opening = Cursor(span, final=False)
             self._strike(item, cursor, anywhere=True)
         return opening

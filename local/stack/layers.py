@@ -21,6 +21,7 @@ from local.stack.venv import exclusive
 if TYPE_CHECKING:
     from local.stack.paths import Places, Progress
 
+KEPT_BUILDS = 3
 IGNORED = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
 
 
@@ -35,7 +36,16 @@ def built_layer(logical_id: str, source: Path, places: Places, progress: Progres
         if not built.is_dir():
             progress(f"building layer {logical_id}")
             _build(logical_id, source, built, places.emulator_python)
+        built.touch()
+        _forget_unused(logical_id, places.layers)
     return built
+
+
+def _forget_unused(logical_id: str, layers: Path) -> None:
+    """Remove all but the last used builds of a layer: they are large, and a running stack may use an older one."""
+    builds = sorted(layers.glob(f"{logical_id}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for build in builds[KEPT_BUILDS:]:
+        shutil.rmtree(build, ignore_errors=True)
 
 
 def _digest(source: Path) -> str:

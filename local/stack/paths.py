@@ -30,21 +30,18 @@ class Places:
         project: The folder that holds `template.yaml`.
         cache: The folder for what can be used again: the emulator's environment and the built layers.
         run: The folder for what belongs to one running stack.
+        emulator_lock: What the emulator's environment is made from.
     """
 
     project: Path = PROJECT
     cache: Path = PROJECT / ".local"
     run: Path = PROJECT / ".local"
+    emulator_lock: Path = PROJECT / "local" / "requirements.txt"
 
     @property
     def template(self) -> Path:
         """The template that is deployed."""
         return self.project / "template.yaml"
-
-    @property
-    def emulator_lock(self) -> Path:
-        """What the emulator's environment is made from; it belongs to the local stack, whatever it deploys."""
-        return PROJECT / "local" / "requirements.txt"
 
     @property
     def emulator_venv(self) -> Path:

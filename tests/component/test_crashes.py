@@ -73,6 +73,7 @@ def test_a_sync_killed_at_any_call_and_retried_ends_exact(
 
 def test_a_netted_out_change_of_a_dead_attempt_leads_to_a_full_resync(world: World) -> None:
     """The dead attempt wrote a change to an old row; by the next pull Plaid has taken it back and says nothing."""
+    world.plaid.configure(hide_reverts=True)
     item_id = world.link(transactions=130)
     world.drain()
     truth = world.plaid.truth(item_id)
@@ -90,6 +91,7 @@ def test_a_netted_out_change_of_a_dead_attempt_leads_to_a_full_resync(world: Wor
         world.redeliver(records)
         records = world.receive()
     assert "writing_since" in world.item(item_id)
+    assert len(world.live(item_id)) == 130 - 99
     for transaction_id in victims:
         world.plaid.readd(item_id, transaction_id)
     world.redeliver(records)
@@ -118,3 +120,34 @@ def test_a_zombie_that_wakes_after_its_successor_changes_nothing(world: World, w
     world.trigger(item_id)
     world.drain()
     world.assert_exact(item_id)
+
+
+def test_a_zombie_can_not_bring_back_what_plaid_has_taken_back(world: World) -> None:
+    """Everything that the zombie pulled came and went, so that its successor writes none of those rows."""
+    item_id = world.link(transactions=10)
+    world.drain()
+    added = world.plaid.add(item_id, 120)
+    world.trigger(item_id)
+    records = world.receive()
+
+    def successor() -> None:
+        for transaction_id in added:
+            world.plaid.remove(item_id, transaction_id)
+        world.redeliver(records)
+        world.drain()
+
+    first_write = calls_until(world, "TransactWriteItems")
+    with asleep_at(first_write, successor) as sleep:
+        world.handle(records)
+    assert "TransactWriteItems" in sleep.calls[-1]
+    assert world.live(item_id).keys() == world.plaid.truth(item_id).keys()
+    world.assert_exact(item_id)
+
+
+def calls_until(world: World, operation: str) -> int:
+    """Return the number of the call at which a sync of another Item first uses an operation."""
+    item_id = world.link(transactions=10)
+    with asleep_at(0, lambda: None) as watched:
+        world.handle(world.receive())
+    world.assert_exact(item_id)
+    return next(number for number, call in enumerate(watched.calls, start=1) if operation in call)

@@ -90,9 +90,9 @@ def command(directory: Path) -> Iterator[Command]:
 
 def assert_gone(directory: Path) -> None:
     """Wait for the end of every process that has the directory in its arguments: the emulator and the functions."""
-    running = ["pgrep", "--full", str(directory)]
+    running = ["pgrep", "-f", str(directory)]
     for _ in range(100):
-        found = subprocess.run(running, capture_output=True, text=True, check=False).stdout  # noqa: S603 - our own command
+        found = subprocess.run(running, capture_output=True, text=True, check=False).stdout
         if not found:
             return
         threading.Event().wait(0.1)

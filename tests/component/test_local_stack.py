@@ -312,6 +312,17 @@ def test_an_emulator_can_be_had_alone_and_emptied(tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_a_lock_that_cannot_be_installed_is_named_and_tried_again(tmp_path: Path) -> None:
+    places = Places(cache=tmp_path, run=tmp_path, emulator_lock=tmp_path / "broken.txt")
+    places.emulator_lock.write_text("not a requirement\n")
+    for _ in range(2):
+        with (
+            pytest.raises(LocalStackError, match=r"(?s)from broken\.txt.*not a requirement"),
+            Emulator.start(places, progress=silent),
+        ):
+            pass
+
+
 def test_a_taken_port_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

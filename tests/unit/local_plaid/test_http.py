@@ -224,9 +224,7 @@ def test_link_can_be_completed_by_http(http: Http) -> None:
 
 def test_the_command_serves_and_stops_when_told() -> None:
     command = [sys.executable, "-m", "local.plaid", "--port", "0", "--seed", "3", "--link", "2", "--json"]
-    with subprocess.Popen(  # noqa: S603 - this project's own command
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         startup = simplejson.loads(process.stdout.readline())
         with urllib3.PoolManager() as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -256,11 +257,18 @@ operations = st.lists(
 
 
 @settings(max_examples=120, deadline=None)
-@given(seed=st.integers(0, 10_000), steps=operations, count=st.integers(1, 12), spell_out=st.booleans())
+@given(
+    seed=st.integers(0, 10_000),
+    steps=operations,
+    count=st.integers(1, 12),
+    telling=st.sampled_from(["", "spell_out", "hide_reverts"]),
+)
 def test_from_any_final_cursor_the_pages_fold_to_the_truth(
-    *, seed: int, steps: list[str], count: int, spell_out: bool
+    *, seed: int, steps: list[str], count: int, telling: str
 ) -> None:
-    sim = PlaidSimulator(seed, SimulatedClock(), behaviour=Behaviour(spell_out=spell_out, legacy_webhooks=False))
+    sim = PlaidSimulator(seed, SimulatedClock(), behaviour=Behaviour(legacy_webhooks=False))
+    if telling:
+        sim.configure(**{telling: True})
     item = ready(sim, 8)
     for step in steps:
         if step == "sync":
@@ -273,6 +281,18 @@ def test_from_any_final_cursor_the_pages_fold_to_the_truth(
     for cursor, position in sim.final_cursors(item.item_id).items():
         pages = loop(sim, item.item_id, cursor, count)
         assert fold(sim.truth_at(item.item_id, position), pages) == truth
+
+
+def test_a_row_that_is_again_what_the_client_has_can_be_left_out() -> None:
+    sim = PlaidSimulator(3, SimulatedClock(), behaviour=replace(MANUAL, hide_reverts=True))
+    item = ready(sim, 8)
+    loop(sim, item.item_id)
+    final = max(sim.final_cursors(item.item_id), key=sim.final_cursors(item.item_id).__getitem__)
+    removed = sim.remove(item.item_id)
+    assert sim.readd(item.item_id, removed) == removed
+    assert fold({}, loop(sim, item.item_id, final)) == {}
+    sim.configure(hide_reverts=False)
+    assert fold({}, loop(sim, item.item_id, final)).keys() == {removed}
 
 
 def test_the_same_seed_gives_the_same_world() -> None:

@@ -92,7 +92,7 @@ def changed_only(writes: Iterable[RowWrite], stored: Mapping[TransactionId, Stor
     unchanged = 0
     for write in writes:
         known = stored.get(write.transaction_id)
-        if known is not None and known.live and known.row == write:
+        if known is not None and known.row == write:
             unchanged += 1
         else:
             kept.append(write)

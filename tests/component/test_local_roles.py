@@ -1,0 +1,103 @@
+"""The roles that the template defines, as the emulator enforces them: what each function may do, and may not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from local.stack import LocalStack
+
+KEY = {"item_id": {"S": "no such Item"}}
+ROW = {**KEY, "transaction_id": {"S": "none"}}
+BOUND = {"EncryptionContext": {"item_id": "an Item"}}
+
+
+def refusal(stack: LocalStack, function: str, service: str, call: str, **arguments: Any) -> str | None:
+    """Return the error code that the function would get, or None."""
+    try:
+        getattr(stack.role_client(function, service), call)(**arguments)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return None
+
+
+def message(url: str, deduplication_id: str) -> dict[str, str]:
+    return {
+        "QueueUrl": url,
+        "MessageBody": "{}",
+        "MessageGroupId": "roles",
+        "MessageDeduplicationId": deduplication_id,
+    }
+
+
+@pytest.mark.parametrize(
+    ("function", "queue", "answer"),
+    [
+        ("webhook", "SyncQueue", None),
+        ("items", "SyncQueue", None),
+        ("sync", "SyncQueue", "AccessDenied"),
+        ("webhook", "DeadLetterQueue", "AccessDenied"),
+        ("items", "DeadLetterQueue", "AccessDenied"),
+        ("sync", "DeadLetterQueue", None),
+    ],
+)
+def test_who_may_send_to_which_queue(stack: LocalStack, function: str, queue: str, answer: str | None) -> None:
+    sent = message(stack.resources.id(queue), f"{function} {queue}")
+    assert refusal(stack, function, "sqs", "send_message", **sent) == answer
+
+
+@pytest.mark.parametrize(
+    ("function", "call", "arguments", "answer"),
+    [
+        ("webhook", "get_item", {"TableName": "ItemsTable", "Key": KEY}, "AccessDeniedException"),
+        ("items", "scan", {"TableName": "ItemsTable"}, "AccessDeniedException"),
+        ("items", "delete_item", {"TableName": "TransactionsTable", "Key": ROW}, "AccessDeniedException"),
+        ("sync", "get_item", {"TableName": "ItemsTable", "Key": KEY}, None),
+        ("sync", "delete_item", {"TableName": "ItemsTable", "Key": KEY}, "AccessDeniedException"),
+        ("sync", "delete_item", {"TableName": "TransactionsTable", "Key": ROW}, "AccessDeniedException"),
+        ("sync", "scan", {"TableName": "TransactionsTable"}, "AccessDeniedException"),
+    ],
+)
+def test_who_may_do_what_to_the_tables(
+    stack: LocalStack, function: str, call: str, arguments: dict[str, Any], answer: str | None
+) -> None:
+    named = {**arguments, "TableName": stack.resources.id(arguments["TableName"])}
+    assert refusal(stack, function, "dynamodb", call, **named) == answer
+
+
+@pytest.mark.parametrize("action", ["Put", "Delete"])
+def test_a_transaction_is_refused_for_any_action_that_its_role_lacks(stack: LocalStack, action: str) -> None:
+    target = {"Item": ROW} if action == "Put" else {"Key": ROW}
+    check = {
+        "TableName": stack.items_table,
+        "Key": KEY,
+        "ConditionExpression": "attribute_not_exists(item_id)",
+    }
+    parts = [{"ConditionCheck": check}, {action: {"TableName": stack.transactions_table, **target}}]
+    assert refusal(stack, "sync", "dynamodb", "transact_write_items", TransactItems=parts[:1]) is None
+    assert refusal(stack, "sync", "dynamodb", "transact_write_items", TransactItems=parts) == "AccessDeniedException"
+
+
+def test_only_items_encrypts_and_only_sync_decrypts_a_token_and_only_bound_to_its_item(stack: LocalStack) -> None:
+    key = {"KeyId": stack.resources.id("TokenKey")}
+    plain = {**key, "Plaintext": b"token"}
+    sealed = {**key, **stack.role_client("items", "kms").encrypt(**plain, **BOUND)}
+    sealed = {name: sealed[name] for name in ("KeyId", "CiphertextBlob")}
+    assert refusal(stack, "items", "kms", "encrypt", **plain) == "AccessDeniedException"
+    assert refusal(stack, "sync", "kms", "encrypt", **plain, **BOUND) == "AccessDeniedException"
+    assert refusal(stack, "webhook", "kms", "encrypt", **plain, **BOUND) == "AccessDeniedException"
+    assert refusal(stack, "sync", "kms", "decrypt", **sealed, **BOUND) is None
+    assert refusal(stack, "sync", "kms", "decrypt", **sealed) == "AccessDeniedException"
+    assert refusal(stack, "items", "kms", "decrypt", **sealed, **BOUND) == "AccessDeniedException"
+    assert refusal(stack, "webhook", "kms", "decrypt", **sealed, **BOUND) == "AccessDeniedException"
+
+
+@pytest.mark.parametrize("function", ["webhook", "items", "sync"])
+def test_functions_read_plaids_keys_and_cannot_change_them(stack: LocalStack, function: str) -> None:
+    secret = {"SecretId": stack.resources.id("PlaidSecret")}
+    changed = {**secret, "SecretString": "{}"}
+    assert refusal(stack, function, "secretsmanager", "get_secret_value", **secret) is None
+    assert refusal(stack, function, "secretsmanager", "put_secret_value", **changed) == "AccessDeniedException"
