@@ -24,8 +24,8 @@ class Crash:
     """Where a handler is struck, and what was seen of it.
 
     Attributes:
-        at: which call, counted from 1.
-        target: strike every call to this AWS operation or path instead.
+        at: which call, counted from 1; 0 for every call.
+        target: only calls to this AWS operation or path count.
         before: whether it is struck before the call is sent; otherwise after its effect, with the answer lost.
         calls: the calls seen, by path and AWS target.
         struck: whether it came to that call.
@@ -64,9 +64,9 @@ def unreachable(target: str, *, before: bool) -> Iterator[None]:
 
 
 @contextmanager
-def asleep_at(call: int, meanwhile: Callable[[], None]) -> Iterator[Crash]:
+def asleep_at(call: int, meanwhile: Callable[[], None], target: str = "") -> Iterator[Crash]:
     """Let the handler that runs in this block sleep before a call, while something else happens; then it goes on."""
-    crash = Crash(call, before=True)
+    crash = Crash(call, before=True, target=target)
     with _struck(crash, meanwhile):
         yield crash
 
@@ -77,10 +77,11 @@ def _struck(crash: Crash, action: Callable[[], None]) -> Iterator[None]:
     thread, urlopen = threading.get_ident(), _Pool.urlopen
 
     def counting(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() != thread or (crash.struck and not crash.target):
+        call = f"{url} {_target(kwargs.get('headers') or {})}"
+        if threading.get_ident() != thread or (crash.struck and crash.at) or crash.target not in call:
             return urlopen(pool, method, url, *args, **kwargs)
-        crash.calls.append(f"{url} {_target(kwargs.get('headers') or {})}")
-        strikes = len(crash.calls) == crash.at or (crash.target != "" and crash.target in crash.calls[-1])
+        crash.calls.append(call)
+        strikes = crash.at in (0, len(crash.calls))
         crash.struck |= strikes
         if strikes and crash.before:
             action()

@@ -1,0 +1,214 @@
+"""The comparison notices whatever is wrong with the tables, names it, and sees nothing where nothing is wrong."""
+
+from __future__ import annotations
+
+import zlib
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import simplejson
+
+from local.demo.comparison import ABSENT, THE_ITEM, Difference, PlaidItem, Tables, compare
+
+CURSOR = "a final cursor"
+
+
+def transaction(transaction_id: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "account_id": "account",
+        "amount": Decimal("12.30"),
+        "authorized_date": None,
+        "date": "2026-11-02",
+        "iso_currency_code": "USD",
+        "location": {"city": "Boise", "lat": Decimal("43.615")},
+        "counterparties": [{"name": "Corner Market"}],
+        "merchant_name": "Corner Market",
+        "name": "CORNER MARKET 12",
+        "payment_channel": "in store",
+        "pending": False,
+        "pending_transaction_id": None,
+        "personal_finance_category": {"primary": "FOOD_AND_DRINK"},
+        "transaction_id": transaction_id,
+        "unofficial_currency_code": None,
+    } | fields
+
+
+def row(item_id: str, source: dict[str, Any], **attributes: Any) -> dict[str, Any]:
+    names = ("account_id", "amount", "date", "iso_currency_code", "merchant_name", "name", "payment_channel")
+    return {
+        **{name: source[name] for name in (*names, "pending")},
+        "category": source["personal_finance_category"]["primary"],
+        "date_id": f"{source['date']}#{source['transaction_id']}",
+        "generation": Decimal(1),
+        "item_id": item_id,
+        "plaid": zlib.compress(simplejson.dumps(source, use_decimal=True).encode()),
+        "transaction_id": source["transaction_id"],
+    } | attributes
+
+
+def tombstone(item_id: str, transaction_id: str, **attributes: Any) -> dict[str, Any]:
+    return {
+        "item_id": item_id,
+        "transaction_id": transaction_id,
+        "removed_at": "2026-11-02T00:00:00.000Z",
+        "expires_at": Decimal(1),
+    } | attributes
+
+
+def plaid(item_id: str = "A", *transactions: dict[str, Any], removed: tuple[str, ...] = ()) -> PlaidItem:
+    rows = {entry["transaction_id"]: entry for entry in transactions}
+    return PlaidItem(item_id, rows, head=9, final_cursors={CURSOR: 9, "older": 4}, removed=frozenset(removed))
+
+
+def record(item_id: str = "A", **attributes: Any) -> dict[str, Any]:
+    return {"item_id": item_id, "status": "active", "cursor": CURSOR} | attributes
+
+
+def found(truth: list[PlaidItem], rows: list[dict[str, Any]], **tables: Any) -> list[Difference]:
+    records = tables.pop("items", [record(item.item_id) for item in truth])
+    return compare(truth, Tables(records, rows, **tables)).differences
+
+
+def test_equal_tables_have_no_differences_and_are_counted() -> None:
+    first, second = transaction("t1"), transaction("t2")
+    items = [plaid("A", first, second), plaid("B", transaction("t3"))]
+    rows = [row("A", first), row("A", second), row("B", transaction("t3")), tombstone("A", "gone")]
+    verdict = compare(items, Tables([record("A"), record("B")], rows))
+    assert verdict.differences == []
+    assert (verdict.in_table, verdict.at_plaid, verdict.changes) == (3, 3, 18)
+    assert [(item.in_table, item.at_plaid) for item in verdict.items] == [(2, 2), (1, 1)]
+
+
+def test_a_missing_row_is_named() -> None:
+    assert found([plaid("A", transaction("t1"))], []) == [Difference("A", "t1", "(row)", "live", ABSENT)]
+
+
+def test_a_row_that_plaid_does_not_have_is_named() -> None:
+    extra = row("A", transaction("t1"))
+    assert found([plaid("A")], [extra]) == [Difference("A", "t1", "(row)", ABSENT, "live")]
+
+
+def test_amounts_are_compared_by_value_and_exactly() -> None:
+    truth = transaction("t1", amount=Decimal("0.1"))
+    equal = row("A", truth, amount=Decimal("0.10"))
+    assert found([plaid("A", truth)], [equal]) == []
+    for wrong in ("0.11", "0.1000000000000000055511151231257827", "-0.1"):
+        other = row("A", truth, amount=Decimal(wrong))
+        assert found([plaid("A", truth)], [other]) == [Difference("A", "t1", "amount", Decimal("0.1"), Decimal(wrong))]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "corner market 12"),
+        ("merchant_name", None),
+        ("pending", True),
+        ("pending", Decimal(0)),
+        ("date", "2026-11-03"),
+        ("date_id", "2026-11-03#t1"),
+        ("account_id", "another"),
+        ("category", None),
+        ("iso_currency_code", "EUR"),
+        ("unofficial_currency_code", "BTC"),
+        ("authorized_date", "2026-11-01"),
+        ("pending_transaction_id", "p1"),
+        ("payment_channel", "online"),
+        ("expires_at", Decimal(5)),
+    ],
+)
+def test_a_wrong_attribute_is_named(field: str, value: object) -> None:
+    truth = transaction("t1")
+    (difference,) = found([plaid("A", truth)], [row("A", truth, **{field: value})])
+    assert (difference.transaction_id, difference.field, difference.in_table) == ("t1", field, value)
+
+
+@pytest.mark.parametrize(
+    ("stored", "field"),
+    [
+        ({"location": {"city": "Boise", "lat": Decimal("43.61")}}, "plaid.location.lat"),
+        ({"location": {"city": "Boise"}}, "plaid.location.lat"),
+        ({"counterparties": [{"name": "Other"}]}, "plaid.counterparties[0].name"),
+        ({"counterparties": []}, "plaid.counterparties"),
+        ({"new": None}, "plaid.new"),
+    ],
+)
+def test_a_difference_inside_the_plaid_object_is_named_by_its_place(stored: dict[str, Any], field: str) -> None:
+    truth = transaction("t1")
+    packed = row("A", transaction("t1", **stored))["plaid"]
+    (difference,) = found([plaid("A", truth)], [row("A", truth, plaid=packed)])
+    assert difference.field == field
+
+
+@pytest.mark.parametrize("packed", [None, b"", b"not zlib", zlib.compress(b"not JSON"), zlib.compress(b"[]"), "text"])
+def test_a_plaid_object_that_cannot_be_read_is_a_difference(packed: object) -> None:
+    truth = transaction("t1")
+    (difference,) = found([plaid("A", truth)], [row("A", truth, plaid=packed)])
+    assert difference.field == "plaid"
+
+
+def test_a_removed_row_that_is_live_again_is_named() -> None:
+    risen = row("A", transaction("t1"))
+    assert found([plaid("A", removed=("t1",))], [risen]) == [Difference("A", "t1", "(row)", "removed", "live")]
+
+
+def test_a_tombstone_where_plaid_has_a_row_is_named() -> None:
+    assert found([plaid("A", transaction("t1"))], [tombstone("A", "t1")]) == [
+        Difference("A", "t1", "(row)", "live", "removed")
+    ]
+
+
+def test_a_tombstone_must_have_left_the_index_and_expire() -> None:
+    rows = [tombstone("A", "t1", date_id="2026-11-02#t1"), {**tombstone("A", "t2"), "expires_at": None}]
+    del rows[1]["expires_at"]
+    fields = [(entry.transaction_id, entry.field) for entry in found([plaid("A")], rows)]
+    assert fields == [("t1", "date_id"), ("t2", "expires_at")]
+
+
+def test_a_row_under_another_item_is_named_there_and_missing_where_it_belongs() -> None:
+    truth = transaction("t1")
+    differences = found([plaid("A", truth), plaid("B")], [row("B", truth)])
+    assert differences == [
+        Difference("A", "t1", "(row)", "live", ABSENT),
+        Difference("B", "t1", "item_id", "A", "B"),
+    ]
+
+
+def test_rows_and_items_of_nobody_are_named() -> None:
+    differences = found([], [row("X", transaction("t1"))], items=[record("Y")])
+    assert [(entry.item_id, entry.transaction_id) for entry in differences] == [("X", "t1"), ("Y", THE_ITEM)]
+
+
+def test_a_dead_letter_is_a_difference() -> None:
+    (difference,) = found([plaid("A")], [], dead_letters=["a message"])
+    assert difference.in_table == "a message"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "field"),
+    [
+        ({"cursor": "invented"}, "cursor"),
+        ({"cursor": "older"}, "cursor"),
+        ({"status": "needs_user"}, "status"),
+        ({"writing_since": Decimal(3)}, "writing_since"),
+        ({"reconcile": True}, "reconcile"),
+    ],
+)
+def test_an_item_that_is_not_at_rest_at_plaids_latest_cursor_is_a_difference(
+    attributes: dict[str, Any], field: str
+) -> None:
+    (difference,) = found([plaid("A")], [], items=[record("A", **attributes)])
+    assert (difference.transaction_id, difference.field) == (THE_ITEM, field)
+
+
+def test_an_item_that_is_not_registered_is_a_difference() -> None:
+    (difference,) = found([plaid("A")], [], items=[])
+    assert (difference.item_id, difference.in_table) == ("A", ABSENT)
+
+
+def test_an_item_without_a_cursor_is_a_difference_and_covers_no_change() -> None:
+    bare = record("A")
+    del bare["cursor"]
+    verdict = compare([plaid("A")], Tables([bare], []))
+    assert [entry.field for entry in verdict.differences] == ["cursor"]
+    assert verdict.changes == 0
