@@ -24,7 +24,7 @@ plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test check lint types imports format template-lint lock
+.PHONY: setup test check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt
@@ -38,7 +38,7 @@ setup: .venv/.installed ## Make the virtual environment (the other targets do th
 test: setup ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: lint types imports test ## All that must be green: style, types, dependency rule, tests
+check: lint types imports locked test ## All that must be green: style, types, dependency rule, locks, tests
 
 lint: setup ## Style, with ruff
 	@$(BIN)/ruff check $(CODE)
@@ -66,6 +66,10 @@ template-lint: .local/lint/.installed ## sam validate, cfn-lint and checkov on e
 format: setup ## Rewrite the code in the house style
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+
+locked: setup ## Fail where a lock does not fit pyproject.toml any more
+	@$(MAKE) lock
+	@git diff --exit-code --stat -- layers/dependencies/requirements.txt tests/requirements.txt local/requirements.txt infra
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)

@@ -3,7 +3,7 @@
 Started by `local.stack.emulator` as a script: nothing of this project can be imported here. The parent holds the other
 end of standard input, so its end, however it came, is the end of the emulator and of the functions' processes.
 
-Three things that the emulator leaves out cannot be put right through the AWS API, and are here. Its release is locked,
+Four things that the emulator leaves out cannot be put right through the AWS API, and are here. Its release is locked,
 so the names that they extend are known; the tests of the local stack notice if their meaning changes.
 """
 
@@ -57,6 +57,21 @@ def refuse_foreign_authorization() -> None:
     app._enforce_execute_api = enforce_signed  # noqa: SLF001
 
 
+def authorize_batches_as_singles() -> None:
+    """Authorize SQS's batch calls by the action of a single one, as AWS does; the emulator knows no such action.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+    """
+    actions: Any = import_module("ministack.core.iam_actions")
+    extract = actions.extract_iam_action
+
+    def of_a_single(service: str, *request: Any) -> str | None:  # noqa: ANN401 - the emulator's signature
+        action: str | None = extract(service, *request)
+        return action.removesuffix("Batch") if action and service == "sqs" else action
+
+    actions.extract_iam_action = of_a_single
+
+
 def log_to_files(folder: Path) -> None:
     """Append what a function logs to a file, named by the last word of its name, beside CloudWatch Logs."""
     functions: Any = import_module("ministack.services.lambda_svc")
@@ -85,6 +100,7 @@ def main() -> None:
     """Serve until the parent is gone or a signal comes."""
     threading.Thread(target=follow_parent, name="parent", daemon=True).start()
     supply_encryption_context()
+    authorize_batches_as_singles()
     refuse_foreign_authorization()
     log_to_files(Path(sys.argv.pop(1)))
     import_module("ministack.app").main()

@@ -9,7 +9,7 @@ import pytest
 
 from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
 from local.stack import LocalStack
-from tests.component.world import World
+from tests.component.world import Deployment, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,26 +29,33 @@ def stack() -> Iterator[LocalStack]:
 
 
 @pytest.fixture(scope="session")
-def environments(stack: LocalStack) -> Iterator[dict[str, dict[str, str]]]:
-    """Each function's environment as the template gives it; this process has them all, to import the functions."""
-    functions = stack.client("lambda")
-    environments = {
-        name: functions.get_function_configuration(FunctionName=full_name)["Environment"]["Variables"]
-        for name, full_name in stack.functions.items()
-    }
+def deployment(stack: LocalStack) -> Iterator[Deployment]:
+    """What the functions get from the template. This process has all their variables, so that they can be imported."""
+    functions, sts = stack.client("lambda"), stack.client("sts")
+    environments, credentials = {}, {}
+    for name, full_name in stack.functions.items():
+        configuration = functions.get_function_configuration(FunctionName=full_name)
+        issued = sts.assume_role(RoleArn=configuration["Role"], RoleSessionName="test", DurationSeconds=43200)
+        environments[name] = configuration["Environment"]["Variables"]
+        credentials[name] = {
+            "aws_access_key_id": issued["Credentials"]["AccessKeyId"],
+            "aws_secret_access_key": issued["Credentials"]["SecretAccessKey"],
+            "aws_session_token": issued["Credentials"]["SessionToken"],
+            "region_name": stack.emulator.region,
+        }
     sdk = {
         "AWS_ENDPOINT_URL": stack.emulator.endpoint_url,
         "AWS_REGION": stack.emulator.region,
         "AWS_DEFAULT_REGION": stack.emulator.region,
-        "AWS_ACCESS_KEY_ID": stack.emulator.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": stack.emulator.secret_access_key,
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("AWS_SESSION_TOKEN", raising=False)
         for variables in (*environments.values(), sdk):
             for variable, value in variables.items():
                 patch.setenv(variable, value)
-        yield environments
+        yield Deployment(stack, environments, credentials)
 
 
 @pytest.fixture
@@ -65,8 +72,7 @@ def clock() -> Callable[[], datetime]:
 
 @pytest.fixture
 def world(
-    stack: LocalStack,
-    environments: dict[str, dict[str, str]],
+    deployment: Deployment,
     behaviour: Behaviour,
     clock: Callable[[], datetime],
     request: pytest.FixtureRequest,
@@ -74,9 +80,10 @@ def world(
     """A world of its own: Plaid is new, and the queues are empty."""
     seed = zlib.crc32(request.node.nodeid.encode())  # ids must differ between tests: they share the tables
     plaid = PlaidSimulator(seed=seed, clock=clock, behaviour=behaviour)
+    stack = deployment.stack
     for url in (stack.sync_queue_url, stack.dead_letter_queue_url):
         stack.client("sqs").purge_queue(QueueUrl=url)
     with PlaidServer(plaid) as server:
-        world = World(stack, plaid, server, clock, environments)
+        world = World(deployment, plaid, server, clock)
         world.restart_webhook_function()
         yield world

@@ -33,6 +33,14 @@ def message(url: str, deduplication_id: str) -> dict[str, str]:
     }
 
 
+def test_a_batch_of_messages_needs_the_permission_of_a_single_one(stack: LocalStack) -> None:
+    url = stack.resources.id("SyncQueue")
+    entries = [{"Id": "1", "ReceiptHandle": "none", "VisibilityTimeout": 1}]
+    change = {"QueueUrl": url, "Entries": entries}
+    assert refusal(stack, "sync", "sqs", "change_message_visibility_batch", **change) is None
+    assert refusal(stack, "items", "sqs", "change_message_visibility_batch", **change) == "AccessDenied"
+
+
 @pytest.mark.parametrize(
     ("function", "queue", "answer"),
     [

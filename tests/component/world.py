@@ -1,7 +1,7 @@
 """A whole world for one test: a Plaid server, the stack's tables and queues, and the real handlers in this process.
 
-The handlers talk to Plaid and to AWS over HTTP, as deployed; only time is ours. Messages are received, handed to the
-handler and deleted here the way Lambda's event source mapping does it.
+The handlers talk to Plaid and to AWS over HTTP, as deployed, each with its own role; only time is ours. Messages are
+received, handed to the handler and deleted here the way Lambda's event source mapping does it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from boto3.dynamodb.types import TypeDeserializer
 from plaid_sync.core import exact_json
 
@@ -62,19 +63,36 @@ def lambda_context(seconds: float = 300.0) -> SimpleNamespace:
     )
 
 
-@dataclass(slots=True)
-class World:
-    """One test's Plaid, and the stack that the session shares."""
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The stack that all tests share, with each function's environment and its role's credentials."""
 
     stack: LocalStack
+    environments: dict[str, dict[str, str]]
+    credentials: dict[str, dict[str, str]]
+
+
+@dataclass(slots=True)
+class World:
+    """One test's Plaid, beside the deployment."""
+
+    deployment: Deployment
     plaid: PlaidSimulator
     server: PlaidServer
     clock: Callable[[], datetime]
-    environments: dict[str, dict[str, str]]
+
+    @property
+    def stack(self) -> LocalStack:
+        """The stack, with an administrator's clients for the test itself."""
+        return self.deployment.stack
 
     def environment(self, name: str) -> dict[str, str]:
         """Return a function's environment as the template gives it, with this world's Plaid."""
-        return self.environments[name] | {"PLAID_BASE_URL": self.server.base_url}
+        return self.deployment.environments[name] | {"PLAID_BASE_URL": self.server.base_url}
+
+    def act_as(self, name: str) -> None:
+        """Let the clients that are made from now on have a function's role, and no more rights than it."""
+        boto3.setup_default_session(**self.deployment.credentials[name])  # type: ignore[arg-type] # the stub wants a Session
 
     # ---- the three functions
 
@@ -94,6 +112,7 @@ class World:
     def post_items_raw(self, body: str) -> dict[str, Any]:
         """Post a text to `/items`."""
         module = function("items")
+        self.act_as("items")
         linker = module.build_linker(self.environment("items"), clock=self.clock, pause=lambda _: None)
         module.linker = linker
         answer: dict[str, Any] = module.lambda_handler({"body": body}, lambda_context())
@@ -102,6 +121,7 @@ class World:
     def sync_handler(self) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
         """Return the sync function's handler, wired to this world, without waits between retries."""
         module = function("sync")
+        self.act_as("sync")
         processor = module.build_processor(self.environment("sync"), clock=self.clock, pause=lambda _: None)
         object.__setattr__(processor, "jitter", lambda: 0.0)
         module.processor = processor
@@ -111,6 +131,7 @@ class World:
     def post_webhook(self, body: bytes, token: str | None, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Post to `/webhooks/plaid`; keys stay in memory from one call to the next."""
         headers = {} if token is None else {"plaid-verification": token}
+        self.act_as("webhook")
         answer: dict[str, Any] = function("webhook").lambda_handler(
             {"body": body.decode(), "isBase64Encoded": False, "headers": headers} | (event or {}),
             lambda_context(),
@@ -120,6 +141,7 @@ class World:
     def restart_webhook_function(self) -> None:
         """Start the webhook function with an empty memory."""
         module = function("webhook")
+        self.act_as("webhook")
         module.receiver = module.build_receiver(self.environment("webhook"), clock=self.clock)
 
     @contextmanager

@@ -191,7 +191,11 @@ class ReceivedMessages(Protocol):
     """What the sync function does with messages beyond acknowledging them."""
 
     def postpone(self, receipt_handles: Collection[str], seconds: int) -> None:
-        """Let the messages come back after so many seconds. Best effort: they come back in any case."""
+        """Let the messages come back after so many seconds.
+
+        Raises:
+            RetryableError: they come back only when the queue's visibility timeout ends.
+        """
         ...
 
     def park(self, body: str, group_id: str, message_id: str, reason: str) -> None:

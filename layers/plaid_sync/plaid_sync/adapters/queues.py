@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plaid_sync.adapters.aws import aws_errors
-from plaid_sync.core.failures import RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,16 +42,13 @@ class SqsReceivedMessages:
     dead_letter_queue_url: str
 
     def postpone(self, receipt_handles: Collection[str], seconds: int) -> None:
-        """See `ports.ReceivedMessages`. Where it fails, the queue's visibility timeout brings them back."""
+        """See `ports.ReceivedMessages`."""
         entries = [
             {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
             for number, handle in enumerate(receipt_handles)
         ]
-        try:
-            with aws_errors():
-                self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)  # type: ignore[arg-type] # a list of the TypedDict's shape
-        except RetryableError:
-            return
+        with aws_errors():
+            self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)  # type: ignore[arg-type] # a list of the TypedDict's shape
 
     def park(self, body: str, group_id: str, message_id: str, reason: str) -> None:
         """See `ports.ReceivedMessages`. The message id deduplicates: parking twice parks once."""

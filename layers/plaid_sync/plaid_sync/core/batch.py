@@ -46,14 +46,14 @@ class Failure:
 
     Attributes:
         code: Plaid's error code or our reason.
-        delay: seconds until they come back.
+        delay: seconds until they come back; None where that could not be set, and the queue's own timeout holds.
         bug: the exception that nobody expected, where one is the cause.
     """
 
     item_id: ItemId
     failure_class: FailureClass
     code: str
-    delay: int
+    delay: int | None
     bug: Exception | None = None
 
 
@@ -152,11 +152,15 @@ class BatchProcessor:
         bug: Exception | None = None,
     ) -> None:
         attempt = max(message.receive_count for message in received)
-        delay = round(backoff(failure_class, attempt) * self.jitter())
+        wait = round(backoff(failure_class, attempt) * self.jitter())
         result.failed_message_ids.extend(message.message_id for message in received)
+        try:
+            # All wait equally long: a follower that stayed hidden longer than its head would hold up the group.
+            self.messages.postpone([message.receipt_handle for message in received], wait)
+            delay: int | None = wait
+        except RetryableError:
+            delay = None
         result.failures.append(Failure(received[0].trigger.item_id, failure_class, code, delay, bug))
-        # All of them wait equally long: a follower that stayed hidden longer than its head would hold up the group.
-        self.messages.postpone([message.receipt_handle for message in received], delay)
 
     def _park(self, body: str, group_id: str, message_id: str, reason: str, result: BatchResult) -> None:
         try:
