@@ -46,7 +46,7 @@ def test_a_good_outcome_says_so() -> None:
 def test_a_difference_is_named_by_item_transaction_and_field() -> None:
     text = printed(an_outcome(*differences(1)))
     assert "Item A, transaction t0, amount: at Plaid 0.10, in the table 0.2" in text
-    assert "1 differences (" in text
+    assert "at Plaid, 1 difference (" in text
 
 
 def test_many_differences_are_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
