@@ -1,0 +1,78 @@
+"""The chapters of the demo, in their order, and the comparison that they lead to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local.demo.board import board_of
+from local.demo.comparison import compare
+from local.demo.outcome import Outcome
+from local.demo.snapshot import tables_of, tamper, truth_of
+from local.demo.steps.deliveries import webhooks_go_astray
+from local.demo.steps.history import histories_arrive
+from local.demo.steps.linking import link_items
+from local.demo.steps.living import AMOUNTS, everything_happens, exact_amounts
+from local.demo.steps.security import forged_webhooks, repeated_webhooks
+from local.demo.steps.trouble import plaid_has_bad_moments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+    from local.demo.comparison import Tables
+    from local.demo.view import View
+    from local.demo.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of the demo."""
+
+    title: str
+    play: Callable[[World], None]
+
+
+CHAPTERS = (
+    Chapter("People link their banks", link_items),
+    Chapter("Their histories arrive, in two parts", histories_arrive),
+    Chapter("Transactions live", everything_happens),
+    Chapter("Webhooks go astray", webhooks_go_astray),
+    Chapter("Plaid has bad moments", plaid_has_bad_moments),
+    Chapter("Amounts that a float would spoil", exact_amounts),
+    Chapter("Webhooks are repeated", repeated_webhooks),
+    Chapter("Webhooks are forged", forged_webhooks),
+)
+
+
+def play(world: World, view: View) -> Outcome:
+    """Play all chapters, let the system settle, and compare.
+
+    Raises:
+        DemoError: something that must happen does not, or the system does not settle.
+    """
+    view.watch(lambda: board_of(world))
+    for chapter in CHAPTERS:
+        view.chapter(chapter.title)
+        chapter.play(world)
+    view.chapter("Table and Plaid are compared")
+    progress = world.settle()
+    if world.options.corrupt:
+        world.say(f"tampered with, as asked for: {tamper(world.stack, world.rng)}")
+    tables = tables_of(world.stack)
+    exhibits = _exhibits(world, tables)
+    world.expect("every amount is in the table to the digit", kept=sorted(exhibits) == sorted(AMOUNTS))
+    return Outcome(
+        verdict=compare(truth_of(world.plaid), tables),
+        progress=progress,
+        happened=dict(world.happened),
+        problems=tuple(world.problems),
+        exhibits=exhibits,
+        seed=world.options.seed,
+        seconds=world.seconds,
+    )
+
+
+def _exhibits(world: World, tables: Tables) -> tuple[Decimal, ...]:
+    amounts = {(row["item_id"], row["transaction_id"]): row.get("amount") for row in tables.transactions}
+    return tuple(amount for exhibit in world.exhibits if (amount := amounts.get(exhibit)) is not None)

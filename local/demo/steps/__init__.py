@@ -1,0 +1,1 @@
+"""What happens in the demo, one module for each part of it."""
