@@ -35,7 +35,7 @@ environment:
                               the credentials that the functions show to Plaid
                               (default: local-client-id, local-secret)
   LOCAL_AWS_PROXY             the functions, and nothing else, reach AWS through this address, for faults to be
-                              put in between; what listens there forwards the Host header unchanged
+                              put in between
   LOCAL_PORT                  the AWS endpoint's port (default: a free one)
 
 .local/env (dotenv) exists exactly while the stack is ready. Logs are in .local/logs."""
@@ -159,7 +159,7 @@ The local stack is ready ({seconds:.1f} s).
 
 The AWS CLI and boto3 find it by the environment in {env}:
 
-  set -a; . {env}; AWS_DEFAULT_REGION=$AWS_REGION; set +a
+  set -a; . {env}; set +a
   aws dynamodb scan --table-name "$TRANSACTIONS_TABLE" --max-items 5
   aws sqs get-queue-attributes --queue-url "$SYNC_QUEUE_URL" --attribute-names All
   aws lambda invoke --function-name {stack.functions.get("sync", "NAME")}:live --payload '{{"Records": []}}' /dev/stdout

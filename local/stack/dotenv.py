@@ -21,6 +21,7 @@ def variables_of(stack: LocalStack) -> dict[str, str]:
         "API_URL": stack.api_url,
         "AWS_ENDPOINT_URL": emulator.endpoint_url,
         "AWS_REGION": emulator.region,
+        "AWS_DEFAULT_REGION": emulator.region,  # the one that boto3 reads
         "AWS_ACCESS_KEY_ID": emulator.access_key_id,
         "AWS_SECRET_ACCESS_KEY": emulator.secret_access_key,
         "PLAID_BASE_URL": stack.plaid_base_url,

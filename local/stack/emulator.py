@@ -84,8 +84,7 @@ class Emulator:
         Args:
             places: Where to find the lock and to keep the environment; the project's own by default.
             port: The port to listen on; a free one by default.
-            functions_endpoint_url: Where the deployed functions reach AWS, if not at the emulator directly. What
-                listens there must forward the `Host` header as it came, because it is part of the signature.
+            functions_endpoint_url: Where the deployed functions reach AWS, if not at the emulator directly.
             logs: The folder for logs, if they are to outlive it.
             progress: Told about what takes time.
 

@@ -3,7 +3,7 @@
 Started by `local.stack.emulator` as a script: nothing of this project can be imported here. The parent holds the other
 end of standard input, so its end, however it came, is the end of the emulator and of the functions' processes.
 
-Four things that the emulator leaves out cannot be put right through the AWS API, and are here. Its release is locked,
+Five things that the emulator leaves out cannot be put right through the AWS API, and are here. Its release is locked,
 so the names that they extend are known; the tests of the local stack notice if their meaning changes.
 """
 
@@ -18,6 +18,7 @@ import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 FORBIDDEN = (403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
 
@@ -55,6 +56,32 @@ def refuse_foreign_authorization() -> None:
         return enforce(api_id, stage, method, path, headers, query, **named)
 
     app._enforce_execute_api = enforce_signed  # noqa: SLF001
+
+
+def accept_signatures_for(functions_endpoint: str) -> None:
+    """Verify a signature for the address that the functions were given, too.
+
+    A proxy between them and the emulator usually sends its upstream's Host header on, and the functions signed its own.
+    """
+    sigv4: Any = import_module("ministack.core.sigv4")
+    failure_of, host = sigv4.header_signature_failure, urlsplit(functions_endpoint).netloc
+
+    def failure_for_either_host(  # noqa: PLR0913, PLR0917 - the emulator's signature
+        signature: Any,  # noqa: ANN401
+        secret: str,
+        method: str,
+        path: str,
+        query: Any,  # noqa: ANN401
+        headers: dict[str, Any],
+        body: bytes,
+        **named: bool,
+    ) -> Any:  # noqa: ANN401
+        failure = failure_of(signature, secret, method, path, query, headers, body, **named)
+        if failure and host and headers.get("host") != host:
+            return failure_of(signature, secret, method, path, query, {**headers, "host": host}, body, **named)
+        return failure
+
+    sigv4.header_signature_failure = failure_for_either_host
 
 
 def authorize_batches_as_singles() -> None:
@@ -100,6 +127,7 @@ def main() -> None:
     """Serve until the parent is gone or a signal comes."""
     threading.Thread(target=follow_parent, name="parent", daemon=True).start()
     supply_encryption_context()
+    accept_signatures_for(os.environ.get("AWS_ENDPOINT_URL", ""))
     authorize_batches_as_singles()
     refuse_foreign_authorization()
     log_to_files(Path(sys.argv.pop(1)))

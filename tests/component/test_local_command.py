@@ -34,7 +34,15 @@ def test_make_local_is_up_while_its_env_file_exists_and_ends_in_order(tmp_path: 
         ready = json.loads(process.stdout.readline())
         env = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
         assert list(env) == [
-            *("WEBHOOK_URL", "API_URL", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+            *(
+                "WEBHOOK_URL",
+                "API_URL",
+                "AWS_ENDPOINT_URL",
+                "AWS_REGION",
+                "AWS_DEFAULT_REGION",
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY",
+            ),
             *("PLAID_BASE_URL", "ITEMS_TABLE", "TRANSACTIONS_TABLE", "SYNC_QUEUE_URL", "DEAD_LETTER_QUEUE_URL"),
         ]
         assert env.items() <= ready.items()

@@ -11,6 +11,7 @@ import socketserver
 import threading
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -263,6 +264,41 @@ def test_a_functions_environment_can_be_changed(tmp_path: Path) -> None:
         assert seen == {"STAGE": "changed", "PLAID_BASE_URL": PLAID_BASE_URL}
 
 
+class RewritingProxy(ThreadingHTTPServer):
+    """Passes requests on as most HTTP proxies do, with the Host header of the server behind."""
+
+    target = ""
+    passed_on = 0
+
+
+class _PassOn(BaseHTTPRequestHandler):
+    server: RewritingProxy
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        with closing(HTTPConnection(self.server.target)) as behind:
+            behind.request("POST", self.path, body, headers)
+            answer = behind.getresponse()
+            content = answer.read()
+        self.server.passed_on += 1
+        self.send_response(answer.status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def rewriting_proxy() -> Iterator[RewritingProxy]:
+    with RewritingProxy(("127.0.0.1", 0), _PassOn) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield proxy
+        proxy.shutdown()
+
+
 def test_only_functions_reach_aws_through_the_proxy(tmp_path: Path) -> None:
     with forwarder() as proxy:
         places = write_project(tmp_path)
@@ -275,6 +311,18 @@ def test_only_functions_reach_aws_through_the_proxy(tmp_path: Path) -> None:
             secret = stack.resources.id("PlaidSecret")
             assert call(stack, "webhook", "secretsmanager", "get_secret_value", SecretId=secret) == "done"
             assert proxy.connections > 0
+
+
+def test_a_proxy_may_send_its_own_host_header(tmp_path: Path) -> None:
+    with rewriting_proxy() as proxy:
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        places = write_project(tmp_path)
+        with LocalStack.start(PLAID_BASE_URL, places=places, functions_endpoint_url=url, progress=silent) as stack:
+            proxy.target = urlsplit(stack.emulator.endpoint_url).netloc
+            secret = stack.resources.id("PlaidSecret")
+            assert call(stack, "webhook", "secretsmanager", "get_secret_value", SecretId=secret) == "done"
+            assert call(stack, "items", "secretsmanager", "get_secret_value", SecretId=secret) != "done"
+            assert proxy.passed_on == 2
 
 
 def test_a_failing_function_says_why(stack: LocalStack) -> None:

@@ -1,0 +1,173 @@
+"""What each condition of the tables lets through, and what its failure means."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from plaid_sync.adapters.items_table import ItemsTable
+from plaid_sync.adapters.transactions_table import TransactionsTable
+from plaid_sync.core.failures import RetryableError, SupersededError
+from plaid_sync.core.items import Cursor, ItemId, ItemStatus
+from plaid_sync.core.linking import NewItem
+from plaid_sync.core.plan import Commit, RowWrite
+from plaid_sync.core.transactions import Removal, TransactionId, TransactionRow
+
+from .conftest import ITEMS, TRANSACTIONS
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ITEM = ItemId("item")
+NEW = NewItem(ITEM, b"sealed", "link", 730, NOON)
+COMMIT = Commit(None, Cursor("one"), False, "HISTORICAL_UPDATE_COMPLETE", NOON, NOON)  # noqa: FBT003
+ROW = TransactionRow(TransactionId("t"), "account", "2026-02-28", Decimal("0.1234567"), False, zlib.compress(b"{}"))  # noqa: FBT003
+
+
+@pytest.fixture
+def items(dynamodb: Any) -> ItemsTable:
+    table = ItemsTable(dynamodb, ITEMS, lambda: NOON)
+    table.register(NEW)
+    return table
+
+
+@pytest.fixture
+def transactions(dynamodb: Any) -> TransactionsTable:
+    return TransactionsTable(dynamodb, ITEMS, TRANSACTIONS, lambda: NOON, pause=lambda _: None)
+
+
+def set_attribute(dynamodb: Any, name: str, value: dict[str, str], table: str = ITEMS, **key: str) -> None:
+    dynamodb.update_item(
+        TableName=table,
+        Key={name: {"S": value} for name, value in ({"item_id": ITEM} | key).items()},
+        UpdateExpression="SET #n = :v",
+        ExpressionAttributeNames={"#n": name},
+        ExpressionAttributeValues={":v": value},
+    )
+
+
+def test_each_claim_raises_the_generation_and_returns_the_item(items: ItemsTable) -> None:
+    claims = [items.claim(ITEM) for _ in range(2)]
+    assert [claim.generation for claim in claims if claim] == [1, 2]
+    assert items.load(ITEM) == claims[1]
+
+
+def test_what_is_not_registered_or_was_removed_can_not_be_claimed(items: ItemsTable, dynamodb: Any) -> None:
+    assert items.claim(ItemId("another")) is None
+    assert items.load(ItemId("another")) is None
+    set_attribute(dynamodb, "status", {"S": ItemStatus.REMOVED.value})
+    assert items.claim(ITEM) is None
+
+
+def test_registering_again_keeps_what_a_sync_has_written(items: ItemsTable, transactions: TransactionsTable) -> None:
+    items.claim(ITEM)
+    transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+    before = items.load(ITEM)
+    items.register(replace(NEW, access_token=b"sealed again"))
+    assert before is not None
+    assert items.load(ITEM) == replace(before, access_token=b"sealed again")
+
+
+def test_only_an_item_that_was_never_synced_is_forgotten_and_only_by_its_own_link(items: ItemsTable) -> None:
+    items.forget(ITEM, "another link")
+    assert items.load(ITEM) is not None
+    items.claim(ITEM)
+    items.forget(ITEM, "link")
+    assert items.load(ITEM) is not None
+    items.register(replace(NEW, item_id=ItemId("fresh")))
+    items.forget(ItemId("fresh"), "link")
+    assert items.load(ItemId("fresh")) is None
+
+
+def test_a_superseded_attempt_writes_nothing_at_all(items: ItemsTable, transactions: TransactionsTable) -> None:
+    items.claim(ITEM)
+    newer = items.claim(ITEM)
+    for begin, commit in ((True, None), (False, None), (False, COMMIT)):
+        with pytest.raises(SupersededError):
+            transactions.write(ITEM, 1, [ROW], begin=begin, commit=commit)
+    with pytest.raises(SupersededError):
+        items.record_trouble(ITEM, 1, ItemStatus.NEEDS_USER, "ITEM_LOGIN_REQUIRED")
+    with pytest.raises(SupersededError):
+        items.record_not_ready(ITEM, 1, "NOT_READY")
+    assert items.load(ITEM) == newer
+    assert list(transactions.scan_item(ITEM)) == []
+
+
+def test_a_commit_needs_the_cursor_that_it_started_from(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    items.claim(ITEM)
+    set_attribute(dynamodb, "cursor", {"S": "somebody else's"})
+    with pytest.raises(RetryableError, match="cursor_changed"):
+        transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+    assert list(transactions.scan_item(ITEM)) == []
+
+
+def test_a_row_newer_than_its_item_is_not_overwritten_and_not_called_superseded(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    items.claim(ITEM)
+    set_attribute(dynamodb, "generation", {"N": "9"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
+    with pytest.raises(RetryableError, match="row_newer_than_item"):
+        transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+
+
+def test_a_large_update_is_marked_from_its_first_transaction_to_its_last(
+    items: ItemsTable, transactions: TransactionsTable
+) -> None:
+    items.claim(ITEM)
+    transactions.write(ITEM, 1, [ROW], begin=True, commit=None)
+    items.claim(ITEM)
+    transactions.write(ITEM, 2, [Removal(ROW.transaction_id)], begin=True, commit=None)
+    marked = items.load(ITEM)
+    assert marked is not None
+    assert (marked.writing_since, marked.cursor) == (1, None)
+    transactions.write(ITEM, 2, [], begin=False, commit=COMMIT)
+    done = items.load(ITEM)
+    assert done is not None
+    assert (done.writing_since, done.cursor, done.pull_began_at) == (None, "one", NOON)
+    (stored,) = transactions.scan_item(ITEM)
+    assert (stored.live, stored.generation, stored.first_generation) == (False, 2, 1)
+    assert list(transactions.scan_item(ITEM, since=3)) == []
+
+
+def test_a_row_is_read_as_it_was_written_and_comes_back_to_life(
+    items: ItemsTable, transactions: TransactionsTable
+) -> None:
+    life: list[RowWrite] = [ROW, Removal(ROW.transaction_id, "account"), ROW]
+    for generation, write in enumerate(life, start=1):
+        items.claim(ITEM)
+        transactions.write(ITEM, generation, [write], begin=True, commit=None)
+        stored = transactions.rows(ITEM, [ROW.transaction_id, TransactionId("unknown")])
+        assert stored.keys() == {ROW.transaction_id}
+        assert stored[ROW.transaction_id].row == (ROW if write is ROW else None)
+
+
+def cancelled(*codes: str) -> dict[str, Any]:
+    return {"CancellationReasons": [{"Code": code} for code in codes], "Message": "cancelled"}
+
+
+@pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_conflict_or_throttle_is_tried_again_and_then_left_to_the_queue(aws: None, code: str) -> None:  # noqa: ARG001
+    """No emulator makes conflicts, so DynamoDB's answers are written out here."""
+    client = boto3.client("dynamodb")
+    pauses: list[float] = []
+    table = TransactionsTable(client, ITEMS, TRANSACTIONS, lambda: NOON, pauses.append)
+    refusal: dict[str, Any] = {
+        "service_error_code": "TransactionCanceledException",
+        "modeled_fields": cancelled("None", code),
+    }
+    with Stubber(client) as stub:
+        stub.add_client_error("transact_write_items", **refusal)
+        stub.add_response("transact_write_items", {})
+        table.write(ITEM, 1, [ROW], begin=True, commit=None)
+        stub.assert_no_pending_responses()
+        for _ in range(5):
+            stub.add_client_error("transact_write_items", **refusal)
+        with pytest.raises(RetryableError, match="TransactionConflict"):
+            table.write(ITEM, 1, [ROW], begin=True, commit=None)
+    assert len(pauses) == 6
