@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from local.demo.comparison import Difference, Verdict
+    from local.comparison import Difference, Verdict
     from local.demo.progress import Progress
 
 SHOWN_DIFFERENCES = 40

@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from local.comparison import compare
 from local.demo.board import board_of
-from local.demo.comparison import compare
 from local.demo.outcome import Outcome
-from local.demo.snapshot import tables_of, tamper, truth_of
 from local.demo.steps.deliveries import webhooks_go_astray
 from local.demo.steps.history import histories_arrive
 from local.demo.steps.linking import link_items
 from local.demo.steps.living import AMOUNTS, everything_happens, exact_amounts
 from local.demo.steps.security import forged_webhooks, repeated_webhooks
 from local.demo.steps.trouble import plaid_has_bad_moments
+from local.snapshot import tables_of, tamper, truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
-    from local.demo.comparison import Tables
+    from local.comparison import Tables
     from local.demo.view import View
     from local.demo.world import World
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from local.demo.application import Application
 from local.demo.observer import Observer
 from local.demo.options import DemoError
-from local.demo.snapshot import stored_cursor
 from local.demo.wording import notable
 from local.plaid import Behaviour, OffsetClock, Phase, PlaidServer, PlaidSimulator, utc_now
+from local.snapshot import stored_cursor
 from local.stack import LocalStack
 from local.stack.stack import plaid_credentials
 

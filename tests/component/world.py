@@ -10,18 +10,16 @@ import importlib
 import json
 import os
 import time
-import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from boto3.dynamodb.types import TypeDeserializer
-from plaid_sync.core import exact_json
 
+from local.comparison import Tables, compare
 from local.plaid import Phase
+from local.snapshot import plaid_item, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,19 +29,6 @@ if TYPE_CHECKING:
     from local.stack import LocalStack
 
 Record = dict[str, Any]
-QUERIED = (
-    "account_id",
-    "date",
-    "authorized_date",
-    "amount",
-    "iso_currency_code",
-    "unofficial_currency_code",
-    "name",
-    "merchant_name",
-    "pending",
-    "pending_transaction_id",
-    "payment_channel",
-)
 
 
 def function(name: str) -> Any:
@@ -266,26 +251,9 @@ class World:
         return {key: row for key, row in self.rows(item_id).items() if "removed_at" not in row}
 
     def assert_exact(self, item_id: str) -> None:
-        """Assert that the table equals Plaid's truth, row by row and field by field."""
-        truth, live = self.plaid.truth(item_id), self.live(item_id)
-        assert live.keys() == truth.keys()
-        for transaction_id, row in live.items():
-            assert stored_object(row) == truth[transaction_id]
-            queried = {name: truth[transaction_id].get(name) for name in QUERIED}
-            assert {name: row.get(name) for name in QUERIED} == queried
-            assert isinstance(row["amount"], Decimal)
-        assert self.item(item_id)["cursor"] in self.plaid.final_cursors(item_id)
-
-
-def stored_object(row: dict[str, Any]) -> Any:
-    """Return the Plaid object of a row."""
-    return exact_json.loads(zlib.decompress(row["plaid"]))
-
-
-def plain(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return a DynamoDB item as Python values."""
-    values = {name: TypeDeserializer().deserialize(value) for name, value in attributes.items()}
-    return {name: value.value if hasattr(value, "value") else value for name, value in values.items()}
+        """Assert that the Item is settled, and that the table equals Plaid's truth, row by row and field by field."""
+        tables = Tables(items=[self.item(item_id)], transactions=list(self.rows(item_id).values()))
+        assert compare([plaid_item(self.plaid, item_id)], tables).differences == []
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from local.comparison import Difference, ItemVerdict, Verdict
 from local.demo import outcome as module
 from local.demo.cli import main
-from local.demo.comparison import Difference, ItemVerdict, Verdict
 from local.demo.outcome import SHOWN_DIFFERENCES, Outcome, print_outcome
 from local.demo.progress import Progress
 from local.stack import Places

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import simplejson
 
-from local.demo.comparison import ABSENT, THE_ITEM, Difference, PlaidItem, Tables, compare
+from local.comparison import ABSENT, THE_ITEM, Difference, PlaidItem, Tables, compare
 
 CURSOR = "a final cursor"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from local.demo.comparison import PlaidItem, Tables
+from local.comparison import PlaidItem, Tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,11 @@ _MOST_LETTERS = 10
 def truth_of(plaid: PlaidSimulator) -> list[PlaidItem]:
     """Return all Items as Plaid knows them now, in the order in which they were linked."""
     with plaid.lock:
-        return [_plaid_item(plaid, item_id) for item_id in plaid.item_ids()]
+        return [plaid_item(plaid, item_id) for item_id in plaid.item_ids()]
 
 
-def _plaid_item(plaid: PlaidSimulator, item_id: str) -> PlaidItem:
+def plaid_item(plaid: PlaidSimulator, item_id: str) -> PlaidItem:
+    """Return one Item as Plaid knows it now."""
     log = plaid.item(item_id).log
     return PlaidItem(
         item_id,
@@ -48,7 +49,7 @@ def tables_of(stack: LocalStack) -> Tables:
 
 def _scan(stack: LocalStack, table: str) -> Iterator[dict[str, Any]]:
     pages = stack.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-    return (_plain(attributes) for page in pages for attributes in page["Items"])
+    return (plain(attributes) for page in pages for attributes in page["Items"])
 
 
 def _dead_letters(stack: LocalStack) -> Iterator[str]:
@@ -64,7 +65,7 @@ def stored_cursor(stack: LocalStack, item_id: str) -> str:
     answer = stack.client("dynamodb").get_item(
         TableName=stack.items_table, Key={"item_id": {"S": item_id}}, ConsistentRead=True
     )
-    return str(_plain(answer.get("Item", {})).get("cursor", ""))
+    return str(plain(answer.get("Item", {})).get("cursor", ""))
 
 
 def tamper(stack: LocalStack, rng: Random) -> str:
@@ -79,6 +80,7 @@ def tamper(stack: LocalStack, rng: Random) -> str:
     return f"Item {row['item_id']}, transaction {row['transaction_id']}, amount"
 
 
-def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
+def plain(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return a DynamoDB item as Python values."""
     values = {name: TypeDeserializer().deserialize(value) for name, value in attributes.items()}
     return {name: getattr(value, "value", value) for name, value in values.items()}  # a Binary's bytes
