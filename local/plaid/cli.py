@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
 import signal
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _switch_texts() -> dict[str, str]:
     """Return the description of every switch, from the docstring that documents them."""
-    described = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", Behaviour.__doc__ or "", re.MULTILINE)
+    described = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", inspect.getdoc(Behaviour) or "", re.MULTILINE)
     return {name: " ".join(text.split()).replace("%", "%%") for name, text in described}
 
 
