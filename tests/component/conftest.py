@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 
 from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
@@ -32,17 +33,17 @@ def stack() -> Iterator[LocalStack]:
 def deployment(stack: LocalStack) -> Iterator[Deployment]:
     """What the functions get from the template. This process has all their variables, so that they can be imported."""
     functions, sts = stack.client("lambda"), stack.client("sts")
-    environments, credentials = {}, {}
+    environments, sessions = {}, {}
     for name, full_name in stack.functions.items():
         configuration = functions.get_function_configuration(FunctionName=full_name)
         issued = sts.assume_role(RoleArn=configuration["Role"], RoleSessionName="test", DurationSeconds=43200)
         environments[name] = configuration["Environment"]["Variables"]
-        credentials[name] = {
-            "aws_access_key_id": issued["Credentials"]["AccessKeyId"],
-            "aws_secret_access_key": issued["Credentials"]["SecretAccessKey"],
-            "aws_session_token": issued["Credentials"]["SessionToken"],
-            "region_name": stack.emulator.region,
-        }
+        sessions[name] = boto3.Session(
+            aws_access_key_id=issued["Credentials"]["AccessKeyId"],
+            aws_secret_access_key=issued["Credentials"]["SecretAccessKey"],
+            aws_session_token=issued["Credentials"]["SessionToken"],
+            region_name=stack.emulator.region,
+        )
     sdk = {
         "AWS_ENDPOINT_URL": stack.emulator.endpoint_url,
         "AWS_REGION": stack.emulator.region,
@@ -55,7 +56,7 @@ def deployment(stack: LocalStack) -> Iterator[Deployment]:
         for variables in (*environments.values(), sdk):
             for variable, value in variables.items():
                 patch.setenv(variable, value)
-        yield Deployment(stack, environments, credentials)
+        yield Deployment(stack, environments, sessions)
 
 
 @pytest.fixture
