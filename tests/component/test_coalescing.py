@@ -1,0 +1,39 @@
+"""Triggers that a committed pull already covers cost no call to Plaid; all others lead to a pull of their own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from plaid_sync.core.syncing import CLOCK_MARGIN
+
+from local.plaid import SimulatedClock, utc_now
+
+if TYPE_CHECKING:
+    from tests.component.world import World
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    """The workers' clock; the queue's is the real one."""
+    return SimulatedClock(utc_now())
+
+
+@pytest.mark.parametrize(
+    ("ahead", "pulls"),
+    [(CLOCK_MARGIN + timedelta(minutes=1), 1), (CLOCK_MARGIN - timedelta(minutes=1), 2), (timedelta(0), 2)],
+    ids=["surely before the pull", "within the margin", "about the same time"],
+)
+def test_a_trigger_sent_surely_before_a_committed_pull_began_is_covered(
+    world: World, clock: SimulatedClock, ahead: timedelta, pulls: int
+) -> None:
+    item_id = world.link(transactions=3)
+    records = world.receive()
+    clock.advance(ahead)
+    world.trigger(item_id)  # by the queue's clock it is sent before the pull begins by so much
+    world.handle(records)
+    world.drain()
+    assert world.plaid.calls["/transactions/sync"] == pulls
+    assert world.waiting() == 0
+    world.assert_exact(item_id)
