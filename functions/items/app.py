@@ -8,7 +8,6 @@ Event: API Gateway HTTP API, payload 2.0, authorized by IAM. Body `{"public_toke
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import time
 from http import HTTPStatus
@@ -98,7 +97,9 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Answer:
 
 def _refused_by_plaid(error: PlaidError) -> Answer:
     if error.code.startswith("INVALID_PUBLIC_TOKEN"):
-        fix = "a public token works once and for 30 minutes: run Link again"
+        fix = (
+            "a public token works once: if this request was sent twice, send it again in a moment, else run Link again"
+        )
         return _problem(HTTPStatus.BAD_REQUEST, error.code, str(error), field="public_token", fix=fix)
     return _problem(HTTPStatus.BAD_GATEWAY, error.code, str(error), fix="see Plaid's documentation of the code")
 
@@ -107,7 +108,7 @@ def _json_body(event: dict[str, Any]) -> object:
     body: str | bytes = event.get("body") or ""
     try:
         return exact_json.loads(base64.b64decode(body) if event.get("isBase64Encoded") else body)
-    except (exact_json.InvalidJsonError, binascii.Error) as error:
+    except ValueError as error:
         raise InvalidRequestError("body", 'send a JSON object, {"public_token": "public-..."}') from error
 
 

@@ -8,7 +8,6 @@ when we failed (Plaid sends it again). Environment: `plaid_sync.config.WebhookSe
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -86,10 +85,10 @@ def raw_body(event: dict[str, Any]) -> bytes:
     """Return the body's bytes as they were delivered; the signature is over exactly these."""
     body: str = event.get("body") or ""
     if not event.get("isBase64Encoded"):
-        return body.encode()
+        return body.encode("utf-8", "surrogatepass")
     try:
         return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise RejectedError("malformed_body") from error
 
 

@@ -53,14 +53,49 @@ def killed_at(crash: Crash) -> Iterator[None]:
 
 
 @contextmanager
-def unreachable(target: str, *, before: bool) -> Iterator[None]:
+def unreachable(target: str, *, before: bool, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Let every call to an AWS operation or a path time out, before it is sent or after its effect."""
 
     def refuse() -> None:
+        meanwhile()
         raise urllib3.exceptions.ReadTimeoutError(_Pool("127.0.0.1"), "/", "struck by a test")
 
     with _struck(Crash(0, before, target=target), refuse):
         yield
+
+
+@contextmanager
+def answers_lost_once(target: str) -> Iterator[None]:
+    """Let the answer to the first call to an AWS operation be lost; the SDK sends it again."""
+
+    def lose() -> None:
+        raise urllib3.exceptions.ReadTimeoutError(_Pool("127.0.0.1"), "/", "struck by a test")
+
+    with _struck(Crash(1, before=False, target=target), lose):
+        yield
+
+
+@contextmanager
+def delivered_again(target: str, before: str) -> Iterator[list[bool]]:
+    """Deliver the first call to one AWS operation a second time, just before the first call to another."""
+    urlopen, done = _Pool.urlopen, list[bool]()
+    first: list[Any] = []
+
+    def repeating(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        operation = _target(kwargs.get("headers") or {})
+        if target in operation and not first:
+            first.append((pool, method, url, args, kwargs))
+        if before in operation and first and not done:
+            done.append(True)
+            (late, late_method, late_url, late_args, late_kwargs) = first[0]
+            urlopen(late, late_method, late_url, *late_args, **late_kwargs).data  # noqa: B018 - waits for the effect
+        return urlopen(pool, method, url, *args, **kwargs)
+
+    _Pool.urlopen = repeating  # type: ignore[method-assign, assignment] # as in _struck
+    try:
+        yield done
+    finally:
+        _Pool.urlopen = urlopen  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.component.crashes import Crash, asleep_at, killed_at
+from tests.component.crashes import Crash, answers_lost_once, asleep_at, delivered_again, killed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,4 +134,15 @@ def test_a_zombie_can_not_bring_back_what_plaid_has_taken_back(world: World) -> 
         world.handle(records)
     assert sleep.struck
     assert world.live(item_id).keys() == world.plaid.truth(item_id).keys()
+    world.assert_exact(item_id)
+
+
+def test_a_claim_that_arrives_twice_does_not_supersede_its_own_attempt(world: World) -> None:
+    """The claim's answer is lost and the SDK repeats it; then the network delivers the first one once more."""
+    item_id = world.link(transactions=5)
+    records = world.receive()
+    with answers_lost_once("UpdateItem"), delivered_again("UpdateItem", before="TransactWriteItems") as again:
+        world.handle(records)
+    assert again == [True]
+    assert world.waiting() == 0
     world.assert_exact(item_id)

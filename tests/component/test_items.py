@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.plaid import Phase
 from tests.component.crashes import unreachable
+from tests.component.world import function, lambda_context
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -114,12 +119,45 @@ def test_an_item_that_can_neither_be_kept_nor_removed_is_reported_loudly(
     assert '"ItemOrphaned":[1.0]' in capsys.readouterr().out.replace(" ", "")
 
 
-def test_no_answer_and_no_log_line_holds_a_token(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_answer_and_no_log_line_holds_a_token_whatever_the_log_level(
+    world: World, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     public_token = world.plaid.create_public_token(transactions=4)
     answers = [world.post_items({"public_token": public_token}) for _ in range(2)]
     world.drain()
     item_id = json.loads(answers[0]["body"])["item_id"]
-    output = capsys.readouterr().out + json.dumps(answers)
+    output = capsys.readouterr().out + caplog.text + json.dumps(answers)
     assert item_id in output
-    for secret in (public_token, world.plaid.item(item_id).access_token, world.plaid.secret):
+    names = {str(row["name"]) for row in world.live(item_id).values()}
+    for secret in (public_token, world.plaid.item(item_id).access_token, world.plaid.secret, *names):
         assert secret not in output
+        assert base64.b64encode(secret.encode()).decode() not in output
+
+
+def test_an_item_that_a_repeated_request_was_told_of_is_not_undone(world: World) -> None:
+    """The first request's write arrives and its answer does not; before it gives up, its repeat is answered 201."""
+    token = world.plaid.create_public_token(transactions=2)
+    item_id = world.plaid.public_tokens[token].item.item_id
+    answers: list[dict[str, Any]] = []
+
+    def repeat_then_lose() -> None:
+        if not answers:
+            repeat = threading.Thread(target=lambda: answers.append(world.post_items({"public_token": token})))
+            repeat.start()
+            repeat.join()
+
+    with unreachable("UpdateItem", before=False, meanwhile=repeat_then_lose):
+        answers.append(world.post_items({"public_token": token}))
+    assert [answer["statusCode"] for answer in answers] == [201, 201]
+    assert not world.plaid.item(item_id).removed
+    while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
+        pass
+    world.drain()
+    world.assert_exact(item_id)
+
+
+@pytest.mark.parametrize("event", [{"body": "\u00e9", "isBase64Encoded": True}, {"body": None}, {}])
+def test_an_unreadable_request_is_400(world: World, event: dict[str, Any]) -> None:
+    world.act_as("items")
+    assert problem(function("items").lambda_handler(event, lambda_context()))["status"] == 400

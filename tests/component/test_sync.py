@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tests.component.world import World
 
 TODAY = date(2026, 11, 2)
+FOREIGN_CURSOR = "Y3Vyc29yIG9mIGFub3RoZXIgSXRlbQ=="
 
 
 def test_a_linked_item_arrives_whole(world: World) -> None:
@@ -75,13 +77,7 @@ def test_a_cursor_that_plaid_no_longer_accepts_is_replaced_by_a_full_resync(worl
     item_id = world.link(transactions=40)
     world.drain()
     world.plaid.evolve(item_id, steps=30)
-    world.stack.client("dynamodb").update_item(
-        TableName=world.stack.items_table,
-        Key={"item_id": {"S": item_id}},
-        UpdateExpression="SET #c = :c",
-        ExpressionAttributeNames={"#c": "cursor"},
-        ExpressionAttributeValues={":c": {"S": "Y3Vyc29yIG9mIGFub3RoZXIgSXRlbQ=="}},
-    )
+    world.set_cursor(item_id, FOREIGN_CURSOR)
     world.trigger(item_id)
     world.drain()
     world.assert_exact(item_id)
@@ -312,3 +308,59 @@ def test_behaviours_of_plaid_that_are_not_documented_change_nothing(world: World
         world.trigger(item_id)
         world.drain()
         world.assert_exact(item_id)
+
+
+def test_all_messages_of_a_failed_item_stay_in_the_queue(world: World) -> None:
+    item_id = world.link(transactions=5)
+    world.trigger(item_id)
+    world.plaid.inject_fault("/transactions/sync", "INTERNAL_SERVER_ERROR")
+    records = world.receive()
+    assert len(records) == 2
+    assert world.handle(records) == {record["messageId"] for record in records}
+    world.drain()
+    world.assert_exact(item_id)
+
+
+def without_cursor(**fields: object) -> str:
+    empty: dict[str, object] = {"accounts": [], "added": [], "modified": [], "removed": [], "has_more": False}
+    return json.dumps(empty | {"next_cursor": "", "transactions_update_status": "UNKNOWN", "request_id": "r"} | fields)
+
+
+@pytest.mark.parametrize("cursor", ["", None])
+def test_a_cursor_lost_on_the_second_page_is_not_taken_for_not_ready(world: World, cursor: str | None) -> None:
+    item_id = world.link(transactions=520)
+    world.plaid.inject_fault("/transactions/sync", skip=1, status=200, body=without_cursor(next_cursor=cursor))
+    assert len(world.handle(world.receive())) == 1
+    world.drain()
+    world.assert_exact(item_id)
+
+
+def test_a_cursor_lost_by_an_item_that_had_one_is_not_taken_for_not_ready(world: World) -> None:
+    item_id = world.link(transactions=20)
+    world.drain()
+    world.plaid.add(item_id, 2)
+    world.trigger(item_id)
+    world.plaid.inject_fault("/transactions/sync", status=200, body=without_cursor())
+    assert len(world.handle(world.receive())) == 1
+    world.drain()
+    world.assert_exact(item_id)
+
+
+def test_a_full_resync_tombstones_nothing_before_the_history_is_complete(world: World) -> None:
+    item_id = world.link(ready=False, transactions=300)
+    world.drain()
+    world.plaid.advance_phase(item_id)
+    world.trigger(item_id)
+    world.drain()
+    gone = next(iter(world.plaid.truth(item_id)))
+    world.plaid.remove(item_id, gone)
+    world.set_cursor(item_id, FOREIGN_CURSOR)
+    world.trigger(item_id)
+    world.drain()
+    assert world.item(item_id)["reconcile"] is True
+    assert gone in world.live(item_id)
+    world.plaid.advance_phase(item_id)
+    world.trigger(item_id)
+    world.drain()
+    assert gone not in world.live(item_id)
+    world.assert_exact(item_id)

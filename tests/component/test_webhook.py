@@ -209,3 +209,19 @@ def test_ten_webhooks_for_one_item_lead_to_one_sync(world: World) -> None:
     world.handle(records)
     assert world.plaid.calls["/transactions/sync"] == before + 1
     assert world.waiting() == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"body": "\u00e9", "isBase64Encoded": True},
+        {"body": "\ud800"},
+        {"body": None, "headers": None},
+        {"headers": {"plaid-verification": "\ud800"}},
+        {"headers": {"plaid-verification": "a" * 5000}},
+        {"headers": {"plaid-verification": ",".join(["a.b.c"] * 2)}},
+    ],
+)
+def test_no_unproven_event_whatever_gives_anything_but_401(world: World, event: dict[str, Any]) -> None:
+    assert world.post_webhook(b"{}", "a.b.c", event)["statusCode"] == 401
+    assert world.receive() == []

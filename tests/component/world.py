@@ -234,6 +234,16 @@ class World:
         )
         return plain(answer.get("Item", {}))
 
+    def set_cursor(self, item_id: str, cursor: str) -> None:
+        """Tamper with an Item's cursor."""
+        self.stack.client("dynamodb").update_item(
+            TableName=self.stack.items_table,
+            Key={"item_id": {"S": item_id}},
+            UpdateExpression="SET #cursor = :cursor",
+            ExpressionAttributeNames={"#cursor": "cursor"},
+            ExpressionAttributeValues={":cursor": {"S": cursor}},
+        )
+
     def rows(self, item_id: str) -> dict[str, dict[str, Any]]:
         """Return all rows of an Item, tombstones included."""
         pages = (

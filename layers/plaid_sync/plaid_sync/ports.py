@@ -36,8 +36,12 @@ class ItemReader(Protocol):
 class SyncItems(ItemReader, Protocol):
     """The Items table as the sync uses it."""
 
-    def claim(self, item_id: ItemId) -> Item | None:
-        """Raise the Item's generation by one and return it; None when it is not registered or was removed."""
+    def claim(self, item: Item, attempt_id: str) -> Item:
+        """Raise the generation of an Item as it was loaded by one, for this attempt, and return the Item.
+
+        Raises:
+            RetryableError: the Item is no longer as it was loaded, or DynamoDB cannot take the write now.
+        """
         ...
 
     def record_trouble(self, item_id: ItemId, generation: int, status: ItemStatus, code: str) -> None:
@@ -166,12 +170,19 @@ class LinkItems(Protocol):
         """
         ...
 
-    def find_by_link(self, link_id: str) -> ItemId | None:
-        """Return the Item that the public token with this digest was exchanged for, if it is stored."""
+    def adopt(self, link_id: str) -> ItemId | None:
+        """Return the Item that the public token with this digest was exchanged for, if it is stored.
+
+        From then on `forget` lets it be: two requests rely on it.
+        """
         ...
 
-    def forget(self, item_id: ItemId, link_id: str) -> None:
-        """Delete an Item that was never synced and was registered by this link; otherwise do nothing."""
+    def forget(self, item_id: ItemId, link_id: str) -> bool:
+        """Delete an Item that this link registered and nobody has used since; tell whether none is left.
+
+        Raises:
+            RetryableError: the table cannot take the write now.
+        """
         ...
 
 

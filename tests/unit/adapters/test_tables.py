@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from plaid_sync.adapters.items_table import ItemsTable
 from plaid_sync.adapters.transactions_table import TransactionsTable
 from plaid_sync.core.failures import RetryableError, SupersededError
-from plaid_sync.core.items import Cursor, ItemId, ItemStatus
+from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus
 from plaid_sync.core.linking import NewItem
 from plaid_sync.core.plan import Commit, RowWrite
 from plaid_sync.core.transactions import Removal, TransactionId, TransactionRow
@@ -40,6 +40,12 @@ def transactions(dynamodb: Any) -> TransactionsTable:
     return TransactionsTable(dynamodb, ITEMS, TRANSACTIONS, lambda: NOON, pause=lambda _: None)
 
 
+def claim(items: ItemsTable, attempt_id: str = "attempt") -> Item:
+    item = items.load(ITEM)
+    assert item is not None
+    return items.claim(item, attempt_id)
+
+
 def set_attribute(dynamodb: Any, name: str, value: dict[str, str], table: str = ITEMS, **key: str) -> None:
     dynamodb.update_item(
         TableName=table,
@@ -51,20 +57,47 @@ def set_attribute(dynamodb: Any, name: str, value: dict[str, str], table: str = 
 
 
 def test_each_claim_raises_the_generation_and_returns_the_item(items: ItemsTable) -> None:
-    claims = [items.claim(ITEM) for _ in range(2)]
-    assert [claim.generation for claim in claims if claim] == [1, 2]
+    claims = [claim(items, attempt) for attempt in ("first", "second")]
+    assert [claimed.generation for claimed in claims] == [1, 2]
     assert items.load(ITEM) == claims[1]
 
 
+def test_a_claim_repeated_after_a_lost_answer_is_still_one_claim(items: ItemsTable) -> None:
+    loaded = items.load(ITEM)
+    assert loaded is not None
+    assert items.claim(loaded, "attempt") == items.claim(loaded, "attempt") == items.load(ITEM)
+
+
+def test_a_claim_that_arrives_after_another_one_changes_nothing(items: ItemsTable) -> None:
+    loaded = items.load(ITEM)
+    newer = claim(items, "newer")
+    assert loaded is not None
+    with pytest.raises(RetryableError, match="item_changed_while_claiming"):
+        items.claim(loaded, "ghost")
+    assert items.load(ITEM) == newer
+
+
 def test_what_is_not_registered_or_was_removed_can_not_be_claimed(items: ItemsTable, dynamodb: Any) -> None:
-    assert items.claim(ItemId("another")) is None
     assert items.load(ItemId("another")) is None
+    loaded = items.load(ITEM)
     set_attribute(dynamodb, "status", {"S": ItemStatus.REMOVED.value})
-    assert items.claim(ITEM) is None
+    assert loaded is not None
+    with pytest.raises(RetryableError):
+        items.claim(loaded, "attempt")
+
+
+def test_an_item_that_is_removed_during_a_sync_is_not_written_any_more(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    claim(items)
+    set_attribute(dynamodb, "status", {"S": ItemStatus.REMOVED.value})
+    with pytest.raises(SupersededError):
+        transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+    assert list(transactions.scan_item(ITEM)) == []
 
 
 def test_registering_again_keeps_what_a_sync_has_written(items: ItemsTable, transactions: TransactionsTable) -> None:
-    items.claim(ITEM)
+    claim(items)
     transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
     before = items.load(ITEM)
     items.register(replace(NEW, access_token=b"sealed again"))
@@ -72,20 +105,20 @@ def test_registering_again_keeps_what_a_sync_has_written(items: ItemsTable, tran
     assert items.load(ITEM) == replace(before, access_token=b"sealed again")
 
 
-def test_only_an_item_that_was_never_synced_is_forgotten_and_only_by_its_own_link(items: ItemsTable) -> None:
-    items.forget(ITEM, "another link")
-    assert items.load(ITEM) is not None
-    items.claim(ITEM)
-    items.forget(ITEM, "link")
+def test_only_an_item_that_nobody_has_used_is_forgotten_and_only_by_its_own_link(items: ItemsTable) -> None:
+    assert not items.forget(ITEM, "another link")
+    claim(items)
+    assert not items.forget(ITEM, "link")
     assert items.load(ITEM) is not None
     items.register(replace(NEW, item_id=ItemId("fresh")))
-    items.forget(ItemId("fresh"), "link")
+    assert items.forget(ItemId("fresh"), "link")
     assert items.load(ItemId("fresh")) is None
+    assert items.forget(ItemId("fresh"), "link")
 
 
 def test_a_superseded_attempt_writes_nothing_at_all(items: ItemsTable, transactions: TransactionsTable) -> None:
-    items.claim(ITEM)
-    newer = items.claim(ITEM)
+    claim(items)
+    newer = claim(items)
     for begin, commit in ((True, None), (False, None), (False, COMMIT)):
         with pytest.raises(SupersededError):
             transactions.write(ITEM, 1, [ROW], begin=begin, commit=commit)
@@ -100,7 +133,7 @@ def test_a_superseded_attempt_writes_nothing_at_all(items: ItemsTable, transacti
 def test_a_commit_needs_the_cursor_that_it_started_from(
     items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
 ) -> None:
-    items.claim(ITEM)
+    claim(items)
     set_attribute(dynamodb, "cursor", {"S": "somebody else's"})
     with pytest.raises(RetryableError, match="cursor_changed"):
         transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
@@ -110,7 +143,7 @@ def test_a_commit_needs_the_cursor_that_it_started_from(
 def test_a_row_newer_than_its_item_is_not_overwritten_and_not_called_superseded(
     items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
 ) -> None:
-    items.claim(ITEM)
+    claim(items)
     set_attribute(dynamodb, "generation", {"N": "9"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
     with pytest.raises(RetryableError, match="row_newer_than_item"):
         transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
@@ -119,9 +152,9 @@ def test_a_row_newer_than_its_item_is_not_overwritten_and_not_called_superseded(
 def test_a_large_update_is_marked_from_its_first_transaction_to_its_last(
     items: ItemsTable, transactions: TransactionsTable
 ) -> None:
-    items.claim(ITEM)
+    claim(items)
     transactions.write(ITEM, 1, [ROW], begin=True, commit=None)
-    items.claim(ITEM)
+    claim(items)
     transactions.write(ITEM, 2, [Removal(ROW.transaction_id)], begin=True, commit=None)
     marked = items.load(ITEM)
     assert marked is not None
@@ -140,7 +173,7 @@ def test_a_row_is_read_as_it_was_written_and_comes_back_to_life(
 ) -> None:
     life: list[RowWrite] = [ROW, Removal(ROW.transaction_id, "account"), ROW]
     for generation, write in enumerate(life, start=1):
-        items.claim(ITEM)
+        claim(items)
         transactions.write(ITEM, generation, [write], begin=True, commit=None)
         stored = transactions.rows(ITEM, [ROW.transaction_id, TransactionId("unknown")])
         assert stored.keys() == {ROW.transaction_id}
@@ -171,3 +204,13 @@ def test_a_conflict_or_throttle_is_tried_again_and_then_left_to_the_queue(aws: N
         with pytest.raises(RetryableError, match="TransactionConflict"):
             table.write(ITEM, 1, [ROW], begin=True, commit=None)
     assert len(pauses) == 6
+
+
+def test_a_row_that_an_application_has_annotated_before_it_arrives_is_written(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    claim(items)
+    set_attribute(dynamodb, "note", {"S": "lunch"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
+    assert transactions.rows(ITEM, [ROW.transaction_id]) == {}
+    transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+    assert transactions.rows(ITEM, [ROW.transaction_id])[ROW.transaction_id].row == ROW

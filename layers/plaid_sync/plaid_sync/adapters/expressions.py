@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
+from plaid_sync.core.items import ItemStatus
+
 AttributeValue = dict[str, Any]
 
 _SERIALIZER: Final = TypeSerializer()
@@ -51,6 +53,11 @@ class Expression:
         if value is None:
             return f"attribute_not_exists({self.name(attribute)})"
         return f"{self.name(attribute)} = {self.value(value)}"
+
+    def fenced(self, generation: int) -> str:
+        """Return the condition under which an attempt may write: its generation is the Item's, which is not removed."""
+        not_removed = f"{self.name('status')} <> {self.value(ItemStatus.REMOVED.value)}"
+        return f"{self.equals('generation', generation)} AND {not_removed}"
 
     def update(self, sets: dict[str, Any], defaults: dict[str, Any] | None = None) -> str:
         """Return an update expression.

@@ -1,9 +1,10 @@
 """The Items table: what a row of it holds.
 
-Key: `item_id`. Attributes: `access_token` (B, KMS ciphertext), `generation` (N), `status` (S) with `status_code`
-and `status_at` (S) where something is wrong, `cursor` (S), `writing_since` (N), `reconcile` (BOOL, only when
-true), `days_requested` (N), `update_status` (S), `pull_began_at`, `synced_at`, `linked_at` (S, ISO 8601 in UTC),
-`link_id` (S, SHA-256 of the public token; key of the index `by_link`).
+Key: `item_id`. Attributes: `access_token` (B, KMS ciphertext), `generation` (N), `attempt_id` (S, of the attempt that
+claimed it), `status` (S) with `status_code` and `status_at` (S) where something is wrong, `cursor` (S),
+`writing_since` (N), `reconcile` (BOOL, only when true), `days_requested` (N), `update_status` (S), `pull_began_at`,
+`synced_at`, `linked_at` (S, ISO 8601 in UTC), `link_id` (S, SHA-256 of the public token; key of the index `by_link`),
+`adopted` (BOOL, only when a second request to link relies on it).
 """
 
 from __future__ import annotations

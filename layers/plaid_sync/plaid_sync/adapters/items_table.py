@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plaid_sync.adapters.aws import aws_errors, to_text
 from plaid_sync.adapters.expressions import Expression, serialize
 from plaid_sync.adapters.item_format import to_item
-from plaid_sync.core.failures import SupersededError
+from plaid_sync.core.failures import RetryableError, SupersededError
 from plaid_sync.core.items import Item, ItemId, ItemStatus
 
 if TYPE_CHECKING:
@@ -32,25 +32,33 @@ class ItemsTable:
             answer = self.client.get_item(TableName=self.table, Key=_key(item_id), ConsistentRead=True)
         return to_item(answer["Item"]) if "Item" in answer else None
 
-    def claim(self, item_id: ItemId) -> Item | None:
-        """See `ports.SyncItems`. A repeat by the SDK claims twice, which only skips a number."""
-        expression = Expression()
-        registered = f"attribute_exists({expression.name('item_id')})"
-        not_removed = f"{expression.name('status')} <> {expression.value(ItemStatus.REMOVED.value)}"
-        generation = expression.name("generation")
+    def claim(self, item: Item, attempt_id: str) -> Item:
+        """See `ports.SyncItems`.
+
+        A compare-and-set, and marked with the attempt: a claim whose answer was lost is recognised when the SDK
+        repeats it, and one that arrives long after its sender gave up finds the generation moved on. Without either,
+        an attempt could be superseded by a ghost of its own, and nobody would pull.
+        """
+        expression, generation = Expression(), item.generation + 1
+        claimed: dict[str, Any]
         with aws_errors():
             try:
                 answer = self.client.update_item(
                     TableName=self.table,
-                    Key=_key(item_id),
-                    UpdateExpression=f"SET {generation} = {generation} + {expression.value(1)}",
-                    ConditionExpression=f"{registered} AND {not_removed}",
+                    Key=_key(item.item_id),
+                    UpdateExpression=expression.update({"generation": generation, "attempt_id": attempt_id}),
+                    ConditionExpression=expression.fenced(item.generation),
                     ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                     **expression.arguments(),
                 )
-            except self.client.exceptions.ConditionalCheckFailedException:
-                return None
-        return to_item(answer["Attributes"])
+                claimed = answer["Attributes"]
+            except self.client.exceptions.ConditionalCheckFailedException as error:
+                refused: Any = error.response
+                claimed = refused.get("Item", {})
+                if claimed.get("attempt_id") != serialize(attempt_id):
+                    raise RetryableError("item_changed_while_claiming") from error
+        return to_item(claimed)
 
     def record_trouble(self, item_id: ItemId, generation: int, status: ItemStatus, code: str) -> None:
         """See `ports.SyncItems`."""
@@ -70,7 +78,7 @@ class ItemsTable:
                     TableName=self.table,
                     Key=_key(item_id),
                     UpdateExpression=expression.update(sets),
-                    ConditionExpression=expression.equals("generation", generation),
+                    ConditionExpression=expression.fenced(generation),
                     **expression.arguments(),
                 )
             except self.client.exceptions.ConditionalCheckFailedException as error:
@@ -96,8 +104,26 @@ class ItemsTable:
                 **expression.arguments(),
             )
 
-    def find_by_link(self, link_id: str) -> ItemId | None:
-        """See `ports.LinkItems`. Eventually consistent, as every index is."""
+    def adopt(self, link_id: str) -> ItemId | None:
+        """See `ports.LinkItems`. The index is eventually consistent; the mark is not."""
+        item_id = self._find_by_link(link_id)
+        if item_id is None:
+            return None
+        expression = Expression()
+        with aws_errors():
+            try:
+                self.client.update_item(
+                    TableName=self.table,
+                    Key=_key(item_id),
+                    UpdateExpression=expression.update({"adopted": True}),
+                    ConditionExpression=expression.equals("link_id", link_id),
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException:
+                return None
+        return item_id
+
+    def _find_by_link(self, link_id: str) -> ItemId | None:
         expression = Expression()
         with aws_errors():
             answer = self.client.query(
@@ -110,21 +136,23 @@ class ItemsTable:
         found = answer["Items"]
         return ItemId(str(found[0]["item_id"]["S"])) if found else None
 
-    def forget(self, item_id: ItemId, link_id: str) -> None:
+    def forget(self, item_id: ItemId, link_id: str) -> bool:
         """See `ports.LinkItems`."""
         expression = Expression()
+        absent = f"attribute_not_exists({expression.name('item_id')})"
         ours = expression.equals("link_id", link_id)
-        never_synced = expression.equals("generation", 0)
+        unused = f"{expression.equals('generation', 0)} AND {expression.equals('adopted', None)}"
         with aws_errors():
             try:
                 self.client.delete_item(
                     TableName=self.table,
                     Key=_key(item_id),
-                    ConditionExpression=f"{ours} AND {never_synced}",
+                    ConditionExpression=f"{absent} OR ({ours} AND {unused})",
                     **expression.arguments(),
                 )
             except self.client.exceptions.ConditionalCheckFailedException:
-                return
+                return False
+        return True
 
 
 def _key(item_id: ItemId) -> dict[str, Any]:

@@ -6,7 +6,6 @@ floats. Answers are taken as bytes (`_preload_content=False`) and parsed by the 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -38,9 +37,6 @@ _SYNC_SECONDS: Final = 60.0
 _LINK_SECONDS: Final = 8.0
 _REFUSED_CREDENTIALS: Final = frozenset({"INVALID_API_KEYS", "INVALID_SECRET", "INVALID_CLIENT_ID"})
 _GONE: Final = frozenset({"ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN"})
-
-# plaid-python logs whole answers at DEBUG: bank data, whatever level the root logger is raised to.
-logging.getLogger("plaid").setLevel(logging.INFO)
 
 
 @dataclass(slots=True)

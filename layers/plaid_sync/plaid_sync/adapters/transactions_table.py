@@ -11,6 +11,7 @@ from plaid_sync.adapters.expressions import Expression, serialize
 from plaid_sync.adapters.item_format import committed
 from plaid_sync.adapters.row_format import ALL_ATTRIBUTES, FENCE_ATTRIBUTES, to_stored_row, written
 from plaid_sync.core.failures import RetryableError, SupersededError
+from plaid_sync.core.items import ItemStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -49,8 +50,9 @@ class TransactionsTable:
         for start in range(0, len(ordered), _KEYS_PER_READ):
             keys = [self._key(item_id, one) for one in ordered[start : start + _KEYS_PER_READ]]
             for attributes in self._read(keys):
-                row = to_stored_row(attributes)
-                found[row.transaction_id] = row
+                if "generation" in attributes:  # otherwise only an application's annotations
+                    row = to_stored_row(attributes)
+                    found[row.transaction_id] = row
         return found
 
     def _read(self, keys: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -126,7 +128,7 @@ class TransactionsTable:
 
     def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, commit: Commit | None) -> dict[str, Any]:
         expression = Expression()
-        condition = expression.equals("generation", generation)
+        condition = expression.fenced(generation)
         action: dict[str, Any] = {
             "TableName": self.items_table,
             "Key": {"item_id": serialize(item_id)},
@@ -144,7 +146,8 @@ class TransactionsTable:
 
     def _row_action(self, item_id: ItemId, generation: int, write: RowWrite) -> dict[str, Any]:
         expression = Expression()
-        absent = f"attribute_not_exists({expression.name('transaction_id')})"
+        # Not the key: an application may have annotated an id before we write it, or after its tombstone expired.
+        absent = f"attribute_not_exists({expression.name('generation')})"
         older = f"{expression.name('generation')} < {expression.value(generation)}"
         update = expression.update(
             written(write, self.clock()) | {"generation": generation}, {"first_generation": generation}
@@ -170,9 +173,10 @@ def _raise_if_final(reasons: list[dict[str, Any]], generation: int) -> None:
     """Raise for a failed condition; return for what the same transaction may survive when tried again."""
     codes = [reason.get("Code", "None") for reason in reasons]
     if codes and codes[0] == _CONDITION_FAILED:
-        found = reasons[0].get("Item", {}).get("generation", {}).get("N")
-        if found is not None and int(found) == generation:
-            # Still ours, but the cursor is another than the one that we started from: nobody else covers this.
+        found = reasons[0].get("Item", {})
+        ours = found.get("generation") == serialize(generation)
+        if ours and found.get("status") != serialize(ItemStatus.REMOVED.value):
+            # The cursor is another than the one that we started from, and nobody else covers this.
             raise RetryableError("cursor_changed")
         raise SupersededError
     if _CONDITION_FAILED in codes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -115,7 +114,8 @@ def parse_link_request(body: object) -> LinkRequest:
         raise InvalidRequestError("body", 'send a JSON object, {"public_token": "public-..."}')
     unknown = sorted(set(body) - {"public_token", "days_requested"})
     if unknown:
-        raise InvalidRequestError(str(unknown[0]), "is not a field of this request: leave it out")
+        name = str(unknown[0]).encode("ascii", "backslashreplace").decode()
+        raise InvalidRequestError(name, "is not a field of this request: leave it out")
     return LinkRequest(_public_token(body), _days_requested(body))
 
 
@@ -158,9 +158,7 @@ class Linker:
             RetryableError: nothing was exchanged, or the Item is stored and only its first sync is not enqueued:
                 send the same request again.
         """
-        item_id = self.items.find_by_link(request.link_id)
-        if item_id is None:
-            item_id = self._exchange_and_register(request)
+        item_id = self.items.adopt(request.link_id) or self._exchange_and_register(request)
         self.queue.send(SyncTrigger(item_id, Cause.LINKED), str(uuid.uuid4()))
         return item_id
 
@@ -172,21 +170,31 @@ class Linker:
                 NewItem(exchanged.item_id, ciphertext, request.link_id, request.days_requested, self.clock())
             )
         except Exception as error:
-            self._undo(exchanged, request.link_id)
+            if self._kept_by_another_request(exchanged.item_id, request.link_id):
+                return exchanged.item_id
+            self._remove(exchanged)
             code = error.code if isinstance(error, RetryableError) else type(error).__name__
             raise LinkUndoneError(code) from error
         return exchanged.item_id
 
-    def _undo(self, exchanged: ExchangedItem, link_id: str) -> None:
+    def _kept_by_another_request(self, item_id: ItemId, link_id: str) -> bool:
+        """Take back the registration, if it arrived although its answer did not; tell whether it must stay.
+
+        It must when a repeat of this request has found it and was answered, or a sync has begun.
+        """
+        try:
+            return not self.items.forget(item_id, link_id)
+        except RetryableError:
+            # Unknown, and an Item that is billed and unknown is worse than one whose first sync finds it gone.
+            return False
+
+    def _remove(self, exchanged: ExchangedItem) -> None:
         for left in reversed(range(_REMOVAL_TRIES)):
             try:
                 self.plaid.remove(exchanged.access_token)
-                break
             except (PlaidError, RetryableError) as error:
                 if not left:
                     raise ItemOrphanedError(exchanged.item_id) from error
                 self.pause(_REMOVAL_PAUSE_SECONDS)
-        # The write may have arrived although its answer did not. If it can't be taken back, the first sync finds
-        # the Item gone at Plaid and says so on the row.
-        with suppress(RetryableError):
-            self.items.forget(exchanged.item_id, link_id)
+            else:
+                return

@@ -104,6 +104,9 @@ class Puller:
             pages += 1
             if page.has_more and page.next_cursor == cursor:
                 raise RetryableError("cursor_does_not_advance")
+            if page.next_cursor is None and pages > 1:
+                # "Not ready" after a first page would drop what that page held.
+                raise RetryableError("plaid_lost_the_cursor")
             cursor = page.next_cursor
             if not page.has_more:
                 break

@@ -6,6 +6,7 @@ write (fenced transactions, the cursor with the last one). `docs/decisions.md` a
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -127,9 +128,7 @@ class SyncEngine:
             return SyncReport(Outcome.REMOVED)
         if covers(item, job.newest_trigger_at):
             return SyncReport(Outcome.COVERED)
-        claimed = self.items.claim(job.item_id)
-        if claimed is None:
-            raise RetryableError("item_changed_while_claiming")
+        claimed = self.items.claim(item, str(uuid.uuid4()))
         try:
             return replace(self._sync_claimed(claimed, job), generation=claimed.generation)
         except SupersededError:
@@ -154,6 +153,8 @@ class SyncEngine:
         leftovers = self._leftovers(item)
         update, full_resync = self._pull(item, job, leftovers)
         if update.cursor is None:
+            if item.cursor is not None:
+                raise RetryableError("plaid_lost_the_cursor")
             self.items.record_not_ready(item.item_id, item.generation, update.update_status)
             return SyncReport(Outcome.NOT_READY, pages=update.pages, request_id=update.request_id)
         writes = self._decide(item, update, leftovers, full_resync=full_resync)

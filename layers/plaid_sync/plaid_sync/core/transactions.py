@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from datetime import date
 from decimal import Context, Decimal
 from typing import Any, Final, NewType
 
@@ -13,8 +14,11 @@ from plaid_sync.core.failures import ContractBrokenError
 TransactionId = NewType("TransactionId", str)
 
 _COMPRESSION_LEVEL: Final = 9
-_MAXIMUM_KEY_BYTES: Final = 1024
+_MAXIMUM_KEY_BYTES: Final = 1000  # 1,024 for a sort key, in the index with the date before it
 _MAXIMUM_DIGITS: Final = 38  # of a DynamoDB number
+_MAXIMUM_EXPONENT: Final = 125  # of a DynamoDB number, and a little less than its smallest one
+_MAXIMUM_TEXT: Final = 20_000  # characters; a row has eleven texts
+_MAXIMUM_ROW_BYTES: Final = 350_000  # DynamoDB takes 400 KB, names and an application's own attributes included
 _PLENTY: Final = Context(prec=10_000)
 
 
@@ -88,11 +92,11 @@ def reduce_transaction(transaction: object) -> TransactionRow:
     category = transaction.get("personal_finance_category")
     return TransactionRow(
         transaction_id=transaction_id_of(transaction),
-        account_id=_text(transaction, "account_id"),
-        date=_text(transaction, "date"),
+        account_id=_key(transaction, "account_id"),
+        date=_date(transaction),
         amount=_amount(transaction),
         pending=_flag(transaction, "pending"),
-        plaid=zlib.compress(exact_json.dumps(transaction).encode(), _COMPRESSION_LEVEL),
+        plaid=_packed(transaction),
         authorized_date=_optional_text(transaction, "authorized_date"),
         iso_currency_code=_optional_text(transaction, "iso_currency_code"),
         unofficial_currency_code=_optional_text(transaction, "unofficial_currency_code"),
@@ -122,27 +126,45 @@ def unpack(plaid: bytes) -> dict[str, Any]:
 
 
 def transaction_id_of(entry: dict[str, Any]) -> TransactionId:
-    """Return the entry's id, which must be fit to be a sort key (1 to 1,024 bytes).
+    """Return the entry's id, which must be fit to be a sort key.
 
     Raises:
         ContractBrokenError: it is not.
     """
-    value = _text(entry, "transaction_id")
+    return TransactionId(_key(entry, "transaction_id"))
+
+
+def _packed(transaction: dict[str, Any]) -> bytes:
+    document = exact_json.dumps(transaction).encode("utf-8", "surrogatepass")
+    packed = zlib.compress(document, _COMPRESSION_LEVEL)
+    if len(packed) > _MAXIMUM_ROW_BYTES:
+        raise ContractBrokenError("transaction")
+    return packed
+
+
+def _key(entry: dict[str, Any], field: str) -> str:
+    value = _text(entry, field)
     if len(value.encode()) > _MAXIMUM_KEY_BYTES:
-        raise ContractBrokenError("transaction_id")
-    return TransactionId(value)
+        raise ContractBrokenError(field)
+    return value
 
 
 def _text(entry: dict[str, Any], field: str) -> str:
-    value = entry.get(field)
-    if not isinstance(value, str) or not value:
+    value = _optional_text(entry, field)
+    if not value:
         raise ContractBrokenError(field)
     return value
 
 
 def _optional_text(entry: dict[str, Any], field: str) -> str | None:
     value = entry.get(field)
-    if value is not None and not isinstance(value, str):
+    if value is None:
+        return None
+    if (
+        not isinstance(value, str)
+        or len(value) > _MAXIMUM_TEXT
+        or any("\ud800" <= letter <= "\udfff" for letter in value)
+    ):
         raise ContractBrokenError(field)
     return value
 
@@ -159,6 +181,15 @@ def _amount(entry: dict[str, Any]) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ContractBrokenError("amount")
     amount = Decimal(value)
-    if not amount.is_finite() or len(amount.normalize(_PLENTY).as_tuple().digits) > _MAXIMUM_DIGITS:
+    digits = amount.normalize(_PLENTY).as_tuple().digits
+    if len(digits) > _MAXIMUM_DIGITS or not -_MAXIMUM_EXPONENT <= amount.adjusted() <= _MAXIMUM_EXPONENT:
         raise ContractBrokenError("amount")
     return amount
+
+
+def _date(entry: dict[str, Any]) -> str:
+    value = _text(entry, "date")
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError as error:
+        raise ContractBrokenError("date") from error
