@@ -24,7 +24,7 @@ plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test check lint types imports locked format template-lint lock
+.PHONY: setup test conformance check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt
@@ -39,6 +39,9 @@ test: setup ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types imports locked test ## All that must be green: style, types, dependency rule, locks, tests
+
+conformance: setup ## Ask the emulator and AWS's own DynamoDB Local the same questions (needs Java and npm for the latter)
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 lint: setup ## Style, with ruff
 	@$(BIN)/ruff check $(CODE)

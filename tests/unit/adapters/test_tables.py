@@ -214,3 +214,26 @@ def test_a_row_that_an_application_has_annotated_before_it_arrives_is_written(
     assert transactions.rows(ITEM, [ROW.transaction_id]) == {}
     transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
     assert transactions.rows(ITEM, [ROW.transaction_id])[ROW.transaction_id].row == ROW
+
+
+def test_a_read_goes_on_while_it_brings_rows_and_gives_up_when_it_does_not(aws: None) -> None:  # noqa: ARG001
+    """DynamoDB's partial answers are written out here: no emulator cuts one at 1 MB of a partition."""
+    client = boto3.client("dynamodb")
+    pauses: list[float] = []
+    table = TransactionsTable(client, ITEMS, TRANSACTIONS, lambda: NOON, pauses.append)
+    left = {TRANSACTIONS: {"Keys": [{"item_id": {"S": ITEM}, "transaction_id": {"S": "left"}}]}}
+
+    def stored(number: int) -> dict[str, Any]:
+        numbers = {"generation": {"N": "1"}, "first_generation": {"N": "1"}}
+        return {"transaction_id": {"S": str(number)}, "removed_at": {"S": "then"}} | numbers
+
+    with Stubber(client) as stub:
+        for number in range(12):
+            more = {"UnprocessedKeys": left} if number < 11 else {}
+            stub.add_response("batch_get_item", {"Responses": {TRANSACTIONS: [stored(number)]}} | more)
+        assert len(table.rows(ITEM, [TransactionId("left")])) == 12
+        assert pauses == []
+        for _ in range(5):
+            stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
+        with pytest.raises(RetryableError, match="UnprocessedKeys"):
+            table.rows(ITEM, [TransactionId("left")])

@@ -66,15 +66,19 @@ class TransactionsTable:
                 **expression.arguments(),
             }
         }
-        for attempt in range(_TRIES):
+        in_vain = 0
+        while request:
             with aws_errors():
                 answer = self.client.batch_get_item(RequestItems=request)
-            yield from answer["Responses"].get(self.transactions_table, ())
+            rows = answer["Responses"].get(self.transactions_table, ())
+            yield from rows
             request = answer.get("UnprocessedKeys")
-            if not request:
-                return
-            self._back_off(attempt)
-        raise RetryableError("UnprocessedKeys")
+            # An answer ends at 1 MB of a partition: only those that bring nothing are failures.
+            in_vain = 0 if rows else in_vain + 1
+            if in_vain == _TRIES:
+                raise RetryableError("UnprocessedKeys")
+            if in_vain:
+                self._back_off(in_vain)
 
     def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
         """See `ports.TransactionTable`."""
