@@ -24,7 +24,7 @@ plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test conformance check lint types imports locked format template-lint lock
+.PHONY: setup test conformance model check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt
@@ -42,6 +42,9 @@ check: lint types imports locked test ## All that must be green: style, types, d
 
 conformance: setup ## Ask the emulator and AWS's own DynamoDB Local the same questions (needs Java and npm for the latter)
 	@$(BIN)/python -m tests.conformance $(ARGS)
+
+model: setup ## Explore the protocol completely, then without each of its guards (ARGS="--without fence" for one trace)
+	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.model $(ARGS)
 
 lint: setup ## Style, with ruff
 	@$(BIN)/ruff check $(CODE)

@@ -43,6 +43,7 @@ def build_processor(
     environment: Mapping[str, str],
     clock: Clock = utc_now,
     pause: Callable[[float], None] = time.sleep,
+    jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311 - no secret
 ) -> BatchProcessor:
     """Wire the processor; nothing is called yet."""
     settings = from_environment(SyncSettings, environment)
@@ -56,7 +57,7 @@ def build_processor(
         clock=clock,
     )
     messages = SqsReceivedMessages(client("sqs"), settings.sync_queue_url, settings.dead_letter_queue_url)
-    return BatchProcessor(engine, messages, jitter=lambda: random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+    return BatchProcessor(engine, messages, jitter)
 
 
 processor = build_processor(os.environ)

@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from plaid_sync.core.syncing import CLOCK_MARGIN
+from plaid_sync.adapters.aws import to_text
+from plaid_sync.core.coalescing import CLOCK_MARGIN
 
 from local.plaid import SimulatedClock, utc_now
+from tests.component.crashes import asleep_at
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -37,3 +39,29 @@ def test_a_trigger_sent_surely_before_a_committed_pull_began_is_covered(
     assert world.plaid.calls["/transactions/sync"] == pulls
     assert world.waiting() == 0
     world.assert_exact(item_id)
+
+
+def test_a_batch_is_as_new_as_its_newest_trigger(world: World, clock: SimulatedClock) -> None:
+    item_id = world.link(transactions=3)
+    clock.advance(CLOCK_MARGIN * 2)
+    world.drain()
+    world.plaid.add(item_id)
+    world.trigger(item_id)
+    world.trigger(item_id)
+    old, new = world.receive()
+    new["attributes"]["SentTimestamp"] = str(int(clock().timestamp() * 1000))
+    assert world.handle([old, new]) == set()
+    world.assert_exact(item_id)
+
+
+def test_the_pull_is_as_old_as_its_first_page(world: World, clock: SimulatedClock) -> None:
+    """Time passes while the pages arrive: what was sent meanwhile is not covered."""
+    item_id = world.link(transactions=3)
+    began = clock()
+
+    def wait() -> None:
+        clock.advance(timedelta(minutes=9))
+
+    with asleep_at(1, wait, "/transactions/sync"):
+        world.handle(world.receive())
+    assert world.item(item_id)["pull_began_at"] == to_text(began)

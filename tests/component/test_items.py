@@ -6,12 +6,13 @@ import base64
 import json
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local.plaid import Phase
-from tests.component.crashes import unreachable
+from tests.component.crashes import asleep_at, unreachable
 from tests.component.world import function, lambda_context
 
 if TYPE_CHECKING:
@@ -161,3 +162,31 @@ def test_an_item_that_a_repeated_request_was_told_of_is_not_undone(world: World)
 def test_an_unreadable_request_is_400(world: World, event: dict[str, Any]) -> None:
     world.act_as("items")
     assert problem(function("items").lambda_handler(event, lambda_context()))["status"] == 400
+
+
+def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
+    """The second comes when the first has exchanged the token and is about to store the Item."""
+    world.pause = time.sleep
+    token = world.plaid.create_public_token(transactions=2)
+    answers: list[dict[str, Any]] = []
+    second = threading.Thread(target=lambda: answers.append(world.post_items({"public_token": token})))
+
+    def start_second() -> None:
+        second.start()
+        while world.plaid.calls["/item/public_token/exchange"] < 2:
+            time.sleep(0.01)
+
+    with asleep_at(1, start_second, "UpdateItem"):
+        answers.append(world.post_items({"public_token": token}))
+    second.join()
+    assert [answer["statusCode"] for answer in answers] == [201, 201]
+    assert answers[0]["body"] == answers[1]["body"]
+
+
+@pytest.mark.parametrize("fault", ["INTERNAL_SERVER_ERROR", "ITEM_NOT_FOUND"])
+def test_undoing_a_link_is_tried_again_and_knows_an_item_that_is_gone(world: World, fault: str) -> None:
+    world.plaid.inject_fault("/item/remove", fault)
+    token = world.plaid.create_public_token()
+    with unreachable("Encrypt", before=True):
+        answer = world.post_items({"public_token": token})
+    assert problem(answer)["code"] == "link_undone"

@@ -77,7 +77,7 @@ def test_a_cursor_that_plaid_no_longer_accepts_is_replaced_by_a_full_resync(worl
     item_id = world.link(transactions=40)
     world.drain()
     world.plaid.evolve(item_id, steps=30)
-    world.set_cursor(item_id, FOREIGN_CURSOR)
+    world.set_attribute(item_id, "cursor", {"S": FOREIGN_CURSOR})
     world.trigger(item_id)
     world.drain()
     world.assert_exact(item_id)
@@ -354,7 +354,7 @@ def test_a_full_resync_tombstones_nothing_before_the_history_is_complete(world: 
     world.drain()
     gone = next(iter(world.plaid.truth(item_id)))
     world.plaid.remove(item_id, gone)
-    world.set_cursor(item_id, FOREIGN_CURSOR)
+    world.set_attribute(item_id, "cursor", {"S": FOREIGN_CURSOR})
     world.trigger(item_id)
     world.drain()
     assert world.item(item_id)["reconcile"] is True

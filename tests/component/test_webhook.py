@@ -225,3 +225,21 @@ def test_ten_webhooks_for_one_item_lead_to_one_sync(world: World) -> None:
 def test_no_unproven_event_whatever_gives_anything_but_401(world: World, event: dict[str, Any]) -> None:
     assert world.post_webhook(b"{}", "a.b.c", event)["statusCode"] == 401
     assert world.receive() == []
+
+
+def test_a_spent_budget_of_look_ups_refills(world: World) -> None:
+    body = genuine()
+    for number in range(LOOKUPS_PER_MINUTE):
+        world.post_webhook(body, world.plaid.sign(body, kid=f"unknown-{number}"))
+    assert refusal(world.post_webhook(body, world.plaid.sign(body))) == (401, "too_many_lookups")
+    step(world, 60)
+    assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
+
+
+def test_of_an_oversized_webhook_only_the_codes_are_queued(world: World) -> None:
+    document = json.loads(genuine("item-1")) | {"padding": "x" * 70_000}
+    body = json.dumps(document, indent=2).encode()
+    assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
+    (record,) = world.receive()
+    codes = {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE"}
+    assert json.loads(record["body"])["webhook"] == codes

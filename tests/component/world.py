@@ -68,6 +68,7 @@ class World:
     plaid: PlaidSimulator
     server: PlaidServer
     clock: Callable[[], datetime]
+    pause: Callable[[float], None] = lambda _: None
 
     @property
     def stack(self) -> LocalStack:
@@ -101,7 +102,7 @@ class World:
         """Post a text to `/items`."""
         module = function("items")
         self.act_as("items")
-        linker = module.build_linker(self.environment("items"), clock=self.clock, pause=lambda _: None)
+        linker = module.build_linker(self.environment("items"), clock=self.clock, pause=self.pause)
         module.linker = linker
         answer: dict[str, Any] = module.lambda_handler({"body": body}, lambda_context())
         return answer
@@ -110,9 +111,9 @@ class World:
         """Return the sync function's handler, wired to this world, without waits between retries."""
         module = function("sync")
         self.act_as("sync")
-        processor = module.build_processor(self.environment("sync"), clock=self.clock, pause=lambda _: None)
-        object.__setattr__(processor, "jitter", lambda: 0.0)
-        module.processor = processor
+        module.processor = module.build_processor(
+            self.environment("sync"), clock=self.clock, pause=lambda _: None, jitter=lambda: 0.0
+        )
         handler: Callable[[dict[str, Any], Any], dict[str, Any]] = module.lambda_handler
         return handler
 
@@ -234,14 +235,14 @@ class World:
         )
         return plain(answer.get("Item", {}))
 
-    def set_cursor(self, item_id: str, cursor: str) -> None:
-        """Tamper with an Item's cursor."""
+    def set_attribute(self, item_id: str, name: str, value: dict[str, str]) -> None:
+        """Tamper with an Item."""
         self.stack.client("dynamodb").update_item(
             TableName=self.stack.items_table,
             Key={"item_id": {"S": item_id}},
-            UpdateExpression="SET #cursor = :cursor",
-            ExpressionAttributeNames={"#cursor": "cursor"},
-            ExpressionAttributeValues={":cursor": {"S": cursor}},
+            UpdateExpression="SET #name = :value",
+            ExpressionAttributeNames={"#name": name},
+            ExpressionAttributeValues={":value": value},
         )
 
     def rows(self, item_id: str) -> dict[str, dict[str, Any]]:

@@ -201,7 +201,7 @@ def test_a_conflict_or_throttle_is_tried_again_and_then_left_to_the_queue(aws: N
         stub.assert_no_pending_responses()
         for _ in range(5):
             stub.add_client_error("transact_write_items", **refusal)
-        with pytest.raises(RetryableError, match="TransactionConflict"):
+        with pytest.raises(RetryableError, match="transaction_cancelled"):
             table.write(ITEM, 1, [ROW], begin=True, commit=None)
     assert len(pauses) == 6
 

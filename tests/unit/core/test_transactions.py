@@ -69,9 +69,10 @@ def test_amounts_are_exact(literal: str) -> None:
         ("amount", Decimal("1E-140")),
         ("account_id", "a" * 2100),
         ("name", "\ud800"),
-        ("name", "n" * 2_000_000),
         ("date", None),
         ("date", "yesterday"),
+        ("date", "20260228"),
+        ("amount", Decimal("NaN")),
         ("pending", "no"),
         ("name", ["a"]),
     ],
@@ -80,6 +81,15 @@ def test_an_object_that_breaks_the_contract_is_refused_by_field(field: str, valu
     with pytest.raises(ContractBrokenError) as refused:
         reduce_transaction(plaid_transaction(**{field: value}))
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "n" * 2_000_000}, {"note": "\ud800"}, {"counterparties": [{"name": "\udfff"}]}]
+)
+def test_an_object_that_no_row_can_hold_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ContractBrokenError) as refused:
+        reduce_transaction(plaid_transaction(**change))
+    assert refused.value.field == "transaction"
 
 
 def test_a_removal_may_lack_its_account() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from plaid_sync.core.batch import PARK_UNREGISTERED_AFTER, backoff
+from plaid_sync.core.coalescing import CLOCK_MARGIN, covers
 from plaid_sync.core.failures import FailureClass
 from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus
-from plaid_sync.core.syncing import CLOCK_MARGIN, covers
 from plaid_sync.core.triggers import Cause, MalformedTriggerError, SyncTrigger, parse_record, parse_trigger
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CONFIG: Final = Config(
-    # botocore waits a minute by default; inside a Lambda function that is the whole invocation.
+    # botocore waits a minute by default; inside a Lambda function that is the whole invocation. A call takes twelve
+    # seconds at most, and the functions' timeouts and reserves of time count on it.
     connect_timeout=1,
-    read_timeout=5,
-    retries={"mode": "standard", "max_attempts": 4},
+    read_timeout=3,
+    retries={"mode": "standard", "total_max_attempts": 3},
 )
 WEBHOOK_CONFIG: Final = Config(
     # Plaid waits ten seconds for an answer and the function has five: two tries of under two.
     connect_timeout=0.5,
     read_timeout=1.4,
-    retries={"mode": "standard", "max_attempts": 2},
+    retries={"mode": "standard", "total_max_attempts": 2},
 )
 
 

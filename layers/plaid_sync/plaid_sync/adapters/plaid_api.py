@@ -34,7 +34,8 @@ PAGE_SIZE: Final = 500
 """Most that Plaid gives; fewer pages make a mutation between them rarer."""
 _CONNECT_SECONDS: Final = 3.05
 _SYNC_SECONDS: Final = 60.0
-_LINK_SECONDS: Final = 8.0
+_EXCHANGE_SECONDS: Final = 8.0
+_REMOVE_SECONDS: Final = 5.0
 _REFUSED_CREDENTIALS: Final = frozenset({"INVALID_API_KEYS", "INVALID_SECRET", "INVALID_CLIENT_ID"})
 _GONE: Final = frozenset({"ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN"})
 
@@ -64,12 +65,12 @@ class PlaidClient:
     def exchange(self, public_token: str) -> ExchangedItem:
         """See `ports.PlaidLink`. Never repeated here: a public token works once."""
         request = ItemPublicTokenExchangeRequest(public_token=public_token)
-        return self._call(PlaidApi.item_public_token_exchange, request, _LINK_SECONDS, _parse_exchange)
+        return self._call(PlaidApi.item_public_token_exchange, request, _EXCHANGE_SECONDS, _parse_exchange)
 
     def remove(self, access_token: str) -> None:
         """See `ports.PlaidLink`."""
         try:
-            self._call(PlaidApi.item_remove, ItemRemoveRequest(access_token=access_token), _LINK_SECONDS, len)
+            self._call(PlaidApi.item_remove, ItemRemoveRequest(access_token=access_token), _REMOVE_SECONDS, len)
         except PlaidError as error:
             if error.code not in _GONE:
                 raise

@@ -128,7 +128,7 @@ class TransactionsTable:
                 else:
                     return
             self._back_off(attempt)
-        raise RetryableError("TransactionConflict")
+        raise RetryableError("transaction_cancelled")
 
     def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, commit: Commit | None) -> dict[str, Any]:
         expression = Expression()

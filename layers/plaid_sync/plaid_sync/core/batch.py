@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.core.failures import FailureClass, PlaidError, RetryableError
+from plaid_sync.core.items import ItemId
 from plaid_sync.core.pulling import require_time
 from plaid_sync.core.syncing import Outcome, SyncJob, SyncReport
 from plaid_sync.core.triggers import MalformedTriggerError, ReceivedTrigger, parse_record
@@ -17,25 +18,19 @@ from plaid_sync.core.triggers import MalformedTriggerError, ReceivedTrigger, par
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plaid_sync.core.items import ItemId
     from plaid_sync.core.syncing import SyncEngine
     from plaid_sync.ports import ReceivedMessages
 
 UNREGISTERED: Final = "unregistered"
 MALFORMED: Final = "malformed"
-_SECONDS_FOR_AN_ITEM: Final = 60.0
-_FIRST_DELAY: Final = {
-    FailureClass.RETRY: 5,
-    FailureClass.RESTART: 5,
-    FailureClass.OURS: 30,
-    FailureClass.INSTITUTION_DOWN: 900,
+_SECONDS_FOR_AN_ITEM: Final = 120.0
+_DELAYS: Final = {
+    FailureClass.RETRY: (5, 900),
+    FailureClass.OURS: (30, 900),
+    # Not longer: a newer webhook of the Item waits behind.
+    FailureClass.INSTITUTION_DOWN: (900, 3600),
 }
-_LONGEST_DELAY: Final = {
-    FailureClass.RETRY: 900,
-    FailureClass.RESTART: 900,
-    FailureClass.OURS: 900,
-    FailureClass.INSTITUTION_DOWN: 4 * 3600,
-}
+"""First and longest wait, in seconds."""
 PARK_UNREGISTERED_AFTER: Final = 8
 """Receives, at the delays of `retry` about ten minutes: a webhook outruns its link by seconds."""
 
@@ -133,6 +128,10 @@ class BatchProcessor:
         item_id = received[0].trigger.item_id
         if report.outcome is not Outcome.UNREGISTERED:
             result.reports[item_id] = report
+            if report.outcome is Outcome.SUPERSEDED:
+                # Whoever claimed later may be a zombie whose messages have expired: if it dies, only these are left.
+                self._postpone(received, FailureClass.RETRY, report.outcome, result)
+                return
             covered = report.outcome is Outcome.COVERED
             result.coalesced += len(received) - (0 if covered else 1)
             return
@@ -165,13 +164,14 @@ class BatchProcessor:
     def _park(self, body: str, group_id: str, message_id: str, reason: str, result: BatchResult) -> None:
         try:
             self.messages.park(body, group_id, message_id, reason)
-        except RetryableError:
+        except RetryableError as error:
             result.failed_message_ids.append(message_id)
+            result.failures.append(Failure(ItemId(group_id), FailureClass.RETRY, error.code, None))
         else:
             result.parked[message_id] = reason
 
 
 def backoff(failure_class: FailureClass, attempt: int) -> int:
     """Return the seconds to wait after the n-th receive of a message (n from 1), before jitter."""
-    doubled = _FIRST_DELAY[failure_class] * (1 << min(attempt - 1, 16))
-    return min(doubled, _LONGEST_DELAY[failure_class])
+    first, longest = _DELAYS.get(failure_class, _DELAYS[FailureClass.RETRY])
+    return min(first * (1 << min(attempt - 1, 16)), longest)

@@ -119,7 +119,7 @@ class RetryableError(PlaidSyncError):
 
 
 class SupersededError(PlaidSyncError):
-    """A newer attempt has claimed the Item: everything that this one would write is covered by it."""
+    """A newer attempt has claimed the Item: this one may not write any more."""
 
 
 class ContractBrokenError(PlaidSyncError):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from plaid_sync.ports import Clock, LinkItems, PlaidLink, SyncQueue, TokenEncryptor
 
 _REMOVAL_TRIES: Final = 3
-_REMOVAL_PAUSE_SECONDS: Final = 0.5
+_ADOPTION_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 0.5
+_USED_TOKEN_CODE: Final = "INVALID_PUBLIC_TOKEN"  # noqa: S105 - an error code
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +160,22 @@ class Linker:
             RetryableError: nothing was exchanged, or the Item is stored and only its first sync is not enqueued:
                 send the same request again.
         """
-        item_id = self.items.adopt(request.link_id) or self._exchange_and_register(request)
+        item_id = self.items.adopt(request.link_id) or self._link_anew(request)
         self.queue.send(SyncTrigger(item_id, Cause.LINKED), str(uuid.uuid4()))
         return item_id
+
+    def _link_anew(self, request: LinkRequest) -> ItemId:
+        try:
+            return self._exchange_and_register(request)
+        except PlaidError as error:
+            if error.code != _USED_TOKEN_CODE:
+                raise
+            # Perhaps by the same request, sent twice, which is about to store the Item.
+            for _ in range(_ADOPTION_TRIES):
+                self.pause(_PAUSE_SECONDS)
+                if (item_id := self.items.adopt(request.link_id)) is not None:
+                    return item_id
+            raise
 
     def _exchange_and_register(self, request: LinkRequest) -> ItemId:
         exchanged = self.plaid.exchange(request.public_token)
@@ -195,6 +210,6 @@ class Linker:
             except (PlaidError, RetryableError) as error:
                 if not left:
                     raise ItemOrphanedError(exchanged.item_id) from error
-                self.pause(_REMOVAL_PAUSE_SECONDS)
+                self.pause(_PAUSE_SECONDS)
             else:
                 return

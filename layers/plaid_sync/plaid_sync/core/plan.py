@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.core.transactions import Removal, StoredRow, TransactionId, TransactionRow
+from plaid_sync.core.transactions import ROW_OVERHEAD_BYTES, Removal, StoredRow, TransactionId, TransactionRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -115,11 +115,7 @@ def into_transactions(writes: Iterable[RowWrite]) -> Iterator[list[RowWrite]]:
 
 def stored_size(write: RowWrite) -> int:
     """Return about how many bytes the row takes in the table, rounded up."""
-    overhead = 400  # attribute names, keys, generations, the index's sort key
-    if isinstance(write, Removal):
-        return overhead
-    texts = (write.name, write.merchant_name, write.transaction_id, write.account_id, write.category)
-    return overhead + len(write.plaid) + sum(len(text.encode()) for text in texts if text)
+    return ROW_OVERHEAD_BYTES if isinstance(write, Removal) else write.stored_bytes
 
 
 def _tombstones(rows: Iterable[StoredRow]) -> tuple[Removal, ...]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 MAXIMUM_RESTARTS: Final = 5
 MUTATION_PERSISTS: Final = "mutation_persists"
 _FIRST_PAUSE_SECONDS: Final = 0.5
-_SECONDS_FOR_A_STEP: Final = 15.0
+_SECONDS_FOR_A_PAGE: Final = 85.0
+"""A page that hangs takes 70, and then there is an answer to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Update:
     """A complete update: everything between two of Plaid's final cursors.
 
     Attributes:
-        net: the changes; None while Plaid has nothing ready (then `cursor` is None, too).
-        cursor: where the next update starts.
+        net: the changes.
+        cursor: where the next update starts; None while Plaid has nothing ready.
         update_status: Plaid's `transactions_update_status` on the last page.
         began_at: before the first page was asked for: what happened at Plaid earlier is in it.
         pages: number of pages.
@@ -55,7 +56,6 @@ class Puller:
 
     Attributes:
         pause: waits so many seconds.
-        time_left: seconds until the worker is killed.
     """
 
     plaid: PlaidTransactions
@@ -71,7 +71,7 @@ class Puller:
     ) -> Update:
         """Pull from `cursor` to the end, starting again from `cursor` when the data change underneath.
 
-        Plaid asks to restart the whole loop, not the page (https://plaid.com/docs/errors/transactions/).
+        `time_left` tells the seconds until the worker is killed. Plaid asks to restart the whole loop, not the page (https://plaid.com/docs/errors/transactions/).
 
         Raises:
             PlaidError: Plaid refused.
@@ -98,7 +98,7 @@ class Puller:
     ) -> Update:
         began_at, net, pages = self.clock(), NetChanges(), 0
         while True:
-            require_time(time_left)
+            require_time(time_left, _SECONDS_FOR_A_PAGE)
             page = self.plaid.sync_page(access_token, cursor, days_requested)
             net.fold(page)
             pages += 1
@@ -113,7 +113,7 @@ class Puller:
         return Update(net, cursor, page.update_status, began_at, pages, restarts, page.request_id)
 
 
-def require_time(time_left: Callable[[], float], seconds: float = _SECONDS_FOR_A_STEP) -> None:
+def require_time(time_left: Callable[[], float], seconds: float) -> None:
     """Stop while there is still time to stop in order.
 
     Raises:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.core.coalescing import covers
 from plaid_sync.core.failures import (
     INVALID_FIELD_CODE,
     FailureClass,
@@ -31,14 +31,13 @@ if TYPE_CHECKING:
     from plaid_sync.core.pulling import Puller, Update
     from plaid_sync.ports import Clock, SyncItems, TokenDecryptor, TransactionTable
 
-CLOCK_MARGIN: Final = timedelta(seconds=120)
-"""Two clocks (SQS's and a worker's), each trusted to a minute."""
+_SECONDS_FOR_A_WRITE: Final = 40.0
 RESYNC_ON_ATTEMPT: Final = 4
 """Receive count from which a mutation that never ends is answered with a full resync (monetr#3126)."""
 
 
 class Outcome(StrEnum):
-    """How a sync ended. All of them acknowledge the triggers, but for `UNREGISTERED`."""
+    """How a sync ended. All of them acknowledge the triggers, but for `SUPERSEDED` and `UNREGISTERED`."""
 
     COMMITTED = "committed"
     COVERED = "covered"
@@ -92,6 +91,15 @@ class SyncJob:
     newest_trigger_at: datetime
     attempt: int
     time_left: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pulled:
+    """A complete update, and the rows that a dead attempt may have left."""
+
+    update: Update
+    leftovers: list[StoredRow]
+    full_resync: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +158,14 @@ class SyncEngine:
         return SyncReport(outcome, generation=item.generation, code=error.code, request_id=error.request_id)
 
     def _sync_claimed(self, item: Item, job: SyncJob) -> SyncReport:
-        leftovers = self._leftovers(item)
-        update, full_resync = self._pull(item, job, leftovers)
+        pulled = self._pull(item, job)
+        update, full_resync = pulled.update, pulled.full_resync
         if update.cursor is None:
             if item.cursor is not None:
                 raise RetryableError("plaid_lost_the_cursor")
             self.items.record_not_ready(item.item_id, item.generation, update.update_status)
             return SyncReport(Outcome.NOT_READY, pages=update.pages, request_id=update.request_id)
-        writes = self._decide(item, update, leftovers, full_resync=full_resync)
+        writes = self._decide(item, pulled)
         self._write(item, update, update.cursor, writes, job)
         upserts = [row for row in writes.rows if isinstance(row, TransactionRow)]
         modified = sum(row.transaction_id in update.net.modified for row in upserts)
@@ -175,32 +183,34 @@ class SyncEngine:
         )
 
     def _leftovers(self, item: Item) -> list[StoredRow]:
-        """Return the rows that a dead attempt may have written."""
+        """Return the rows that a dead attempt may have written; read late, so that its last write is settled."""
         if item.writing_since is None:
             return []
         return list(self.transactions.scan_item(item.item_id, since=item.writing_since))
 
-    def _pull(self, item: Item, job: SyncJob, leftovers: list[StoredRow]) -> tuple[Update, bool]:
-        """Pull the update, from the beginning where the stored cursor can't tell all; say which it was."""
+    def _pull(self, item: Item, job: SyncJob) -> _Pulled:
+        """Pull the update, from the beginning where the stored cursor can't tell all."""
         token = self.tokens.decrypt(item.item_id, item.access_token)
 
         def pull_from(cursor: Cursor | None) -> Update:
             return self.puller.pull(token, cursor, item.days_requested, job.time_left)
 
         if item.reconcile:
-            return pull_from(None), True
+            return _Pulled(pull_from(None), self._leftovers(item), full_resync=True)
         try:
             update = pull_from(item.cursor)
         except (PlaidError, RetryableError) as error:
             if item.cursor is None or not _cursor_is_useless(error, job.attempt):
                 raise
-            return pull_from(None), True
+            return _Pulled(pull_from(None), self._leftovers(item), full_resync=True)
+        leftovers = self._leftovers(item)
         trusted = not settle(leftovers, update.net.changes.keys(), item.writing_since).untrusted
         if update.cursor is None or trusted:
-            return update, False
-        return (update if item.cursor is None else pull_from(None)), True
+            return _Pulled(update, leftovers, full_resync=False)
+        return _Pulled(update if item.cursor is None else pull_from(None), leftovers, full_resync=True)
 
-    def _decide(self, item: Item, update: Update, leftovers: list[StoredRow], *, full_resync: bool) -> _Writes:
+    def _decide(self, item: Item, pulled: _Pulled) -> _Writes:
+        update, full_resync, leftovers = pulled.update, pulled.full_resync, pulled.leftovers
         mentioned = update.net.changes.keys()
         if full_resync and update.history_complete:
             settled = reconcile(self.transactions.scan_item(item.item_id), mentioned)
@@ -226,7 +236,7 @@ class SyncEngine:
     def _write(self, item: Item, update: Update, cursor: Cursor, writes: _Writes, job: SyncJob) -> None:
         batches = list(into_transactions(writes.rows))
         for number, rows in enumerate(batches, start=1):
-            require_time(job.time_left)
+            require_time(job.time_left, _SECONDS_FOR_A_WRITE)
             last = number == len(batches)
             commit = Commit(
                 expected_cursor=item.cursor,
@@ -243,15 +253,6 @@ class SyncEngine:
                 begin=number == 1 and not last,
                 commit=commit if last else None,
             )
-
-
-def covers(item: Item, trigger_sent_at: datetime) -> bool:
-    """Tell whether the committed pull began (surely) after the trigger was sent, and owes nothing."""
-    if item.pull_began_at is None or item.status is not ItemStatus.ACTIVE:
-        return False
-    if item.reconcile or item.writing_since is not None:
-        return False
-    return trigger_sent_at + CLOCK_MARGIN < item.pull_began_at
 
 
 def _cursor_is_useless(error: PlaidError | RetryableError, attempt: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Context, Decimal
 from typing import Any, Final, NewType
@@ -13,11 +13,12 @@ from plaid_sync.core.failures import ContractBrokenError
 
 TransactionId = NewType("TransactionId", str)
 
+ROW_OVERHEAD_BYTES: Final = 400
+"""Attribute names, numbers, keys, and the index's sort key."""
 _COMPRESSION_LEVEL: Final = 9
 _MAXIMUM_KEY_BYTES: Final = 1000  # 1,024 for a sort key, in the index with the date before it
 _MAXIMUM_DIGITS: Final = 38  # of a DynamoDB number
 _MAXIMUM_EXPONENT: Final = 125  # of a DynamoDB number, and a little less than its smallest one
-_MAXIMUM_TEXT: Final = 20_000  # characters; a row has eleven texts
 _MAXIMUM_ROW_BYTES: Final = 350_000  # DynamoDB takes 400 KB, names and an application's own attributes included
 _PLENTY: Final = Context(prec=10_000)
 
@@ -52,6 +53,13 @@ class TransactionRow:
     def date_id(self) -> str:
         """Sort key of the index `by_account`: newest last, ties broken by id."""
         return f"{self.date}#{self.transaction_id}"
+
+    @property
+    def stored_bytes(self) -> int:
+        """About how many bytes the row takes in the table, rounded up."""
+        values = (getattr(self, field.name) for field in fields(self))
+        texts = sum(len(value.encode()) for value in values if isinstance(value, str))
+        return ROW_OVERHEAD_BYTES + len(self.plaid) + texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +98,12 @@ def reduce_transaction(transaction: object) -> TransactionRow:
     if not isinstance(transaction, dict):
         raise ContractBrokenError("transaction")
     category = transaction.get("personal_finance_category")
-    return TransactionRow(
+    row = TransactionRow(
         transaction_id=transaction_id_of(transaction),
         account_id=_key(transaction, "account_id"),
         date=_date(transaction),
         amount=_amount(transaction),
         pending=_flag(transaction, "pending"),
-        plaid=_packed(transaction),
         authorized_date=_optional_text(transaction, "authorized_date"),
         iso_currency_code=_optional_text(transaction, "iso_currency_code"),
         unofficial_currency_code=_optional_text(transaction, "unofficial_currency_code"),
@@ -105,7 +112,11 @@ def reduce_transaction(transaction: object) -> TransactionRow:
         pending_transaction_id=_optional_text(transaction, "pending_transaction_id"),
         category=_optional_text(category, "primary") if isinstance(category, dict) else None,
         payment_channel=_optional_text(transaction, "payment_channel"),
+        plaid=_packed(transaction),
     )
+    if row.stored_bytes > _MAXIMUM_ROW_BYTES:
+        raise ContractBrokenError("transaction")
+    return row
 
 
 def reduce_removal(removal: object) -> Removal:
@@ -135,11 +146,10 @@ def transaction_id_of(entry: dict[str, Any]) -> TransactionId:
 
 
 def _packed(transaction: dict[str, Any]) -> bytes:
-    document = exact_json.dumps(transaction).encode("utf-8", "surrogatepass")
-    packed = zlib.compress(document, _COMPRESSION_LEVEL)
-    if len(packed) > _MAXIMUM_ROW_BYTES:
-        raise ContractBrokenError("transaction")
-    return packed
+    try:
+        return zlib.compress(exact_json.dumps(transaction).encode(), _COMPRESSION_LEVEL)
+    except UnicodeEncodeError as error:
+        raise ContractBrokenError("transaction") from error
 
 
 def _key(entry: dict[str, Any], field: str) -> str:
@@ -160,11 +170,7 @@ def _optional_text(entry: dict[str, Any], field: str) -> str | None:
     value = entry.get(field)
     if value is None:
         return None
-    if (
-        not isinstance(value, str)
-        or len(value) > _MAXIMUM_TEXT
-        or any("\ud800" <= letter <= "\udfff" for letter in value)
-    ):
+    if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ContractBrokenError(field)
     return value
 
@@ -181,6 +187,8 @@ def _amount(entry: dict[str, Any]) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ContractBrokenError("amount")
     amount = Decimal(value)
+    if not amount.is_finite():
+        raise ContractBrokenError("amount")
     digits = amount.normalize(_PLENTY).as_tuple().digits
     if len(digits) > _MAXIMUM_DIGITS or not -_MAXIMUM_EXPONENT <= amount.adjusted() <= _MAXIMUM_EXPONENT:
         raise ContractBrokenError("amount")
@@ -190,6 +198,9 @@ def _amount(entry: dict[str, Any]) -> Decimal:
 def _date(entry: dict[str, Any]) -> str:
     value = _text(entry, "date")
     try:
-        return date.fromisoformat(value).isoformat()
+        normal = date.fromisoformat(value).isoformat()
     except ValueError as error:
         raise ContractBrokenError("date") from error
+    if value != normal:
+        raise ContractBrokenError("date")
+    return value

@@ -1,0 +1,81 @@
+"""What becomes of each message of a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.component.crashes import Crash, asleep_at, killed_at, unreachable
+from tests.component.test_sync import without_cursor
+from tests.component.world import lambda_context
+
+if TYPE_CHECKING:
+    from tests.component.world import World
+
+
+def test_a_message_that_can_not_be_parked_stays_in_the_queue(world: World) -> None:
+    world.stack.client("sqs").send_message(
+        QueueUrl=world.stack.sync_queue_url,
+        MessageBody="not json",
+        MessageGroupId="strangers",
+        MessageDeduplicationId="unparked",
+    )
+    records = world.receive()
+    with unreachable("SendMessage", before=True):
+        assert world.handle(records) == {record["messageId"] for record in records}
+    world.redeliver(records)
+    world.drain()
+    assert len(world.dead_letters()) == 1
+
+
+def test_a_bug_met_by_one_item_does_not_fail_anothers_messages(world: World) -> None:
+    broken, healthy = world.link(transactions=5), world.link(transactions=5)
+    world.set_attribute(broken, "generation", {"S": "not a number"})
+    records = world.receive()
+    failed = world.handle(records)
+    assert failed == {record["messageId"] for record in records if broken in record["body"]}
+    world.assert_exact(healthy)
+
+
+def test_an_item_that_no_time_is_left_for_is_not_begun(world: World) -> None:
+    item_id = world.link(transactions=5)
+    records = world.receive()
+    answer = world.sync_handler()({"Records": records}, lambda_context(seconds=60))
+    assert len(answer["batchItemFailures"]) == 1
+    assert world.item(item_id)["generation"] == 0
+    assert world.plaid.calls["/transactions/sync"] == 0
+
+
+def test_a_pagination_that_does_not_advance_is_given_up(world: World) -> None:
+    item_id = world.link(transactions=5)
+    stuck = without_cursor(next_cursor="c3R1Y2s=", has_more=True)
+    world.plaid.inject_fault("/transactions/sync", status=200, body=stuck, times=50)
+    assert len(world.handle(world.receive())) == 1
+    assert world.plaid.calls["/transactions/sync"] == 2
+    world.plaid.clear_faults()
+    world.drain()
+    world.assert_exact(item_id)
+
+
+def test_a_removed_items_messages_are_done_without_a_call_to_plaid(world: World) -> None:
+    item_id = world.link(transactions=5)
+    world.set_attribute(item_id, "status", {"S": "removed"})
+    assert world.handle(world.receive()) == set()
+    assert world.plaid.calls["/transactions/sync"] == 0
+    assert world.item(item_id)["generation"] == 0
+
+
+def test_a_worker_that_wakes_late_and_dies_takes_no_message_with_it(world: World) -> None:
+    """The zombie loads and claims after its successor, supersedes it, and dies: the successor's message is left."""
+    item_id = world.link(transactions=5)
+    records = world.receive()
+
+    def zombie() -> None:
+        with killed_at(Crash(1, before=True, target="TransactWriteItems")):
+            world.sync_handler()({"Records": records}, lambda_context())
+
+    world.redeliver(records)
+    again = world.receive()
+    with asleep_at(1, zombie, "/transactions/sync"):
+        assert world.handle(again) == {record["messageId"] for record in again}
+    world.drain()
+    world.assert_exact(item_id)
