@@ -25,16 +25,12 @@ class Clock(Protocol):
         ...
 
 
-class ItemReader(Protocol):
-    """Reads Items."""
+class SyncItems(Protocol):
+    """The Items table as the sync uses it."""
 
     def load(self, item_id: ItemId) -> Item | None:
         """Return the Item as last committed, or None when it is not registered."""
         ...
-
-
-class SyncItems(ItemReader, Protocol):
-    """The Items table as the sync uses it."""
 
     def claim(self, item: Item, attempt_id: str) -> Item:
         """Raise the generation of an Item as it was loaded by one, for this attempt, and return the Item.

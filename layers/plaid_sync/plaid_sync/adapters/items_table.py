@@ -27,7 +27,7 @@ class ItemsTable:
     clock: Clock
 
     def load(self, item_id: ItemId) -> Item | None:
-        """See `ports.ItemReader`."""
+        """See `ports.SyncItems`."""
         with aws_errors():
             answer = self.client.get_item(TableName=self.table, Key=_key(item_id), ConsistentRead=True)
         return to_item(answer["Item"]) if "Item" in answer else None
