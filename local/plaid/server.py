@@ -181,10 +181,14 @@ class _Server(ThreadedWSGIServer):
 
 
 class PlaidServer:
-    """A simulator on a port of localhost, for as long as the `with` block lasts."""
+    """A simulator on a port of localhost, for as long as the `with` block lasts.
 
-    def __init__(self, sim: PlaidSimulator, port: int = 0, host: str = "127.0.0.1") -> None:
+    Without `background`, webhooks and phases wait for the simulator's `run_due`.
+    """
+
+    def __init__(self, sim: PlaidSimulator, port: int = 0, host: str = "127.0.0.1", *, background: bool = True) -> None:
         self.sim = sim
+        self._background = background
         self._server = _Server(host, port, PlaidApp(sim), handler=_Handler)
         self.base_url = f"http://{host}:{self._server.server_port}"
         self._thread = threading.Thread(
@@ -194,8 +198,14 @@ class PlaidServer:
     def start(self) -> Self:
         """Serve, and start the simulator's background work."""
         self._thread.start()
-        self.sim.start()
+        if self._background:
+            self.sim.start()
         return self
+
+    def replace(self, sim: PlaidSimulator) -> None:
+        """Serve another simulator on the same port; nobody may be calling, and nothing runs in the background."""
+        self.sim = sim
+        self._server.app = PlaidApp(sim)
 
     def stop(self) -> None:
         """Stop serving and the background work."""

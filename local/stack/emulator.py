@@ -49,6 +49,7 @@ class EmulatorOptions(TypedDict, total=False):
     port: int
     functions_endpoint_url: str | None
     logs: Path | None
+    queue_clock: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,14 @@ class Emulator:
 
     @classmethod
     @contextmanager
-    def start(
+    def start(  # noqa: PLR0913 - one keyword for each thing that can be otherwise
         cls,
         places: Places | None = None,
         *,
         port: int = 0,
         functions_endpoint_url: str | None = None,
         logs: Path | None = None,
+        queue_clock: Path | None = None,
         progress: Progress = say,
     ) -> Iterator[Emulator]:
         """Run an emulator for the time of the `with` block.
@@ -86,6 +88,8 @@ class Emulator:
             port: The port to listen on; a free one by default.
             functions_endpoint_url: Where the deployed functions reach AWS, if not at the emulator directly.
             logs: The folder for logs, if they are to outlive it.
+            queue_clock: The file that the queues take the time from (see `serve.follow_queue_clock`); the real time
+                by default.
             progress: Told about what takes time.
 
         Raises:
@@ -99,6 +103,8 @@ class Emulator:
         logs.mkdir(parents=True, exist_ok=True)
         number = claim_port(port)
         environment = _environment(number, temporary, functions_endpoint_url)
+        if queue_clock is not None:
+            environment["LOCAL_QUEUE_CLOCK"] = str(queue_clock)
         try:
             with _process(places.emulator_python, environment, logs) as process:
                 emulator = cls(f"http://{HOST}:{number}", logs, process)

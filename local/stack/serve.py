@@ -3,20 +3,23 @@
 Started by `local.stack.emulator` as a script: nothing of this project can be imported here. The parent holds the other
 end of standard input, so its end, however it came, is the end of the emulator and of the functions' processes.
 
-Five things that the emulator leaves out cannot be put right through the AWS API, and are here. Its release is locked,
+Six things that the emulator leaves out cannot be put right through the AWS API, and are here. Its release is locked,
 so the names that they extend are known; the tests of the local stack notice if their meaning changes.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 import signal
+import struct
 import sys
 import threading
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -115,6 +118,19 @@ def log_to_files(folder: Path) -> None:
     functions._emit_lambda_logs = emit_to_file  # noqa: SLF001
 
 
+def follow_queue_clock(path: str) -> None:
+    """Let the queues take the time from a file (seconds since 1970, a double) instead of the clock, where one is named.
+
+    Visibility timeouts, delays, deduplication and `SentTimestamp` follow it: hours pass when its writer says so.
+    """
+    if not path:
+        return
+    with open(path, "rb") as file:  # noqa: PTH123 - the descriptor is mapped
+        page = mmap.mmap(file.fileno(), struct.calcsize("d"), prot=mmap.PROT_READ)
+    queues: Any = import_module("ministack.services.sqs")
+    queues.time = SimpleNamespace(time=lambda: struct.unpack("d", page)[0])
+
+
 def follow_parent() -> None:
     """Take the process group and its temporary files down once the parent is gone."""
     while os.read(sys.stdin.fileno(), 4096):
@@ -130,6 +146,7 @@ def main() -> None:
     accept_signatures_for(os.environ.get("AWS_ENDPOINT_URL", ""))
     authorize_batches_as_singles()
     refuse_foreign_authorization()
+    follow_queue_clock(os.environ.get("LOCAL_QUEUE_CLOCK", ""))
     log_to_files(Path(sys.argv.pop(1)))
     import_module("ministack.app").main()
 

@@ -5,58 +5,32 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
-from local.stack import LocalStack
-from tests.component.world import Deployment, World
+from tests.component.world import World
+from tests.deployment import deployed, idle_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-NOWHERE = "http://127.0.0.1:9"
+    from local.stack import LocalStack
+    from tests.deployment import Deployment
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """The deployed template, with its event source mapping off: the tests hand the batches out themselves."""
-    with LocalStack.start(NOWHERE) as stack:
-        functions = stack.client("lambda")
-        for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
-            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    """The deployed template, idle."""
+    with idle_stack() as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
 def deployment(stack: LocalStack) -> Iterator[Deployment]:
-    """What the functions get from the template. This process has all their variables, so that they can be imported."""
-    functions, sts = stack.client("lambda"), stack.client("sts")
-    environments, sessions = {}, {}
-    for name, full_name in stack.functions.items():
-        configuration = functions.get_function_configuration(FunctionName=full_name)
-        issued = sts.assume_role(RoleArn=configuration["Role"], RoleSessionName="test", DurationSeconds=43200)
-        environments[name] = configuration["Environment"]["Variables"]
-        sessions[name] = boto3.Session(
-            aws_access_key_id=issued["Credentials"]["AccessKeyId"],
-            aws_secret_access_key=issued["Credentials"]["SecretAccessKey"],
-            aws_session_token=issued["Credentials"]["SessionToken"],
-            region_name=stack.emulator.region,
-        )
-    sdk = {
-        "AWS_ENDPOINT_URL": stack.emulator.endpoint_url,
-        "AWS_REGION": stack.emulator.region,
-        "AWS_DEFAULT_REGION": stack.emulator.region,
-        "AWS_ACCESS_KEY_ID": "none",
-        "AWS_SECRET_ACCESS_KEY": "none",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("AWS_SESSION_TOKEN", raising=False)
-        for variables in (*environments.values(), sdk):
-            for variable, value in variables.items():
-                patch.setenv(variable, value)
-        yield Deployment(stack, environments, sessions)
+    """What the functions get from it."""
+    with deployed(stack) as deployment:
+        yield deployment
 
 
 @pytest.fixture

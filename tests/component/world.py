@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from local.plaid import PlaidServer, PlaidSimulator
     from local.stack import LocalStack
+    from tests.deployment import Deployment
 
 Record = dict[str, Any]
 
@@ -46,18 +47,6 @@ def lambda_context(seconds: float = 300.0) -> SimpleNamespace:
         aws_request_id="request",
         get_remaining_time_in_millis=lambda: int((end - time.monotonic()) * 1000),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """The stack that all tests share, with each function's environment and a session of its role.
-
-    Sessions are kept, because a new one reads AWS's service models from disk again.
-    """
-
-    stack: LocalStack
-    environments: dict[str, dict[str, str]]
-    sessions: dict[str, boto3.Session]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,71 @@
+"""What the functions get from the deployed template, for handlers that run in the test's own process."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from local.stack import LocalStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local.stack.emulator import EmulatorOptions
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The stack that all tests share, with each function's environment and a session of its role.
+
+    Sessions are kept, because a new one reads AWS's service models from disk again.
+    """
+
+    stack: LocalStack
+    environments: dict[str, dict[str, str]]
+    sessions: dict[str, boto3.Session]
+
+
+@contextmanager
+def idle_stack(options: EmulatorOptions | None = None) -> Iterator[LocalStack]:
+    """Deploy the template with its event source mapping off: the tests hand the batches out themselves."""
+    with LocalStack.start(NOWHERE, **(options or {})) as stack:
+        functions = stack.client("lambda")
+        for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        yield stack
+
+
+@contextmanager
+def deployed(stack: LocalStack) -> Iterator[Deployment]:
+    """Give this process all of the functions' variables, so that they can be imported, and their roles' credentials."""
+    functions, sts = stack.client("lambda"), stack.client("sts")
+    environments, sessions = {}, {}
+    for name, full_name in stack.functions.items():
+        configuration = functions.get_function_configuration(FunctionName=full_name)
+        issued = sts.assume_role(RoleArn=configuration["Role"], RoleSessionName="test", DurationSeconds=43200)
+        environments[name] = configuration["Environment"]["Variables"]
+        sessions[name] = boto3.Session(
+            aws_access_key_id=issued["Credentials"]["AccessKeyId"],
+            aws_secret_access_key=issued["Credentials"]["SecretAccessKey"],
+            aws_session_token=issued["Credentials"]["SessionToken"],
+            region_name=stack.emulator.region,
+        )
+    sdk = {
+        "AWS_ENDPOINT_URL": stack.emulator.endpoint_url,
+        "AWS_REGION": stack.emulator.region,
+        "AWS_DEFAULT_REGION": stack.emulator.region,
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("AWS_SESSION_TOKEN", raising=False)
+        for variables in (*environments.values(), sdk):
+            for variable, value in variables.items():
+                patch.setenv(variable, value)
+        yield Deployment(stack, environments, sessions)
