@@ -24,7 +24,7 @@ plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test conformance model check lint types imports locked format template-lint lock
+.PHONY: setup test conformance model fuzz check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt
@@ -45,6 +45,15 @@ conformance: setup ## Ask the emulator and AWS's own DynamoDB Local the same que
 
 model: setup ## Explore the protocol completely, then without each of its guards (ARGS="--without fence" for one trace)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.model $(ARGS)
+
+SECONDS ?= 60
+fuzz: setup .local/fuzz/.installed ## Search for hostile input that something can't stand (SECONDS=60 or RUNS=1000000, ARGS="--target webhook")
+	@PYTHONPATH=layers/plaid_sync:.local/fuzz/site $(BIN)/python -m tests.fuzz $(if $(RUNS),--runs $(RUNS),--seconds $(SECONDS)) $(ARGS)
+
+.local/fuzz/.installed: tests/fuzz/requirements.txt .venv/.installed
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --upgrade --target .local/fuzz/site -r $< 2>/dev/null || \
+		{ echo "atheris can't be installed for $$($(BIN)/python -V) here: it is built for Linux and Python 3.11 to 3.13. Name one: rm -r .venv && make fuzz PYTHON=python3.13"; exit 2; }
+	@touch $@
 
 lint: setup ## Style, with ruff
 	@$(BIN)/ruff check $(CODE)
@@ -75,7 +84,7 @@ format: setup ## Rewrite the code in the house style
 
 locked: setup ## Fail where a lock does not fit pyproject.toml any more
 	@$(MAKE) lock
-	@git diff --exit-code --stat -- layers/dependencies/requirements.txt tests/requirements.txt local/requirements.txt infra
+	@git diff --exit-code --stat -- layers/dependencies/requirements.txt tests/requirements.txt local/requirements.txt infra tests/fuzz/requirements.txt
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)
@@ -84,3 +93,4 @@ lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer ver
 	@$(LOCK) $(ARGS) --group emulator -o local/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt
+	@$(LOCK) $(ARGS) --group fuzz -o tests/fuzz/requirements.txt

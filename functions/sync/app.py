@@ -18,6 +18,7 @@ from plaid_sync.adapters.aws import client, utc_now
 from plaid_sync.adapters.items_table import ItemsTable
 from plaid_sync.adapters.plaid_api import PlaidClient
 from plaid_sync.adapters.plaid_credentials import PlaidSecret
+from plaid_sync.adapters.quarantine_table import QuarantineTable
 from plaid_sync.adapters.queues import SqsReceivedMessages
 from plaid_sync.adapters.token_cipher import KmsTokens
 from plaid_sync.adapters.transactions_table import TransactionsTable
@@ -52,6 +53,7 @@ def build_processor(
     engine = SyncEngine(
         items=ItemsTable(dynamodb, settings.items_table, clock),
         transactions=TransactionsTable(dynamodb, settings.items_table, settings.transactions_table, clock, pause),
+        quarantine=QuarantineTable(dynamodb, settings.items_table, settings.quarantine_table, clock, pause),
         tokens=KmsTokens(client("kms"), settings.token_key_id),
         puller=Puller(PlaidClient(settings.plaid_host, secret), clock, pause),
         clock=clock,
@@ -87,6 +89,7 @@ def _tell_report(item_id: ItemId, report: SyncReport) -> None:
         "TransactionsRemoved": report.removed,
         "TransactionsUnchanged": report.unchanged,
         "RowsSettled": report.settled,
+        "RowsQuarantined": len(report.quarantined),
         "PaginationRestarts": report.restarts,
         "FullResyncs": int(report.full_resync),
     }
@@ -105,6 +108,15 @@ def _tell_report(item_id: ItemId, report: SyncReport) -> None:
             **counts,
         },
     )
+    for entry in report.quarantined:
+        logger.error(
+            "entry quarantined",
+            item_id=item_id,
+            source=entry.source,
+            field=entry.field,
+            transaction_id=entry.transaction_id,
+            entry_id=entry.entry_id,
+        )
 
 
 def _tell_failure(failure: Failure) -> None:

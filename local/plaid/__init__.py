@@ -10,6 +10,7 @@ It speaks Plaid's HTTP API, so that plaid-python and any other client talk to it
 """
 
 from local.plaid.behaviour import Behaviour
+from local.plaid.breakages import BREAKAGES
 from local.plaid.clock import OffsetClock, SimulatedClock, utc_now
 from local.plaid.delivery import Attempt, Delivery
 from local.plaid.errors import PlaidError
@@ -21,6 +22,7 @@ from local.plaid.server import PlaidServer
 from local.plaid.simulator import PlaidSimulator
 
 __all__ = [
+    "BREAKAGES",
     "Attempt",
     "Behaviour",
     "Delivery",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from local.plaid import fields, wire
+from local.plaid.breakages import BREAKAGES
 from local.plaid.clock import OffsetClock, SimulatedClock
 from local.plaid.errors import PlaidError
 from local.plaid.faults import Fault
@@ -95,6 +96,15 @@ def _mutations(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> o
     return {}
 
 
+def _break(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
+    transaction_id = fields.text(body, "transaction_id")
+    if body.get("how") is None:
+        sim.heal_row(path["item"], transaction_id)
+    else:
+        sim.break_row(path["item"], transaction_id, fields.choice(body, "how", tuple(BREAKAGES)))
+    return {}
+
+
 def _link(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
     return {"public_token": sim.complete_link(fields.text(body, "link_token"))}
 
@@ -171,6 +181,7 @@ _LINES: tuple[tuple[str, str, Action, str], ...] = (
     ("POST", "/items/{item}/webhooks", _fire, '{"webhook_type", "webhook_code", "extra": {}}: send any webhook'),
     ("POST", "/items/{item}/error", _set_error, '{"error_code": "ITEM_LOGIN_REQUIRED" or null}'),
     ("POST", "/items/{item}/mutations", _mutations, '{"times": 2, "anywhere": false}: fail the next pages'),
+    ("POST", "/items/{item}/breakages", _break, '{"transaction_id", "how"}: tell of a row brokenly; how null heals'),
     ("POST", "/link", _link, '{"link_token"}: do what the user does in Link; returns a public_token'),
     ("GET", "/webhooks", _webhooks, "every webhook, its attempts and state"),
     ("POST", "/webhooks/hold", _hold, "keep webhooks back"),

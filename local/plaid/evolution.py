@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from local.plaid import identifiers, rows
+from local.plaid.breakages import BREAKAGES
 from local.plaid.core import SimulatorCore
 from local.plaid.generator import Draft
 from local.plaid.items import Item, Phase
@@ -178,6 +179,21 @@ class HistoryOperations(SimulatorCore):
         """Return every cursor of the whole Item that ever ended a loop, with its position in the log."""
         with self.lock:
             return dict(self.items[item_id].final_cursors)
+
+    def break_row(self, item_id: str, transaction_id: str, how: str) -> None:
+        """From now on, let sync break the contract wherever it tells of a row: `how` is one of `BREAKAGES`.
+
+        The row itself stays as it is: `truth` has it.
+        """
+        with self.lock:
+            self.items[item_id].breakages[transaction_id] = BREAKAGES[how]
+
+    def heal_row(self, item_id: str, transaction_id: str, *, notify: bool = True) -> None:
+        """Let sync tell of a row as it is again, and if it is live report it as modified."""
+        with self._changing(item_id, notify=notify) as item:
+            item.breakages.pop(transaction_id, None)
+            if transaction_id in item.log.live:
+                rows.change(item, item.log.live[transaction_id])
 
     def force_mutation(self, item_id: str, times: int = 1, *, anywhere: bool = False) -> None:
         """Fail the next pages with a mutation error: those after the first of a loop.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
+    from local.plaid.breakages import Breakage
     from local.plaid.generator import Generator
     from local.plaid.wire import JsonObject
 
@@ -78,6 +79,8 @@ class Item:
     error_code: str | None = None
     forced_mutations: int = 0
     forced_anywhere: bool = False
+    # What sync makes of the entries about a transaction.
+    breakages: dict[str, Breakage] = field(default_factory=dict)
     final_cursors: dict[str, int] = field(default_factory=dict)
     last_success: datetime | None = None
     last_failure: datetime | None = None

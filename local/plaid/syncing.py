@@ -114,9 +114,18 @@ class SyncOperations(LinkOperations):
         if following.final and following.span.account_id is None and following.span.origin == 0:
             item.final_cursors[text] = following.span.start
 
-        def shown(kind: str) -> list[JsonObject]:
+        def told(transaction_id: str, entry: JsonObject) -> object:
+            breakage = item.breakages.get(transaction_id)
+            return breakage(entry) if breakage else entry
+
+        def shown(kind: str) -> list[object]:
             return [
-                rows.shown(change.row, original=request.original_description, category_version=request.category_version)
+                told(
+                    change.transaction_id,
+                    rows.shown(
+                        change.row, original=request.original_description, category_version=request.category_version
+                    ),
+                )
                 for change in page
                 if change.kind == kind and change.row
             ]
@@ -128,7 +137,7 @@ class SyncOperations(LinkOperations):
             "modified": shown("modified"),
             "next_cursor": text,
             "removed": [
-                {"account_id": change.account_id, "transaction_id": change.transaction_id}
+                told(change.transaction_id, {"account_id": change.account_id, "transaction_id": change.transaction_id})
                 for change in page
                 if change.kind == "removed"
             ],

@@ -20,9 +20,12 @@ def encode(value: object) -> bytes:
 
 
 def encode_response(value: object) -> bytes:
-    """Write the body of a successful response: the same JSON without the indentation, which costs time."""
+    """Write the body of a successful response: the same JSON without the indentation, which costs time.
+
+    Half of a surrogate pair, which UTF-8 has no form for, becomes the escape that JSON has for it.
+    """
     text: str = simplejson.dumps(value, use_decimal=True, ensure_ascii=False)
-    return text.encode()
+    return text.encode(errors="backslashreplace")
 
 
 def decode(body: bytes) -> object:

@@ -27,6 +27,7 @@ def variables_of(stack: LocalStack) -> dict[str, str]:
         "PLAID_BASE_URL": stack.plaid_base_url,
         "ITEMS_TABLE": stack.items_table,
         "TRANSACTIONS_TABLE": stack.transactions_table,
+        "QUARANTINE_TABLE": stack.quarantine_table,
         "SYNC_QUEUE_URL": stack.sync_queue_url,
         "DEAD_LETTER_QUEUE_URL": stack.dead_letter_queue_url,
     }

@@ -99,6 +99,11 @@ class LocalStack:
         return self.resources.id("TransactionsTable")
 
     @property
+    def quarantine_table(self) -> str:
+        """The Quarantine table's name."""
+        return self.resources.id("QuarantineTable")
+
+    @property
     def sync_queue_url(self) -> str:
         """The queue of triggers."""
         return self.resources.id("SyncQueue")

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from plaid_sync.core.items import Item as RealItem
     from plaid_sync.core.pages import Page
     from plaid_sync.core.plan import Commit, RowWrite
+    from plaid_sync.core.quarantine import Part
     from plaid_sync.core.transactions import StoredRow
 
 TRIGGER_SENT: Final = datetime(2030, 1, 1, tzinfo=UTC)
@@ -102,7 +103,7 @@ def small_constants() -> Iterator[None]:
 
 def _run(answers: tuple[Answer, ...], engine: type[SyncEngine], puller: type[Puller]) -> Call:
     ports = _Ports(answers)
-    real = engine(ports, ports, ports, puller(ports, ports.clock, lambda _: None), ports.clock)
+    real = engine(ports, ports, ports, ports, puller(ports, ports.clock, lambda _: None), ports.clock)
     record = {
         "body": WORD,
         "messageId": "message",
@@ -186,6 +187,9 @@ class _Ports:
             began = round((commit.pull_began_at - TRIGGER_SENT) / timedelta(hours=1))
             part = Committed(commit.expected_cursor, commit.cursor, commit.reconcile, began)
         _raise_if_refused(self._answer(Write(generation, rows, begin, part), Written))
+
+    def keep(self, _item_id: ItemId, _generation: int, parts: Collection[Part]) -> NoReturn:
+        raise AssertionError(parts)
 
     def decrypt(self, _item_id: ItemId, _ciphertext: bytes) -> str:
         return "token"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PUBLIC_ROUTES: Final = {"POST /webhooks/plaid"}
 TRANSACTIONS: Final = "Resources/TransactionsTable"
+QUARANTINE: Final = "Resources/QuarantineTable"
 API: Final = "Resources/Api/Properties"
 
 
@@ -50,6 +51,11 @@ def problems_of_schema(template: Template) -> Iterator[str]:
         yield "removed transactions stay for ever"
     if transactions.get("StreamSpecification") != {"StreamViewType": "NEW_AND_OLD_IMAGES"}:
         yield "the stream does not tell what changed"
+    quarantine = template.properties("QuarantineTable")
+    if _key(quarantine) != ["item_id", "entry_part"] or _indexes(quarantine):
+        yield "the Quarantine table has other keys"
+    if "TimeToLiveSpecification" in quarantine:
+        yield "what is quarantined goes away by itself"
 
 
 def _key(table: dict[str, Any]) -> list[str]:
@@ -137,6 +143,10 @@ def test_the_template_keeps_the_rule(template: Template, rule: str) -> None:
         ("schema", f"{TRANSACTIONS}/Properties/GlobalSecondaryIndexes/0/Projection/ProjectionType", "KEYS_ONLY"),
         ("schema", f"{TRANSACTIONS}/Properties/TimeToLiveSpecification/Enabled", False),
         ("schema", f"{TRANSACTIONS}/Properties/StreamSpecification/StreamViewType", "KEYS_ONLY"),
+        ("keeping", f"{QUARANTINE}/DeletionPolicy", "Delete"),
+        ("keeping", f"{QUARANTINE}/Properties/SSESpecification", ABSENT),
+        ("schema", f"{QUARANTINE}/Properties/KeySchema/1/AttributeName", "transaction_id"),
+        ("schema", f"{QUARANTINE}/Properties/TimeToLiveSpecification", {"AttributeName": "expires_at"}),
         ("secrets", "Resources/PlaidSecret/Properties/SecretString", "{}"),
         ("secrets", "Parameters/PlaidEnvironment/NoEcho", True),
         ("secrets", "Resources/TokenKey/Properties/EnableKeyRotation", ABSENT),

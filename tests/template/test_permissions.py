@@ -86,9 +86,21 @@ def problems_of_token_key(template: Template) -> Iterator[str]:
 
 
 def problems_of_writers(template: Template) -> Iterator[str]:
-    """`sync` is the only writer of transactions, and of the dead-letter queue; nobody but it reads the queue."""
-    only_sync = {("TransactionsTable", "dynamodb"), ("DeadLetterQueue", "sqs"), ("SyncQueue", "sqs:ReceiveMessage")}
+    """`sync` is the only writer of transactions, and of the dead-letter queue; nobody but it reads the queue.
+
+    Into the quarantine it only writes: what is kept is for people.
+    """
+    only_sync = {
+        ("TransactionsTable", "dynamodb"),
+        ("QuarantineTable", "dynamodb"),
+        ("DeadLetterQueue", "sqs"),
+        ("SyncQueue", "sqs:ReceiveMessage"),
+    }
     for name, statement in template.statements():
+        if "QuarantineTable" in str(statement.get("Resource")) and listed(statement["Action"]) != [
+            "dynamodb:UpdateItem"
+        ]:
+            yield f"{name} may do more to the quarantine than keep an entry"
         if template.resources[name]["Type"] != "AWS::IAM::Role" or name == "SyncFunctionRole":
             continue
         targets = str(statement.get("Resource"))
@@ -120,7 +132,7 @@ def test_only_sync_touches_transactions_and_reads_the_queue(template: Template) 
         (f"{STATEMENTS}/3/Action/0", "dynamodb:Batch*"),
         (f"{STATEMENTS}/2/Resource", "*"),
         (f"{STATEMENTS}/2/Resource", [{"Ref": "ItemsTable"}, "*"]),
-        (f"{STATEMENTS}/6/Action/0", "logs:PutLogEvents"),
+        (f"{STATEMENTS}/7/Action/0", "logs:PutLogEvents"),
         (f"{STATEMENTS}/0/NotAction", "sqs:PurgeQueue"),
         (f"{KEY}/2/Action", "kms:*"),
         ("Resources/QueuesPolicy/Properties/PolicyDocument/Statement/0/Effect", "Allow"),
@@ -163,9 +175,18 @@ def test_another_use_of_the_token_key_is_noticed(template: Template, path: str, 
 
 @pytest.mark.parametrize(
     ("action", "target"),
-    [("dynamodb:PutItem", "TransactionsTable"), ("sqs:SendMessage", "DeadLetterQueue")],
+    [
+        ("dynamodb:PutItem", "TransactionsTable"),
+        ("dynamodb:UpdateItem", "QuarantineTable"),
+        ("sqs:SendMessage", "DeadLetterQueue"),
+    ],
 )
 def test_another_writer_is_noticed(template: Template, action: str, target: str) -> None:
     path = "Resources/WebhookFunctionRole/Properties/Policies/0/PolicyDocument/Statement/0"
     statement = {"Effect": "Allow", "Action": action, "Resource": {"Fn::GetAtt": [target, "Arn"]}}
     assert list(problems_of_writers(template.broken(path, statement)))
+
+
+@pytest.mark.parametrize("action", ["dynamodb:DeleteItem", ["dynamodb:UpdateItem", "dynamodb:Query"]])
+def test_more_than_keeping_an_entry_is_noticed(template: Template, action: object) -> None:
+    assert list(problems_of_writers(template.broken(f"{STATEMENTS}/4/Action", action)))

@@ -22,6 +22,7 @@ OUTPUTS: Final = {
     "ApiUrl",
     "ItemsTable",
     "TransactionsTable",
+    "QuarantineTable",
     "TransactionsStreamArn",
     "SyncQueueUrl",
     "DeadLetterQueueUrl",

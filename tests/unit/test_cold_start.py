@@ -15,6 +15,7 @@ ENVIRONMENT = {
     "DEAD_LETTER_QUEUE_URL": "http://127.0.0.1:9/dead",
     "ITEMS_TABLE": "items",
     "TRANSACTIONS_TABLE": "transactions",
+    "QUARANTINE_TABLE": "quarantine",
     "TOKEN_KEY_ID": "key",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",

@@ -64,6 +64,7 @@ class SyncSettings(PlaidSettings):
     dead_letter_queue_url: str
     items_table: str
     transactions_table: str
+    quarantine_table: str
     token_key_id: str
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from plaid_sync.core.linking import ExchangedItem, NewItem
     from plaid_sync.core.pages import Page
     from plaid_sync.core.plan import Commit, RowWrite
+    from plaid_sync.core.quarantine import Part
     from plaid_sync.core.transactions import StoredRow, TransactionId
     from plaid_sync.core.triggers import SyncTrigger
     from plaid_sync.core.webhook_verification import VerificationKey
@@ -92,6 +93,26 @@ class TransactionTable(Protocol):
         Raises:
             SupersededError: a newer attempt holds the Item.
             RetryableError: the Item or a row changed in another way, or DynamoDB cannot take the write now.
+        """
+        ...
+
+
+class Quarantine(Protocol):
+    """The Quarantine table, written under the Item's fence."""
+
+    def keep(self, item_id: ItemId, generation: int, parts: Collection[Part]) -> None:
+        """Keep parts of broken entries in one transaction that holds only while `generation` is newest.
+
+        Keeping a part again changes nothing.
+
+        Args:
+            item_id: the Item.
+            generation: the fence that the writer holds.
+            parts: as many as `plan.cut` allows.
+
+        Raises:
+            SupersededError: a newer attempt holds the Item.
+            RetryableError: DynamoDB cannot take the write now.
         """
         ...
 

@@ -11,7 +11,7 @@ from moto import mock_aws
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ITEMS, TRANSACTIONS = "items", "transactions"
+ITEMS, TRANSACTIONS, QUARANTINE = "items", "transactions", "quarantine"
 
 
 @pytest.fixture
@@ -28,7 +28,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def dynamodb(aws: None) -> Any:  # noqa: ARG001 - the mock has to be up first
     client = boto3.client("dynamodb")
-    for table, keys in ((ITEMS, ["item_id"]), (TRANSACTIONS, ["item_id", "transaction_id"])):
+    schemas = {
+        ITEMS: ["item_id"],
+        TRANSACTIONS: ["item_id", "transaction_id"],
+        QUARANTINE: ["item_id", "entry_part"],
+    }
+    for table, keys in schemas.items():
         client.create_table(
             TableName=table,
             BillingMode="PAY_PER_REQUEST",

@@ -23,10 +23,26 @@ def test_every_finite_decimal_survives_a_round_trip_with_its_exponent(number: De
     assert str(Decimal(exact_json.loads(exact_json.dumps([number]))[0])) == str(number)
 
 
-@pytest.mark.parametrize("document", [b"", b"{", b"NaN", b"[Infinity]", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "document", [b"", b"{", b"NaN", b"[Infinity]", b"\xff\xfe", b"[" * 100_000, b"1e9999999999999999999", b"9" * 5000]
+)
 def test_what_is_not_json_is_refused_with_one_error(document: bytes) -> None:
     with pytest.raises(exact_json.InvalidJsonError):
         exact_json.loads(document)
+
+
+def test_what_is_nested_too_deeply_is_refused_with_the_same_error() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(exact_json.InvalidJsonError):
+        exact_json.dumps(nested)
+
+
+def test_half_a_surrogate_pair_survives_in_ascii() -> None:
+    text = exact_json.dumps({"é": "\ud83d"}, ascii_only=True)
+    assert text.isascii()
+    assert exact_json.loads(text.encode()) == {"é": "\ud83d"}
 
 
 def test_equal_objects_give_equal_text_whatever_their_order() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
-from plaid_sync.core.pages import NetChanges, parse_page
-from plaid_sync.core.transactions import Removal, TransactionId, TransactionRow
+from plaid_sync.core.pages import NetChanges, Page, parse_page
+from plaid_sync.core.transactions import Removal, TransactionId, TransactionRow, unpack
+
+BAD = {"amount": "1.00"}
 
 
 def transaction(transaction_id: str, amount: int = 1) -> dict[str, Any]:
@@ -29,13 +32,17 @@ def answer(**fields: Any) -> bytes:
         "transactions_update_status": "HISTORICAL_UPDATE_COMPLETE",
         "request_id": "r1",
     }
-    return exact_json.dumps(document | fields).encode()
+    return exact_json.dumps(document | fields, ascii_only=True).encode()
 
 
 def fold(*answers: bytes) -> NetChanges:
+    return fold_pages(*map(parse_page, answers))
+
+
+def fold_pages(*pages: Page) -> NetChanges:
     net = NetChanges()
-    for document in answers:
-        net.fold(parse_page(document))
+    for page in pages:
+        net.fold(page)
     return net
 
 
@@ -59,7 +66,7 @@ def test_an_empty_or_null_cursor_means_that_nothing_is_ready(cursor: str | None)
         ("next_cursor", {"next_cursor": 7}),
         ("next_cursor", {"next_cursor": "", "has_more": True}),
         ("next_cursor", {"next_cursor": None, "added": [transaction("t")]}),
-        ("transaction", {"added": ["t"]}),
+        ("next_cursor", {"next_cursor": None, "removed": ["t"]}),
     ],
 )
 def test_an_answer_that_breaks_the_contract_is_refused_by_field(field: str, fields: dict[str, Any]) -> None:
@@ -81,3 +88,73 @@ def test_within_a_page_removed_is_the_last_word() -> None:
     net = fold(answer(added=[transaction("a")], removed=[{"transaction_id": "a", "account_id": "account"}]))
     assert net.changes == {TransactionId("a"): Removal(TransactionId("a"), "account")}
     assert net.rows() == []
+
+
+def test_a_broken_entry_is_set_apart_with_all_that_it_holds_and_the_others_go_on() -> None:
+    without_id = transaction("?") | {"note": "\ud83d", "balance": Decimal("0.10")}
+    del without_id["transaction_id"]
+    page = parse_page(
+        answer(
+            added=[transaction("a"), transaction("b") | {"amount": "1.00"}, ["c"], transaction("d")],
+            modified=[transaction("e"), without_id],
+            removed=[{"transaction_id": "f"}, {"account_id": "account"}, "g"],
+        )
+    )
+    assert [row.transaction_id for row in (*page.added, *page.modified)] == ["a", "d", "e"]
+    assert [removal.transaction_id for removal in page.removed] == ["f"]
+    assert [(entry.source, entry.field, entry.transaction_id) for entry in page.broken] == [
+        ("added", "amount", "b"),
+        ("added", "transaction", None),
+        ("modified", "transaction_id", None),
+        ("removed", "transaction_id", None),
+        ("removed", "removed", None),
+    ]
+    assert exact_json.loads(page.broken[2].raw) == without_id
+
+
+@pytest.mark.parametrize("account_id", [7, ["account"], "a" * 2100, "\ud800"])
+def test_a_removal_with_a_broken_account_is_applied_and_set_apart(account_id: object) -> None:
+    entry = {"transaction_id": "t", "account_id": account_id}
+    page = parse_page(answer(removed=[entry]))
+    assert page.removed == (Removal(TransactionId("t")),)
+    assert [(one.field, one.transaction_id) for one in page.broken] == [("account_id", "t")]
+    assert not fold_pages(page).removes_unknown
+
+
+def test_unknown_fields_and_words_of_every_vocabulary_break_nothing() -> None:
+    entry = transaction("t") | {
+        "payment_channel": "carrier pigeon",
+        "personal_finance_category": {"primary": "SPACE_TRAVEL"},
+        "transaction_type": "barter",
+        "shoe_size": {"eu": Decimal("42.5")},
+    }
+    page = parse_page(answer(added=[entry], transactions_update_status="SOMETHING_NEW", weather="fine"))
+    assert page.broken == ()
+    assert page.update_status == "SOMETHING_NEW"
+    (row,) = page.added
+    assert (row.payment_channel, row.category) == ("carrier pigeon", "SPACE_TRAVEL")
+    assert unpack(row.plaid) == entry
+
+
+def test_a_broken_entry_is_no_word_on_its_transaction_but_mentions_it() -> None:
+    net = fold(
+        answer(added=[transaction("a", 1), transaction("b") | {"amount": "?"}], modified=[transaction("c") | BAD]),
+        answer(modified=[transaction("a") | BAD], added=[transaction("b", 2)], removed=[{"transaction_id": "d"}]),
+    )
+    assert final(net) == {"a": 1, "b": 2, "d": None}
+    assert net.mentioned == {"a", "b", "c", "d"}
+    assert net.modified == set()
+    assert len(net.broken) == 3
+    assert not net.removes_unknown
+
+
+def test_an_entry_without_an_id_mentions_nothing_and_only_a_removal_leaves_unknown_what_is_gone() -> None:
+    assert fold(answer(added=[[]], modified=[None])).mentioned == set()
+    assert not fold(answer(added=[[]], modified=[None])).removes_unknown
+    assert fold(answer(removed=[{"account_id": "account"}])).removes_unknown
+
+
+def test_the_same_broken_entry_is_met_once() -> None:
+    broken = transaction("a") | BAD
+    assert len(fold(answer(added=[broken, broken]), answer(added=[dict(reversed(broken.items()))])).broken) == 1
+    assert len(fold(answer(added=[broken], modified=[broken])).broken) == 2

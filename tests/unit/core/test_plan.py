@@ -10,6 +10,7 @@ from plaid_sync.core.plan import (
     MAXIMUM_ROWS,
     RowWrite,
     changed_only,
+    cut,
     into_transactions,
     reconcile,
     settle,
@@ -87,6 +88,11 @@ def test_transactions_hold_every_write_once_in_order_within_the_limits(sizes: li
     assert all(len(batch) <= MAXIMUM_ROWS for batch in batches)
     assert all(sum(map(stored_size, batch)) <= MAXIMUM_BYTES for batch in batches)
     assert batches[0] == [] or all(batches)
+
+
+def test_anything_is_cut_like_rows() -> None:
+    assert [len(batch) for batch in cut(range(200), lambda _: 1)] == [99, 99, 2]
+    assert list(cut([1, 2, 3], lambda _: MAXIMUM_BYTES)) == [[1], [2], [3]]
 
 
 def test_an_update_without_changes_is_still_one_transaction() -> None:

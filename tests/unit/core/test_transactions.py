@@ -4,6 +4,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from hypothesis import example, given
+from hypothesis import strategies as st
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
 from plaid_sync.core.transactions import reduce_removal, reduce_transaction, unpack
@@ -45,6 +48,29 @@ def test_unknown_fields_are_kept() -> None:
 def test_the_same_object_in_another_order_is_the_same_row() -> None:
     document = plaid_transaction()
     assert reduce_transaction(dict(reversed(document.items()))) == reduce_transaction(document)
+
+
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False)
+    | st.builds(Decimal, st.tuples(st.just(0), st.lists(st.integers(0, 9)).map(tuple), st.integers(-200, 200)))
+)
+@example(Decimal("1E+1000000000"))
+@example(Decimal(f"1.{'0' * 60}"))
+@example(Decimal(f"1{'0' * 60}"))
+@example(Decimal(f"1.{'0' * 12_000}1"))
+@example(Decimal(f"0.{'0' * 200}"))
+def test_an_amount_is_refused_or_fits_into_dynamodb_exactly(amount: Decimal) -> None:
+    try:
+        row = reduce_transaction(plaid_transaction(amount=amount))
+    except ContractBrokenError:
+        return
+    assert row.amount == amount
+    assert TypeDeserializer().deserialize(TypeSerializer().serialize(row.amount)) == amount
+
+
+@pytest.mark.parametrize("literal", [f"1.{'0' * 60}", f"12{'0' * 60}", "1E+125", "1E-125", "-0.00"])
+def test_an_amount_that_a_number_of_dynamodb_can_be_is_taken(literal: str) -> None:
+    assert reduce_transaction(plaid_transaction(amount=Decimal(literal))).amount == Decimal(literal)
 
 
 @pytest.mark.parametrize("literal", ["0.1234567", "-98765432109.87", "0.00", "7", "0"])
@@ -95,5 +121,12 @@ def test_an_object_that_no_row_can_hold_is_refused(change: dict[str, Any]) -> No
 def test_a_removal_may_lack_its_account() -> None:
     assert reduce_removal({"transaction_id": "t"}).account_id is None
     assert reduce_removal({"transaction_id": "t", "account_id": "a"}).account_id == "a"
-    with pytest.raises(ContractBrokenError):
-        reduce_removal(["t"])
+    assert reduce_removal({"transaction_id": "t", "account_id": ""}).account_id is None
+    for broken in (
+        ["t"],
+        {},
+        {"transaction_id": "t", "account_id": 0},
+        {"transaction_id": "t", "account_id": "a" * 2100},
+    ):
+        with pytest.raises(ContractBrokenError):
+            reduce_removal(broken)

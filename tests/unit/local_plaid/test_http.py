@@ -13,7 +13,7 @@ import pytest
 import simplejson
 import urllib3
 
-from local.plaid import LinkedItem, Phase, PlaidSimulator, SimulatedClock
+from local.plaid import BREAKAGES, LinkedItem, Phase, PlaidSimulator, SimulatedClock
 
 from .conftest import MANUAL, fold, loop
 
@@ -185,6 +185,11 @@ def test_the_control_surface_reaches_everything(http: Http, sim: PlaidSimulator,
     assert act("POST", "/webhooks/release", {"order": "lifo"}) == {"released": 1}
     act("POST", f"/items/{item_id}/mutations", {"times": 2})
     assert sim.item(item_id).forced_mutations == 2
+    transaction_id = next(iter(sim.truth(item_id)))
+    act("POST", f"/items/{item_id}/breakages", {"transaction_id": transaction_id, "how": "null"})
+    assert sim.item(item_id).breakages.keys() == {transaction_id}
+    act("POST", f"/items/{item_id}/breakages", {"transaction_id": transaction_id, "how": None})
+    assert sim.item(item_id).breakages == {}
     old = sim.keys.current.kid
     assert act("POST", "/keys/rotate")["kid"] != old
     act("POST", f"/keys/{old}/expire")
@@ -238,6 +243,22 @@ def test_the_command_serves_and_stops_when_told() -> None:
         _, complaints = process.communicate(timeout=20)
     assert response.json()["item"]["item_id"] == startup["items"][0]["item_id"]
     assert (process.returncode, complaints) == (0, b"")
+
+
+@pytest.mark.parametrize("how", BREAKAGES)
+def test_a_broken_row_is_broken_on_the_wire_and_nothing_else_is(
+    http: Http, sim: PlaidSimulator, linked: LinkedItem, how: str
+) -> None:
+    truth = sim.truth(linked.item_id)
+    broken = next(iter(truth))
+    sim.break_row(linked.item_id, broken, how)
+    _, page = http("/transactions/sync", access_token=linked.access_token, count=500)
+    (entry,) = [entry for entry in page["added"] if entry not in truth.values()]
+    assert entry == BREAKAGES[how](truth[broken])
+    assert len(page["added"]) == len(truth) == len(sim.truth(linked.item_id))
+    sim.heal_row(linked.item_id, broken)
+    _, page = http("/transactions/sync", access_token=linked.access_token, cursor=page["next_cursor"])
+    assert page["modified"] == [truth[broken]]
 
 
 def test_a_sandbox_transaction_keeps_its_exact_amount(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.expressions import Expression, serialize
+from plaid_sync.adapters.fenced import TRIES, back_off, on_item, transact
 from plaid_sync.adapters.item_format import committed
 from plaid_sync.adapters.row_format import ALL_ATTRIBUTES, FENCE_ATTRIBUTES, to_stored_row, written
-from plaid_sync.core.failures import RetryableError, SupersededError
-from plaid_sync.core.items import ItemStatus
+from plaid_sync.core.failures import RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from plaid_sync.ports import Clock
 
 _KEYS_PER_READ: Final = 100
-_TRIES: Final = 5
-_FIRST_PAUSE_SECONDS: Final = 0.05
-_CONDITION_FAILED: Final = "ConditionalCheckFailed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +71,10 @@ class TransactionsTable:
             request = answer.get("UnprocessedKeys")
             # An answer ends at 1 MB of a partition: only those that bring nothing are failures.
             in_vain = 0 if rows else in_vain + 1
-            if in_vain == _TRIES:
+            if in_vain == TRIES:
                 raise RetryableError("UnprocessedKeys")
             if in_vain:
-                self._back_off(in_vain)
+                back_off(self.pause, in_vain)
 
     def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
         """See `ports.TransactionTable`."""
@@ -108,45 +104,22 @@ class TransactionsTable:
         begin: bool,
         commit: Commit | None,
     ) -> None:
-        """See `ports.TransactionTable`.
-
-        A repeat by the SDK after a lost answer carries the same ClientRequestToken, so that it can't take its own
-        first success for a failed condition. A conflict is somebody else's write to one of the rows at the same
-        moment (an application annotating it): the same transaction is tried again.
-        """
-        actions: Any = [
+        """See `ports.TransactionTable`."""
+        actions = [
             self._item_action(item_id, generation, begin=begin, commit=commit),
             *(self._row_action(item_id, generation, write) for write in writes),
         ]
-        for attempt in range(_TRIES):
-            with aws_errors():
-                try:
-                    self.client.transact_write_items(TransactItems=actions)
-                except self.client.exceptions.TransactionCanceledException as error:
-                    reasons: Any = error.response.get("CancellationReasons", [])
-                    _raise_if_final(reasons, generation)
-                else:
-                    return
-            self._back_off(attempt)
-        raise RetryableError("transaction_cancelled")
+        transact(self.client, actions, generation, self.pause)
 
     def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, commit: Commit | None) -> dict[str, Any]:
         expression = Expression()
-        condition = expression.fenced(generation)
-        action: dict[str, Any] = {
-            "TableName": self.items_table,
-            "Key": {"item_id": serialize(item_id)},
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        kind = "Update"
+        condition, update = expression.fenced(generation), ""
         if commit is not None:
             condition += f" AND {expression.equals('cursor', commit.expected_cursor)}"
-            action["UpdateExpression"] = expression.update(committed(commit))
+            update = expression.update(committed(commit))
         elif begin:
-            action["UpdateExpression"] = expression.update({}, {"writing_since": generation})
-        else:
-            kind = "ConditionCheck"
-        return {kind: action | {"ConditionExpression": condition} | expression.arguments()}
+            update = expression.update({}, {"writing_since": generation})
+        return on_item(self.items_table, item_id, expression, condition, update)
 
     def _row_action(self, item_id: ItemId, generation: int, write: RowWrite) -> dict[str, Any]:
         expression = Expression()
@@ -168,24 +141,3 @@ class TransactionsTable:
 
     def _key(self, item_id: ItemId, transaction_id: TransactionId) -> dict[str, Any]:
         return {"item_id": serialize(item_id), "transaction_id": serialize(transaction_id)}
-
-    def _back_off(self, attempt: int) -> None:
-        self.pause(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
-
-
-def _raise_if_final(reasons: list[dict[str, Any]], generation: int) -> None:
-    """Raise for a failed condition; return for what the same transaction may survive when tried again."""
-    codes = [reason.get("Code", "None") for reason in reasons]
-    if codes and codes[0] == _CONDITION_FAILED:
-        found = reasons[0].get("Item", {})
-        ours = found.get("generation") == serialize(generation)
-        if ours and found.get("status") != serialize(ItemStatus.REMOVED.value):
-            # The cursor is another than the one that we started from, and nobody else covers this.
-            raise RetryableError("cursor_changed")
-        raise SupersededError
-    if _CONDITION_FAILED in codes:
-        # The Item's fence held, so that no newer attempt exists: the Items table is older than its rows.
-        raise RetryableError("row_newer_than_item")
-    final = set(codes) & {"ValidationError", "ItemCollectionSizeLimitExceeded"}
-    if final:
-        raise RetryableError(final.pop())

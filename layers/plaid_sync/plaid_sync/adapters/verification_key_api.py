@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = urllib3.Timeout(connect=0.5, read=1.5)
 _OK: Final = 200
+_CODE: Final = re.compile("[A-Z_]{1,64}")
 _UNKNOWN_KEY_CODES: Final = frozenset({"INVALID_WEBHOOK_VERIFICATION_KEY_ID", "INVALID_FIELD"})
 
 
@@ -52,10 +54,12 @@ class PlaidVerificationKeyApi:
         if answer.status == _OK:
             return _parse_key(key_id, document)
         code = document.get("error_code") if isinstance(document, dict) else None
+        if not isinstance(code, str) or not _CODE.fullmatch(code):
+            code = f"HTTP_{answer.status}"
         if code in _UNKNOWN_KEY_CODES:
             return None
         self.secret.forget()
-        raise RetryableError(f"verification_key_{code or answer.status}")
+        raise RetryableError(f"verification_key_{code}")
 
 
 def _parse_key(key_id: str, document: Any) -> VerificationKey:  # noqa: ANN401 - foreign JSON
@@ -64,9 +68,16 @@ def _parse_key(key_id: str, document: Any) -> VerificationKey:  # noqa: ANN401 -
         jwk = document["key"]
         expired_at = jwk.get("expired_at")
         public_key = jwt.PyJWK.from_dict(jwk, algorithm=ALGORITHM).key
-        expiry = None if expired_at is None else datetime.fromtimestamp(int(expired_at), UTC)
+        expiry = None if expired_at is None else _moment(expired_at)
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RetryableError("verification_key_malformed") from error
     if not isinstance(public_key, EllipticCurvePublicKey) or not isinstance(public_key.curve, SECP256R1):
         raise RetryableError("verification_key_malformed")
     return VerificationKey(key_id, public_key, expiry)
+
+
+def _moment(seconds: object) -> datetime:
+    """Read a time in whole seconds; a fraction or an exponent is none, and could take forever to write out."""
+    if not isinstance(seconds, int):
+        raise TypeError("not a whole number")
+    return datetime.fromtimestamp(seconds, UTC)

@@ -12,7 +12,7 @@ import simplejson
 
 
 class InvalidJsonError(ValueError):
-    """The bytes are not JSON in UTF-8, or hold a number that no decimal can be (NaN, Infinity)."""
+    """The bytes are not JSON in UTF-8, or hold a number that no decimal can be (NaN, 1e9999999999999999999)."""
 
 
 def loads(document: bytes | str) -> Any:  # noqa: ANN401 - JSON is any of six types; callers narrow it
@@ -24,10 +24,21 @@ def loads(document: bytes | str) -> Any:  # noqa: ANN401 - JSON is any of six ty
     try:
         text = document.decode("utf-8") if isinstance(document, bytes) else document
         return simplejson.loads(text, use_decimal=True)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise InvalidJsonError(f"not valid JSON: {type(error).__name__}") from error
 
 
-def dumps(value: object) -> str:
-    """Serialise compactly with sorted keys, so that equal values give equal text."""
-    return simplejson.dumps(value, use_decimal=True, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def dumps(value: object, *, ascii_only: bool = False) -> str:
+    """Serialise compactly with sorted keys, so that equal values give equal text.
+
+    Args:
+        value: what `loads` returned, or the like.
+        ascii_only: write everything beyond ASCII as escapes.
+
+    Raises:
+        InvalidJsonError: it is nested too deeply. `loads` of the same text can just succeed.
+    """
+    try:
+        return simplejson.dumps(value, use_decimal=True, sort_keys=True, separators=(",", ":"), ensure_ascii=ascii_only)
+    except RecursionError as error:
+        raise InvalidJsonError("not valid JSON: nested too deeply") from error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
 from plaid_sync.core.items import Cursor
+from plaid_sync.core.quarantine import BrokenEntry
 from plaid_sync.core.transactions import (
     Removal,
     TransactionId,
@@ -15,6 +16,12 @@ from plaid_sync.core.transactions import (
     reduce_removal,
     reduce_transaction,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+    from plaid_sync.core.quarantine import Source
 
 HISTORY_COMPLETE: Final = "HISTORICAL_UPDATE_COMPLETE"
 
@@ -26,6 +33,8 @@ class Page:
     Attributes:
         next_cursor: None while Plaid has nothing ready (it answers with an empty or a null cursor).
         update_status: Plaid's `transactions_update_status`; empty where it was absent.
+        broken: entries of the three lists that break the contract. They are in none of the lists here, but for a
+            removal whose id can be read: that is all it takes to apply it.
     """
 
     added: tuple[TransactionRow, ...]
@@ -35,14 +44,17 @@ class Page:
     has_more: bool
     update_status: str
     request_id: str
+    broken: tuple[BrokenEntry, ...] = ()
 
 
 def parse_page(document: bytes) -> Page:
     """Parse the body of a /transactions/sync answer; amounts stay exact.
 
+    An entry that breaks the contract does not fail the page.
+
     Raises:
         InvalidJsonError: it is not JSON.
-        ContractBrokenError: it has not the documented shape.
+        ContractBrokenError: the page around the entries has not the documented shape: nothing in it can be trusted.
     """
     answer = exact_json.loads(document)
     if not isinstance(answer, dict):
@@ -52,19 +64,47 @@ def parse_page(document: bytes) -> Page:
         raise ContractBrokenError("next_cursor")
     if not isinstance(has_more, bool):
         raise ContractBrokenError("has_more")
+    broken: list[BrokenEntry] = []
+    added, modified = tuple(_rows(answer, "added", broken)), tuple(_rows(answer, "modified", broken))
     page = Page(
-        added=tuple(reduce_transaction(entry) for entry in _list(answer, "added")),
-        modified=tuple(reduce_transaction(entry) for entry in _list(answer, "modified")),
-        removed=tuple(reduce_removal(entry) for entry in _list(answer, "removed")),
+        added=added,
+        modified=modified,
+        removed=tuple(_removals(answer, broken)),
         next_cursor=Cursor(cursor) if cursor else None,
         has_more=has_more,
         update_status=str(answer.get("transactions_update_status") or ""),
         request_id=str(answer.get("request_id") or ""),
+        broken=tuple(broken),
     )
     # Rows without a cursor could never be fetched again from where they came: do not take them for "not ready".
-    if page.next_cursor is None and (has_more or page.added or page.modified or page.removed):
+    if page.next_cursor is None and (has_more or page.added or page.modified or page.removed or page.broken):
         raise ContractBrokenError("next_cursor")
     return page
+
+
+def _rows(answer: dict[str, Any], source: Source, broken: list[BrokenEntry]) -> Iterator[TransactionRow]:
+    """Yield the rows of one list; what is none goes to `broken`."""
+    for entry in _list(answer, source):
+        try:
+            row = reduce_transaction(entry)
+        except ContractBrokenError as error:
+            broken.append(BrokenEntry.of(source, error.field, entry))
+        else:
+            yield row
+
+
+def _removals(answer: dict[str, Any], broken: list[BrokenEntry]) -> Iterator[Removal]:
+    """Yield the removals, those that are broken beside their id included; what is broken goes to `broken` as well."""
+    for entry in _list(answer, "removed"):
+        try:
+            removal = reduce_removal(entry)
+        except ContractBrokenError as error:
+            broken.append(BrokenEntry.of("removed", error.field, entry))
+            transaction_id = broken[-1].transaction_id
+            if transaction_id is not None:
+                yield Removal(transaction_id)
+        else:
+            yield removal
 
 
 def _list(answer: dict[str, Any], name: str) -> list[object]:
@@ -82,13 +122,17 @@ class NetChanges:
     as added, modified, removed: an id that is added and removed in one update is gone, because churned
     transactions come back under a new id (https://plaid.com/docs/transactions/webhooks/).
 
+    A broken entry is no word on its transaction: what can be read of the transaction before and after it stands.
+
     Attributes:
         changes: the last word on each transaction.
         modified: ids that came as `modified`, which is no proof of change.
+        broken: entries that break the contract, by their entry_id.
     """
 
     changes: dict[TransactionId, TransactionRow | Removal] = field(default_factory=dict)
     modified: set[TransactionId] = field(default_factory=set)
+    broken: dict[str, BrokenEntry] = field(default_factory=dict)
 
     def fold(self, page: Page) -> None:
         """Apply the next page of the update."""
@@ -97,6 +141,17 @@ class NetChanges:
         self.modified.update(row.transaction_id for row in page.modified)
         for removal in page.removed:
             self.changes[removal.transaction_id] = removal
+        self.broken.update((entry.entry_id, entry) for entry in page.broken)
+
+    @property
+    def mentioned(self) -> AbstractSet[TransactionId]:
+        """Every id that Plaid spoke of, also where nothing else of the entry can be read: such a row is not gone."""
+        return self.changes.keys() | {entry.transaction_id for entry in self.broken.values() if entry.transaction_id}
+
+    @property
+    def removes_unknown(self) -> bool:
+        """Whether something is removed, and nobody can tell what."""
+        return any(entry.source == "removed" and entry.transaction_id is None for entry in self.broken.values())
 
     def rows(self) -> list[TransactionRow]:
         """The transactions that are live after the update, in Plaid's order."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from plaid_sync.core.transactions import ROW_OVERHEAD_BYTES, Removal, StoredRow, TransactionId, TransactionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from plaid_sync.core.items import Cursor
+
+_T = TypeVar("_T")
 
 MAXIMUM_ROWS: Final = 99
 """DynamoDB takes 100 actions in a transaction; one is the Item's."""
@@ -101,14 +103,19 @@ def changed_only(writes: Iterable[RowWrite], stored: Mapping[TransactionId, Stor
 
 def into_transactions(writes: Iterable[RowWrite]) -> Iterator[list[RowWrite]]:
     """Cut the writes to the size of a transaction; yields at least one (perhaps empty) list."""
-    batch: list[RowWrite] = []
+    return cut(writes, stored_size)
+
+
+def cut(actions: Iterable[_T], size_of: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """Cut actions of so many bytes each to the size of a transaction; yields at least one (perhaps empty) list."""
+    batch: list[_T] = []
     size = 0
-    for write in writes:
-        cost = stored_size(write)
+    for action in actions:
+        cost = size_of(action)
         if batch and (len(batch) == MAXIMUM_ROWS or size + cost > MAXIMUM_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(write)
+        batch.append(action)
         size += cost
     yield batch
 

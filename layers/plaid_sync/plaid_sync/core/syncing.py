@@ -1,7 +1,8 @@
 """The generation protocol: bring one Item's rows to Plaid's truth, whatever dies on the way.
 
 Claim (raise the fence), pull (all of the update before the first write), settle (what a dead attempt left),
-write (fenced transactions, the cursor with the last one). `docs/decisions.md` argues each step.
+quarantine (what breaks Plaid's contract), write (fenced transactions, the cursor with the last one).
+`docs/decisions.md` argues each step.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from plaid_sync.core.failures import (
     SupersededError,
 )
 from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus
-from plaid_sync.core.plan import Commit, RowWrite, changed_only, into_transactions, reconcile, settle
+from plaid_sync.core.plan import Commit, RowWrite, changed_only, cut, into_transactions, reconcile, settle
 from plaid_sync.core.pulling import MUTATION_PERSISTS, require_time
+from plaid_sync.core.quarantine import BrokenEntry, into_parts
 from plaid_sync.core.transactions import StoredRow, TransactionRow
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.core.pulling import Puller, Update
-    from plaid_sync.ports import Clock, SyncItems, TokenDecryptor, TransactionTable
+    from plaid_sync.ports import Clock, Quarantine, SyncItems, TokenDecryptor, TransactionTable
 
 _SECONDS_FOR_A_WRITE: Final = 40.0
 RESYNC_ON_ATTEMPT: Final = 4
@@ -59,6 +61,7 @@ class SyncReport:
         removed: tombstones written, settled ones included.
         unchanged: transactions that were stored already.
         settled: tombstones for rows that a dead attempt had left.
+        quarantined: entries that break Plaid's contract, kept apart.
         full_resync: the whole history was pulled again.
         code: Plaid's error code where it refused.
     """
@@ -69,6 +72,7 @@ class SyncReport:
     removed: int = 0
     unchanged: int = 0
     settled: int = 0
+    quarantined: tuple[BrokenEntry, ...] = ()
     pages: int = 0
     restarts: int = 0
     full_resync: bool = False
@@ -95,10 +99,11 @@ class SyncJob:
 
 @dataclass(frozen=True, slots=True)
 class _Pulled:
-    """A complete update, and the rows that a dead attempt may have left."""
+    """A complete update, the rows that a dead attempt may have left, and the broken entries that were met."""
 
     update: Update
     leftovers: list[StoredRow]
+    broken: tuple[BrokenEntry, ...]
     full_resync: bool
 
 
@@ -118,6 +123,7 @@ class SyncEngine:
 
     items: SyncItems
     transactions: TransactionTable
+    quarantine: Quarantine
     tokens: TokenDecryptor
     puller: Puller
     clock: Clock
@@ -166,6 +172,7 @@ class SyncEngine:
             self.items.record_not_ready(item.item_id, item.generation, update.update_status)
             return SyncReport(Outcome.NOT_READY, pages=update.pages, request_id=update.request_id)
         writes = self._decide(item, pulled)
+        self._quarantine(item, pulled.broken, job)
         self._write(item, update, update.cursor, writes, job)
         upserts = [row for row in writes.rows if isinstance(row, TransactionRow)]
         modified = sum(row.transaction_id in update.net.modified for row in upserts)
@@ -176,6 +183,7 @@ class SyncEngine:
             removed=len(writes.rows) - len(upserts),
             unchanged=writes.unchanged,
             settled=writes.settled,
+            quarantined=pulled.broken,
             pages=update.pages,
             restarts=update.restarts,
             full_resync=full_resync,
@@ -195,23 +203,29 @@ class SyncEngine:
         def pull_from(cursor: Cursor | None) -> Update:
             return self.puller.pull(token, cursor, item.days_requested, job.time_left)
 
+        def pulled(update: Update, *, full_resync: bool) -> _Pulled:
+            return _Pulled(update, self._leftovers(item), tuple(update.net.broken.values()), full_resync)
+
         if item.reconcile:
-            return _Pulled(pull_from(None), self._leftovers(item), full_resync=True)
+            return pulled(pull_from(None), full_resync=True)
         try:
             update = pull_from(item.cursor)
         except (PlaidError, RetryableError) as error:
             if item.cursor is None or not _cursor_is_useless(error, job.attempt):
                 raise
-            return _Pulled(pull_from(None), self._leftovers(item), full_resync=True)
-        leftovers = self._leftovers(item)
-        trusted = not settle(leftovers, update.net.changes.keys(), item.writing_since).untrusted
-        if update.cursor is None or trusted:
-            return _Pulled(update, leftovers, full_resync=False)
-        return _Pulled(update if item.cursor is None else pull_from(None), leftovers, full_resync=True)
+            return pulled(pull_from(None), full_resync=True)
+        found = pulled(update, full_resync=False)
+        untrusted = settle(found.leftovers, update.net.mentioned, item.writing_since).untrusted
+        if update.cursor is None or not (untrusted or update.net.removes_unknown):
+            return found
+        whole = update if item.cursor is None else pull_from(None)
+        # Of the two pulls: what the first one could not read, the second one need not mention.
+        broken = update.net.broken | whole.net.broken
+        return _Pulled(whole, found.leftovers, tuple(broken.values()), full_resync=True)
 
     def _decide(self, item: Item, pulled: _Pulled) -> _Writes:
         update, full_resync, leftovers = pulled.update, pulled.full_resync, pulled.leftovers
-        mentioned = update.net.changes.keys()
+        mentioned = update.net.mentioned
         if full_resync and update.history_complete:
             settled = reconcile(self.transactions.scan_item(item.item_id), mentioned)
         else:
@@ -232,6 +246,15 @@ class SyncEngine:
         ]
         stored = self.transactions.rows(item.item_id, ids) if ids else {}
         return changed_only(update.net.changes.values(), stored)
+
+    def _quarantine(self, item: Item, broken: tuple[BrokenEntry, ...], job: SyncJob) -> None:
+        """Keep broken entries before anything of the update is written: the cursor never passes one that is not."""
+        if not broken:
+            return
+        parts = [part for entry in broken for part in into_parts(entry)]
+        for batch in cut(parts, lambda part: part.stored_bytes):
+            require_time(job.time_left, _SECONDS_FOR_A_WRITE)
+            self.quarantine.keep(item.item_id, item.generation, batch)
 
     def _write(self, item: Item, update: Update, cursor: Cursor, writes: _Writes, job: SyncJob) -> None:
         batches = list(into_transactions(writes.rows))

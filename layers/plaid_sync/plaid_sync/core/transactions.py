@@ -20,7 +20,7 @@ _MAXIMUM_KEY_BYTES: Final = 1000  # 1,024 for a sort key, in the index with the 
 _MAXIMUM_DIGITS: Final = 38  # of a DynamoDB number
 _MAXIMUM_EXPONENT: Final = 125  # of a DynamoDB number, and a little less than its smallest one
 _MAXIMUM_ROW_BYTES: Final = 350_000  # DynamoDB takes 400 KB, names and an application's own attributes included
-_PLENTY: Final = Context(prec=10_000)
+_ALL_DIGITS: Final = Context(prec=_MAXIMUM_DIGITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +123,13 @@ def reduce_removal(removal: object) -> Removal:
     """Reduce an entry of Plaid's `removed` list.
 
     Raises:
-        ContractBrokenError: the entry has no transaction_id.
+        ContractBrokenError: the entry has no transaction_id, or an account_id that no account can have.
     """
     if not isinstance(removal, dict):
         raise ContractBrokenError("removed")
-    return Removal(transaction_id_of(removal), _optional_text(removal, "account_id") or None)
+    transaction_id = transaction_id_of(removal)
+    nameless = removal.get("account_id") in (None, "")
+    return Removal(transaction_id, None if nameless else _key(removal, "account_id"))
 
 
 def unpack(plaid: bytes) -> dict[str, Any]:
@@ -187,12 +189,13 @@ def _amount(entry: dict[str, Any]) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ContractBrokenError("amount")
     amount = Decimal(value)
-    if not amount.is_finite():
+    if not amount.is_finite() or not -_MAXIMUM_EXPONENT <= amount.adjusted() <= _MAXIMUM_EXPONENT:
         raise ContractBrokenError("amount")
-    digits = amount.normalize(_PLENTY).as_tuple().digits
-    if len(digits) > _MAXIMUM_DIGITS or not -_MAXIMUM_EXPONENT <= amount.adjusted() <= _MAXIMUM_EXPONENT:
+    digits = "".join(map(str, amount.as_tuple().digits))
+    if len(digits.rstrip("0")) > _MAXIMUM_DIGITS:
         raise ContractBrokenError("amount")
-    return amount
+    # DynamoDB counts zeros at the end, too: without them it is the same amount.
+    return amount if len(digits) <= _MAXIMUM_DIGITS else amount.normalize(_ALL_DIGITS)
 
 
 def _date(entry: dict[str, Any]) -> str:

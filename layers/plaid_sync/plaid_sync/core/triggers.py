@@ -53,7 +53,8 @@ class SyncTrigger:
         body: dict[str, Any] = {"item_id": self.item_id, "cause": self.cause.value}
         if self.webhook is not None:
             body["webhook"] = self.webhook
-        return exact_json.dumps(body)
+        # SQS takes no lone surrogate and no U+FFFE; JSON's escapes can hold them.
+        return exact_json.dumps(body, ascii_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +110,15 @@ def parse_record(record: dict[str, Any]) -> ReceivedTrigger:
     """Parse a record of an SQS event (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html).
 
     Raises:
-        MalformedTriggerError: the body is not a trigger.
+        MalformedTriggerError: the body is not a trigger, or not one of its message group.
     """
     attributes = record["attributes"]
+    trigger = parse_trigger(record["body"])
+    if attributes.get("MessageGroupId", trigger.item_id) != trigger.item_id:
+        # While it waited, whether for its Item or for a retry, it would hold up the Item of that group.
+        raise MalformedTriggerError("the message group must be the item_id")
     return ReceivedTrigger(
-        trigger=parse_trigger(record["body"]),
+        trigger=trigger,
         body=record["body"],
         message_id=record["messageId"],
         receipt_handle=record["receiptHandle"],

@@ -67,11 +67,11 @@ def key_id_of(token: str | None) -> str:
     if not token:
         raise RejectedError("missing_header")
     try:
-        header = jwt.get_unverified_header(token) if len(token) <= _MAXIMUM_TOKEN_LENGTH else {}
+        header = jwt.get_unverified_header(token) if _is_canonical(token) else {}
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise RejectedError("malformed_token") from error
     key_id = header.get("kid")
-    if not isinstance(key_id, str) or not 0 < len(key_id) <= _MAXIMUM_KEY_ID_LENGTH:
+    if not isinstance(key_id, str) or not 0 < len(key_id) <= _MAXIMUM_KEY_ID_LENGTH or not _is_plain(key_id):
         raise RejectedError("malformed_token")
     if header.get("alg") != ALGORITHM:
         raise RejectedError("wrong_algorithm")
@@ -103,6 +103,19 @@ def verify(body: bytes, token: str | None, keys: Mapping[str, VerificationKey], 
         raise RejectedError("stale")
     _compare_hash(body, claims.get("request_body_sha256"))
     return issued_at
+
+
+def _is_canonical(token: str) -> bool:
+    """Tell whether the token can be in the one spelling that it has: a replay in another gets past deduplication.
+
+    PyJWT refuses all others but padding, which a signed token never has (RFC 7515, section 2).
+    """
+    return len(token) <= _MAXIMUM_TOKEN_LENGTH and not token.endswith("=")
+
+
+def _is_plain(key_id: str) -> bool:
+    """Tell whether the id can be asked for: JSON can name characters that no request can hold (lone surrogates)."""
+    return key_id.isascii() and key_id.isprintable()
 
 
 def _signed_claims(token: str, key: VerificationKey) -> dict[str, Any]:

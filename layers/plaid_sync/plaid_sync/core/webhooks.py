@@ -29,7 +29,10 @@ SYNC_CODES: Final = frozenset(
         ("ITEM", "USER_ACCOUNT_REVOKED"),
     }
 )
+_LONGEST_NAME: Final = 128
 _LONGEST_QUEUED_WEBHOOK: Final = 64 * 1024
+_MOST_BRACKETS_QUEUED: Final = 200
+"""What nests more deeply could be read here, and not be written again, or not be read in the sync function."""
 
 
 class UnusableError(PlaidSyncError):
@@ -91,7 +94,7 @@ class WebhookReceiver:
             return Receipt(webhook, queued=False)
         if webhook.item_id is None:
             raise UnusableError("item_id must be 1 to 128 printable ASCII characters")
-        self.queue.send(_trigger(webhook, webhook.item_id, len(body)), deduplication_id(str(token)))
+        self.queue.send(_trigger(webhook, webhook.item_id, body), deduplication_id(str(token)))
         return Receipt(webhook, queued=True)
 
 
@@ -99,7 +102,7 @@ def parse_webhook(body: bytes) -> Webhook:
     """Parse a proven body.
 
     Raises:
-        UnusableError: it is not an object with a webhook_type and a webhook_code.
+        UnusableError: it is not an object with a webhook_type and a webhook_code that can be logged.
     """
     try:
         document = exact_json.loads(body)
@@ -108,8 +111,8 @@ def parse_webhook(body: bytes) -> Webhook:
     if not isinstance(document, dict):
         raise UnusableError("the body is not an object")
     for name in ("webhook_type", "webhook_code"):
-        if not isinstance(document.get(name), str):
-            raise UnusableError(f"{name} must be a string")
+        if not _is_name(document.get(name)):
+            raise UnusableError(f"{name} must be 1 to {_LONGEST_NAME} printable ASCII characters")
     item_id = document.get("item_id")
     return Webhook(
         webhook_type=document["webhook_type"],
@@ -124,8 +127,13 @@ def deduplication_id(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _trigger(webhook: Webhook, item_id: ItemId, size: int) -> SyncTrigger:
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isascii() and value.isprintable()
+
+
+def _trigger(webhook: Webhook, item_id: ItemId, raw: bytes) -> SyncTrigger:
+    """Return the message: with the whole webhook where that fits, for the sync needs no more than the codes."""
     body = webhook.body
-    if size > _LONGEST_QUEUED_WEBHOOK:  # SQS has a limit; the sync needs no more than the codes
+    if len(raw) > _LONGEST_QUEUED_WEBHOOK or raw.count(b"{") + raw.count(b"[") > _MOST_BRACKETS_QUEUED:
         body = {"webhook_type": webhook.webhook_type, "webhook_code": webhook.webhook_code}
     return SyncTrigger(item_id, Cause.WEBHOOK, body)
