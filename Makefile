@@ -24,7 +24,7 @@ plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test conformance model fuzz check lint types imports locked format template-lint lock
+.PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt
@@ -45,6 +45,14 @@ conformance: setup ## Ask the emulator and AWS's own DynamoDB Local the same que
 
 model: setup ## Explore the protocol completely, then without each of its guards (ARGS="--without fence" for one trace)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.model $(ARGS)
+
+N ?= 500
+SEED ?= 1
+faults: setup ## Run schedules of crashes, zombies, lost replies, races … and compare (N=10000 SEED=1, ARGS="--replay FILE")
+	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.faults --schedules $(N) --seed $(SEED) $(ARGS)
+
+mutants: setup ## Take each guard out of the engine, and see that a test, a trace or a schedule notices (ARGS="--only fence")
+	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.mutants $(ARGS)
 
 SECONDS ?= 60
 fuzz: setup .local/fuzz/.installed ## Search for hostile input that something can't stand (SECONDS=60 or RUNS=1000000, ARGS="--target webhook")
