@@ -123,7 +123,9 @@ class _Author:
         yield self._bank(*GROWTH)
         yield self._webhooks()
         yield self._receive(suspended=True)
-        yield self._to_a_write(0) if self.rng.random() < 0.6 else self._go_on()
+        begun = self.rng.random()  # else it has not even loaded the Item
+        if begun < 0.8:
+            yield self._to_a_write(0) if begun < 0.5 else self._go_on()
         yield Step("wait", {"seconds": VISIBILITY_SECONDS})
         yield self._bank(*(DECLINE if self.rng.random() < 0.7 else ()))
         yield self._webhooks()
@@ -131,6 +133,8 @@ class _Author:
         if self.rng.random() < 0.5:
             yield self._to_a_write(1)
         yield from self._interleaved()
+        if self.rng.random() < 0.3:
+            yield Step("strike", {"which": 0, "strike": Strike.CRASH_BEFORE.value, "times": 1})
         yield from self._rest()
 
     def _workers_race(self) -> Iterator[Step]:

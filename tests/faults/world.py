@@ -20,11 +20,11 @@ from local.plaid import Phase, PlaidSimulator
 from tests.component.world import stale_receipts_allowed
 from tests.faults.bench import Bench, Time
 from tests.faults.boundary import Actor, Strike
-from tests.faults.watch import Watch
+from tests.faults.watch import DivergenceError, Watch
 from tests.faults.workers import Environment, Fleet, context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from local.plaid import Behaviour, Delivery
 
@@ -45,6 +45,19 @@ class Sizes:
 
     page: int
     transaction: int
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message in the dead-letter queue.
+
+    Attributes:
+        reason: why it was parked; empty where its receives had run out.
+    """
+
+    body: str
+    group: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -232,17 +245,21 @@ class World:
 
     def redrive(self) -> int:
         """Put what is in the dead-letter queue back, but for what was not ours; return how many that were."""
-        sqs, moved = self.bench.client("sqs"), 0
+        ours = [letter for letter in self._letters() if not letter.reason.startswith("malformed")]
+        for letter in ours:
+            self.send(letter.body, letter.group)
+        return len(ours)
+
+    def _letters(self) -> Iterator[Letter]:
+        """Take everything out of the dead-letter queue."""
+        sqs = self.bench.client("sqs")
         while letters := sqs.receive_message(
             QueueUrl=self._dead_letters, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
         ).get("Messages"):
             for letter in letters:
-                reason = letter.get("MessageAttributes", {}).get("reason", {}).get("StringValue", "")
-                if not reason.startswith("malformed"):
-                    moved += 1
-                    self.send(letter["Body"], letter["Attributes"]["MessageGroupId"])
                 sqs.delete_message(QueueUrl=self._dead_letters, ReceiptHandle=letter["ReceiptHandle"])
-        return moved
+                reason = letter.get("MessageAttributes", {}).get("reason", {}).get("StringValue", "")
+                yield Letter(letter["Body"], letter["Attributes"]["MessageGroupId"], reason)
 
     def waiting(self) -> int:
         """Return how many messages are on the queue, hidden ones included."""
@@ -380,6 +397,9 @@ class World:
         self._drain()
         if self.redrive():
             self._drain()
+        for letter in self._letters():
+            if not letter.reason.startswith("malformed") and self.watch.is_registered(letter.group):
+                raise DivergenceError(f"{letter.group}: given up although nothing is wrong any more: {letter}")
 
     def _complete_links(self) -> None:
         for link in self.links:

@@ -18,7 +18,7 @@ from plaid_sync.core.triggers import Cause, SyncTrigger
 
 from tests.fuzz.choices import Choices
 from tests.fuzz.documents import CERTAIN_DEPTH, depth_of, hostile, mutated, read
-from tests.fuzz.edges import Queue, deliverable
+from tests.fuzz.edges import LARGEST_MESSAGE, Queue, deliverable
 from tests.fuzz.genuine import pages_of_an_item
 from tests.fuzz.signing import NOON
 from tests.fuzz.tally import RUNS, require
@@ -37,8 +37,8 @@ HEALTHY: Final = ("item-a", "item-b")
 FAILING: Final = "item-whose-bank-is-down"
 UNREGISTERED_RECEIVES: Final = 8
 """From so many receives on, a message for an Item that nobody has linked is given up."""
-LARGEST_FOREIGN: Final = 1_048_576 - 1_024
-"""Bytes. Beside a larger body, the reason would not fit into a message."""
+LARGEST_FOREIGN: Final = LARGEST_MESSAGE
+"""Bytes. Beside a body of this size there is no room for the reason."""
 FOREIGN, OURS, EITHER = "foreign", "ours", "either"
 _GROUPS: Final = ("strangers", HEALTHY[0], HEALTHY[1], FAILING, "!", "~" * 128)
 
@@ -151,11 +151,25 @@ class MessagesTarget:
             wanted = "malformed: " if kind == FOREIGN else "unregistered"
             require(holds=kept != may_park, what=f"{kind}, but {fate}", shown=record)
             require(holds=not may_park or reason.startswith(wanted), what=f"reason {reason!r}", shown=record)
-            whole = letter is None or letter["MessageBody"] == record["body"]
-            require(holds=whole, what="parked with another body", shown=(record, letter))
+            same = letter is None or is_body_of(letter, record["body"])
+            require(holds=same, what="parked with another body", shown=(record, letter))
         elif kind == OURS:
             require(holds=letter is None, what=f"ours, but {fate}", shown=record)
             require(holds=kept == (item_id not in HEALTHY), what=f"of {item_id}, but {fate}", shown=record)
+
+
+def is_body_of(letter: Record, body: str) -> bool:
+    """Tell whether the letter holds a body: whole, or as much as there is room for, and the reason says so."""
+    kept, reason = letter["MessageBody"], letter["MessageAttributes"]["reason"]["StringValue"]
+    if kept == body:
+        return not reason.endswith(" bytes)")
+    size = len(kept.encode())
+    note = f" (body cut to {size} bytes)"
+    beside = len("reason" + "String" + reason)
+    fits = len(body.encode()) + beside - len(note) <= LARGEST_MESSAGE
+    # A character has four bytes at most, and is not divided.
+    full = size + beside > LARGEST_MESSAGE - 4
+    return body.startswith(kept) and reason.endswith(note) and full and not fits
 
 
 def kind_of(record: Record) -> str:

@@ -75,6 +75,33 @@ def test_an_answer_that_breaks_the_contract_is_refused_by_field(field: str, fiel
     assert refused.value.field == field
 
 
+NOT_PLAIN = [
+    None,
+    7,
+    {"a": "b"},
+    ["x" * 2_000_000],
+    "x" * 129,
+    "x" * 2_000_000,
+    "\ud800",
+    "\u00e9",
+    "a\nb",
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("value", NOT_PLAIN, ids=lambda value: ascii(value)[:20])
+@pytest.mark.parametrize("name", ["transactions_update_status", "request_id"])
+def test_what_only_informs_is_plain_or_left_out_and_breaks_no_page(name: str, value: object) -> None:
+    page = parse_page(answer(added=[transaction("t")], **{name: value}))
+    assert {"transactions_update_status": page.update_status, "request_id": page.request_id}[name] == ""
+    assert len(page.added) == 1
+
+
+def test_the_status_and_the_request_id_are_kept_up_to_128_characters() -> None:
+    page = parse_page(answer(transactions_update_status="S" * 128, request_id="r 1"))
+    assert (page.update_status, page.request_id) == ("S" * 128, "r 1")
+
+
 def test_a_later_page_has_the_last_word() -> None:
     net = fold(
         answer(added=[transaction("a", 1), transaction("b", 1)], removed=[{"transaction_id": "c"}]),

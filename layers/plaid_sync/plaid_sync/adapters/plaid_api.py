@@ -17,11 +17,13 @@ from plaid.model.item_remove_request import ItemRemoveRequest
 from plaid.model.transactions_sync_request import TransactionsSyncRequest
 from plaid.model.transactions_sync_request_options import TransactionsSyncRequestOptions
 
+from plaid_sync.adapters.plaid_errors import error_code
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError, PlaidError, RetryableError
 from plaid_sync.core.items import Cursor, ItemId
 from plaid_sync.core.linking import ExchangedItem
-from plaid_sync.core.pages import Page, parse_page
+from plaid_sync.core.pages import Page, parse_page, plain_text
+from plaid_sync.core.triggers import is_item_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,12 +105,10 @@ class PlaidClient:
             body = exact_json.loads(error.body or "")
         except exact_json.InvalidJsonError:
             body = None
-        code = body.get("error_code") if isinstance(body, dict) else None
-        if not isinstance(code, str) or not isinstance(body, dict):
-            return PlaidError(f"HTTP_{error.status}")
+        code = error_code(body, error.status)
         if code in _REFUSED_CREDENTIALS:
             self.secret.forget()
-        return PlaidError(code, str(body.get("request_id") or ""))
+        return PlaidError(code, plain_text(body.get("request_id")) if isinstance(body, dict) else "")
 
     def _connected(self) -> PlaidApi:
         credentials = self.secret.get()
@@ -131,7 +131,9 @@ def _parse_exchange(body: bytes) -> ExchangedItem:
     answer = exact_json.loads(body)
     if not isinstance(answer, dict):
         raise ContractBrokenError("body")
-    for name in ("item_id", "access_token"):
-        if not isinstance(answer.get(name), str) or not answer[name]:
-            raise ContractBrokenError(name)
-    return ExchangedItem(ItemId(answer["item_id"]), answer["access_token"])
+    item_id, access_token = answer.get("item_id"), answer.get("access_token")
+    if not is_item_id(item_id):
+        raise ContractBrokenError("item_id")
+    if not isinstance(access_token, str) or not access_token:
+        raise ContractBrokenError("access_token")
+    return ExchangedItem(ItemId(str(item_id)), access_token)

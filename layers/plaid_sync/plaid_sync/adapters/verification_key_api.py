@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ import jwt
 import urllib3
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
+from plaid_sync.adapters.plaid_errors import error_code
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.webhook_verification import ALGORITHM, VerificationKey
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = urllib3.Timeout(connect=0.5, read=1.5)
 _OK: Final = 200
-_CODE: Final = re.compile("[A-Z_]{1,64}")
 _UNKNOWN_KEY_CODES: Final = frozenset({"INVALID_WEBHOOK_VERIFICATION_KEY_ID", "INVALID_FIELD"})
 
 
@@ -53,9 +52,7 @@ class PlaidVerificationKeyApi:
             raise RetryableError(f"verification_key_{type(error).__name__}") from error
         if answer.status == _OK:
             return _parse_key(key_id, document)
-        code = document.get("error_code") if isinstance(document, dict) else None
-        if not isinstance(code, str) or not _CODE.fullmatch(code):
-            code = f"HTTP_{answer.status}"
+        code = error_code(document, answer.status)
         if code in _UNKNOWN_KEY_CODES:
             return None
         self.secret.forget()

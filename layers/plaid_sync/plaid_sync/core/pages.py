@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plaid_sync.core.quarantine import Source
 
 HISTORY_COMPLETE: Final = "HISTORICAL_UPDATE_COMPLETE"
+_LONGEST_PLAIN_TEXT: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Page:
 
     Attributes:
         next_cursor: None while Plaid has nothing ready (it answers with an empty or a null cursor).
-        update_status: Plaid's `transactions_update_status`; empty where it was absent.
+        update_status: Plaid's `transactions_update_status`; empty where it was absent or no `plain_text`.
+        request_id: Plaid's id of the call; empty likewise.
         broken: entries of the three lists that break the contract. They are in none of the lists here, but for a
             removal whose id can be read: that is all it takes to apply it.
     """
@@ -72,14 +74,24 @@ def parse_page(document: bytes) -> Page:
         removed=tuple(_removals(answer, broken)),
         next_cursor=Cursor(cursor) if cursor else None,
         has_more=has_more,
-        update_status=str(answer.get("transactions_update_status") or ""),
-        request_id=str(answer.get("request_id") or ""),
+        update_status=plain_text(answer.get("transactions_update_status")),
+        request_id=plain_text(answer.get("request_id")),
         broken=tuple(broken),
     )
     # Rows without a cursor could never be fetched again from where they came: do not take them for "not ready".
     if page.next_cursor is None and (has_more or page.added or page.modified or page.removed or page.broken):
         raise ContractBrokenError("next_cursor")
     return page
+
+
+def plain_text(value: object) -> str:
+    """Return a value of Plaid's that only informs, if it is printable ASCII of at most 128 characters, else "".
+
+    Such values are stored on the Item and logged: one that DynamoDB or a log line can't hold would fail a sync for
+    the sake of what no sync needs.
+    """
+    fits = isinstance(value, str) and len(value) <= _LONGEST_PLAIN_TEXT and value.isascii() and value.isprintable()
+    return str(value) if fits else ""
 
 
 def _rows(answer: dict[str, Any], source: Source, broken: list[BrokenEntry]) -> Iterator[TransactionRow]:
