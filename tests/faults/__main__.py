@@ -56,7 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
         show(total)
     seconds = time.monotonic() - began
     if options.json:
-        document = {"seed": options.seed, "seconds": round(seconds), **asdict(total)}
+        divergences = [asdict(divergence) for divergence in total.divergences]
+        # Not asdict of the whole: it makes nonsense of a Counter.
+        document = {"seed": options.seed, "seconds": round(seconds), "counts": total.counts, "divergences": divergences}
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     else:
         _report(options, total, seconds)

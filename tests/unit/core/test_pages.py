@@ -89,6 +89,12 @@ NOT_PLAIN = [
 ]
 
 
+@pytest.mark.parametrize("cursor", ["\ud800", "c" * 1025, "a\nb", 7, ["c"]], ids=ascii)
+def test_a_cursor_that_can_not_be_stored_breaks_the_page(cursor: object) -> None:
+    with pytest.raises(ContractBrokenError, match="next_cursor"):
+        parse_page(answer(next_cursor=cursor))
+
+
 @pytest.mark.parametrize("value", NOT_PLAIN, ids=lambda value: ascii(value)[:20])
 @pytest.mark.parametrize("name", ["transactions_update_status", "request_id"])
 def test_what_only_informs_is_plain_or_left_out_and_breaks_no_page(name: str, value: object) -> None:

@@ -22,7 +22,8 @@ from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError, PlaidError, RetryableError
 from plaid_sync.core.items import Cursor, ItemId
 from plaid_sync.core.linking import ExchangedItem
-from plaid_sync.core.pages import Page, parse_page, plain_text
+from plaid_sync.core.pages import Page, parse_page
+from plaid_sync.core.plain_text import plain_or_empty
 from plaid_sync.core.triggers import is_item_id
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class PlaidClient:
         code = error_code(body, error.status)
         if code in _REFUSED_CREDENTIALS:
             self.secret.forget()
-        return PlaidError(code, plain_text(body.get("request_id")) if isinstance(body, dict) else "")
+        return PlaidError(code, plain_or_empty(body.get("request_id")) if isinstance(body, dict) else "")
 
     def _connected(self) -> PlaidApi:
         credentials = self.secret.get()

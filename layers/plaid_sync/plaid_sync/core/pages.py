@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
 from plaid_sync.core.items import Cursor
+from plaid_sync.core.plain_text import is_plain, plain_or_empty
 from plaid_sync.core.quarantine import BrokenEntry
 from plaid_sync.core.transactions import (
     Removal,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from plaid_sync.core.quarantine import Source
 
 HISTORY_COMPLETE: Final = "HISTORICAL_UPDATE_COMPLETE"
-_LONGEST_PLAIN_TEXT: Final = 128
+_LONGEST_CURSOR: Final = 1024  # Plaid says 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Page:
 
     Attributes:
         next_cursor: None while Plaid has nothing ready (it answers with an empty or a null cursor).
-        update_status: Plaid's `transactions_update_status`; empty where it was absent or no `plain_text`.
+        update_status: Plaid's `transactions_update_status`; empty where it was absent or not plain.
         request_id: Plaid's id of the call; empty likewise.
         broken: entries of the three lists that break the contract. They are in none of the lists here, but for a
             removal whose id can be read: that is all it takes to apply it.
@@ -62,7 +63,7 @@ def parse_page(document: bytes) -> Page:
     if not isinstance(answer, dict):
         raise ContractBrokenError("body")
     cursor, has_more = answer.get("next_cursor"), answer.get("has_more")
-    if cursor is not None and not isinstance(cursor, str):
+    if cursor is not None and cursor != "" and not is_plain(cursor, _LONGEST_CURSOR):
         raise ContractBrokenError("next_cursor")
     if not isinstance(has_more, bool):
         raise ContractBrokenError("has_more")
@@ -74,24 +75,14 @@ def parse_page(document: bytes) -> Page:
         removed=tuple(_removals(answer, broken)),
         next_cursor=Cursor(cursor) if cursor else None,
         has_more=has_more,
-        update_status=plain_text(answer.get("transactions_update_status")),
-        request_id=plain_text(answer.get("request_id")),
+        update_status=plain_or_empty(answer.get("transactions_update_status")),
+        request_id=plain_or_empty(answer.get("request_id")),
         broken=tuple(broken),
     )
     # Rows without a cursor could never be fetched again from where they came: do not take them for "not ready".
     if page.next_cursor is None and (has_more or page.added or page.modified or page.removed or page.broken):
         raise ContractBrokenError("next_cursor")
     return page
-
-
-def plain_text(value: object) -> str:
-    """Return a value of Plaid's that only informs, if it is printable ASCII of at most 128 characters, else "".
-
-    Such values are stored on the Item and logged: one that DynamoDB or a log line can't hold would fail a sync for
-    the sake of what no sync needs.
-    """
-    fits = isinstance(value, str) and len(value) <= _LONGEST_PLAIN_TEXT and value.isascii() and value.isprintable()
-    return str(value) if fits else ""
 
 
 def _rows(answer: dict[str, Any], source: Source, broken: list[BrokenEntry]) -> Iterator[TransactionRow]:

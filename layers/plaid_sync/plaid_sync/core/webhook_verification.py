@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jwt
 
 from plaid_sync.core.failures import PlaidSyncError
+from plaid_sync.core.plain_text import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,6 @@ MAXIMUM_AGE: Final = timedelta(minutes=5)
 CLOCK_SKEW: Final = timedelta(seconds=5)
 """How far ahead of ours Plaid's clock may be; both are disciplined by NTP."""
 _MAXIMUM_TOKEN_LENGTH: Final = 4096
-_MAXIMUM_KEY_ID_LENGTH: Final = 128
 
 
 class RejectedError(PlaidSyncError):
@@ -71,7 +71,7 @@ def key_id_of(token: str | None) -> str:
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise RejectedError("malformed_token") from error
     key_id = header.get("kid")
-    if not isinstance(key_id, str) or not 0 < len(key_id) <= _MAXIMUM_KEY_ID_LENGTH or not _is_plain(key_id):
+    if not is_plain(key_id):
         raise RejectedError("malformed_token")
     if header.get("alg") != ALGORITHM:
         raise RejectedError("wrong_algorithm")
@@ -111,11 +111,6 @@ def _is_canonical(token: str) -> bool:
     PyJWT refuses all others but padding, which a signed token never has (RFC 7515, section 2).
     """
     return len(token) <= _MAXIMUM_TOKEN_LENGTH and not token.endswith("=")
-
-
-def _is_plain(key_id: str) -> bool:
-    """Tell whether the id can be asked for: JSON can name characters that no request can hold (lone surrogates)."""
-    return key_id.isascii() and key_id.isprintable()
 
 
 def _signed_claims(token: str, key: VerificationKey) -> dict[str, Any]:

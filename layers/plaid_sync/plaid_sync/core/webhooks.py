@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import PlaidSyncError
 from plaid_sync.core.items import ItemId
+from plaid_sync.core.plain_text import LONGEST, is_plain
 from plaid_sync.core.triggers import Cause, SyncTrigger, is_item_id
 from plaid_sync.core.webhook_verification import key_id_of, verify
 
@@ -29,7 +30,6 @@ SYNC_CODES: Final = frozenset(
         ("ITEM", "USER_ACCOUNT_REVOKED"),
     }
 )
-_LONGEST_NAME: Final = 128
 _LONGEST_QUEUED_WEBHOOK: Final = 64 * 1024
 _MOST_BRACKETS_QUEUED: Final = 200
 """What nests more deeply could be read here, and not be written again, or not be read in the sync function."""
@@ -111,8 +111,8 @@ def parse_webhook(body: bytes) -> Webhook:
     if not isinstance(document, dict):
         raise UnusableError("the body is not an object")
     for name in ("webhook_type", "webhook_code"):
-        if not _is_name(document.get(name)):
-            raise UnusableError(f"{name} must be 1 to {_LONGEST_NAME} printable ASCII characters")
+        if not is_plain(document.get(name)):
+            raise UnusableError(f"{name} must be 1 to {LONGEST} printable ASCII characters")
     item_id = document.get("item_id")
     return Webhook(
         webhook_type=document["webhook_type"],
@@ -125,10 +125,6 @@ def parse_webhook(body: bytes) -> Webhook:
 def deduplication_id(token: str) -> str:
     """Return an id for this delivery: equal bodies 90 seconds apart are two updates, and their tokens differ."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isascii() and value.isprintable()
 
 
 def _trigger(webhook: Webhook, item_id: ItemId, raw: bytes) -> SyncTrigger:
