@@ -1,0 +1,32 @@
+"""The limits of others, as numbers of their own: a constant of ours must not be able to move them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from plaid_sync.core.coalescing import covers
+from plaid_sync.core.plan import RowWrite, into_transactions
+from plaid_sync.core.transactions import Removal, TransactionId
+
+from tests.unit.core.test_plan import row
+from tests.unit.core.test_triggers import NOON, item
+
+ACTIONS_IN_A_TRANSACTION = 100
+BYTES_IN_A_TRANSACTION = 4_000_000
+
+
+def test_a_transaction_is_within_dynamodbs_limits() -> None:
+    many: list[RowWrite] = [Removal(TransactionId(str(number))) for number in range(250)]
+    large: list[RowWrite] = [row(str(number), size=340_000) for number in range(40)]
+    for writes in (many, large):
+        for batch in into_transactions(writes):
+            assert 1 + len(batch) <= ACTIONS_IN_A_TRANSACTION  # the Item's is one
+            assert (
+                sum(0 if isinstance(write, Removal) else len(write.plaid) for write in batch) < BYTES_IN_A_TRANSACTION
+            )
+
+
+def test_clocks_a_minute_off_each_cover_nothing_that_came_later() -> None:
+    """The queue's clock is a minute slow and the worker's a minute fast: a trigger of just after looks so old."""
+    assert not covers(item(pull_began_at=NOON), NOON - timedelta(seconds=119))
+    assert covers(item(pull_began_at=NOON), NOON - timedelta(minutes=5))
