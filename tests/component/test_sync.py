@@ -99,7 +99,7 @@ def test_while_plaid_is_not_ready_nothing_is_committed(world: World) -> None:
 
 
 def test_the_first_sync_arms_the_webhooks_and_asks_for_the_history_that_was_requested(world: World) -> None:
-    item_id = world.link(ready=False, transactions=400, by_link=False)
+    item_id = world.link(ready=False, transactions=400, days=730, by_link=False)
     assert not world.plaid.item(item_id).armed
     world.drain()
     assert world.plaid.item(item_id).armed
@@ -115,6 +115,7 @@ def test_an_unchanged_modified_is_not_written_again(world: World) -> None:
     item_id = world.link(transactions=30)
     world.drain()
     before = world.rows(item_id)
+    assert len(before) == 30
     touched = world.plaid.touch(item_id, 5)
     world.trigger(item_id)
     world.drain()
