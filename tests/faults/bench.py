@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.retries.quota import RetryQuota
+from plaid_sync.adapters import plaid_api
+from plaid_sync.core import plan
 
 from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
 from local.stack.paths import Places
@@ -119,13 +121,28 @@ def bench() -> Iterator[Bench]:
     """Deploy once, and hold every call of an actor at the boundary."""
     temporary = Places().temporary
     temporary.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=temporary, prefix="queue-clock-") as file, _quiet(), _endless_retries():
+    with (
+        tempfile.NamedTemporaryFile(dir=temporary, prefix="queue-clock-") as file,
+        _quiet(),
+        _endless_retries(),
+        _limits_restored(),
+    ):
         file.write(struct.pack("d", START.timestamp()))
         file.flush()
         with idle_stack({"queue_clock": Path(file.name)}) as stack, deployed(stack) as deployment:
             server = PlaidServer(PlaidSimulator(), background=False)
             with server, held_at_the_boundary():
                 yield Bench(deployment, server, Path(file.name))
+
+
+@contextmanager
+def _limits_restored() -> Iterator[None]:
+    """Leave the limits as they were: schedules make them small."""
+    limits = plaid_api.PAGE_SIZE, plan.MAXIMUM_ROWS
+    try:
+        yield
+    finally:
+        plaid_api.PAGE_SIZE, plan.MAXIMUM_ROWS = limits  # type: ignore[misc] # as they were
 
 
 @contextmanager
