@@ -42,14 +42,19 @@ def function(name: str) -> Any:
 
 
 def lambda_context(seconds: float = 300.0) -> SimpleNamespace:
-    """Return a context with so much time left."""
+    """Return a context with so much time left, by the real clock."""
     end = time.monotonic() + seconds
+    return lambda_context_by(lambda: end - time.monotonic())
+
+
+def lambda_context_by(time_left: Callable[[], float]) -> SimpleNamespace:
+    """Return a context whose seconds left are told by the caller."""
     return SimpleNamespace(
         function_name="function",
         memory_limit_in_mb=1024,
         invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function:live",
         aws_request_id="request",
-        get_remaining_time_in_millis=lambda: int((end - time.monotonic()) * 1000),
+        get_remaining_time_in_millis=lambda: int(time_left() * 1000),
     )
 
 
@@ -139,23 +144,7 @@ class World:
 
     def receive(self) -> list[Record]:
         """Receive up to ten messages, as a batch of the event source mapping."""
-        messages = self.stack.client("sqs").receive_message(
-            QueueUrl=self.stack.sync_queue_url,
-            MaxNumberOfMessages=10,
-            AttributeNames=["All"],
-            WaitTimeSeconds=0,
-        )
-        return [
-            {
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message["Attributes"],
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-            }
-            for message in messages.get("Messages", [])
-        ]
+        return received(self.stack.client("sqs"), self.stack.sync_queue_url, 10)
 
     def handle(self, records: list[Record]) -> set[str]:
         """Give a batch to the sync function and delete what it does not report as failed; return what it does."""
@@ -273,6 +262,24 @@ class World:
         rows = [row for key, row in self.rows(item_id).items() if key not in except_for]
         tables = Tables(items=[self.item(item_id)], transactions=rows)
         assert compare([replace(plaid, rows=truth)], tables).differences == []
+
+
+def received(sqs: Any, queue_url: str, most: int) -> list[Record]:
+    """Receive messages the way the event source mapping hands them to a function."""
+    messages = sqs.receive_message(
+        QueueUrl=queue_url, MaxNumberOfMessages=most, AttributeNames=["All"], WaitTimeSeconds=0
+    )
+    return [
+        {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": message["Attributes"],
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+        }
+        for message in messages.get("Messages", [])
+    ]
 
 
 @contextmanager

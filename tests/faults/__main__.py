@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tests.faults.working import Outcome
 
 CHUNK = 10
-
-CHUNK = 10
 """Schedules that a process is given at a time."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -58,7 +57,7 @@ class Fleet:
     environments: dict[str, list[Environment]] = field(default_factory=dict)
 
     def free(self, function: str) -> Environment | None:
-        """Return an environment that is not busy, warm ones first; None where all are."""
+        """Return the first environment that is not busy; None where all are."""
         known = self.environments.setdefault(
             function, [Environment(function, number, self.time) for number in range(ENVIRONMENTS)]
         )
@@ -84,14 +83,3 @@ class Fleet:
 
     def _pause(self, seconds: float) -> None:
         self.time.advance(seconds)
-
-
-def context(time_left: Callable[[], float]) -> Any:
-    """Return Lambda's context for an invocation with so many seconds left."""
-    return SimpleNamespace(
-        function_name="function",
-        memory_limit_in_mb=1024,
-        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function:live",
-        aws_request_id="request",
-        get_remaining_time_in_millis=lambda: int(time_left() * 1000),
-    )

@@ -68,16 +68,18 @@ def run_file(file: str) -> Outcome:
 
 
 def _diverges(seed: int, steps: list[Step], counts: Counter[str]) -> Divergence | None:
-    def complaint(some: list[Step]) -> str:
-        try:
-            counts.update(run(_SHARED[0], some))
-        except Exception as error:  # noqa: BLE001 - whatever a schedule brings about is its outcome
-            return f"{type(error).__name__}: {error}"
-        return ""
-
-    found = complaint(steps)
+    found, happened = _complaint(steps)
+    counts.update(happened)
     if not found:
         return None
     first_words = found.split(" ")[0]  # another kind of trouble on the way is not this one
-    trace = shrink(steps, lambda some: complaint(some).startswith(first_words))
-    return Divergence(seed, complaint(trace) or found, len(steps), [str(step) for step in trace])
+    trace = shrink(steps, lambda some: _complaint(some)[0].startswith(first_words))
+    return Divergence(seed, _complaint(trace)[0] or found, len(steps), [str(step) for step in trace])
+
+
+def _complaint(steps: list[Step]) -> tuple[str, Counter[str]]:
+    """Run a schedule; return what it broke (empty: nothing), and what happened in it."""
+    try:
+        return "", run(_SHARED[0], steps)
+    except Exception as error:  # noqa: BLE001 - whatever a schedule brings about is its outcome
+        return f"{type(error).__name__}: {error}", Counter(schedules=1)

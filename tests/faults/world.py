@@ -17,11 +17,11 @@ from plaid_sync.adapters import plaid_api
 from plaid_sync.core import plan
 
 from local.plaid import Phase, PlaidSimulator
-from tests.component.world import stale_receipts_allowed
+from tests.component.world import lambda_context_by, received, stale_receipts_allowed
 from tests.faults.bench import Bench, Time
 from tests.faults.boundary import Actor, Strike
 from tests.faults.watch import DivergenceError, Watch
-from tests.faults.workers import Environment, Fleet, context
+from tests.faults.workers import Environment, Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,27 +195,10 @@ class World:
 
     # ---- the queue
 
-    def receive(self, count: int) -> list[dict[str, Any]]:
-        """Receive a batch as the event source mapping does."""
-        messages = self.bench.client("sqs").receive_message(
-            QueueUrl=self._queue, MaxNumberOfMessages=count, AttributeNames=["All"], WaitTimeSeconds=0
-        )
-        return [
-            {
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message["Attributes"],
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-            }
-            for message in messages.get("Messages", [])
-        ]
-
     def sync(self, count: int, *, ahead: timedelta, suspended: bool) -> Invocation | None:
         """Receive a batch and invoke the sync function with it; None where nothing is visible or all are busy."""
         environment = self.fleet.free("sync")
-        records = self.receive(count) if environment else []
+        records = received(self.bench.client("sqs"), self._queue, count) if environment else []
         if environment is None or not records:
             return None
         environment.ahead = ahead
@@ -285,7 +268,7 @@ class World:
         invocation: Invocation
 
         def run() -> Any:
-            return handler(event, context(lambda: seconds - invocation.spent))
+            return handler(event, lambda_context_by(lambda: seconds - invocation.spent))
 
         invocation = Invocation(Actor(name, run, self._sleep), environment, done, event.get("Records", []))
         self.live.append(invocation)
