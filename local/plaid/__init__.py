@@ -16,7 +16,7 @@ from local.plaid.delivery import Attempt, Delivery
 from local.plaid.errors import PlaidError
 from local.plaid.faults import Fault
 from local.plaid.generator import Draft
-from local.plaid.items import LinkOptions, Phase
+from local.plaid.items import LinkForm, LinkOptions, Phase
 from local.plaid.linking import LinkedItem
 from local.plaid.server import PlaidServer
 from local.plaid.simulator import PlaidSimulator
@@ -28,6 +28,7 @@ __all__ = [
     "Delivery",
     "Draft",
     "Fault",
+    "LinkForm",
     "LinkOptions",
     "LinkedItem",
     "OffsetClock",

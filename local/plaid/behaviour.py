@@ -27,6 +27,11 @@ class Behaviour:
         sync_while_login_required: whether sync still serves rows while the user must log in again.
         retroactive_sync_webhook: whether a first sync after the history is ready fires SYNC_UPDATES_AVAILABLE.
         legacy_webhooks: whether INITIAL_UPDATE and its three siblings fire beside SYNC_UPDATES_AVAILABLE.
+        revoked_rows_told: whether sync reports the rows of a revoked account as removed, rather than falling silent
+            about them.
+        link_results_deprecated: whether /link/token/get tells the outcome of a session in the deprecated `on_success`
+            and `on_exit`, rather than in `results` and `exit`.
+        link_results_seconds: seconds for which a session that the user has ended still shows as not finished.
         beta_fields: whether rows carry `merchant_category_code` and `running_balance`.
         webhook_delay: seconds between an event and its webhook.
         webhook_loss: probability that a webhook is never sent.
@@ -52,6 +57,9 @@ class Behaviour:
     sync_while_login_required: bool = False
     retroactive_sync_webhook: bool = False
     legacy_webhooks: bool = True
+    revoked_rows_told: bool = True
+    link_results_deprecated: bool = False
+    link_results_seconds: float = 0.0
     beta_fields: bool = False
     webhook_delay: float = 0.0
     webhook_loss: float = 0.0

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from local.plaid import fields, wire
-from local.plaid.breakages import BREAKAGES
+from local.plaid import fields, item_actions, wire
 from local.plaid.clock import OffsetClock, SimulatedClock
 from local.plaid.errors import PlaidError
 from local.plaid.faults import Fault
@@ -48,65 +47,6 @@ def _act(sim: PlaidSimulator, request: Request, body: JsonObject) -> object:
 
 def _json(body: object, status: int) -> Response:
     return Response(wire.encode(body) + b"\n", status, content_type="application/json; charset=utf-8")
-
-
-def _items(sim: PlaidSimulator, _body: JsonObject, _path: dict[str, str]) -> object:
-    with sim.lock:
-        return [
-            {
-                "access_token": item.access_token,
-                "error": item.error_code,
-                "item_id": item.item_id,
-                "phase": item.phase.name,
-                "removed": item.removed,
-                "transactions": len(item.log.live),
-                "webhook": item.webhook_url,
-            }
-            for item in sim.items.values()
-        ]
-
-
-def _evolve(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
-    steps = fields.integer(body, "steps", 1, 100_000) or 1
-    return sim.evolve(path["item"], fields.integer(body, "seed", 0, 2**63), steps)
-
-
-def _truth(sim: PlaidSimulator, _body: JsonObject, path: dict[str, str]) -> object:
-    return {"transactions": list(sim.truth(path["item"]).values())}
-
-
-def _advance(sim: PlaidSimulator, _body: JsonObject, path: dict[str, str]) -> object:
-    return {"phase": sim.advance_phase(path["item"]).name}
-
-
-def _fire(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
-    extra = fields.mapping(body, "extra")
-    kind = fields.optional_text(body, "webhook_type") or "TRANSACTIONS"
-    return {"fired": sim.fire_webhook(path["item"], kind, fields.text(body, "webhook_code"), **extra)}
-
-
-def _set_error(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
-    sim.set_item_error(path["item"], fields.optional_text(body, "error_code"))
-    return {}
-
-
-def _mutations(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
-    times = fields.integer(body, "times", 0, 100_000)
-    sim.force_mutation(path["item"], 1 if times is None else times, anywhere=bool(body.get("anywhere")))
-    return {}
-
-
-def _break(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
-    transaction_id = fields.text(body, "transaction_id")
-    if body.get("how") is None:
-        sim.heal_row(path["item"], transaction_id)
-    else:
-        sim.break_row(path["item"], transaction_id, fields.choice(body, "how", tuple(BREAKAGES)))
-    return {}
-
-
-def _link(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
-    return {"public_token": sim.complete_link(fields.text(body, "link_token"))}
 
 
 def _rotate(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
@@ -174,15 +114,38 @@ def _sign(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> objec
 
 
 _LINES: tuple[tuple[str, str, Action, str], ...] = (
-    ("GET", "/items", _items, "every Item and its state"),
-    ("GET", "/items/{item}/truth", _truth, "its live transactions, as Plaid sees them now"),
-    ("POST", "/items/{item}/evolve", _evolve, '{"steps": 25, "seed": 1}: let things happen'),
-    ("POST", "/items/{item}/advance", _advance, "make the next part of its history ready"),
-    ("POST", "/items/{item}/webhooks", _fire, '{"webhook_type", "webhook_code", "extra": {}}: send any webhook'),
-    ("POST", "/items/{item}/error", _set_error, '{"error_code": "ITEM_LOGIN_REQUIRED" or null}'),
-    ("POST", "/items/{item}/mutations", _mutations, '{"times": 2, "anywhere": false}: fail the next pages'),
-    ("POST", "/items/{item}/breakages", _break, '{"transaction_id", "how"}: tell of a row brokenly; how null heals'),
-    ("POST", "/link", _link, '{"link_token"}: do what the user does in Link; returns a public_token'),
+    ("GET", "/items", item_actions.every_item, "every Item and its state"),
+    ("GET", "/items/{item}/truth", item_actions.truth, "its live transactions, as Plaid sees them now"),
+    ("POST", "/items/{item}/evolve", item_actions.evolve, '{"steps": 25, "seed": 1}: let things happen'),
+    ("POST", "/items/{item}/advance", item_actions.advance, "make the next part of its history ready"),
+    (
+        "POST",
+        "/items/{item}/webhooks",
+        item_actions.fire,
+        '{"webhook_type", "webhook_code", "extra": {}}: send any webhook',
+    ),
+    ("POST", "/items/{item}/error", item_actions.set_error, '{"error_code": "ITEM_LOGIN_REQUIRED" or null}'),
+    ("POST", "/items/{item}/mutations", item_actions.mutations, '{"times": 2, "anywhere": false}: fail the next pages'),
+    (
+        "POST",
+        "/items/{item}/breakages",
+        item_actions.break_row,
+        '{"transaction_id", "how"}: tell of a row brokenly; how null heals',
+    ),
+    ("POST", "/items/{item}/consent", item_actions.consent, '{"expiration_time": "2026-09-01T00:00:00Z" or null}'),
+    ("POST", "/items/{item}/expiration", item_actions.expiration, '{"in_days": 7}: let the consent run out, and warn'),
+    ("POST", "/items/{item}/disconnect", item_actions.disconnect, '{"in_days": 7, "with_time": true}: warn of it'),
+    ("POST", "/items/{item}/revoke", item_actions.revoke, '{"account_id", "notify": true}: stop sharing an account'),
+    ("POST", "/items/{item}/offer", item_actions.offer, "tell that there are accounts to add in update mode"),
+    ("POST", "/items/{item}/depermission", item_actions.depermission, "end it as a user does at my.plaid.com"),
+    (
+        "POST",
+        "/link",
+        item_actions.complete_link,
+        '{"link_token", "bank", "login", "new_account": false}: go through Link; returns a public_token',
+    ),
+    ("POST", "/link/open", item_actions.open_link, '{"link_token"}: open Link and stay there'),
+    ("POST", "/link/leave", item_actions.leave_link, '{"link_token", "error_code"}: leave Link without finishing'),
     ("GET", "/webhooks", _webhooks, "every webhook, its attempts and state"),
     ("POST", "/webhooks/hold", _hold, "keep webhooks back"),
     ("POST", "/webhooks/release", _release, '{"order": "fifo" | "lifo" | "shuffled"}: send them'),

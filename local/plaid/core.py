@@ -50,6 +50,7 @@ class SimulatorCore:
         self._access: dict[str, Item] = {}
         self._calls: Counter[str] = Counter()
         self._ids = self.random("ids")
+        self._session_ids = self.random("link sessions")
         self._request_ids = self.random("requests")
         self.cursor_key = self.random("cursors").randbytes(32)
 
@@ -134,11 +135,14 @@ class SimulatorCore:
         return None
 
     def emit(self, item: Item, webhook_type: str, webhook_code: str, **extra: object) -> bool:
-        """Send a webhook about an Item; False if it has nowhere to go."""
+        """Send a webhook about an Item; False if it has nowhere to go. A field in `extra` may be `OMITTED`."""
         if item.webhook_url is None:
             return False
         now = self.clock()
         body = webhooks.payload(item, webhook_type, webhook_code, self.behaviour.environment, now)
         item.last_webhook = (now, webhook_code)
-        self.courier.send(item.webhook_url, {**body, **extra})
+        fields = {**body, **extra}
+        self.courier.send(
+            item.webhook_url, {name: value for name, value in fields.items() if value is not webhooks.OMITTED}
+        )
         return True

@@ -3,87 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from local.plaid import fields
+from local.plaid import fields, link_endpoints, vocabulary
 from local.plaid.errors import PlaidError
 from local.plaid.generator import Draft
-from local.plaid.items import DEFAULT_DAYS_REQUESTED, LinkOptions
 from local.plaid.syncing import SyncRequest
 from local.plaid.webhooks import SANDBOX_CODES
 from local.plaid.wire import JsonObject, timestamp
 
 if TYPE_CHECKING:
+    from local.plaid.calls import Call
     from local.plaid.items import Item
-    from local.plaid.simulator import PlaidSimulator
 
 _MOST_CREATED = 10
 _OLDEST_CREATED = timedelta(days=730)
-_INSTITUTION = "First Platypus Bank"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One authenticated call."""
-
-    sim: PlaidSimulator
-    body: JsonObject
-    item: Item | None = None
-
-    @property
-    def the_item(self) -> Item:
-        """The Item of the access token, for endpoints that require one."""
-        if self.item is None:
-            raise PlaidError("MISSING_FIELDS", fields="access_token")
-        return self.item
-
-
-def _link_token_create(call: Call) -> JsonObject:
-    fields.require(call.body, "client_name", "language", "country_codes")
-    fields.text(call.body, "client_name")
-    days = fields.integer(fields.mapping(call.body, "transactions"), "days_requested", 1, 730)
-    products = tuple(str(product) for product in call.body.get("products") or ())
-    behaviour = call.sim.behaviour
-    options = LinkOptions(
-        fields.optional_text(call.body, "webhook"),
-        behaviour.history_transactions,
-        behaviour.history_days,
-        days or (DEFAULT_DAYS_REQUESTED if "transactions" in products else None),
-        by_link="transactions" in products,
-        products=products,
-    )
-    token, state = call.sim.create_link_token(options, call.item.item_id if call.item else None)
-    return {"expiration": timestamp(state.expires_at), "link_token": token}
-
-
-def _public_token_create(call: Call) -> JsonObject:
-    fields.require(call.body, "institution_id", "initial_products")
-    options = fields.mapping(call.body, "options")
-    transactions = fields.mapping(options, "transactions")
-    products = tuple(str(product) for product in call.body["initial_products"])
-    behaviour = call.sim.behaviour
-    return {
-        "public_token": call.sim.create_public_token_with(
-            LinkOptions(
-                fields.optional_text(options, "webhook"),
-                behaviour.history_transactions,
-                behaviour.history_days,
-                fields.integer(transactions, "days_requested", 1, 730)
-                or (DEFAULT_DAYS_REQUESTED if "transactions" in products else None),
-                by_link="transactions" in products,
-                institution_id=fields.text(call.body, "institution_id"),
-                products=products,
-            )
-        )
-    }
-
-
-def _exchange(call: Call) -> JsonObject:
-    linked = call.sim.exchange(fields.text(call.body, "public_token"))
-    return {"access_token": linked.access_token, "item_id": linked.item_id}
 
 
 def _item_get(call: Call) -> JsonObject:
@@ -108,10 +44,10 @@ def item_object(item: Item) -> JsonObject:
         "auth_method": None,
         "available_products": ["balance"],
         "billed_products": list(item.options.products),
-        "consent_expiration_time": None,
+        "consent_expiration_time": timestamp(item.consent_expiration_time) if item.consent_expiration_time else None,
         "error": PlaidError(item.error_code).webhook_body() if item.error_code else None,
         "institution_id": item.options.institution_id,
-        "institution_name": _INSTITUTION,
+        "institution_name": vocabulary.institution_name(item.options.institution_id),
         "item_id": item.item_id,
         "products": list(item.options.products),
         "update_type": "background",
@@ -134,7 +70,7 @@ def _invalidate(call: Call) -> JsonObject:
 
 
 def _accounts_get(call: Call) -> JsonObject:
-    accounts = call.sim.account_rows(call.the_item.item_id)
+    accounts = call.sim.account_rows(call.healthy_item.item_id)
     wanted = fields.mapping(call.body, "options").get("account_ids")
     if wanted is not None:
         if not set(wanted) <= {account["account_id"] for account in accounts}:
@@ -157,9 +93,7 @@ def _sync(call: Call) -> JsonObject:
 
 
 def _refresh(call: Call) -> JsonObject:
-    if call.the_item.error_code:
-        raise PlaidError(call.the_item.error_code)
-    if call.the_item.log.head:
+    if call.healthy_item.log.head:
         call.sim.refresh(call.the_item.item_id)
     return {}
 
@@ -187,6 +121,8 @@ def _transactions_create(call: Call) -> JsonObject:
         raise PlaidError("INVALID_FIELD", detail="transactions must be an array of 1 to 10 transactions")
     today = call.sim.clock().date()
     known = {account["account_id"]: account for account in call.the_item.generator.accounts}
+    if not known:
+        raise PlaidError("NO_ACCOUNTS")
     default = next(iter(known))
     drafts = [_draft(entry, today, default, known) for entry in entries]
     call.sim.add_drafts(call.the_item.item_id, drafts)
@@ -216,18 +152,19 @@ def _draft(entry: object, today: date, default: str, known: JsonObject) -> Draft
     )
 
 
-Endpoint = Callable[[Call], JsonObject]
+Endpoint = Callable[["Call"], JsonObject]
 ENDPOINTS: dict[str, Endpoint] = {
     "/accounts/get": _accounts_get,
     "/item/access_token/invalidate": _invalidate,
     "/item/get": _item_get,
-    "/item/public_token/exchange": _exchange,
+    "/item/public_token/exchange": link_endpoints.exchange,
     "/item/remove": _item_remove,
     "/item/webhook/update": _webhook_update,
-    "/link/token/create": _link_token_create,
+    "/link/token/create": link_endpoints.link_token_create,
+    "/link/token/get": link_endpoints.link_token_get,
     "/sandbox/item/fire_webhook": _fire_webhook,
     "/sandbox/item/reset_login": _reset_login,
-    "/sandbox/public_token/create": _public_token_create,
+    "/sandbox/public_token/create": link_endpoints.public_token_create,
     "/sandbox/transactions/create": _transactions_create,
     "/transactions/refresh": _refresh,
     "/transactions/sync": _sync,
@@ -237,6 +174,7 @@ NEEDS_NO_ITEM = frozenset(
     {
         "/item/public_token/exchange",
         "/link/token/create",
+        "/link/token/get",
         "/sandbox/public_token/create",
         "/webhook_verification_key/get",
     }

@@ -160,6 +160,8 @@ class HistoryOperations(SimulatorCore):
         }
         weights = [weight for weight, _ in operations.values()]
         with self._changing(item_id, notify=notify) as item:
+            if not item.generator.accounts:  # all are revoked: nothing can happen to them any more
+                return Counter()
             chance = rng if isinstance(rng, Random) else item.rng if rng is None else self.random(f"evolve {rng}")
             names = chance.choices(list(operations), weights, k=steps)
             return Counter(name for name in names if operations[name][1]())

@@ -71,3 +71,30 @@ def day(body: JsonObject, name: str) -> date:
         return date.fromisoformat(text(body, name))
     except ValueError as error:
         raise PlaidError("INVALID_FIELD", detail=f"{name} must be a date in the form YYYY-MM-DD") from error
+
+
+def texts(body: JsonObject, name: str) -> tuple[str, ...]:
+    """Return a required array of non-empty strings, at least one."""
+    require(body, name)
+    value: Any = body[name]
+    if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be a non-empty array of strings")
+    return tuple(value)
+
+
+def url(body: JsonObject, name: str) -> str | None:
+    """Return a web address, or None where there is none."""
+    value = optional_text(body, name)
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be a valid URL")
+    return value
+
+
+def flag(body: JsonObject, name: str, *, default: bool = False) -> bool:
+    """Return a boolean, or the default where there is none."""
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be a boolean")
+    return value

@@ -23,6 +23,9 @@ _EXACT_TIME_SHARE = 0.3
 _LONG_FRACTION_SHARE = 0.06
 _PENDING_DAYS = 3
 _PENDING_SHARE = 0.6
+# Everyday Checking has most of the rows, the wallets have few.
+_WEIGHTS = (50, 10, 30, 6, 4)
+_NEW_ACCOUNT_WEIGHT = 20
 _NO_LOCATION = dict.fromkeys(("address", "city", "country", "lat", "lon", "postal_code", "region", "store_number"))
 _NO_PAYMENT_META = dict.fromkeys(
     ("by_order_of", "payee", "payer", "payment_method", "payment_processor", "ppd_id", "reason", "reference_number")
@@ -42,10 +45,14 @@ class Draft:
 
 
 class Generator:
-    """Invents the accounts and transactions of one Item."""
+    """Invents the accounts and transactions of one Item.
 
-    def __init__(self, rng: Random, *, beta_fields: bool = False) -> None:
+    What identifies an account at its bank is drawn from `login` if there is one: all generators of one login agree.
+    """
+
+    def __init__(self, rng: Random, *, beta_fields: bool = False, login: Random | None = None) -> None:
         self.rng = rng
+        self._login = login
         self._beta_fields = beta_fields
         self._odd_names = list(vocabulary.ODD_NAMES)
         self._odd_amounts = list(vocabulary.ODD_AMOUNTS)
@@ -56,10 +63,23 @@ class Generator:
             self._account("Euro Wallet", "depository", "checking", "EUR"),
             self._account("Coin Wallet", "depository", "cash management", None),
         ]
+        ids = (account["account_id"] for account in self.accounts)
+        self._weights: dict[str, int] = dict(zip(ids, _WEIGHTS, strict=True))
+
+    def open_account(self) -> str:
+        """Add an account that the user has newly shared; return its id."""
+        account = self._account(f"Joint Savings {len(self._weights)}", "depository", "savings", "USD")
+        self.accounts.append(account)
+        self._weights[account["account_id"]] = _NEW_ACCOUNT_WEIGHT
+        return str(account["account_id"])
+
+    def close_account(self, account_id: str) -> None:
+        """Forget an account, which gets no rows from now on."""
+        self.accounts.remove(self._by_id(account_id))
 
     def _account(self, name: str, kind: str, subtype: str, currency: str | None) -> JsonObject:
         current = self._money(Decimal(50), Decimal(9000))
-        return {
+        account = {
             "account_id": entity_id(self.rng),
             "balances": {
                 "available": None if kind == "credit" else current - _CENT,
@@ -69,13 +89,13 @@ class Generator:
                 "unofficial_currency_code": None if currency else self.rng.choice(vocabulary.UNOFFICIAL_CURRENCIES),
             },
             "holder_category": "personal",
-            "mask": f"{self.rng.randrange(10_000):04d}",
+            **_identity(self.rng),
             "name": name,
             "official_name": None if kind == "credit" else f"Plaid Gold Standard {name}",
-            "persistent_account_id": self.rng.randbytes(32).hex(),
             "subtype": subtype,
             "type": kind,
         }
+        return account if self._login is None else {**account, **_identity(self._login)}
 
     def history(self, count: int, days: int, today: date) -> list[JsonObject]:
         """Invent `count` rows spread over the last `days` days, oldest first; the newest few are pending."""
@@ -116,9 +136,18 @@ class Generator:
         return row
 
     def _choose_account(self, account_id: str | None) -> JsonObject:
-        if account_id is None:
-            return self.rng.choices(self.accounts, weights=(50, 10, 30, 6, 4))[0]
-        return next(account for account in self.accounts if account["account_id"] == account_id)
+        if account_id is not None:
+            return self._by_id(account_id)
+        if not self.accounts:
+            raise ValueError("this Item has no account left")
+        weights = [self._weights[account["account_id"]] for account in self.accounts]
+        return self.rng.choices(self.accounts, weights)[0]
+
+    def _by_id(self, account_id: str) -> JsonObject:
+        for account in self.accounts:
+            if account["account_id"] == account_id:
+                return account
+        raise KeyError(account_id)
 
     def _name(self, merchant: Merchant, *, enriched: bool) -> str:
         if self._odd_names and not enriched:
@@ -205,3 +234,8 @@ class Generator:
             return dict(_NO_PAYMENT_META)
         reference = f"{self.rng.randrange(10**12):012d}"
         return {**_NO_PAYMENT_META, "payment_method": "ACH", "reference_number": reference}
+
+
+def _identity(rng: Random) -> JsonObject:
+    """Return what identifies an account at its bank."""
+    return {"mask": f"{rng.randrange(10_000):04d}", "persistent_account_id": rng.randbytes(32).hex()}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DAYS_REQUESTED = 90
 INITIAL_DAYS = 30
+DEFAULT_BANK = "ins_109508"
 
 
 class Phase(IntEnum):
@@ -48,6 +49,8 @@ class LinkOptions:
         by_link: whether linking starts the history, rather than the first sync.
         institution_id: the bank.
         products: what the Item was created with.
+        login: whose login at that bank: Items of one login have the same accounts there, under other ids;
+            None is a login that nobody else uses.
     """
 
     webhook_url: str | None = None
@@ -55,8 +58,9 @@ class LinkOptions:
     days: int = 730
     days_requested: int | None = None
     by_link: bool = True
-    institution_id: str = "ins_109508"
+    institution_id: str = DEFAULT_BANK
     products: tuple[str, ...] = ("transactions",)
+    login: str | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +81,9 @@ class Item:
     armed: bool = False
     removed: bool = False
     error_code: str | None = None
+    consent_expiration_time: datetime | None = None
+    # Accounts that the user no longer shares, in the order of their revocation.
+    revoked: list[str] = field(default_factory=list)
     forced_mutations: int = 0
     forced_anywhere: bool = False
     # What sync makes of the entries about a transaction.
@@ -105,10 +112,57 @@ class PublicToken:
     used: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LinkForm:
+    """What Link is opened with, apart from what the Item is made of.
+
+    Attributes:
+        client_name: what Link calls the client's application.
+        language: what Link speaks.
+        country_codes: where the banks are.
+        client_user_id: who the user is to the client.
+        redirect_uri: where a bank sends the user back to.
+        hosted: whether Plaid hosts the page that Link runs in.
+        lifetime: seconds that the token is good for, if the client says so.
+        account_selection: whether update mode lets the user add accounts.
+    """
+
+    client_name: str = "Local"
+    language: str = "en"
+    country_codes: tuple[str, ...] = ("US",)
+    client_user_id: str | None = None
+    redirect_uri: str | None = None
+    hosted: bool = False
+    lifetime: int | None = None
+    account_selection: bool = False
+
+
+@dataclass(slots=True)
+class LinkSession:
+    """One time that the user went into Link, and what came of it.
+
+    Attributes:
+        added: the new Item as the session's results tell of it; None after update mode.
+        left: whether the user left without finishing.
+        error_code: what made the user leave.
+    """
+
+    session_id: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    added: JsonObject | None = None
+    left: bool = False
+    error_code: str | None = None
+
+
 @dataclass(slots=True)
 class LinkToken:
     """A token that opens Link; with an Item, in update mode."""
 
+    created_at: datetime
     expires_at: datetime
     options: LinkOptions
+    form: LinkForm
     item_id: str | None = None
+    hosted_url: str | None = None
+    sessions: list[LinkSession] = field(default_factory=list)

@@ -1,23 +1,26 @@
-"""The life of an Item: linked, initialised, ready, in error, repaired, removed."""
+"""The life of an Item: linked, initialised, ready, removed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from local.plaid import identifiers
 from local.plaid.core import SimulatorCore
 from local.plaid.errors import PlaidError
 from local.plaid.generator import Generator
-from local.plaid.items import DEFAULT_DAYS_REQUESTED, INITIAL_DAYS, Item, LinkOptions, LinkToken, Phase, PublicToken
+from local.plaid.items import (
+    DEFAULT_BANK,
+    DEFAULT_DAYS_REQUESTED,
+    INITIAL_DAYS,
+    Item,
+    LinkOptions,
+    Phase,
+    PublicToken,
+)
 from local.plaid.log import Change
 
-if TYPE_CHECKING:
-    from local.plaid.wire import JsonObject
-
 PUBLIC_TOKEN_LIFE = timedelta(minutes=30)
-LINK_TOKEN_LIFE = timedelta(hours=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +34,7 @@ class LinkedItem:
 class LinkOperations(SimulatorCore):
     """Everything that happens to an Item as a whole."""
 
-    def create_link_token(self, options: LinkOptions, item_id: str | None = None) -> tuple[str, LinkToken]:
-        """Create a link token; with an Item, one for update mode."""
-        with self.lock:
-            name = f"link-{self.behaviour.environment}-{identifiers.uuid4(self._ids)}"
-            token = LinkToken(self.clock() + LINK_TOKEN_LIFE, options, item_id)
-            self.link_tokens[name] = token
-            return name, token
-
-    def complete_link(self, link_token: str) -> str | None:
-        """Do what the user does in Link; return a public token, or None after update mode.
-
-        Raises:
-            PlaidError: the link token is unknown or has expired.
-        """
-        with self.lock:
-            token = self.link_tokens.get(link_token)
-            if token is None or token.expires_at <= self.clock():
-                raise PlaidError("INVALID_LINK_TOKEN")
-            if token.item_id is not None:
-                # Update mode inside the client's own app: no LOGIN_REPAIRED for that.
-                self.items[token.item_id].error_code = None
-                return None
-            return self._public_token(token.options)
-
-    def create_public_token(
+    def create_public_token(  # noqa: PLR0913 - an option each
         self,
         webhook_url: str | None = None,
         transactions: int = 400,
@@ -63,12 +42,15 @@ class LinkOperations(SimulatorCore):
         days_requested: int | None = None,
         *,
         by_link: bool = True,
+        bank: str = DEFAULT_BANK,
+        login: str | None = None,
     ) -> str:
         """Create the public token of a new Item whose bank holds `transactions` rows over `days` days.
 
-        `by_link=False` leaves the start of its history to the first sync, which may then set days_requested.
+        `by_link=False` leaves the start of its history to the first sync, which may then set days_requested. `bank` is
+        its `institution_id`; Items of one `login` there have the same accounts under other ids (see `LinkOptions`).
         """
-        options = LinkOptions(webhook_url, transactions, days, days_requested, by_link)
+        options = LinkOptions(webhook_url, transactions, days, days_requested, by_link, bank, login=login)
         return self.create_public_token_with(options)
 
     def create_public_token_with(self, options: LinkOptions) -> str:
@@ -84,13 +66,14 @@ class LinkOperations(SimulatorCore):
 
     def _create_item(self, options: LinkOptions) -> Item:
         rng = self.random(f"item {len(self.public_tokens)}")
+        login = self.random(f"login {options.institution_id} {options.login}") if options.login else None
         return Item(
             item_id=identifiers.entity_id(rng),
             access_token=f"access-{self.behaviour.environment}-{identifiers.uuid4(rng)}",
             options=options,
             created_at=self.clock(),
             rng=rng,
-            generator=Generator(rng, beta_fields=self.behaviour.beta_fields),
+            generator=Generator(rng, beta_fields=self.behaviour.beta_fields, login=login),
             webhook_url=options.webhook_url,
         )
 
@@ -120,7 +103,7 @@ class LinkOperations(SimulatorCore):
         if item.options.by_link:
             self.initialise(item, None)
 
-    def link_item(
+    def link_item(  # noqa: PLR0913 - an option each
         self,
         webhook_url: str | None = None,
         transactions: int = 400,
@@ -128,9 +111,14 @@ class LinkOperations(SimulatorCore):
         phase: Phase | None = None,
         *,
         by_link: bool = True,
+        bank: str = DEFAULT_BANK,
+        login: str | None = None,
     ) -> LinkedItem:
         """Link an Item without HTTP; `phase` makes that much of its history ready at once, silently."""
-        linked = self.exchange(self.create_public_token(webhook_url, transactions, days, by_link=by_link))
+        public_token = self.create_public_token(
+            webhook_url, transactions, days, by_link=by_link, bank=bank, login=login
+        )
+        linked = self.exchange(public_token)
         if phase is not None:
             with self.lock:
                 item = self.items[linked.item_id]
@@ -199,27 +187,6 @@ class LinkOperations(SimulatorCore):
         with self.lock:
             self.items[item_id].removed = True
 
-    def set_item_error(self, item_id: str, error_code: str | None, *, notify: bool = True) -> None:
-        """Put an Item into an error state, or out of it.
-
-        With `notify`, ITEM/ERROR tells of it (USER_PERMISSION_REVOKED of that error), or ITEM/LOGIN_REPAIRED.
-        """
-        with self.lock:
-            item = self.items[item_id]
-            item.error_code = error_code
-            item.last_failure = self.clock() if error_code else item.last_failure
-            if notify:
-                own_code = {None: "LOGIN_REPAIRED", "USER_PERMISSION_REVOKED": "USER_PERMISSION_REVOKED"}
-                self.emit(item, "ITEM", own_code.get(error_code, "ERROR"))
-
-    def reset_login(self, item_id: str) -> None:
-        """Make the user's login invalid, as /sandbox/item/reset_login does."""
-        self.set_item_error(item_id, "ITEM_LOGIN_REQUIRED")
-
-    def repair_login(self, item_id: str, *, notify: bool = True) -> None:
-        """Make the login valid again; `notify` is a repair outside the client's app (LOGIN_REPAIRED)."""
-        self.set_item_error(item_id, None, notify=notify)
-
     def update_webhook(self, item_id: str, webhook_url: str | None) -> None:
         """Change where an Item's webhooks go; the new URL gets WEBHOOK_UPDATE_ACKNOWLEDGED."""
         with self.lock:
@@ -235,13 +202,3 @@ class LinkOperations(SimulatorCore):
             item.access_token = f"access-{self.behaviour.environment}-{identifiers.uuid4(self._ids)}"
             self._access[item.access_token] = item
             return item.access_token
-
-    def account_rows(self, item_id: str) -> list[JsonObject]:
-        """Return all accounts of an Item, as /accounts/get lists them."""
-        with self.lock:
-            return [dict(account) for account in self.items[item_id].generator.accounts]
-
-
-def with_webhook(options: LinkOptions, webhook_url: str | None) -> LinkOptions:
-    """Return link options with another webhook URL."""
-    return replace(options, webhook_url=webhook_url)

@@ -61,6 +61,8 @@ class UpdateLog:
 
     changes: list[Change] = field(default_factory=list)
     live: dict[str, JsonObject] = field(default_factory=dict)
+    # Accounts that nobody is told about any more, and the position at which that began.
+    muted: dict[str, int] = field(default_factory=dict)
     _touched: dict[str, list[int]] = field(default_factory=dict)
 
     @property
@@ -76,6 +78,13 @@ class UpdateLog:
             self.live.pop(change.transaction_id, None)
         elif change.row is not None:
             self.live[change.transaction_id] = change.row
+
+    def mute(self, account_id: str) -> None:
+        """Fall silent about an account: its rows are gone, and no client is told of any of them again."""
+        self.live = {key: row for key, row in self.live.items() if row["account_id"] != account_id}
+        # Nobody sees this change, but it lets a pagination that is under way notice that the data moved.
+        self.append(Change("removed", f"muted {account_id}", account_id, phantom=True))
+        self.muted[account_id] = self.head
 
     def at(self, position: int) -> dict[str, JsonObject]:
         """Return the live rows as they were at a position."""
@@ -93,6 +102,9 @@ class UpdateLog:
         From the very beginning that is always the net result, all of it as `added`.
         """
         steps = self.changes[span.start : span.head]
+        silent = {account_id for account_id, position in self.muted.items() if position <= span.head}
+        if silent:
+            steps = [change for change in steps if change.account_id not in silent]
         if span.account_id is not None:
             steps = [change for change in steps if change.account_id == span.account_id]
         if span.spell_out and span.start > 0 and span.origin == 0:

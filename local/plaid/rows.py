@@ -51,7 +51,10 @@ def pick_removed(item: Item, transaction_id: str | None) -> JsonObject | None:
     gone = {
         change.transaction_id: change.row
         for change in item.log.changes
-        if change.kind == "removed" and change.row and change.transaction_id not in item.log.live
+        if change.kind == "removed"
+        and change.row
+        and change.transaction_id not in item.log.live
+        and change.account_id not in item.revoked
     }
     if transaction_id is not None:
         return gone[transaction_id]

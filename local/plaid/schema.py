@@ -18,6 +18,7 @@ _FIELDS: dict[str, set[str]] = {
     "/item/public_token/exchange": {"public_token"},
     "/item/remove": {"access_token", "reason_code", "reason_note"},
     "/item/webhook/update": {"access_token", "webhook"},
+    "/link/token/get": {"link_token"},
     "/sandbox/item/fire_webhook": {"access_token", "webhook_type", "webhook_code", "options"},
     "/sandbox/item/reset_login": {"access_token"},
     "/sandbox/public_token/create": {"institution_id", "initial_products", "options", "user_token", "user_id"},

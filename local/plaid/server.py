@@ -13,7 +13,8 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 from local.plaid import control, fields, schema, wire
-from local.plaid.endpoints import ENDPOINTS, NEEDS_NO_ITEM, Call
+from local.plaid.calls import Call
+from local.plaid.endpoints import ENDPOINTS, NEEDS_NO_ITEM
 from local.plaid.errors import PlaidError
 
 if TYPE_CHECKING:

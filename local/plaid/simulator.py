@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from local.plaid.evolution import HistoryOperations
 from local.plaid.faults import Drop, Fault
+from local.plaid.sessions import LinkSessionOperations
 from local.plaid.syncing import SyncOperations
 
 if TYPE_CHECKING:
     from local.plaid.delivery import Delivery
 
 
-class PlaidSimulator(SyncOperations, HistoryOperations):
+class PlaidSimulator(LinkSessionOperations, SyncOperations, HistoryOperations):
     """A Plaid of one's own. `PlaidServer` puts it on a port; without one, `start` runs its background work."""
 
     def fire_webhook(self, item_id: str, webhook_type: str, webhook_code: str, **extra: object) -> bool:

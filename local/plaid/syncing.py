@@ -49,10 +49,13 @@ class SyncOperations(LinkOperations):
             cursor = self._resume(item, request)
             changes = item.log.between(cursor.span)
             page, offset = page_of(changes, cursor.offset, request.count)
+            # A loop that began before an account was muted goes on, but no longer tells of it.
+            page = [change for change in page if change.account_id not in item.log.muted]
             return self._answer(item, request, replace(cursor, offset=offset), page, len(changes))
 
     def _begin(self, item: Item, request: SyncRequest) -> None:
-        if item.error_code and not self.behaviour.sync_while_login_required:
+        served = self.behaviour.sync_while_login_required and item.error_code != "USER_PERMISSION_REVOKED"
+        if item.error_code and not served:
             raise PlaidError(item.error_code)
         known = {account["account_id"] for account in item.generator.accounts}
         if request.account_id is not None and request.account_id not in known:

@@ -106,3 +106,18 @@ ODD_AMOUNTS: tuple[Decimal, ...] = tuple(
         "-17.505",
     )
 )
+
+# Plaid's sandbox banks, and one of the real ones whose users can revoke single accounts.
+INSTITUTIONS: dict[str, str] = {
+    "ins_109508": "First Platypus Bank",
+    "ins_109509": "First Gingham Credit Union",
+    "ins_109510": "Tattersall Federal Credit Union",
+    "ins_109511": "Tartan Bank",
+    "ins_109512": "Houndstooth Bank",
+    "ins_56": "Chase",
+}
+
+
+def institution_name(institution_id: str) -> str:
+    """Return the name of a bank; one that is not known is called by its id."""
+    return INSTITUTIONS.get(institution_id, f"Bank {institution_id}")

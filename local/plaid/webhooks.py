@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from local.plaid.items import Item
 
 _NOTICE = timedelta(days=7)
+OMITTED = object()
+"""Takes the place of a field that a webhook is to go without."""
 
 TRANSACTIONS_CODES = (
     "SYNC_UPDATES_AVAILABLE",
@@ -83,6 +85,15 @@ def _account_ids(item: Item, _now: datetime) -> JsonObject:
     return {"account_ids": [account["account_id"] for account in item.generator.accounts]}
 
 
+def _expiration(item: Item, now: datetime) -> JsonObject:
+    return {"consent_expiration_time": timestamp(item.consent_expiration_time or now + _NOTICE)}
+
+
+def _revoked_account(item: Item, _now: datetime) -> JsonObject:
+    known = item.revoked[-1:] or [item.generator.accounts[0]["account_id"]]
+    return {"account_id": known[0]}
+
+
 _EXTRA: dict[tuple[str, str], Callable[[Item, Any], JsonObject]] = {
     ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"): _sync,
     ("TRANSACTIONS", "INITIAL_UPDATE"): _count,
@@ -95,11 +106,11 @@ _EXTRA: dict[tuple[str, str], Callable[[Item, Any], JsonObject]] = {
         "disconnect_time": timestamp(now + _NOTICE),
         "reason": "INSTITUTION_MIGRATION",
     },
-    ("ITEM", "PENDING_EXPIRATION"): lambda _item, now: {"consent_expiration_time": timestamp(now + _NOTICE)},
+    ("ITEM", "PENDING_EXPIRATION"): _expiration,
     ("ITEM", "USER_PERMISSION_REVOKED"): lambda _item, _now: {
         "error": PlaidError("USER_PERMISSION_REVOKED").webhook_body()
     },
-    ("ITEM", "USER_ACCOUNT_REVOKED"): lambda item, _now: {"account_id": item.generator.accounts[0]["account_id"]},
+    ("ITEM", "USER_ACCOUNT_REVOKED"): _revoked_account,
     ("ITEM", "NEW_ACCOUNTS_AVAILABLE"): lambda _item, _now: {"error": None},
     ("ITEM", "WEBHOOK_UPDATE_ACKNOWLEDGED"): lambda item, _now: {"error": None, "new_webhook_url": item.webhook_url},
 }

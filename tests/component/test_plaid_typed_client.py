@@ -24,8 +24,11 @@ from plaid.model.item_login_repaired_webhook import ItemLoginRepairedWebhook
 from plaid.model.item_public_token_exchange_request import ItemPublicTokenExchangeRequest
 from plaid.model.item_remove_request import ItemRemoveRequest
 from plaid.model.item_webhook_update_request import ItemWebhookUpdateRequest
+from plaid.model.link_token_create_hosted_link import LinkTokenCreateHostedLink
 from plaid.model.link_token_create_request import LinkTokenCreateRequest
+from plaid.model.link_token_create_request_update import LinkTokenCreateRequestUpdate
 from plaid.model.link_token_create_request_user import LinkTokenCreateRequestUser
+from plaid.model.link_token_get_request import LinkTokenGetRequest
 from plaid.model.link_token_transactions import LinkTokenTransactions
 from plaid.model.new_accounts_available_webhook import NewAccountsAvailableWebhook
 from plaid.model.pending_disconnect_webhook import PendingDisconnectWebhook
@@ -140,17 +143,23 @@ def test_an_item_is_linked_read_and_removed(client: Any) -> None:
     assert (gone["error_type"], gone["error_code"]) == ("ITEM_ERROR", "ITEM_NOT_FOUND")
 
 
+def create_link_token(client: Any, **fields: Any) -> Any:
+    asked = {
+        "client_name": "Ledger",
+        "language": "en",
+        "country_codes": [CountryCode("US")],
+        "user": LinkTokenCreateRequestUser(client_user_id="user-1"),
+        **fields,
+    }
+    return client.link_token_create(LinkTokenCreateRequest(**asked))
+
+
 def test_a_link_token_is_created_and_used(client: Any, sim: PlaidSimulator) -> None:
-    created = client.link_token_create(
-        LinkTokenCreateRequest(
-            client_name="Ledger",
-            language="en",
-            country_codes=[CountryCode("US")],
-            user=LinkTokenCreateRequestUser(client_user_id="user-1"),
-            products=[Products("transactions")],
-            transactions=LinkTokenTransactions(days_requested=180),
-            webhook=NOWHERE,
-        )
+    created = create_link_token(
+        client,
+        products=[Products("transactions")],
+        transactions=LinkTokenTransactions(days_requested=180),
+        webhook=NOWHERE,
     )
     assert created.expiration > datetime.now(UTC)
     public_token = sim.complete_link(created.link_token)
@@ -162,6 +171,73 @@ def test_a_link_token_is_created_and_used(client: Any, sim: PlaidSimulator) -> N
     oldest = datetime.now(UTC).date() - timedelta(days=180)
     assert min(dates) >= oldest.isoformat()
     assert min(dates) < (oldest + timedelta(days=30)).isoformat()
+
+
+@pytest.mark.parametrize("deprecated", [False, True])
+def test_every_form_of_a_session_parses(client: Any, sim: PlaidSimulator, *, deprecated: bool) -> None:
+    sim.configure(link_results_deprecated=deprecated)
+    created = create_link_token(
+        client, products=[Products("transactions")], webhook=NOWHERE, hosted_link=LinkTokenCreateHostedLink()
+    )
+    assert created.hosted_link_url.startswith("https://")
+
+    def sessions() -> list[Any]:
+        shown = client.link_token_get(LinkTokenGetRequest(link_token=created.link_token))
+        assert (shown.link_token, shown.metadata.client_name) == (created.link_token, "Ledger")
+        assert [str(product) for product in shown.metadata.initial_products] == ["transactions"]
+        return list(shown.link_sessions)
+
+    assert sessions() == []
+    sim.open_link(created.link_token)
+    (unfinished,) = sessions()
+    assert unfinished.finished_at is None
+    sim.leave_link(created.link_token, "INVALID_CREDENTIALS")
+    (left,) = sessions()
+    assert (left.on_exit if deprecated else left.exit).error.error_code == "INVALID_CREDENTIALS"
+    sim.leave_link(created.link_token)
+    assert (sessions()[0].on_exit if deprecated else sessions()[0].exit).error is None
+    public_token = sim.complete_link(created.link_token)
+    finished = sessions()[0]
+    assert finished.finished_at >= finished.started_at
+    assert [event.event_name for event in finished.events] == ["OPEN", "HANDOFF"]
+    added = finished.on_success if deprecated else finished.results.item_add_results[0]
+    assert added.public_token == public_token
+    told = added.metadata if deprecated else added
+    assert told.institution.institution_id == "ins_109508"
+    assert {account.type for account in told.accounts} == {"depository", "credit"}
+
+
+@pytest.mark.parametrize("deprecated", [False, True])
+def test_an_item_parses_through_update_mode(client: Any, sim: PlaidSimulator, *, deprecated: bool) -> None:
+    sim.configure(link_results_deprecated=deprecated)
+    linked = ready(sim)
+    sim.warn_expiration(linked.item_id)
+    sim.set_item_error(linked.item_id, "USER_PERMISSION_REVOKED")
+    gone = sim.revoke_account(linked.item_id)
+    sick = client.item_get(ItemGetRequest(access_token=linked.access_token)).item
+    assert sick.error.error_code == "USER_PERMISSION_REVOKED"
+    accounts = AccountsGetRequest(access_token=linked.access_token)
+    assert refused(client.accounts_get, accounts)["error_code"] == "USER_PERMISSION_REVOKED"
+    created = create_link_token(
+        client,
+        access_token=linked.access_token,
+        update=LinkTokenCreateRequestUpdate(account_selection_enabled=True),
+    )
+    assert sim.complete_link(created.link_token, new_account=True) is None
+    (session,) = client.link_token_get(LinkTokenGetRequest(link_token=created.link_token)).link_sessions
+    assert session.finished_at is not None
+    assert session.on_success is None if deprecated else session.results.item_add_results == []
+    well = client.item_get(ItemGetRequest(access_token=linked.access_token)).item
+    assert well.error is None
+    assert well.consent_expiration_time > sick.consent_expiration_time
+    shown = client.accounts_get(accounts)
+    assert gone not in {account.account_id for account in shown.accounts}
+    assert (len(shown.accounts), shown.item.consent_expiration_time) == (5, well.consent_expiration_time)
+
+
+def test_a_link_token_of_nobody_is_refused(client: Any) -> None:
+    request = LinkTokenGetRequest(link_token="link-sandbox-of-nobody")
+    assert refused(client.link_token_get, request)["error_code"] == "INVALID_LINK_TOKEN"
 
 
 def test_every_phase_parses_and_reports_itself(client: Any, sim: PlaidSimulator) -> None:

@@ -222,7 +222,8 @@ def test_the_control_surface_explains_its_refusals(http: Http, path: str, body: 
 
 
 def test_link_can_be_completed_by_http(http: Http) -> None:
-    created = http("/link/token/create", client_name="L", language="en", country_codes=["US"], user={}, products=[])
+    asked = {"client_name": "L", "language": "en", "country_codes": ["US"], "user": {"client_user_id": "u"}}
+    created = http("/link/token/create", **asked, products=["transactions"])
     _, answer = http.raw("/_sim/link", simplejson.dumps({"link_token": created[1]["link_token"]}).encode())
     assert http("/item/public_token/exchange", public_token=answer["public_token"])[0] == 200
 
