@@ -146,6 +146,8 @@ def _strays(
         for transaction_id in rows[item_id]:
             yield Difference(item_id, transaction_id, "item_id", "no such Item", "a row")
     for item_id in sorted(records.keys() - known):
+        if records[item_id].get("status") == "removed":
+            continue  # its record stays, so that nothing can begin anew under its id
         yield Difference(item_id, THE_ITEM, "item_id", "no such Item", "an Item")
     for letter in dead_letters:
         yield Difference("(dead-letter queue)", "(a message)", "body", "no dead letter", letter)

@@ -15,17 +15,24 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import client, utc_now
+from plaid_sync.adapters.erasable_rows import ErasableTables
 from plaid_sync.adapters.items_table import ItemsTable
-from plaid_sync.adapters.plaid_api import PlaidClient
+from plaid_sync.adapters.links_table import LinksTable
 from plaid_sync.adapters.plaid_credentials import PlaidSecret
+from plaid_sync.adapters.plaid_items import PlaidItems
+from plaid_sync.adapters.plaid_transactions import PlaidTransactionsClient
+from plaid_sync.adapters.plaid_transport import PlaidTransport
 from plaid_sync.adapters.quarantine_table import QuarantineTable
 from plaid_sync.adapters.queues import SqsReceivedMessages
 from plaid_sync.adapters.token_cipher import KmsTokens
 from plaid_sync.adapters.transactions_table import TransactionsTable
 from plaid_sync.config import SyncSettings, from_environment
 from plaid_sync.core.batch import BatchProcessor
+from plaid_sync.core.catching_up import CatchUp
 from plaid_sync.core.pulling import Puller
-from plaid_sync.core.syncing import Outcome, SyncEngine
+from plaid_sync.core.removal import Remover
+from plaid_sync.core.sync_job import Outcome
+from plaid_sync.core.syncing import SyncEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.core.batch import BatchResult, Failure
     from plaid_sync.core.items import ItemId
-    from plaid_sync.core.syncing import SyncReport
+    from plaid_sync.core.sync_job import SyncReport
     from plaid_sync.ports import Clock
 
 logger = Logger()
@@ -50,12 +57,28 @@ def build_processor(
     settings = from_environment(SyncSettings, environment)
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
+    transport = PlaidTransport(settings.plaid_host, secret)
+    plaid = PlaidItems(transport, settings.plaid_env)
+    items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock, pause)
+    tables = settings.items_table, settings.transactions_table, settings.history_table
+    transactions = TransactionsTable(dynamodb, *tables, clock, pause)
+    tokens = KmsTokens(client("kms"), settings.token_key_id)
+    erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
     engine = SyncEngine(
-        items=ItemsTable(dynamodb, settings.items_table, clock),
-        transactions=TransactionsTable(dynamodb, settings.items_table, settings.transactions_table, clock, pause),
+        items=items,
+        transactions=transactions,
         quarantine=QuarantineTable(dynamodb, settings.items_table, settings.quarantine_table, clock, pause),
-        tokens=KmsTokens(client("kms"), settings.token_key_id),
-        puller=Puller(PlaidClient(settings.plaid_host, secret), clock, pause),
+        tokens=tokens,
+        plaid=plaid,
+        catch_up=CatchUp(transactions, Puller(PlaidTransactionsClient(transport), clock, pause, jitter)),
+        remover=Remover(
+            items=items,
+            rows=ErasableTables(dynamodb, erasable, pause),
+            logins=LinksTable(dynamodb, settings.links_table, pause),
+            tokens=tokens,
+            plaid=plaid,
+            clock=clock,
+        ),
         clock=clock,
     )
     messages = SqsReceivedMessages(client("sqs"), settings.sync_queue_url, settings.dead_letter_queue_url)
@@ -73,6 +96,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     _count("TriggersReceived", len(records))
     result = processor.process(records, lambda: context.get_remaining_time_in_millis() / 1000)
     _count("TriggersCoalesced", result.coalesced)
+    _count("TriggersRenewed", result.renewed)
     for item_id, report in result.reports.items():
         _tell_report(item_id, report)
     for failure in result.failures:
@@ -83,11 +107,14 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 def _tell_report(item_id: ItemId, report: SyncReport) -> None:
     _count(f"Sync{report.outcome.title().replace('_', '')}")
+    if report.unknown_code:
+        _count("UnknownPlaidCodes")
     counts = {
         "TransactionsAdded": report.added,
         "TransactionsModified": report.modified,
         "TransactionsRemoved": report.removed,
         "TransactionsUnchanged": report.unchanged,
+        "RowsErased": report.erased,
         "RowsSettled": report.settled,
         "RowsQuarantined": len(report.quarantined),
         "PaginationRestarts": report.restarts,
@@ -103,8 +130,10 @@ def _tell_report(item_id: ItemId, report: SyncReport) -> None:
             "outcome": report.outcome,
             "generation": report.generation,
             "pages": report.pages,
+            "status": report.status,
+            "announcements": report.announcements,
             "code": report.code,
-            "plaid_request_id": report.request_id,
+            "plaid_request_id": report.request_ids[-1] if report.request_ids else "",
             **counts,
         },
     )
@@ -121,6 +150,8 @@ def _tell_report(item_id: ItemId, report: SyncReport) -> None:
 
 def _tell_failure(failure: Failure) -> None:
     _count("SyncFailed")
+    if failure.unknown:
+        _count("UnknownPlaidCodes")
     logger.error(
         "sync failed",
         item_id=failure.item_id,

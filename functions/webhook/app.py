@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-from plaid_sync.adapters.aws import WEBHOOK_CONFIG, client, utc_now
+from plaid_sync.adapters.aws import RECORD_CONFIG, WEBHOOK_CONFIG, client, utc_now
+from plaid_sync.adapters.history_table import HistoryTable
 from plaid_sync.adapters.plaid_credentials import PlaidSecret
 from plaid_sync.adapters.queues import SqsSyncQueue
 from plaid_sync.adapters.verification_key_api import PlaidVerificationKeyApi
@@ -44,6 +45,7 @@ def build_receiver(environment: Mapping[str, str], clock: Clock = utc_now) -> We
     return WebhookReceiver(
         keys=VerificationKeys(PlaidVerificationKeyApi(settings.plaid_host, secret)),
         queue=SqsSyncQueue(client("sqs", WEBHOOK_CONFIG), settings.sync_queue_url),
+        history=HistoryTable(client("dynamodb", RECORD_CONFIG), settings.history_table),
         clock=clock,
     )
 
@@ -71,12 +73,15 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Answer:
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code})
     webhook, result = receipt.webhook, "queued" if receipt.queued else "ignored"
     _count("WebhookQueued" if receipt.queued else "WebhookIgnored")
+    if receipt.recorded is False:
+        _count("WebhookNotRecorded")
     logger.info(
         "webhook accepted",
         result=result,
         item_id=webhook.item_id,
         webhook_type=webhook.webhook_type,
         webhook_code=webhook.webhook_code,
+        recorded=receipt.recorded,
     )
     return _answer(HTTPStatus.OK, {"result": result})
 

@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A client of the deployed HTTP API, with credentials of its own that allow `POST /items` and nothing else."""
+    """A client of the deployed HTTP API, with credentials of its own that allow the Items API and nothing else."""
 
     stack: LocalStack
     credentials: Credentials
@@ -46,27 +46,42 @@ class Application:
         """Create its IAM user."""
         iam = stack.client("iam")
         iam.create_user(UserName=_USER)
-        resource = f"arn:aws:execute-api:{stack.emulator.region}:*:{stack.resources.id('Api')}/*/POST/items"
-        statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": resource}
+        api = f"arn:aws:execute-api:{stack.emulator.region}:*:{stack.resources.id('Api')}"
+        routes = [f"{api}/*/POST/link-tokens", f"{api}/*/*/items", f"{api}/*/*/items/*"]
+        statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": routes}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        iam.put_user_policy(UserName=_USER, PolicyName="link-items", PolicyDocument=policy)
+        iam.put_user_policy(UserName=_USER, PolicyName="items-api", PolicyDocument=policy)
         key = iam.create_access_key(UserName=_USER)["AccessKey"]
         return cls(stack, Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
 
     def link(self, public_token: str) -> str:
-        """Link an Item with a request signed by AWS Signature Version 4; return its id.
+        """Link an Item; return its id.
 
         Raises:
             DemoError: it was refused.
         """
-        url, body = f"{self.stack.api_url}/items", json.dumps({"public_token": public_token})
-        request = AWSRequest("POST", url, data=body)
+        return str(self.ask("POST", "/items", {"public_token": public_token})["item_id"])
+
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Make a request that must succeed; return the answer's document.
+
+        Raises:
+            DemoError: it was refused.
+        """
+        status, document = self.request(method, path, body)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise DemoError(f"{method} {path} was answered {status}: {document}")
+        return document
+
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        """Make a request signed by AWS Signature Version 4; return the status and the answer's document."""
+        url, data = f"{self.stack.api_url}{path}", None if body is None else json.dumps(body)
+        request = AWSRequest(method, url, data=data)
         request.headers["Content-Type"] = "application/json"
         SigV4Auth(self.credentials, "execute-api", self.stack.emulator.region).add_auth(request)
-        answer = self.http.request("POST", url, body=body, headers=dict(request.headers.items()))
-        if answer.status != HTTPStatus.CREATED:
-            raise DemoError(f"POST /items was answered {answer.status}: {answer.data.decode(errors='replace')}")
-        return str(answer.json()["item_id"])
+        answer = self.http.request(method, url, body=data, headers=dict(request.headers.items()), timeout=_SECONDS)
+        document: Any = answer.json()
+        return answer.status, document if isinstance(document, dict) else {"answer": document}
 
     def link_unsigned(self, public_token: str) -> int:
         """Try the same without a signature; return the HTTP status."""

@@ -10,6 +10,7 @@ from local.demo.board import board_of
 from local.demo.outcome import Outcome
 from local.demo.steps.deliveries import webhooks_go_astray
 from local.demo.steps.history import histories_arrive
+from local.demo.steps.lifecycle import an_item_lives_and_ends
 from local.demo.steps.linking import link_items
 from local.demo.steps.living import AMOUNTS, everything_happens, exact_amounts
 from local.demo.steps.security import forged_webhooks, repeated_webhooks
@@ -39,6 +40,7 @@ CHAPTERS = (
     Chapter("Transactions live", everything_happens),
     Chapter("Webhooks go astray", webhooks_go_astray),
     Chapter("Plaid has bad moments", plaid_has_bad_moments),
+    Chapter("The whole life of an Item", an_item_lives_and_ends),
     Chapter("Amounts that a float would spoil", exact_amounts),
     Chapter("Webhooks are repeated", repeated_webhooks),
     Chapter("Webhooks are forged", forged_webhooks),

@@ -68,6 +68,7 @@ class Emulator:
     region: str = REGION
     access_key_id: str = ACCESS_KEY_ID
     secret_access_key: str = SECRET_ACCESS_KEY
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     @contextmanager
@@ -119,8 +120,10 @@ class Emulator:
         return self.process.poll() is None
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
-        """Return a boto3 client with administrator's rights."""
-        return self.client_of(service, self.access_key_id, self.secret_access_key)
+        """Return the boto3 client with administrator's rights; clients can be shared by threads."""
+        if service not in self._clients:
+            self._clients[service] = self.client_of(service, self.access_key_id, self.secret_access_key)
+        return self._clients[service]
 
     def client_of(self, service: str, access_key_id: str, secret_access_key: str, token: str | None = None) -> Any:  # noqa: ANN401
         """Return a boto3 client with the rights of whoever these credentials belong to."""

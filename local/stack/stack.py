@@ -76,6 +76,8 @@ class LocalStack:
             }
             stack = cls(emulator, resources, plaid_base_url, functions)
             stack.set_plaid_credentials(*plaid_credentials())
+            # API Gateway's host name leads nowhere here: the emulator is reached by address and path.
+            stack.set_environment("items", {"WEBHOOK_URL": stack.webhook_url})
             yield stack
 
     @property
@@ -102,6 +104,16 @@ class LocalStack:
     def quarantine_table(self) -> str:
         """The Quarantine table's name."""
         return self.resources.id("QuarantineTable")
+
+    @property
+    def history_table(self) -> str:
+        """The History table's name."""
+        return self.resources.id("HistoryTable")
+
+    @property
+    def links_table(self) -> str:
+        """The Links table's name."""
+        return self.resources.id("LinksTable")
 
     @property
     def sync_queue_url(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,6 +95,32 @@ def delivered_again(target: str, before: str) -> Iterator[list[bool]]:
     _Pool.urlopen = repeating  # type: ignore[method-assign, assignment] # as in _struck
     try:
         yield done
+    finally:
+        _Pool.urlopen = urlopen  # type: ignore[method-assign]
+
+
+@contextmanager
+def delivered_late(target: str) -> Iterator[Callable[[], int]]:
+    """Hold back a call to an AWS operation and its repeats; what is yielded delivers it, and tells the status."""
+    urlopen, held = _Pool.urlopen, list[Any]()
+    tokens = set[str]()
+
+    def deliver() -> int:
+        pool, method, url, args, kwargs = held[0]
+        return int(urlopen(pool, method, url, *args, **kwargs).status)
+
+    def holding(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if target in _target(kwargs.get("headers") or {}):
+            token = json.loads(kwargs["body"]).get("ClientRequestToken", "")
+            if not held or token in tokens:
+                tokens.add(token)
+                held.append((pool, method, url, args, kwargs))
+                raise urllib3.exceptions.ReadTimeoutError(_Pool("127.0.0.1"), "/", "struck by a test")
+        return urlopen(pool, method, url, *args, **kwargs)
+
+    _Pool.urlopen = holding  # type: ignore[method-assign, assignment] # as in _struck
+    try:
+        yield deliver
     finally:
         _Pool.urlopen = urlopen  # type: ignore[method-assign]
 

@@ -79,3 +79,23 @@ def test_a_worker_that_wakes_late_and_dies_takes_no_message_with_it(world: World
         assert world.handle(again) == {record["messageId"] for record in again}
     world.drain()
     world.assert_exact(item_id)
+
+
+def test_a_throttled_page_is_waited_for_without_giving_the_message_back(world: World) -> None:
+    item_id = world.link(transactions=520)
+    world.plaid.inject_fault("/transactions/sync", "TRANSACTIONS_SYNC_LIMIT", skip=1, times=3)
+    assert world.handle(world.receive()) == set()
+    world.assert_exact(item_id)
+
+
+def test_a_message_never_runs_out_of_receives_because_of_plaids_limits(world: World) -> None:
+    """Throttled for longer than the queue's twenty receives, it is still there, and not a dead letter."""
+    item_id = world.link(transactions=5)
+    world.plaid.inject_fault("/transactions/sync", "TRANSACTIONS_SYNC_LIMIT", times=10_000)
+    for _ in range(30):
+        world.handle(world.receive())
+        assert world.waiting() == 1
+    assert world.dead_letters() == []
+    world.plaid.clear_faults()
+    world.drain()
+    world.assert_exact(item_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,21 @@ def login_required(world: World) -> str:
     return item_id
 
 
+def account_withdrawn(world: World) -> str:
+    """The user withdraws the account with the most rows; of that Plaid's webhook tells, and nothing else."""
+    world.plaid.configure(revoked_rows_told=False)
+    item_id = world.link(transactions=160)
+    world.drain()
+    world.plaid.evolve(item_id, steps=40)
+    accounts = Counter(row["account_id"] for row in world.live(item_id).values())
+    ((account_id, _),) = accounts.most_common(1)
+    world.plaid.revoke_account(item_id, account_id, notify=False)
+    webhook = {"webhook_type": "ITEM", "webhook_code": "USER_ACCOUNT_REVOKED", "item_id": item_id}
+    body = json.dumps(webhook | {"account_id": account_id}).encode()
+    assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
+    return item_id
+
+
 def kill_and_retry(world: World, scenario: Callable[[World], str], at: int, *, before: bool, moves_on: bool) -> Crash:
     item_id = scenario(world)
     records, crash = world.receive(), Crash(at, before)
@@ -56,7 +73,7 @@ def kill_and_retry(world: World, scenario: Callable[[World], str], at: int, *, b
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("scenario", [first_sync, large_update, refused_by_plaid, login_required])
+@pytest.mark.parametrize("scenario", [first_sync, large_update, refused_by_plaid, login_required, account_withdrawn])
 def test_a_sync_killed_at_any_call_and_retried_ends_exact(
     world: World, scenario: Callable[[World], str], *, before: bool
 ) -> None:
@@ -67,7 +84,7 @@ def test_a_sync_killed_at_any_call_and_retried_ends_exact(
         if not crash.struck:
             break
     services = {"TransactWriteItems", "GetItem", "UpdateItem", "Decrypt", "/transactions/sync", "GetSecretValue"}
-    expected = services if scenario in (first_sync, large_update) else services - {"TransactWriteItems"}
+    expected = services if scenario is not refused_by_plaid else services - {"TransactWriteItems"}
     assert not {service for service in expected if not any(service in call for call in seen)}
 
 
@@ -85,7 +102,7 @@ def test_a_netted_out_change_of_a_dead_attempt_leads_to_a_full_resync(world: Wor
     with killed_at(Crash(2, before=True, target="TransactWriteItems")):
         world.handle(records)
     assert "writing_since" in world.item(item_id)
-    assert len(world.live(item_id)) == 130 - 99
+    assert len(world.live(item_id)) == 130 - 98
     for transaction_id in victims:
         world.plaid.readd(item_id, transaction_id)
     world.redeliver(records)
@@ -146,3 +163,71 @@ def test_a_claim_that_arrives_twice_does_not_supersede_its_own_attempt(world: Wo
     assert again == [True]
     assert world.waiting() == 0
     world.assert_exact(item_id)
+
+
+def removed(world: World, transactions: str) -> str:
+    item_id = world.link(transactions=60)
+    world.drain()
+    world.plaid.break_row(item_id, next(iter(world.plaid.truth(item_id))), "amount a text")
+    world.plaid.evolve(item_id, steps=30)
+    world.trigger(item_id)
+    world.drain()
+    answer = world.request("DELETE", f"/items/{item_id}", query={"transactions": transactions})
+    assert answer["statusCode"] == 202
+    return item_id
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("transactions", ["erase", "keep"])
+def test_a_removal_killed_at_any_call_is_completed_and_counts_once(
+    world: World, transactions: str, *, before: bool
+) -> None:
+    for at in count(1):
+        item_id = removed(world, transactions)
+        rows = world.rows(item_id)
+        stored = len(rows) + len(world.quarantined(item_id))
+        records, crash = world.receive(), Crash(at, before)
+        with killed_at(crash):
+            world.handle(records)
+        world.redeliver(records)
+        world.drain()
+        item = world.item(item_id)
+        assert world.plaid.item(item_id).removed
+        assert "access_token" not in item
+        assert "removal_completed_at" in item
+        assert world.rows(item_id) == ({} if transactions == "erase" else rows)
+        assert item.get("rows_to_erase") == (stored if transactions == "erase" else None)
+        if not crash.struck:
+            break
+    assert at > 5
+
+
+def test_what_plaid_does_not_let_go_of_is_asked_for_until_it_does(world: World) -> None:
+    item_id = removed(world, "erase")
+    world.plaid.inject_fault("/item/remove", "INTERNAL_SERVER_ERROR", times=3)
+    for _ in range(3):
+        assert len(world.handle(world.receive())) == 1
+        assert world.rows(item_id), "rows are erased when the Item is not billed any more"
+    world.drain()
+    assert world.plaid.item(item_id).removed
+    assert world.rows(item_id) == {}
+    assert world.waiting() == 0
+
+
+def test_a_worker_in_flight_brings_no_row_of_a_removed_item_back(world: World) -> None:
+    item_id = world.link(transactions=230)
+    records = world.receive()
+
+    def remove_and_erase() -> None:
+        assert world.request("DELETE", f"/items/{item_id}", query={"transactions": "erase"})["statusCode"] == 202
+        world.redeliver(records)
+        world.drain()
+        assert world.rows(item_id) == {}
+
+    with asleep_at(2, remove_and_erase, "TransactWriteItems") as sleep:  # the first has written rows
+        world.handle(records)
+    assert sleep.struck
+    assert world.rows(item_id) == {}
+    world.trigger(item_id)
+    world.drain()
+    assert world.rows(item_id) == {}

@@ -22,6 +22,9 @@ QUEUED = {
     "webhook_item_login_repaired",
     "webhook_item_user_permission_revoked",
     "webhook_item_user_account_revoked",
+    "webhook_item_pending_expiration",
+    "webhook_item_pending_disconnect",
+    "webhook_item_new_accounts_available",
 }
 REFUSED = {
     "webhook_forged_body": "body_mismatch",

@@ -6,8 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.core.failures import FailureClass
-from plaid_sync.core.syncing import Outcome
+from plaid_sync.core.error_codes import FailureClass
+from plaid_sync.core.sync_job import Outcome
 
 from local.plaid import Phase
 from tests.component.crashes import asleep_at, unreachable
@@ -188,7 +188,7 @@ def test_trouble_met_by_a_superseded_attempt_is_nobodys(world: World) -> None:
         world.redeliver(records)
         world.drain()
 
-    with asleep_at(2, successor, "UpdateItem") as sleep:  # the first is the claim
+    with asleep_at(1, successor, "TransactWriteItems") as sleep:
         result = process(world, records)
     assert sleep.struck
     assert [report.outcome for report in result.reports.values()] == [Outcome.SUPERSEDED]
@@ -290,7 +290,7 @@ def problem_code(answer: dict[str, Any]) -> str:
 def test_an_item_of_which_nothing_can_be_found_out_is_removed(world: World) -> None:
     token = world.plaid.create_public_token()
     item_id = world.plaid.public_tokens[token].item.item_id
-    with unreachable("UpdateItem", before=True), unreachable("DeleteItem", before=True):
+    with unreachable("TransactWriteItems", before=True):
         answer = world.post_items({"public_token": token})
     assert problem_code(answer) == "link_undone"
     assert world.plaid.item(item_id).removed
@@ -303,7 +303,7 @@ def test_an_item_that_was_undone_since_it_was_found_is_not_brought_back(world: W
     def undo() -> None:
         world.stack.client("dynamodb").delete_item(TableName=world.stack.items_table, Key={"item_id": {"S": item_id}})
 
-    with asleep_at(1, undo, "UpdateItem") as sleep:
+    with asleep_at(1, undo, "GetItem") as sleep:
         answer = world.post_items({"public_token": token})
     assert sleep.struck
     assert problem_code(answer) == "INVALID_PUBLIC_TOKEN"

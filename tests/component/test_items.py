@@ -13,7 +13,7 @@ import pytest
 
 from local.plaid import Phase
 from tests.component.crashes import asleep_at, unreachable
-from tests.component.world import function, lambda_context
+from tests.component.world import function, http_event, lambda_context
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -81,7 +81,7 @@ def test_a_retry_with_the_same_public_token_gives_the_same_item(world: World) ->
         ("Query", "retry completes"),
         ("SendMessage", "retry completes"),
         ("Encrypt", "undone"),
-        ("UpdateItem", "undone"),
+        ("TransactWriteItems", "undone"),
         ("/item/public_token/exchange", "retry completes"),
     ],
 )
@@ -91,7 +91,14 @@ def test_a_link_that_fails_at_any_call_leaves_no_orphan(
     token = world.plaid.create_public_token(transactions=2)
     item_id = world.plaid.public_tokens[token].item.item_id
     with unreachable(target, before=before):
-        first = problem(world.post_items({"public_token": token}))
+        answer = world.post_items({"public_token": token})
+    if target == "TransactWriteItems" and not before:
+        # It is stored, and the linker finds that out: nothing has to be undone.
+        assert answer["statusCode"] == 201
+        assert world.item(item_id)["status"] == "active"
+        assert not world.plaid.item(item_id).removed
+        return
+    first = problem(answer)
     assert first["status"] == 503
     second = world.post_items({"public_token": token})
     if outcome == "undone":
@@ -148,7 +155,7 @@ def test_an_item_that_a_repeated_request_was_told_of_is_not_undone(world: World)
             repeat.start()
             repeat.join()
 
-    with unreachable("UpdateItem", before=False, meanwhile=repeat_then_lose):
+    with unreachable("TransactWriteItems", before=False, meanwhile=repeat_then_lose):
         answers.append(world.post_items({"public_token": token}))
     assert [answer["statusCode"] for answer in answers] == [201, 201]
     assert not world.plaid.item(item_id).removed
@@ -161,7 +168,31 @@ def test_an_item_that_a_repeated_request_was_told_of_is_not_undone(world: World)
 @pytest.mark.parametrize("event", [{"body": "\u00e9", "isBase64Encoded": True}, {"body": None}, {}])
 def test_an_unreadable_request_is_400(world: World, event: dict[str, Any]) -> None:
     world.act_as("items")
-    assert problem(function("items").lambda_handler(event, lambda_context()))["status"] == 400
+    answer = function("items").lambda_handler({"routeKey": "POST /items"} | event, lambda_context())
+    assert problem(answer)["status"] == 400
+
+
+def test_with_too_little_time_left_to_undo_it_nothing_is_exchanged(world: World) -> None:
+    token = world.plaid.create_public_token()
+    world.act_as("items")
+    event = http_event("POST", "/items", json.dumps({"public_token": token}))
+    module = function("items")
+    module.api = module.build_api(world.environment("items"), clock=world.clock, pause=world.pause)
+    assert problem(module.lambda_handler(event, lambda_context(99)))["code"] == "no_time_to_exchange"
+    assert world.plaid.calls == {}
+    assert world.post_items({"public_token": token})["statusCode"] == 201
+
+
+def test_an_exchange_that_names_no_item_is_undone(world: World) -> None:
+    token = world.plaid.create_public_token()
+    item = world.plaid.public_tokens[token].item
+    body = json.dumps({"item_id": "no id", "access_token": item.access_token, "request_id": "request-1"})
+    world.plaid.exchange(token)
+    world.plaid.inject_fault("/item/public_token/exchange", status=200, body=body)
+    assert problem(world.post_items({"public_token": token}))["code"] == "link_undone"
+    assert world.plaid.item(item.item_id).removed
+    assert world.item(item.item_id) == {}
+    assert world.receive() == []
 
 
 def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
@@ -176,7 +207,7 @@ def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
         while world.plaid.calls["/item/public_token/exchange"] < 2:
             time.sleep(0.01)
 
-    with asleep_at(1, start_second, "UpdateItem"):
+    with asleep_at(1, start_second, "TransactWriteItems"):
         answers.append(world.post_items({"public_token": token}))
     second.join()
     assert [answer["statusCode"] for answer in answers] == [201, 201]

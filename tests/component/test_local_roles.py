@@ -46,7 +46,8 @@ def test_a_batch_of_messages_needs_the_permission_of_a_single_one(stack: LocalSt
     [
         ("webhook", "SyncQueue", None),
         ("items", "SyncQueue", None),
-        ("sync", "SyncQueue", "AccessDenied"),
+        ("sync", "SyncQueue", None),
+        ("changes", "SyncQueue", "AccessDenied"),
         ("webhook", "DeadLetterQueue", "AccessDenied"),
         ("items", "DeadLetterQueue", "AccessDenied"),
         ("sync", "DeadLetterQueue", None),
@@ -89,7 +90,7 @@ def test_a_transaction_is_refused_for_any_action_that_its_role_lacks(stack: Loca
     assert refusal(stack, "sync", "dynamodb", "transact_write_items", TransactItems=parts) == "AccessDeniedException"
 
 
-def test_only_items_encrypts_and_only_sync_decrypts_a_token_and_only_bound_to_its_item(stack: LocalStack) -> None:
+def test_only_items_seals_a_token_and_only_items_and_sync_open_it_for_its_own_item(stack: LocalStack) -> None:
     key = {"KeyId": stack.resources.id("TokenKey")}
     plain = {**key, "Plaintext": b"token"}
     sealed = {**key, **stack.role_client("items", "kms").encrypt(**plain, **BOUND)}
@@ -97,9 +98,10 @@ def test_only_items_encrypts_and_only_sync_decrypts_a_token_and_only_bound_to_it
     assert refusal(stack, "items", "kms", "encrypt", **plain) == "AccessDeniedException"
     assert refusal(stack, "sync", "kms", "encrypt", **plain, **BOUND) == "AccessDeniedException"
     assert refusal(stack, "webhook", "kms", "encrypt", **plain, **BOUND) == "AccessDeniedException"
-    assert refusal(stack, "sync", "kms", "decrypt", **sealed, **BOUND) is None
-    assert refusal(stack, "sync", "kms", "decrypt", **sealed) == "AccessDeniedException"
-    assert refusal(stack, "items", "kms", "decrypt", **sealed, **BOUND) == "AccessDeniedException"
+    for function in ("sync", "items"):
+        assert refusal(stack, function, "kms", "decrypt", **sealed, **BOUND) is None
+        assert refusal(stack, function, "kms", "decrypt", **sealed) == "AccessDeniedException"
+    assert refusal(stack, "changes", "kms", "decrypt", **sealed, **BOUND) == "AccessDeniedException"
     assert refusal(stack, "webhook", "kms", "decrypt", **sealed, **BOUND) == "AccessDeniedException"
 
 

@@ -210,7 +210,7 @@ def test_one_items_failure_leaves_the_others_of_its_batch_alone(world: World) ->
     world.assert_exact(broken)
 
 
-@pytest.mark.parametrize(("code", "status"), [("ITEM_LOGIN_REQUIRED", "needs_user"), ("ITEM_NOT_FOUND", "terminal")])
+@pytest.mark.parametrize(("code", "status"), [("ITEM_LOGIN_REQUIRED", "needs_user"), ("ITEM_NOT_FOUND", "revoked")])
 def test_what_no_retry_repairs_is_recorded_and_acknowledged(world: World, code: str, status: str) -> None:
     item_id = world.link(transactions=5)
     world.plaid.inject_fault("/transactions/sync", code)
@@ -229,7 +229,7 @@ def test_what_no_retry_repairs_is_recorded_and_acknowledged(world: World, code: 
     "fault",
     [
         {"error_code": "INTERNAL_SERVER_ERROR"},
-        {"error_code": "TRANSACTIONS_SYNC_LIMIT"},
+        {"error_code": "TRANSACTIONS_SYNC_LIMIT", "times": 5},
         {"error_code": "INSTITUTION_DOWN"},
         {"error_code": "INVALID_API_KEYS"},
         {"error_code": "SOMETHING_NEW", "status": 400},

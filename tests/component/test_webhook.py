@@ -182,7 +182,8 @@ def test_a_proven_but_unusable_body_is_400_and_says_why(world: World, body: byte
 
 
 def test_codes_that_need_nothing_are_acknowledged_and_not_queued(world: World) -> None:
-    for kind, code in (("TRANSACTIONS", "DEFAULT_UPDATE"), ("ITEM", "PENDING_EXPIRATION"), ("HOLDINGS", "NEW_CODE")):
+    codes = ("TRANSACTIONS", "DEFAULT_UPDATE"), ("ITEM", "WEBHOOK_UPDATE_ACKNOWLEDGED"), ("HOLDINGS", "NEW_CODE")
+    for kind, code in codes:
         body = genuine(code=code, kind=kind)
         answer = world.post_webhook(body, world.plaid.sign(body))
         assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"result": "ignored"})

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlencode
 
 import boto3
 from plaid_sync.adapters.quarantine_table import QuarantineTable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tests.deployment import Deployment
 
 Record = dict[str, Any]
+CALLER = "arn:aws:iam::000000000000:user/backend"
 
 
 def function(name: str) -> Any:
@@ -56,6 +58,36 @@ def lambda_context_by(time_left: Callable[[], float]) -> SimpleNamespace:
         aws_request_id="request",
         get_remaining_time_in_millis=lambda: int(time_left() * 1000),
     )
+
+
+def http_event(
+    method: str, path: str, body: str | None = None, query: dict[str, str] | None = None, route: str | None = None
+) -> dict[str, Any]:
+    """Return an event of an HTTP API, payload 2.0, whose caller has signed for IAM."""
+    first, *rest = path.strip("/").split("/")
+    parameters = {"item_id": unquote(rest[0])} if first == "items" and rest else {}
+    key = route or f"{method} /{'/'.join([first, *(['{item_id}', *rest[1:]] if parameters else rest)])}"
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": key,
+        "rawPath": path,
+        "rawQueryString": urlencode(query or {}),
+        "headers": {"content-type": "application/json"},
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "example",
+            "authorizer": {"iam": {"userArn": CALLER}},
+            "domainName": "example.execute-api.us-east-1.amazonaws.com",
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7"},
+            "requestId": os.urandom(11).hex(),
+            "routeKey": key,
+            "stage": "$default",
+        },
+        "isBase64Encoded": False,
+    }
+    # API Gateway leaves out what there is none of.
+    optional = {"body": body, "queryStringParameters": query, "pathParameters": parameters}
+    return event | {name: value for name, value in optional.items() if value}
 
 
 @dataclass(slots=True)
@@ -98,11 +130,26 @@ class World:
 
     def post_items_raw(self, body: str) -> dict[str, Any]:
         """Post a text to `/items`."""
+        return self.call_items(http_event("POST", "/items", body))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: dict[str, str] | None = None,
+        route: str | None = None,
+    ) -> dict[str, Any]:
+        """Call a route of the Items API; its key is found from the path, where it is not given."""
+        text = None if body is None else body if isinstance(body, str) else json.dumps(body)
+        return self.call_items(http_event(method, path, text, query, route))
+
+    def call_items(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Hand an event to the items function."""
         module = function("items")
         self.act_as("items")
-        linker = module.build_linker(self.environment("items"), clock=self.clock, pause=self.pause)
-        module.linker = linker
-        answer: dict[str, Any] = module.lambda_handler({"body": body}, lambda_context())
+        module.api = module.build_api(self.environment("items"), clock=self.clock, pause=self.pause)
+        answer: dict[str, Any] = module.lambda_handler(event, lambda_context())
         return answer
 
     def sync_handler(self) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
@@ -252,15 +299,17 @@ class World:
         table = QuarantineTable(self.stack.client("dynamodb"), *tables, self.clock, self.pause)
         return list(table.entries(ItemId(item_id)))
 
-    def assert_exact(self, item_id: str, except_for: Collection[str] = ()) -> None:
+    def assert_exact(self, item_id: str, except_for: Collection[str] = (), status: str = "active") -> None:
         """Assert that the Item is settled, and that the table equals Plaid's truth, row by row and field by field.
 
-        Rows in `except_for` are not looked at.
+        Rows in `except_for` are not looked at. `status` is how the Item stands.
         """
+        record = self.item(item_id)
+        assert record["status"] == status
         plaid = plaid_item(self.plaid, item_id)
         truth = {key: row for key, row in plaid.rows.items() if key not in except_for}
         rows = [row for key, row in self.rows(item_id).items() if key not in except_for]
-        tables = Tables(items=[self.item(item_id)], transactions=rows)
+        tables = Tables(items=[record | {"status": "active"}], transactions=rows)
         assert compare([replace(plaid, rows=truth)], tables).differences == []
 
 

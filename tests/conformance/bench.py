@@ -1,4 +1,4 @@
-"""A DynamoDB with the template's two tables, the engine's adapters on them, and short words for raw calls."""
+"""A DynamoDB with the template's tables, the engine's adapters on them, and short words for raw calls."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.expressions import deserialize, serialize
+from plaid_sync.adapters.history_table import HistoryTable
+from plaid_sync.adapters.item_registry import ItemRegistry
 from plaid_sync.adapters.items_table import ItemsTable
+from plaid_sync.adapters.links_table import LinksTable
 from plaid_sync.adapters.transactions_table import TransactionsTable
-from plaid_sync.core.items import Cursor, ItemId
-from plaid_sync.core.linking import NewItem
-from plaid_sync.core.plan import Commit
+from plaid_sync.core.history import EntryKind, HistoryEntry
+from plaid_sync.core.items import Cursor, ItemId, ItemStatus, Standing
+from plaid_sync.core.plan import Commit, Verdict
+from plaid_sync.core.registration import NewItem, Registration
 from plaid_sync.core.transactions import TransactionId, TransactionRow
 
 from tests.template.cloudformation import PROJECT, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from plaid_sync.core.items import Item
     from plaid_sync.core.plan import RowWrite
@@ -27,7 +31,15 @@ if TYPE_CHECKING:
     from local.stack import Emulator
 
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ITEMS, TRANSACTIONS = "conformance-items", "conformance-transactions"
+ITEMS, TRANSACTIONS, HISTORY, LINKS = (f"conformance-{name}" for name in ("items", "transactions", "history", "links"))
+_TABLES: Final = {
+    ITEMS: "ItemsTable",
+    TRANSACTIONS: "TransactionsTable",
+    HISTORY: "HistoryTable",
+    LINKS: "LinksTable",
+}
+_SOMEBODY: Final = ItemId("somebody")
+"""Where it does not matter whose the entry is that comes with a commit."""
 _OF_A_TABLE: Final = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
 
 
@@ -53,17 +65,29 @@ class Bench:
         """Create the tables, as the template has them."""
         client = emulator.client("dynamodb")
         template = Template.parse((PROJECT / "template.yaml").read_text())
-        for name, logical_id in ((ITEMS, "ItemsTable"), (TRANSACTIONS, "TransactionsTable")):
+        for name, logical_id in _TABLES.items():
             _create(client, name, template.properties(logical_id))
         return cls(client, emulator.client)
 
     @property
     def items(self) -> ItemsTable:
-        return ItemsTable(self.client, ITEMS, moment)
+        return ItemsTable(self.client, ITEMS, HISTORY, moment, pause=lambda _: None)
+
+    @property
+    def registry(self) -> ItemRegistry:
+        return ItemRegistry(self.client, ITEMS, LINKS, HISTORY, moment, pause=lambda _: None)
+
+    @property
+    def links(self) -> LinksTable:
+        return LinksTable(self.client, LINKS, pause=lambda _: None)
+
+    @property
+    def history(self) -> HistoryTable:
+        return HistoryTable(self.client, HISTORY)
 
     @property
     def transactions(self) -> TransactionsTable:
-        return TransactionsTable(self.client, ITEMS, TRANSACTIONS, moment, pause=lambda _: None)
+        return TransactionsTable(self.client, ITEMS, TRANSACTIONS, HISTORY, moment, pause=lambda _: None)
 
     def fresh(self) -> str:
         """Return a name that nothing has yet."""
@@ -72,10 +96,21 @@ class Bench:
     def registered(self, claims: int = 0) -> ItemId:
         """Register an Item and claim it so many times."""
         item_id = ItemId(self.fresh())
-        self.items.register(NewItem(item_id, b"sealed", f"link of {item_id}", 730, NOON))
+        self.register(item_id)
         for _ in range(claims):
             self.claim(item_id)
         return item_id
+
+    def register(self, item_id: ItemId, yielding: Collection[ItemId] = (), **fields: Any) -> None:
+        """Register an Item through the adapter."""
+        known: dict[str, Any] = {
+            "access_token": b"sealed",
+            "link_id": f"link of {item_id}",
+            "days_requested": 730,
+            "linked_at": NOON,
+        }
+        new = NewItem(item_id, **(known | fields))
+        self.registry.register(Registration(new, entry(item_id, EntryKind.REQUEST), frozenset(yielding)))
 
     def loaded(self, item_id: ItemId) -> Item:
         """Return an Item that must be there, as a worker loads it."""
@@ -118,6 +153,11 @@ class Bench:
         )
         return [deserialize(attributes) for page in pages for attributes in page["Items"]]
 
+    def syncs(self, item_id: ItemId) -> int:
+        """Return how many entries an Item's history has of its syncs."""
+        entries, _ = self.history.page(item_id, 100)
+        return sum(one.kind is EntryKind.SYNC for one in entries)
+
     def update(
         self,
         item_id: str,
@@ -155,10 +195,28 @@ def row(transaction_id: str = "t", account_id: str = "account", **fields: Any) -
     return TransactionRow(TransactionId(transaction_id), account_id, **(content | fields))
 
 
-def commit(expected: str | None = None, cursor: str = "one") -> Commit:
+def entry(item_id: ItemId, kind: EntryKind = EntryKind.SYNC, outcome: str = "committed") -> HistoryEntry:
+    """Return an entry of an Item's history."""
+    return HistoryEntry(item_id, NOON, f"{kind.value} {outcome}", kind, outcome, {"causes": ["request"], "added": 1})
+
+
+def commit(expected: str | None = None, cursor: str = "one", item_id: ItemId = _SOMEBODY) -> Commit:
     """Return the Item's part of a last transaction."""
-    before = None if expected is None else Cursor(expected)
-    return Commit(before, Cursor(cursor), False, "HISTORICAL_UPDATE_COMPLETE", NOON, NOON)  # noqa: FBT003
+    return Commit(
+        expected_cursor=None if expected is None else Cursor(expected),
+        cursor=Cursor(cursor),
+        reconcile=False,
+        update_status="HISTORICAL_UPDATE_COMPLETE",
+        pull_began_at=NOON,
+        committed_at=NOON,
+        standing=Standing(ItemStatus.ACTIVE),
+        entry=entry(item_id),
+    )
+
+
+def verdict(item_id: ItemId, status: ItemStatus = ItemStatus.NEEDS_USER, update_status: str | None = None) -> Verdict:
+    """Return what an attempt leaves on its Item that writes no rows."""
+    return Verdict(Standing(status, "CODE", NOON), entry(item_id, outcome="trouble"), update_status=update_status)
 
 
 def _create(client: Any, name: str, properties: dict[str, Any]) -> None:

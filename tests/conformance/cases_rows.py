@@ -68,13 +68,14 @@ def a_commit_needs_the_cursor_that_it_started_from(bench: Bench) -> str:
     return f"first: {first}; same start again: {again}; from there: {onwards}; {stored}"
 
 
-@relies_on("retry: row_newer_than_item; the other row: absent; no cursor")
+@relies_on("retry: row_newer_than_item; the other row: absent; no cursor, 0 entries")
 def a_row_that_is_newer_than_its_item(bench: Bench) -> str:
     item_id = bench.registered(claims=1)
     bench.put(item_id=item_id, generation=9, first_generation=9)
-    answer = outcome(lambda: bench.write(item_id, 1, row("other"), row(), commit=commit()))
+    answer = outcome(lambda: bench.write(item_id, 1, row("other"), row(), commit=commit(item_id=item_id)))
     other = "stored" if bench.row(item_id, "other") else "absent"
-    return f"{answer}; the other row: {other}; {bench.item(item_id).get('cursor', 'no cursor')}"
+    cursor = bench.item(item_id).get("cursor", "no cursor")
+    return f"{answer}; the other row: {other}; {cursor}, {bench.syncs(item_id)} entries"
 
 
 @relies_on("retry: row_newer_than_item")
@@ -129,15 +130,16 @@ def an_annotation_of_a_row_that_is_not_there_yet(bench: Bench) -> str:
     return f"before: {read}, {scanned}; written: {state}, first {stored.first_generation}, note {note}"
 
 
-@relies_on("ok, 99 rows, cursor one")
-def a_full_transaction_of_99_rows_and_the_item(bench: Bench) -> str:
+@relies_on("ok, 98 rows, cursor one, 1 entry")
+def a_full_transaction_of_98_rows_the_item_and_its_entry(bench: Bench) -> str:
     item_id = bench.registered(claims=1)
     rows = [row(f"t{number}") for number in range(MAXIMUM_ROWS)]
-    answer = outcome(lambda: bench.write(item_id, 1, *rows, commit=commit()))
-    return f"{answer}, {len(bench.rows(item_id))} rows, cursor {bench.item(item_id).get('cursor')}"
+    answer = outcome(lambda: bench.write(item_id, 1, *rows, commit=commit(item_id=item_id)))
+    cursor = bench.item(item_id).get("cursor")
+    return f"{answer}, {len(bench.rows(item_id))} rows, cursor {cursor}, {bench.syncs(item_id)} entry"
 
 
-@relies_on("ok, 99 rows", slow=True)
+@relies_on("ok, 98 rows", slow=True)
 def a_transaction_of_as_many_bytes_as_the_engine_ever_sends(bench: Bench) -> str:
     item_id = bench.registered(claims=1)
     each = MAXIMUM_BYTES // MAXIMUM_ROWS - 500
@@ -168,6 +170,20 @@ def the_longest_account_id_that_fits_into_the_index(bench: Bench) -> str:
 
 def _accepted(bench: Bench, item_id: ItemId, write: RowWrite) -> str:
     return "ok" if outcome(lambda: bench.write(item_id, 1, write)) == "ok" else "refused"
+
+
+@relies_on("the name is gone, the account, the note and the generations are there; not in the index")
+def a_row_of_an_account_that_the_user_has_withdrawn(bench: Bench) -> str:
+    item_id = bench.registered(claims=1)
+    bench.write(item_id, 1, row(name="Cafe"))
+    bench.update(item_id, "SET note = :n", n="the application's")
+    bench.claim(item_id)
+    bench.write(item_id, 2, Removal(TransactionId("t"), "account", erase=True))
+    stored = bench.row(item_id)
+    left = {"item_id", "transaction_id", "account_id", "note", "generation", "first_generation"}
+    if stored.keys() != left | {"removed_at", "expires_at"}:
+        return ", ".join(sorted(stored))
+    return "the name is gone, the account, the note and the generations are there; not in the index"
 
 
 @relies_on("since 0: a b c; since 2: b c; since 4: none")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.retries.quota import RetryQuota
-from plaid_sync.adapters import plaid_api
+from plaid_sync.adapters import plaid_transactions
 from plaid_sync.core import plan
 
 from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
@@ -138,11 +138,11 @@ def bench() -> Iterator[Bench]:
 @contextmanager
 def _limits_restored() -> Iterator[None]:
     """Leave the limits as they were: schedules make them small."""
-    limits = plaid_api.PAGE_SIZE, plan.MAXIMUM_ROWS
+    limits = plaid_transactions.PAGE_SIZE, plan.MAXIMUM_ROWS
     try:
         yield
     finally:
-        plaid_api.PAGE_SIZE, plan.MAXIMUM_ROWS = limits  # type: ignore[misc] # as they were
+        plaid_transactions.PAGE_SIZE, plan.MAXIMUM_ROWS = limits  # type: ignore[misc] # as they were
 
 
 @contextmanager

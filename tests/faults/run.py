@@ -30,9 +30,10 @@ def _take_back(plaid: PlaidSimulator, item_id: str) -> None:
 
 
 def _bring_back(plaid: PlaidSimulator, item_id: str) -> None:
-    """Add the row again that was removed last."""
-    log = plaid.item(item_id).log
-    gone = [change.transaction_id for change in log.changes if change.kind == "removed" and change.row]
+    """Add the row again that was removed last; not one of an account that the user has withdrawn."""
+    log, revoked = plaid.item(item_id).log, plaid.item(item_id).revoked
+    removed = [change for change in log.changes if change.kind == "removed" and change.row]
+    gone = [change.transaction_id for change in removed if change.account_id not in revoked]
     gone = [one for one in gone if one not in log.live]
     if gone:
         plaid.readd(item_id, gone[-1], notify=False)
@@ -155,6 +156,20 @@ class Run:
         if item_id is not None and self.world.plaid.item(item_id).error_code is None:
             self.world.plaid.set_item_error(item_id, code)
 
+    def account_withdrawn(self, *, item: int, account: int) -> None:
+        item_id = self._item(item, ready=True)
+        if item_id is None:
+            return
+        accounts = [one["account_id"] for one in self.world.plaid.account_rows(item_id)]
+        if len(accounts) > 1:
+            self.world.plaid.revoke_account(item_id, accounts[account % len(accounts)])
+
+    def hint(self, *, item: int, code: str) -> None:
+        """Send an ITEM webhook that nothing has led to: an old one, or a warning."""
+        item_id = self._item(item)
+        if item_id is not None:
+            self.world.hint(item_id, code)
+
     def repair(self, *, item: int) -> None:
         item_id = self._item(item)
         if item_id is not None and self.world.plaid.item(item_id).error_code is not None:
@@ -249,10 +264,10 @@ class Run:
         if item_id is not None:
             self.world.annotate(item_id, row)
 
-    def remove(self, *, item: int) -> None:
+    def remove(self, *, item: int, erase: bool = False, strike_at: int = 0, strike: str = "") -> None:
         item_id = self._item(item)
         if item_id is not None and len(self.world.items) == MOST_LINKS:
-            self.world.remove(item_id)
+            self._through(self.world.remove(item_id, erase=erase), strike_at, strike)
 
     def foreign_message(self, *, item: int, body: str) -> None:
         self.world.send(body, self._item(item) or "strangers")

@@ -31,6 +31,8 @@ NEWS: Final = {
     "changes back": 5,
 }
 """What the bank may do to the rows, and how often."""
+HINTS: Final = ("ERROR", "LOGIN_REPAIRED", "PENDING_DISCONNECT", "PENDING_EXPIRATION", "NEW_ACCOUNTS_AVAILABLE")
+"""ITEM webhooks that may be old news."""
 GROWTH: Final = ("adds", "adds pending", "modifies", "removes", "brings back")
 DECLINE: Final = ("takes back", "removes", "changes back", "posts")
 """What is seen by one worker, and taken back before the next one looks."""
@@ -202,7 +204,9 @@ class _Author:
                 self._link(),
                 Step("annotate", {"item": self._number(), "row": self._number()}),
                 Step("annotate", {"item": self._number(), "row": self._number()}),
-                Step("remove", {"item": self._number()}),
+                self._remove(),
+                Step("account_withdrawn", {"item": self._number(), "account": self._number()}),
+                Step("hint", {"item": self._number(), "code": rng.choice(HINTS)}),
                 Step("redrive"),
                 Step("tombstones_expire"),
             )
@@ -249,6 +253,12 @@ class _Author:
     def _strike(self) -> Step:
         strike = self.rng.choice(list(Strike)).value
         return Step("strike", {"which": self._number(), "strike": strike, "times": self.rng.choice((1, 1, 1, 2, 3))})
+
+    def _remove(self) -> Step:
+        rng = self.rng
+        at = rng.randint(1, 6) if rng.random() < 0.4 else 0
+        strike = rng.choice(list(Strike)).value
+        return Step("remove", {"item": self._number(), "erase": rng.random() < 0.5, "strike_at": at, "strike": strike})
 
     def _link(self) -> Step:
         rng = self.rng

@@ -80,8 +80,9 @@ class Watch:
         return self.of(item_id).registered
 
     def removed(self, item_id: str) -> None:
-        """The application removed an Item: from now on nothing of it may change."""
-        self.of(item_id).at_removal = self.rows(item_id)
+        """An Item was removed: from now on nothing of it may change, until it is erased."""
+        if not self.is_removed(item_id):
+            self.of(item_id).at_removal = self.rows(item_id)
 
     def is_removed(self, item_id: str) -> bool:
         """Tell whether the application removed it."""
@@ -126,13 +127,16 @@ class Watch:
         if effect.status != 200:
             return
         operation, body = effect.call.operation, effect.call.body
-        if operation == "DynamoDB.TransactWriteItems":
-            guard = next(iter(body["TransactItems"][0].values()))
-            self._written(
-                invocation, guard["Key"]["item_id"]["S"], commit="#synced_at" in guard["ExpressionAttributeNames"]
-            )
-        elif operation == "DynamoDB.UpdateItem" and "#attempt_id" not in body["ExpressionAttributeNames"]:
-            self._pulled(invocation, body["Key"]["item_id"]["S"])  # Plaid's refusal, or that it has nothing yet
+        if operation != "DynamoDB.TransactWriteItems":
+            return
+        guard = next(iter(body["TransactItems"][0].values()))
+        item_id, names = guard["Key"]["item_id"]["S"], guard["ExpressionAttributeNames"]
+        if "#removal_requested_at" in names:
+            self.removed(item_id)
+        elif "#removal_completed_at" not in names:
+            self._written(invocation, item_id, commit="#synced_at" in names)
+            if "#synced_at" not in names and any("Put" in action for action in body["TransactItems"]):
+                self._pulled(invocation, item_id)  # Plaid's refusal, or that it has nothing yet
 
     def _pulled(self, invocation: Invocation, item_id: str) -> None:
         if item_id in invocation.pulls:
@@ -159,6 +163,7 @@ class Watch:
         truth = self.plaid.truth_at(item_id, position)
         at_plaid = PlaidItem(item_id, truth, position, self.plaid.final_cursors(item_id))
         owed = record.pop("reconcile", False)
+        record["status"] = "active"  # how it stands is judged at rest
         tables = Tables(items=[record], transactions=list(self.rows(item_id).values()))
         differences = compare([at_plaid], tables).differences
         if owed:  # rows that are gone at Plaid may still be live
@@ -190,7 +195,19 @@ class Watch:
                 self._require(not differences, item_id, f"{differences[:3]} of {len(differences)} differences")
                 self._check_annotations(item_id, rows)
             if watched.at_removal is not None:
-                self._require(self.rows(item_id) == watched.at_removal, item_id, "a removed Item's rows changed")
+                self._check_removed(item_id, watched.at_removal)
+
+    def _check_removed(self, item_id: str, at_removal: dict[str, Any]) -> None:
+        record, rows = self.record(item_id), self.rows(item_id)
+        self._require("removal_completed_at" in record, item_id, "a removal was not completed")
+        self._require("access_token" not in record, item_id, "the token of a removed Item is still there")
+        self._require(self.plaid.item(item_id).removed, item_id, "a removed Item is still billed")
+        if record["removal_erases"]:
+            self._require(not rows, item_id, f"{len(rows)} rows of an erased Item are left")
+            counted = int(record["rows_to_erase"])
+            self._require(counted == len(at_removal), item_id, f"{counted} of {len(at_removal)} rows counted")
+        else:
+            self._require(rows == at_removal, item_id, "a removed Item's rows changed")
 
     def _check_annotations(self, item_id: str, rows: dict[str, Any]) -> None:
         for transaction_id, value in self.of(item_id).annotations.items():

@@ -18,7 +18,7 @@ ENVIRONMENTS: Final = 3
 _BUILDERS: Final = {
     "sync": ("processor", "build_processor"),
     "webhook": ("receiver", "build_receiver"),
-    "items": ("linker", "build_linker"),
+    "items": ("api", "build_api"),
 }
 
 

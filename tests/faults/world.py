@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.adapters import plaid_api
+from plaid_sync.adapters import plaid_transactions
 from plaid_sync.core import plan
 
 from local.plaid import Phase, PlaidSimulator
-from tests.component.world import lambda_context_by, received, stale_receipts_allowed
+from tests.component.world import http_event, lambda_context_by, received, stale_receipts_allowed
 from tests.faults.bench import Bench, Time
 from tests.faults.boundary import Actor, Strike
 from tests.faults.watch import DivergenceError, Watch
@@ -105,6 +104,8 @@ class World:
     live: list[Invocation] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)
+    removals: dict[tuple[str, bool], int] = field(default_factory=dict)
+    warned: set[str] = field(default_factory=set)
     tokens: dict[int, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -116,7 +117,7 @@ class World:
         plaid = PlaidSimulator(seed=7, clock=time, behaviour=behaviour)
         plaid.hold_webhooks()
         bench.server.replace(plaid)
-        plaid_api.PAGE_SIZE, plan.MAXIMUM_ROWS = sizes.page, sizes.transaction  # type: ignore[misc] # made small
+        plaid_transactions.PAGE_SIZE, plan.MAXIMUM_ROWS = sizes.page, sizes.transaction  # type: ignore[misc] # made small
         bench.store_secret(plaid.secret)
         return cls(bench, time, plaid, Fleet(bench, time), Watch(bench, plaid))
 
@@ -144,7 +145,7 @@ class World:
         environment = self.fleet.free("items")
         if environment is None:
             return None
-        event = {"body": json.dumps({"public_token": link.public_token})}
+        event = http_event("POST", "/items", json.dumps({"public_token": link.public_token}))
 
         def done(invocation: Invocation) -> None:
             link.status = 0 if invocation.actor.killed else invocation.actor.answer["statusCode"]
@@ -329,20 +330,25 @@ class World:
         if rows:
             self.watch.annotate(item_id, rows[number % len(rows)])
 
-    def remove(self, item_id: str) -> None:
-        """Let the application remove an Item: its status first, as the removal of an Item does, then Plaid's side."""
-        dynamodb = self.bench.client("dynamodb")
-        with suppress(dynamodb.exceptions.ConditionalCheckFailedException):
-            dynamodb.update_item(
-                TableName=self.bench.deployment.stack.items_table,
-                Key={"item_id": {"S": item_id}},
-                UpdateExpression="SET #status = :removed",
-                ConditionExpression="attribute_exists(item_id)",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={":removed": {"S": "removed"}},
-            )
-            self.watch.removed(item_id)
-            self.plaid.remove_item(item_id)
+    def remove(self, item_id: str, *, erase: bool) -> Invocation | None:
+        """Let the application remove an Item."""
+        environment = self.fleet.free("items")
+        if environment is None:
+            return None
+        wish = {"transactions": "erase" if erase else "keep"}
+        event = http_event("DELETE", f"/items/{item_id}", query=wish)
+
+        def done(invocation: Invocation) -> None:
+            status = 0 if invocation.actor.killed else invocation.actor.answer["statusCode"]
+            self.removals[item_id, erase] = status
+
+        return self._invoke(environment, event, f"remove {item_id}", done)
+
+    def hint(self, item_id: str, code: str) -> None:
+        """Let Plaid send an ITEM webhook that nothing has led to: an old one, or a warning."""
+        self.plaid.fire_webhook(item_id, "ITEM", code)
+        if code.startswith("PENDING"):
+            self.warned.add(item_id)
 
     def rotate_secret(self, *, told: bool) -> None:
         """Rotate the Plaid secret; the stored one follows at once, or when `settle` does it."""
@@ -373,7 +379,10 @@ class World:
             self.plaid.force_mutation(item_id, 0)
             if self.plaid.item(item_id).error_code and not self.plaid.item(item_id).removed:
                 self.plaid.repair_login(item_id)
+            elif item_id in self.warned:
+                self.plaid.fire_webhook(item_id, "ITEM", "LOGIN_REPAIRED")  # the user renews the connection
         self._complete_links()
+        self._complete_removals()
         for item_id in self.items:
             while not self.plaid.item(item_id).removed and self.plaid.item(item_id).phase < Phase.HISTORICAL:
                 self.plaid.advance_phase(item_id)
@@ -390,6 +399,16 @@ class World:
                 if link.status is None or 400 <= link.status < 500 or link.status == 201:
                     break
                 invocation = self.post_link(link)
+                assert invocation is not None
+                self.finish(invocation)
+
+    def _complete_removals(self) -> None:
+        """Let the application repeat what it has not been answered; who was told that there is no such Item, knows."""
+        for item_id, erase in list(self.removals):
+            for _ in range(5):
+                if self.removals[item_id, erase] in {202, 404}:
+                    break
+                invocation = self.remove(item_id, erase=erase)
                 assert invocation is not None
                 self.finish(invocation)
 

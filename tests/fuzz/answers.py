@@ -1,4 +1,7 @@
-"""What Plaid answers, broken in every way: to a sync, an exchange and a removal, through plaid-python itself."""
+"""What Plaid answers, broken in every way, through plaid-python itself.
+
+To a sync, to /item/get, to an exchange and to a removal.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
 from plaid_sync.adapters.expressions import serialize
-from plaid_sync.adapters.plaid_api import PlaidClient
 from plaid_sync.adapters.plaid_credentials import PlaidSecret
+from plaid_sync.adapters.plaid_items import PlaidItems
+from plaid_sync.adapters.plaid_link import PlaidLinkClient
+from plaid_sync.adapters.plaid_transactions import PlaidTransactionsClient
+from plaid_sync.adapters.plaid_transport import PlaidTransport
 from plaid_sync.adapters.row_format import written
 from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.items import Cursor
@@ -24,6 +30,7 @@ from tests.fuzz.edges import secrets_client
 from tests.fuzz.genuine import pages_of_an_item
 from tests.fuzz.signing import NOON
 from tests.fuzz.tally import RUNS, require
+from tests.fuzz.webhook import is_short_ascii
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +43,8 @@ _LISTS: Final = ("added", "modified", "removed")
 _LARGEST_ROW: Final = 400 * 1024
 """Bytes of a DynamoDB item, attribute names included."""
 _LONGEST_KEY: Final = 1024
+_LONGEST_CURSOR: Final = 1024
+"""Four times what Plaid documents."""
 _OUR_CODE: Final = re.compile("HTTP_[0-9]+$|ITEM_LOGIN_REQUIRED$|plaid_[a-zA-Z_]+$")
 _STATUSES: Final = (200, 200, 200, 400, 401, 403, 404, 429, 500, 502, 302, 204)
 _ERROR: Final = {
@@ -77,14 +86,16 @@ class AnswersTarget:
     def __init__(self) -> None:
         self.tally: Counter[str] = Counter()
         self._wire = _Wire()
-        self._plaid = PlaidClient("http://plaid.invalid", PlaidSecret(secrets_client, "secret", lambda: NOON))
-        api = self._plaid._connected()  # noqa: SLF001 - plaid-python takes no transport: it is replaced in place
+        transport = PlaidTransport("http://plaid.invalid", PlaidSecret(secrets_client, "secret", lambda: NOON))
+        self._transactions, self._items = PlaidTransactionsClient(transport), PlaidItems(transport, "sandbox")
+        self._link = PlaidLinkClient(transport)
+        api = transport._connected()  # noqa: SLF001 - plaid-python takes no transport: it is replaced in place
         api.api_client.rest_client.pool_manager = self._wire
         self._page: dict[str, Any] = json.loads(pages_of_an_item()[0])
 
     def seeds(self) -> list[bytes]:
         """See `tally.Target`."""
-        others = [bytes([call, status, kind]) for call in (6, 7) for status in (0, 3) for kind in range(8)]
+        others = [bytes([call, status, kind]) for call in (5, 6, 7) for status in (0, 3) for kind in range(8)]
         # Two lists with an entry each, genuine or not an entry at all; of the third one, the zeros make none.
         entries = [[1, number, kind] for number in range(3) for kind in (0, 3)]
         pages = [
@@ -98,20 +109,22 @@ class AnswersTarget:
         call = choices.below(8)
         self._wire.status = choices.pick(_STATUSES)
         self.tally[RUNS] += 1
-        if call == 6:
+        if call == 5:
+            self._health(choices)
+        elif call == 6:
             self._exchange(choices)
         elif call == 7:
             self._remove(choices)
         else:
             self._sync(choices)
 
-    # ---- the three calls
+    # ---- the calls
 
     def _sync(self, choices: Choices) -> None:
         answer = self._page_answer(choices)
         self._wire.body = answer.body
         try:
-            page = self._plaid.sync_page("access-token", Cursor("cursor"), None)
+            page = self._transactions.sync_page("access-token", Cursor("cursor"), None)
         except (PlaidError, RetryableError) as error:
             self._refused(error)
             spoiled = self._wire.status != 200 or depth_of(answer.body) > CERTAIN_DEPTH or not is_page(answer.body)
@@ -120,23 +133,45 @@ class AnswersTarget:
         require(holds=200 <= self._wire.status <= 299, what=f"a page with {self._wire.status}", shown=answer)
         self._accepted(page, answer)
 
+    def _health(self, choices: Choices) -> None:
+        item: dict[str, Any] = {"item_id": "item", "error": None, "consent_expiration_time": "2026-03-08T12:00:00Z"}
+        if choices.one_in(2):
+            item["error"] = _ERROR
+        updates = {"transactions": {"last_successful_update": "2026-03-01T12:00:00Z", "last_failed_update": None}}
+        genuine = {"item": item, "status": updates, "request_id": "r"}
+        nested = b'{"item":' + mutated(item, choices) + b',"status":' + mutated(updates, choices) + b"}"
+        self._wire.body = nested if choices.one_in(2) else _any_answer(genuine, choices)
+        try:
+            health = self._items.health("access-sandbox-1")
+        except (PlaidError, RetryableError) as error:
+            self._refused(error)
+            return
+        self.tally["a health"] += 1
+        if depth_of(self._wire.body) > CERTAIN_DEPTH:
+            return
+        told = read(self._wire.body)["item"].get("error")
+        well = told is None or told == {}
+        require(holds=well == (health.error_code is None), what="another health", shown=self._wire.body)
+        self.tally["an ill one"] += not well
+
     def _exchange(self, choices: Choices) -> None:
         genuine = {"access_token": "access-sandbox-1", "item_id": "item", "request_id": "r"}
         self._wire.body = _any_answer(genuine, choices)
         try:
-            exchanged = self._plaid.exchange("public-sandbox-1")
+            exchanged = self._link.exchange("public-sandbox-1")
         except (PlaidError, RetryableError) as error:
             self._refused(error)
             return
         self.tally["an exchange"] += 1
         document = read(self._wire.body)
-        told = (document["item_id"], document["access_token"])
+        item_id = document.get("item_id")
+        told = item_id if is_short_ascii(item_id, first="!") else None, document["access_token"]
         require(holds=(exchanged.item_id, exchanged.access_token) == told, what="exchanged otherwise", shown=document)
 
     def _remove(self, choices: Choices) -> None:
         self._wire.body = _any_answer({"request_id": "r"}, choices)
         try:
-            self._plaid.remove("access-sandbox-1")
+            self._items.remove("access-sandbox-1")
         except (PlaidError, RetryableError) as error:
             self._refused(error)
         else:
@@ -211,7 +246,9 @@ def is_page(body: bytes) -> bool:
         return False
     cursor = document.get("next_cursor")
     empty = not document["has_more"] and not any(document[name] for name in _LISTS)
-    return isinstance(cursor, str | None) and (bool(cursor) or empty)
+    if cursor is None or cursor == "":
+        return empty
+    return is_short_ascii(cursor, first=" ", longest=_LONGEST_CURSOR)
 
 
 def _require_nothing_vanished(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
 from botocore.exceptions import ClientError
+from plaid_sync.adapters.expressions import deserialize
 
 from local.plaid import PlaidError
 from tests.fuzz.documents import hostile, mutated
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LARGEST_MESSAGE: Final = 1_048_576
 """Bytes of a message's body and attributes together: the default of a queue's MaximumMessageSize."""
+LARGEST_ITEM: Final = 400 * 1024
+"""Bytes of a DynamoDB item, attribute names included."""
 _ALLOWED: Final = re.compile("[\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 _CREDENTIALS: Final = {"client_id": "client", "secret": "secret"}
 
@@ -56,6 +59,47 @@ class Queue:
 
     def change_message_visibility_batch(self, **_request: Any) -> None:
         """Accept."""
+
+
+@dataclass(slots=True)
+class Table:
+    """A DynamoDB client's `put_item`; what DynamoDB does not take is refused with AWS's error.
+
+    Attributes:
+        stored: the attributes of every accepted item, as plain values.
+        out_of_order: the table fails for reasons of its own.
+    """
+
+    stored: list[dict[str, Any]] = field(default_factory=list)
+    out_of_order: bool = False
+
+    def put_item(self, *, TableName: str, Item: dict[str, Any]) -> None:  # noqa: ARG002, N803 - AWS's
+        """Accept an item."""
+        if self.out_of_order:
+            _refuse("InternalServerError")
+        if not is_storable(Item):
+            _refuse("ValidationException")
+        self.stored.append(deserialize(Item))
+
+
+def is_storable(attributes: dict[str, Any]) -> bool:
+    """Tell whether DynamoDB takes an item with these attributes, given in wire form (400 KB, UTF-8 texts)."""
+    try:
+        size = sum(len(name.encode()) + _size_of(value) for name, value in attributes.items())
+    except UnicodeEncodeError:
+        return False
+    return size <= LARGEST_ITEM
+
+
+def _size_of(value: dict[str, Any]) -> int:
+    ((kind, content),) = value.items()
+    if kind in {"S", "N"}:
+        return len(content.encode())
+    if kind in {"L", "SS"}:
+        return sum(len(one.encode()) if kind == "SS" else _size_of(one) for one in content)
+    if kind == "M":
+        return sum(len(name.encode()) + _size_of(one) for name, one in content.items())
+    return len(content) if kind == "B" else 1
 
 
 def deliverable(text: str) -> bool:

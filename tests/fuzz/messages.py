@@ -4,98 +4,114 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.queues import SqsReceivedMessages
 from plaid_sync.core.batch import BatchProcessor
-from plaid_sync.core.failures import RetryableError
-from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus
+from plaid_sync.core.exact_json import InvalidJsonError
+from plaid_sync.core.failures import ContractBrokenError, PlaidError, RetryableError
+from plaid_sync.core.health import ItemHealth, parse_health
+from plaid_sync.core.items import Cursor, ItemId
 from plaid_sync.core.pages import Page, parse_page
-from plaid_sync.core.pulling import Puller
-from plaid_sync.core.syncing import SyncEngine
+from plaid_sync.core.transactions import StoredRow, TransactionId, TransactionRow
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
+from local.plaid.webhooks import ITEM_CODES
 from tests.fuzz.choices import Choices
 from tests.fuzz.documents import CERTAIN_DEPTH, depth_of, hostile, mutated, read
 from tests.fuzz.edges import LARGEST_MESSAGE, Queue, deliverable
 from tests.fuzz.genuine import pages_of_an_item
 from tests.fuzz.signing import NOON
+from tests.fuzz.tables import Tables, new_item
 from tests.fuzz.tally import RUNS, require
 from tests.fuzz.webhook import ENVIRONMENT, import_app, is_short_ascii, lambda_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-
-    from plaid_sync.core.plan import Commit, RowWrite
-    from plaid_sync.core.quarantine import Part
-    from plaid_sync.core.transactions import StoredRow, TransactionId
+    from collections.abc import Callable, Iterable
 
 Record = dict[str, Any]
 
 HEALTHY: Final = ("item-a", "item-b")
 FAILING: Final = "item-whose-bank-is-down"
+THROTTLED: Final = "item-that-plaid-has-no-time-for"
+CHECKED: Final = frozenset(ITEM_CODES) - {
+    "USER_ACCOUNT_REVOKED",
+    "NEW_ACCOUNTS_AVAILABLE",
+    "WEBHOOK_UPDATE_ACKNOWLEDGED",
+}
+"""Codes of ITEM webhooks after which Plaid is asked how the Item is."""
+WARNINGS: Final = frozenset({"PENDING_EXPIRATION", "PENDING_DISCONNECT"})
 UNREGISTERED_RECEIVES: Final = 8
 """From so many receives on, a message for an Item that nobody has linked is given up."""
+RENEWED_RECEIVES: Final = 12
+"""From so many receives on, a message that Plaid's limits hold up is put into the queue anew."""
 LARGEST_FOREIGN: Final = LARGEST_MESSAGE
 """Bytes. Beside a body of this size there is no room for the reason."""
 FOREIGN, OURS, EITHER = "foreign", "ours", "either"
 _GROUPS: Final = ("strangers", HEALTHY[0], HEALTHY[1], FAILING, "!", "~" * 128)
-
-
-@dataclass(slots=True)
-class _Tables:
-    """The engine's ports with everything in memory: one attempt at a time, nothing goes wrong."""
-
-    items: dict[ItemId, Item]
-    rows_of: dict[ItemId, set[TransactionId]] = field(default_factory=dict)
-
-    def load(self, item_id: ItemId) -> Item | None:
-        return self.items.get(item_id)
-
-    def claim(self, item: Item, attempt_id: str) -> Item:  # noqa: ARG002 - the port's
-        self.items[item.item_id] = replace(item, generation=item.generation + 1)
-        return self.items[item.item_id]
-
-    def record_trouble(self, item_id: ItemId, generation: int, status: ItemStatus, code: str) -> None:
-        raise NotImplementedError
-
-    def record_not_ready(self, item_id: ItemId, generation: int, update_status: str) -> None:
-        raise NotImplementedError
-
-    def rows(self, item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
-        raise NotImplementedError
-
-    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
-        raise NotImplementedError
-
-    def write(
-        self, item_id: ItemId, generation: int, writes: Collection[RowWrite], *, begin: bool, commit: Commit | None
-    ) -> None:
-        item = self.items[item_id]
-        require(holds=generation == item.generation and not begin and commit is not None, what="written", shown=writes)
-        self.rows_of.setdefault(item_id, set()).update(write.transaction_id for write in writes)
-        if commit is not None:
-            self.items[item_id] = replace(item, cursor=commit.cursor)
-
-    def keep(self, item_id: ItemId, generation: int, parts: Collection[Part]) -> None:
-        raise NotImplementedError
-
-    def decrypt(self, item_id: ItemId, ciphertext: bytes) -> str:  # noqa: ARG002 - the port's
-        return item_id
+_ANY: Final = frozenset({"active", "expiring", "degraded", "needs_user", "revoked"})
+_STATUS_OF: Final = {
+    "ITEM_LOGIN_REQUIRED": "needs_user",
+    "INSTITUTION_DOWN": "degraded",
+    "USER_PERMISSION_REVOKED": "revoked",
+}
+_WEEK: Final = (NOON + timedelta(days=7)).replace(tzinfo=None).isoformat()
+_TIMES: Final = (
+    f"{_WEEK}Z",
+    f"{NOON.replace(tzinfo=None).isoformat()}Z",
+    f"{_WEEK}.123456",
+    f"{_WEEK}+14:00",
+    "1970-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999-23:59",
+    "0001-01-01T00:00:00+23:59",
+    "2030-W10-7",
+    "20300308T120000Z",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Plaid:
-    """Plaid's /transactions/sync for every Item, with the same two pages."""
+    """Plaid for every Item, with the same two pages.
+
+    Attributes:
+        health_body: what /item/get answers.
+    """
 
     first: Page
     second: Page
+    health_body: bytes
 
     def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
         if access_token == FAILING:
             raise RetryableError("made_to_fail")
+        if access_token == THROTTLED:
+            raise PlaidError("TRANSACTIONS_SYNC_LIMIT")
         return self.first if cursor is None else self.second
+
+    def health(self, access_token: str) -> ItemHealth:  # noqa: ARG002 - the port's
+        try:
+            return parse_health(self.health_body)
+        except (InvalidJsonError, ContractBrokenError) as error:
+            raise RetryableError("plaid_answer") from error
+
+    def remove(self, access_token: str) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class _Health:
+    """What /item/get answers, and what is to be made of it.
+
+    Attributes:
+        readable: it shows an Item.
+        statuses: how an Item can stand afterwards.
+    """
+
+    body: bytes
+    readable: bool
+    statuses: frozenset[str]
 
 
 class MessagesTarget:
@@ -106,46 +122,77 @@ class MessagesTarget:
         self._app = import_app("sync")
         self._context = lambda_context()
         first, second = (parse_page(page) for page in pages_of_an_item())
-        self._plaid = _Plaid(first, second)
-        self._expected = {row.transaction_id for row in (*first.added, *second.added)}
+        self._pages = first, second
+        rows: list[TransactionRow] = [*first.added, *second.added]
+        self._accounts = sorted({row.account_id for row in rows})
+        older = [StoredRow(TransactionId(f"old-{one}"), one, True, 0, 0) for one in self._accounts]  # noqa: FBT003
+        self._older = {row.transaction_id: row for row in older}
+        self._account_of = {row.transaction_id: row.account_id for row in rows}
+        self._account_of |= {row.transaction_id: str(row.account_id) for row in older}
 
     def seeds(self) -> list[bytes]:
         """See `tally.Target`."""
-        return [bytes([0, 9, *([kind, value] * 10)]) for kind in range(8) for value in range(0, 48, 3)]
+        well, one = [0, 0, 0], [0]
+        plain = [bytes([0, *well, 9, *([kind, value] * 10)]) for kind in range(8) for value in range(0, 48, 3)]
+        health = [[kind, code, 0] for kind, code in ((0, 0), (1, 0), (1, 1), (1, 2), (1, 4), (3, 0), (4, 0))]
+        told = [bytes([0, *how, *one, 3, 0, code]) for how in health for code in range(len(ITEM_CODES))]
+        worn = [bytes([0, *well, *one, 3, 3, 0, 0, 0, 0, 0, 0, received]) for received in range(6)]
+        return [*plain, *told, *worn]
 
     def run(self, case: bytes) -> None:
         """See `tally.Target`."""
         choices = Choices(case)
         queue = Queue(out_of_order=choices.one_in(16))
-        tables = _Tables({ItemId(name): _item(name) for name in (*HEALTHY, FAILING)})
-        self._app.processor = BatchProcessor(_engine(tables, self._plaid), _received(queue), lambda: 1.0)
-        records = [_record(choices, number) for number in range(1 + choices.below(10))]
+        health = _health(choices)
+        tables = Tables.of(*map(new_item, (*HEALTHY, FAILING, THROTTLED)))
+        tables.rows_of = {ItemId(name): dict(self._older) for name in HEALTHY}
+        engine = tables.engine(_Plaid(*self._pages, health.body))
+        self._app.processor = BatchProcessor(engine, _received(queue), lambda: 1.0)
+        records = [_record(choices, number, self._accounts) for number in range(1 + choices.below(10))]
         records.insert(choices.below(len(records) + 1), _healthy(choices, len(records)))
         answer = self._app.lambda_handler({"Records": records}, self._context)
         failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
-        self._judge(records, failed, queue, tables)
+        self._judge(records, failed, queue, tables, health)
 
-    def _judge(self, records: list[Record], failed: list[str], queue: Queue, tables: _Tables) -> None:
+    def _judge(self, records: list[Record], failed: list[str], queue: Queue, tables: Tables, health: _Health) -> None:
         ids = {record["messageId"] for record in records}
         require(holds=set(failed) <= ids and len(set(failed)) == len(failed), what="failed ids", shown=(ids, failed))
-        parked = {message["MessageDeduplicationId"]: message for message in queue.sent}
+        ours = [read(record["body"]) for record in records if kind_of(record) == OURS]
+        told = {name: [told_by(body) for body in ours if body["item_id"] == name] for name in HEALTHY}
+        unread = {name for name in HEALTHY if not health.readable and any(one in CHECKED for one, _ in told[name])}
+        sent = {message["MessageDeduplicationId"]: message for message in queue.sent}
         for record in records:
-            kept, letter = record["messageId"] in failed, parked.get(record["messageId"])
-            self._judge_one(record, letter, kept=kept, may_park=not queue.out_of_order)
-        synced = {record["body"]: record for record in records if kind_of(record) == OURS}
-        for item_id in {read(body)["item_id"] for body in synced} & set(HEALTHY):
-            rows = tables.rows_of.get(ItemId(item_id))
-            require(holds=rows == self._expected, what=f"{item_id} is not synced", shown=records)
+            kept, letter = record["messageId"] in failed, sent.get(record["messageId"])
+            self._judge_one(record, letter, unread, kept=kept, may_park=not queue.out_of_order)
+        for name in HEALTHY:
+            if told[name] and name not in unread:
+                self._judge_item(ItemId(name), told[name], tables, health)
 
-    def _judge_one(self, record: Record, letter: dict[str, Any] | None, *, kept: bool, may_park: bool) -> None:
+    def _judge_item(self, item_id: ItemId, told: Iterable[tuple[str, object]], tables: Tables, health: _Health) -> None:
+        withdrawn = {account_id for code, account_id in told if code == "USER_ACCOUNT_REVOKED"}
+        rows = {one for one, account_id in self._account_of.items() if account_id not in withdrawn}
+        require(holds=tables.live(item_id) == rows, what=f"{item_id} is not synced", shown=(told, tables))
+        codes = {code for code, _ in told}
+        statuses = health.statuses if codes & CHECKED else frozenset({"active"})
+        if not codes & WARNINGS:
+            statuses -= {"expiring"}
+        status = tables.items[item_id].status.value
+        require(holds=status in statuses, what=f"{item_id} is {status}", shown=(told, health))
+        self.tally[f"an Item is {status}"] += 1
+        self.tally["a withdrawn account"] += bool(withdrawn & set(self._accounts))
+
+    def _judge_one(
+        self, record: Record, letter: dict[str, Any] | None, unread: set[str], *, kept: bool, may_park: bool
+    ) -> None:
         kind = kind_of(record)
         self.tally[RUNS] += 1
         item_id = read(record["body"])["item_id"] if kind == OURS else ""
         received = int(record["attributes"]["ApproximateReceiveCount"])
-        reason = letter["MessageAttributes"]["reason"]["StringValue"] if letter else ""
-        given_up = item_id not in (*HEALTHY, FAILING, "") and received >= UNREGISTERED_RECEIVES
+        renewed = letter is not None and letter["QueueUrl"] == ENVIRONMENT["SYNC_QUEUE_URL"]
+        reason = letter["MessageAttributes"]["reason"]["StringValue"] if letter and not renewed else ""
+        given_up = item_id not in (*HEALTHY, FAILING, THROTTLED, "") and received >= UNREGISTERED_RECEIVES
         why = "" if may_park or kind != FOREIGN else " as the queue was made to fail"
-        fate = f"kept{why}" if kept else f"parked: {reason}" if letter else "done"
+        fate = f"kept{why}" if kept else "renewed" if renewed else f"parked: {reason}" if letter else "done"
         self.tally[f"{kind}, {fate}"] += 1
         if kind == FOREIGN or given_up:
             wanted = "malformed: " if kind == FOREIGN else "unregistered"
@@ -154,8 +201,12 @@ class MessagesTarget:
             same = letter is None or is_body_of(letter, record["body"])
             require(holds=same, what="parked with another body", shown=(record, letter))
         elif kind == OURS:
-            require(holds=letter is None, what=f"ours, but {fate}", shown=record)
-            require(holds=kept == (item_id not in HEALTHY), what=f"of {item_id}, but {fate}", shown=record)
+            worn = item_id == THROTTLED and received >= RENEWED_RECEIVES and may_park
+            require(holds=renewed == worn == (letter is not None), what=f"ours, but {fate}", shown=record)
+            same = letter is None or (letter["MessageBody"], letter["MessageGroupId"]) == (record["body"], item_id)
+            require(holds=same, what="renewed with another body or group", shown=(record, letter))
+            done = (item_id in HEALTHY and item_id not in unread) or worn
+            require(holds=kept != done, what=f"of {item_id}, but {fate}", shown=record)
 
 
 def is_body_of(letter: Record, body: str) -> bool:
@@ -191,20 +242,52 @@ def kind_of(record: Record) -> str:
     return OURS if ours else FOREIGN
 
 
-def _item(name: str) -> Item:
-    return Item(ItemId(name), access_token=b"", generation=0, status=ItemStatus.ACTIVE)
+def told_by(message: dict[str, Any]) -> tuple[str, object]:
+    """Return the code of the ITEM webhook that a trigger of ours holds ("" for none), and its account's id."""
+    webhook = message.get("webhook") or {}
+    code = webhook.get("webhook_code")
+    if webhook.get("webhook_type") != "ITEM" or not isinstance(code, str) or code not in ITEM_CODES:
+        return "", None
+    account_id = webhook.get("account_id")
+    return code, account_id if is_short_ascii(account_id, first=" ") else None
 
 
-def _engine(tables: _Tables, plaid: _Plaid) -> SyncEngine:
-    clock, pause = (lambda: NOON), (lambda _: None)
-    return SyncEngine(
-        items=tables,
-        transactions=tables,
-        quarantine=tables,
-        tokens=tables,
-        puller=Puller(plaid, clock, pause),
-        clock=clock,
-    )
+def _health(choices: Choices) -> _Health:
+    """Return an answer of /item/get: mostly a healthy Item's."""
+    kind = choices.below(8)
+    code = choices.pick((*_STATUS_OF, "INTERNAL_SERVER_ERROR", "A_CODE_OF_NEXT_YEAR", ""))
+    well = {"item_id": "item", "error": None, "consent_expiration_time": choices.pick((None, *_TIMES))}
+    item = well | ({"error": {"error_code": code, "error_type": "ITEM_ERROR"}} if kind in {1, 2} else {})
+    body = json.dumps({"item": item, "status": None, "request_id": "r"}).encode()
+    if kind == 3:
+        body = b'{"item":' + mutated(item, choices) + b"}"
+    elif kind in {4, 5}:
+        body = hostile(choices).encode("utf-8", "surrogatepass")
+    if depth_of(body) > CERTAIN_DEPTH:
+        body = b"[]"
+    return _Health(body, is_health(body), _statuses(body))
+
+
+def is_health(body: bytes) -> bool:
+    """Tell whether a body shows an Item."""
+    try:
+        document = read(body)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("item"), dict)
+
+
+def _statuses(body: bytes) -> frozenset[str]:
+    if not is_health(body):
+        return _ANY
+    error = read(body)["item"].get("error")
+    if error is None or error == {}:
+        return frozenset({"active", "expiring"})
+    code = error.get("error_code") if isinstance(error, dict) else None
+    known = _STATUS_OF.get(code) if isinstance(code, str) else None
+    if known is not None:
+        return frozenset({known})
+    return _ANY
 
 
 def _received(queue: Queue) -> SqsReceivedMessages:
@@ -216,18 +299,38 @@ def _healthy(choices: Choices, number: int) -> Record:
     return _as_record(SyncTrigger(ItemId(HEALTHY[0]), Cause.WEBHOOK).to_json(), HEALTHY[0], choices, number)
 
 
-def _record(choices: Choices, number: int) -> Record:
-    make: Callable[[Choices], tuple[str, str]] = choices.pick((_trigger, _near_trigger, _anything))
+def _record(choices: Choices, number: int, accounts: list[str]) -> Record:
+    def webhook(choices: Choices) -> tuple[str, str]:
+        return _item_webhook(choices, accounts)
+
+    make: Callable[[Choices], tuple[str, str]] = choices.pick((_trigger, _near_trigger, _anything, webhook))
     body, group = make(choices)
     return _as_record(body if deliverable(body) else "not ours", group, choices, number)
 
 
 def _trigger(choices: Choices) -> tuple[str, str]:
     """Return a trigger of ours for an Item in any state, perhaps in the wrong message group."""
-    name = choices.pick((*HEALTHY, FAILING, "nobody", "no-one"))
+    name = choices.pick((*HEALTHY, FAILING, "nobody", "no-one", THROTTLED))
     webhook = {"webhook_type": "ITEM", "webhook_code": "ERROR", "é": [None, "\ud800"]} if choices.one_in(2) else None
     body = SyncTrigger(ItemId(name), choices.pick(list(Cause)), webhook).to_json()
     return body, choices.pick(_GROUPS) if choices.one_in(4) else name
+
+
+def _item_webhook(choices: Choices, accounts: list[str]) -> tuple[str, str]:
+    """Return a trigger with an ITEM webhook of any code, whose deadline and account may be anything."""
+    name = choices.pick((*HEALTHY, FAILING, THROTTLED))
+    code = choices.pick(ITEM_CODES)
+    members = {
+        "webhook_type": '"ITEM"',
+        "webhook_code": json.dumps(code),
+        "account_id": json.dumps(choices.pick(accounts)),
+        "consent_expiration_time": json.dumps(choices.pick(_TIMES)),
+        "disconnect_time": json.dumps(choices.pick(_TIMES)),
+    }
+    if choices.one_in(2):
+        members[choices.pick(list(members))] = hostile(choices)
+    webhook = ",".join(f'"{member}":{text}' for member, text in members.items())
+    return f'{{"item_id":"{name}","cause":"webhook","webhook":{{{webhook}}}}}', name
 
 
 def _near_trigger(choices: Choices) -> tuple[str, str]:

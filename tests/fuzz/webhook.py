@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 import boto3
+from plaid_sync.adapters.history_table import HistoryTable
 from plaid_sync.adapters.plaid_credentials import PlaidSecret
 from plaid_sync.adapters.queues import SqsSyncQueue
 from plaid_sync.adapters.verification_key_api import PlaidVerificationKeyApi
@@ -26,7 +27,7 @@ from local.plaid.webhooks import ITEM_CODES, TRANSACTIONS_CODES, payload
 from local.plaid.wire import encode
 from tests.fuzz.choices import Choices
 from tests.fuzz.documents import CERTAIN_DEPTH, depth_of, hostile, mutated, read
-from tests.fuzz.edges import KeyEndpoint, Queue, secrets_client
+from tests.fuzz.edges import KeyEndpoint, Queue, Table, secrets_client
 from tests.fuzz.signing import KEPT_UNASKED, KEPT_WHILE_UNREACHABLE, NOON, Signer, Token
 from tests.fuzz.tally import RUNS, require
 
@@ -42,6 +43,9 @@ ENVIRONMENT: Final = {
     "ITEMS_TABLE": "items",
     "QUARANTINE_TABLE": "quarantine",
     "TRANSACTIONS_TABLE": "transactions",
+    "HISTORY_TABLE": "history",
+    "LINKS_TABLE": "links",
+    "LINK_CLIENT_NAME": "Application",
     "TOKEN_KEY_ID": "key",
     "POWERTOOLS_SERVICE_NAME": "plaid-sync",
     "POWERTOOLS_METRICS_NAMESPACE": "PlaidSync",
@@ -53,7 +57,7 @@ CODES: Final = (
 )
 NEED_A_SYNC: Final = frozenset(
     {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")}
-    | {("ITEM", code) for code in ("ERROR", "LOGIN_REPAIRED", "USER_PERMISSION_REVOKED", "USER_ACCOUNT_REVOKED")}
+    | {("ITEM", code) for code in ITEM_CODES if code != "WEBHOOK_UPDATE_ACKNOWLEDGED"}
 )
 QUEUED, IGNORED, UNUSABLE = "queued", "ignored", "unusable"
 PROVEN, FAILED, FORGED = "genuinely signed", "5xx that nobody provoked", "queued without proof"
@@ -116,11 +120,12 @@ class WebhookTarget:
         """See `tally.Target`."""
         choices = Choices(case)
         self._signer.begin()
-        endpoint, queue = KeyEndpoint(self._signer.ring), Queue()
+        endpoint, queue, table = KeyEndpoint(self._signer.ring), Queue(), Table()
         api = PlaidVerificationKeyApi("http://plaid.invalid", self._secret, endpoint)  # type: ignore[arg-type] # an edge
         self._app.receiver = WebhookReceiver(
             VerificationKeys(api),
             SqsSyncQueue(queue, "https://sqs.invalid/sync.fifo"),  # type: ignore[arg-type] # an edge
+            HistoryTable(table, "history"),  # type: ignore[arg-type] # an edge
             self._signer.now,
         )
         delivery = None
@@ -133,7 +138,8 @@ class WebhookTarget:
             if choices.one_in(16):
                 endpoint.break_down(choices)
             queue.out_of_order = choices.one_in(32)
-            self._deliver(delivery, endpoint, queue, first=number == 0)
+            table.out_of_order = choices.one_in(32)
+            self._deliver(delivery, endpoint, queue, table, first=number == 0)
 
     # ---- inputs
 
@@ -167,11 +173,11 @@ class WebhookTarget:
 
     # ---- what becomes of them
 
-    def _deliver(self, delivery: Delivery, endpoint: KeyEndpoint, queue: Queue, *, first: bool) -> None:
-        before = len(queue.sent)
+    def _deliver(self, delivery: Delivery, endpoint: KeyEndpoint, queue: Queue, table: Table, *, first: bool) -> None:
+        before, recorded_before = len(queue.sent), len(table.stored)
         answer = self._app.lambda_handler(delivery.event, self._context)
         status, answered = answer["statusCode"], json.loads(answer["body"].encode())
-        sent = queue.sent[before:]
+        sent, recorded = queue.sent[before:], table.stored[recorded_before:]
         kept = KEPT_UNASKED if endpoint.answering is None else KEPT_WHILE_UNREACHABLE
         proven = delivery.body is not None and self._signer.proves(delivery.token.text, delivery.body, kept=kept)
         self.tally[RUNS] += 1
@@ -186,12 +192,15 @@ class WebhookTarget:
 
         require(holds=status in {200, 400, 401} or provoked, what=f"answered {status}", shown=delivery)
         require(holds=not sent or proven, what="queued without proof", shown=delivery)
+        require(holds=not recorded or proven, what="recorded without proof", shown=delivery)
         require(holds=proven or status in {401, 503}, what="answered as if it were proven", shown=delivery)
         require(
             holds=len(sent) == (answered.get("result") == QUEUED), what="queued otherwise than told", shown=delivery
         )
         if delivery.body is not None and proven and status in {200, 400}:
             self._judge_proven(delivery, delivery.body, status, answered, sent)
+            if status == 200:
+                self._judge_recorded(delivery, delivery.body, answered["result"], recorded, table)
         # Later ones may be too old, their key may have expired, and what was asked for is remembered.
         if first and not made_to_fail and delivery.token.genuine and delivery.whole:
             require(holds=status in {200, 400}, what=f"genuine, but answered {status}", shown=delivery)
@@ -209,6 +218,18 @@ class WebhookTarget:
             require(holds=trigger.cause is Cause.WEBHOOK, what="queued with another cause", shown=message)
             require(holds=named == (item_id, item_id), what="queued for another Item", shown=(delivery, message))
 
+    def _judge_recorded(
+        self, delivery: Delivery, body: bytes, result: str, recorded: list[dict[str, Any]], table: Table
+    ) -> None:
+        """Require that the Item's history has the webhook and what became of it, if it names an Item."""
+        if depth_of(body) > CERTAIN_DEPTH:
+            return
+        item_id = read(body).get("item_id")
+        wanted = [(item_id, result)] if is_short_ascii(item_id, first="!") and not table.out_of_order else []
+        told = [(entry["item_id"], entry["outcome"]) for entry in recorded]
+        require(holds=told == wanted, what="recorded otherwise", shown=(delivery, recorded))
+        self.tally["recorded"] += len(recorded)
+
 
 def meaning(body: bytes) -> tuple[str, str | None]:
     """Return what must become of a proven body, and for which Item."""
@@ -225,9 +246,9 @@ def meaning(body: bytes) -> tuple[str, str | None]:
     return (QUEUED, item_id) if is_short_ascii(item_id, first="!") else (UNUSABLE, None)
 
 
-def is_short_ascii(value: object, *, first: str) -> bool:
-    """Tell whether a value is a text of 1 to 128 ASCII characters from `first` to the last printable one."""
-    return isinstance(value, str) and 1 <= len(value) <= 128 and all(first <= letter <= "~" for letter in value)
+def is_short_ascii(value: object, *, first: str, longest: int = 128) -> bool:
+    """Tell whether a value is a text of 1 to `longest` ASCII characters from `first` to the last printable one."""
+    return isinstance(value, str) and 1 <= len(value) <= longest and all(first <= letter <= "~" for letter in value)
 
 
 def _as_event(body: bytes, choices: Choices) -> tuple[dict[str, Any], bytes | None]:

@@ -48,13 +48,19 @@ class Pull:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Ask Plaid how the Item is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
-    """The Item's part of the last transaction."""
+    """The Item's part of the last transaction; `trouble`: the Item is left as one that needs its user."""
 
     expected_cursor: str | None
     cursor: str
     reconcile: bool
     began: int
+    trouble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Record on the Item that Plaid refused (or had nothing ready), under the fence."""
+    """Record on the Item how it stands: Plaid refused, or had nothing ready. Under the fence."""
 
     generation: int
     trouble: bool
@@ -82,7 +88,7 @@ class Finish:
     delete: bool
 
 
-Call = Load | Claim | Scan | Read | Pull | Write | Record | Finish
+Call = Load | Claim | Look | Scan | Read | Pull | Write | Record | Finish
 
 # ---- what it is answered (besides `PageAnswer` and `Refusal`)
 
@@ -100,6 +106,13 @@ class Claimed:
     """The Item after the claim."""
 
     item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the user has to log in."""
+
+    login_lost: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +136,7 @@ class Written:
     refused: str = ""
 
 
-Answer = Loaded | Claimed | Rows | Time | Written | PageAnswer | Refusal
+Answer = Loaded | Claimed | Health | Rows | Time | Written | PageAnswer | Refusal
 
 
 def not_covered(generation: int) -> Loaded:

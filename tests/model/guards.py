@@ -8,16 +8,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-from plaid_sync.core import coalescing, pulling, syncing
+from plaid_sync.core import catching_up, coalescing, pulling, syncing
 from plaid_sync.core.pages import NetChanges
-from plaid_sync.core.plan import Commit, Settlement, into_transactions, settle
+from plaid_sync.core.plan import Settlement, into_transactions, settle
 from plaid_sync.core.pulling import Puller, Update
-from plaid_sync.core.syncing import SyncEngine, SyncJob
+from plaid_sync.core.syncing import SyncEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from plaid_sync.core.items import Cursor, Item
+    from plaid_sync.core.plan import Commit, RowWrite
+    from plaid_sync.core.sync_job import SyncJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +75,11 @@ def _covers_in_debt(item: Item, trigger_sent_at: Any) -> bool:
     return item.pull_began_at is not None and trigger_sent_at + coalescing.CLOCK_MARGIN < item.pull_began_at
 
 
-def _write_cursor_first(  # noqa: PLR0913, PLR0917 - replaces a method
-    self: SyncEngine, item: Item, update: Update, cursor: Cursor, writes: Any, job: SyncJob
-) -> None:
+def _write_cursor_first(self: SyncEngine, item: Item, rows: list[RowWrite], commit: Commit, _job: SyncJob) -> None:
     """Write as `SyncEngine._write` does, but commit with the first transaction."""
-    del job
-    commit = Commit(
-        expected_cursor=item.cursor,
-        cursor=cursor,
-        reconcile=writes.reconcile_owed,
-        update_status=update.update_status,
-        pull_began_at=update.began_at,
-        committed_at=self.clock(),
-    )
-    for number, rows in enumerate(into_transactions(writes.rows)):
+    for number, batch in enumerate(into_transactions(rows)):
         self.transactions.write(
-            item.item_id, item.generation, rows, begin=False, commit=commit if number == 0 else None
+            item.item_id, item.generation, batch, begin=False, commit=commit if number == 0 else None
         )
 
 
@@ -97,13 +88,13 @@ GUARDS: Final = (
     Guard(
         "settling",
         "rows that a dead attempt left are judged by the next",
-        patches=((syncing, "settle", _settle_nothing),),
+        patches=((catching_up, "settle", _settle_nothing),),
         where="crashes",
     ),
     Guard(
         "resync-on-untrusted",
         "a provisional change to an older row that is not told again turns the attempt into a full resync",
-        patches=((syncing, "settle", _settle_trusting),),
+        patches=((catching_up, "settle", _settle_trusting),),
         where="crashes",
     ),
     Guard("lasting-mark", "`writing_since` is cleared by a commit and by nothing else", where="crashes"),
@@ -125,7 +116,7 @@ GUARDS: Final = (
     Guard(
         "reconciling",
         "a full resync tombstones what the whole history does not mention",
-        patches=((syncing, "reconcile", lambda *_: ()),),
+        patches=((catching_up, "reconcile", lambda *_: ()),),
         where="one that was removed",
     ),
     Guard(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from plaid_sync.core.items import Cursor, ItemId, ItemStatus
+from plaid_sync.core.items import Cursor, ItemId, ItemStatus, Standing
 from plaid_sync.core.items import Item as RealItem
 from plaid_sync.core.pages import HISTORY_COMPLETE, Page
 from plaid_sync.core.transactions import Removal, StoredRow, TransactionId, TransactionRow
 
+from tests.model.plaid import LOGIN_REQUIRED
 from tests.model.state import GONE, IDS
 
 if TYPE_CHECKING:
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from tests.model.plaid import PageAnswer
     from tests.model.state import Item, Row
 
+_WELL: Final = Standing(ItemStatus.ACTIVE)
+
 
 def real_item(item_id: ItemId, item: Item, began: datetime | None) -> RealItem:
     return RealItem(
         item_id=item_id,
         access_token=b"",
         generation=item.generation,
-        status=ItemStatus.NEEDS_USER if item.in_trouble else ItemStatus.ACTIVE,
+        standing=Standing(ItemStatus.NEEDS_USER, LOGIN_REQUIRED.code) if item.in_trouble else _WELL,
         cursor=None if item.cursor is None else Cursor(item.cursor),
         writing_since=item.writing_since,
         reconcile=item.reconcile,

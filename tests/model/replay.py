@@ -13,10 +13,13 @@ from unittest.mock import patch
 
 from plaid_sync.core import plan, pulling
 from plaid_sync.core.batch import BatchProcessor
+from plaid_sync.core.catching_up import RESYNC_ON_ATTEMPT, CatchUp
 from plaid_sync.core.failures import PlaidError, RetryableError, SupersededError
-from plaid_sync.core.items import ItemId
+from plaid_sync.core.health import ItemHealth
+from plaid_sync.core.items import ItemId, ItemStatus
 from plaid_sync.core.pulling import Puller
-from plaid_sync.core.syncing import RESYNC_ON_ATTEMPT, SyncEngine
+from plaid_sync.core.removal import Remover
+from plaid_sync.core.syncing import SyncEngine
 from plaid_sync.core.transactions import TransactionId, TransactionRow
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
@@ -28,8 +31,10 @@ from tests.model.calls import (
     Claimed,
     Committed,
     Finish,
+    Health,
     Load,
     Loaded,
+    Look,
     Pull,
     Read,
     Record,
@@ -39,17 +44,17 @@ from tests.model.calls import (
     Write,
     Written,
 )
-from tests.model.plaid import PageAnswer, Refusal
+from tests.model.plaid import LOGIN_REQUIRED, PageAnswer, Refusal
 from tests.model.real import real_item, real_page, real_row
 from tests.model.state import GONE, IDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from plaid_sync.core.items import Cursor, ItemStatus
+    from plaid_sync.core.items import Cursor
     from plaid_sync.core.items import Item as RealItem
     from plaid_sync.core.pages import Page
-    from plaid_sync.core.plan import Commit, RowWrite
+    from plaid_sync.core.plan import Commit, RowWrite, Verdict
     from plaid_sync.core.quarantine import Part
     from plaid_sync.core.transactions import StoredRow
 
@@ -103,7 +108,10 @@ def small_constants() -> Iterator[None]:
 
 def _run(answers: tuple[Answer, ...], engine: type[SyncEngine], puller: type[Puller]) -> Call:
     ports = _Ports(answers)
-    real = engine(ports, ports, ports, ports, puller(ports, ports.clock, lambda _: None), ports.clock)
+    catch_up = CatchUp(ports, puller(ports, ports.clock, lambda _: None))
+    unused: Any = None  # no Item of the model is removed
+    remover = Remover(unused, unused, unused, ports, ports, ports.clock)
+    real = engine(ports, ports, ports, ports, ports, catch_up, remover, ports.clock)
     record = {
         "body": WORD,
         "messageId": "message",
@@ -161,11 +169,16 @@ class _Ports:
         claimed = answer.item
         return real_item(item.item_id, claimed, None if claimed.began is None else _to_time(claimed.began))
 
-    def record_trouble(self, _item_id: ItemId, generation: int, _status: ItemStatus, _code: str) -> None:
-        _raise_if_refused(self._answer(Record(generation, trouble=True), Written))
+    def record(self, item: RealItem, verdict: Verdict) -> None:
+        trouble = verdict.standing.status is ItemStatus.NEEDS_USER
+        _raise_if_refused(self._answer(Record(item.generation, trouble), Written))
 
-    def record_not_ready(self, _item_id: ItemId, generation: int, _update_status: str) -> None:
-        _raise_if_refused(self._answer(Record(generation, trouble=False), Written))
+    def health(self, _access_token: str) -> ItemHealth:
+        answer = self._answer(Look(), Health)
+        return ItemHealth(error_code=LOGIN_REQUIRED.code if answer.login_lost else None)
+
+    def remove(self, access_token: str) -> NoReturn:
+        raise AssertionError(access_token)
 
     def rows(self, _item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
         found = self._answer(Read(tuple(map(IDS.index, ids))), Rows)
@@ -185,7 +198,8 @@ class _Ports:
         part = None
         if commit is not None:
             began = round((commit.pull_began_at - TRIGGER_SENT) / timedelta(hours=1))
-            part = Committed(commit.expected_cursor, commit.cursor, commit.reconcile, began)
+            trouble = commit.standing.status is ItemStatus.NEEDS_USER
+            part = Committed(commit.expected_cursor, commit.cursor, commit.reconcile, began, trouble)
         _raise_if_refused(self._answer(Write(generation, rows, begin, part), Written))
 
     def keep(self, _item_id: ItemId, _generation: int, parts: Collection[Part]) -> NoReturn:
@@ -206,6 +220,9 @@ class _Ports:
 
     def postpone(self, receipt_handles: Collection[str], seconds: int) -> None:
         """The model lets messages come back at any time."""
+
+    def renew(self, _body: str, _group_id: str, _message_id: str) -> NoReturn:
+        raise AssertionError(_body)
 
     def park(self, _body: str, _group_id: str, _message_id: str, reason: str) -> NoReturn:
         raise AssertionError(reason)

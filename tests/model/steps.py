@@ -12,8 +12,10 @@ from tests.model.calls import (
     Claim,
     Claimed,
     Finish,
+    Health,
     Load,
     Loaded,
+    Look,
     Pull,
     Read,
     Record,
@@ -25,7 +27,7 @@ from tests.model.calls import (
 )
 from tests.model.changes import possible_changes
 from tests.model.invariants import broken_by
-from tests.model.plaid import CURSOR_REJECTED, answer_page
+from tests.model.plaid import CURSOR_REJECTED, answer_page, login_lost
 from tests.model.state import (
     IDS,
     LOADED,
@@ -147,6 +149,10 @@ class World:
             claimed = worker._replace(generation=after.item.generation)
             fate = f"attempt {after.item.generation}" if isinstance(claim, Claimed) else "refused, it was claimed since"
             yield self._answered(after, number, claimed, claim, f"{name} claims: {fate}")
+        elif isinstance(call, Look):
+            lost = login_lost(state.log)
+            text = f"{name} asks Plaid how the Item is: {'its user has to log in' if lost else 'well'}"
+            yield self._answered(state, number, worker, Health(lost), text)
         elif isinstance(call, Pull):
             yield from self._pull(state, number, worker, call)
         elif isinstance(call, Scan):

@@ -30,9 +30,7 @@ def record(state: State, call: Record) -> tuple[State, Written]:
     """Record trouble (or that Plaid has nothing ready), fenced."""
     if call.generation != state.item.generation:
         return state, SUPERSEDED
-    if call.trouble:
-        state = state._replace(item=state.item._replace(in_trouble=True))
-    return state, TAKEN
+    return state._replace(item=state.item._replace(in_trouble=call.trouble)), TAKEN
 
 
 def write(state: State, call: Write, without: AbstractSet[str]) -> tuple[State, Written]:
@@ -72,7 +70,7 @@ def _item_after(state: State, call: Write, without: AbstractSet[str]) -> Item:
             writing_since=None,
             reconcile=call.commit.reconcile,
             began=began,
-            in_trouble=False,
+            in_trouble=call.commit.trouble,
         )
     if call.begin and (item.writing_since is None or "oldest-mark" in without):
         return item._replace(writing_since=call.generation)

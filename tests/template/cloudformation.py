@@ -85,18 +85,30 @@ class Template:
                     yield name, statement
 
     def broken(self, path: str, value: object) -> Template:
-        """A copy in which the entry at a path (`Resources/SyncQueue/...`, numbers index lists) is another or ABSENT."""
+        """A copy in which the entry at a path (`Resources/SyncQueue/...`) is another or ABSENT.
+
+        Entries of lists are named by their numbers, statements also by their Sid, indexes by their IndexName.
+        """
         document = copy.deepcopy(self.document)
         *parents, last = path.split("/")
         target: Any = document
         for step in parents:
-            target = target[int(step)] if isinstance(target, list) else target[step]
-        key: Any = int(last) if isinstance(target, list) else last
+            target = target[_index(target, step)]
+        key = _index(target, last)
         if value is ABSENT:
             del target[key]
         else:
             target[key] = value
         return Template(document)
+
+
+def _index(target: Any, step: str) -> Any:
+    if not isinstance(target, list):
+        return step
+    if step.isdecimal():
+        return int(step)
+    names = [(entry.get("Sid"), entry.get("IndexName")) for entry in target]
+    return next(number for number, found in enumerate(names) if step in found)
 
 
 def listed(value: Any) -> list[Any]:

@@ -16,6 +16,35 @@ PUBLIC_ROUTES: Final = {"POST /webhooks/plaid"}
 TRANSACTIONS: Final = "Resources/TransactionsTable"
 QUARANTINE: Final = "Resources/QuarantineTable"
 API: Final = "Resources/Api/Properties"
+INDEXES: Final = "Resources/ItemsTable/Properties/GlobalSecondaryIndexes"
+ROUTES: Final = {
+    "POST /link-tokens",
+    "POST /items",
+    "GET /items",
+    "GET /items/{item_id}",
+    "DELETE /items/{item_id}",
+    "GET /items/{item_id}/history",
+    "GET /items/{item_id}/transactions",
+    "POST /items/{item_id}/sync",
+    "POST /items/{item_id}/refresh",
+    "POST /items/{item_id}/resync",
+    "POST /items/{item_id}/webhook",
+    "POST /items/{item_id}/accounts",
+} | PUBLIC_ROUTES
+SHOWN_IN_LISTS: Final = {
+    "item_id",
+    "client_user_id",
+    "status",
+    "status_code",
+    "status_at",
+    "expiry_until",
+    "synced_at",
+    "linked_at",
+    "institution_id",
+    "update_status",
+    "fresh_at",
+}
+"""What the indexes of the Items table hold; no token, no account."""
 
 
 def problems_of_keeping(template: Template) -> Iterator[str]:
@@ -41,8 +70,16 @@ def problems_of_keeping(template: Template) -> Iterator[str]:
 
 def problems_of_schema(template: Template) -> Iterator[str]:
     items, transactions = template.properties("ItemsTable"), template.properties("TransactionsTable")
-    if _key(items) != ["item_id"] or _indexes(items) != {"by_link": (["link_id"], "KEYS_ONLY")}:
+    if _key(items) != ["item_id"] or _indexes(items) != {
+        "by_link": (["link_id"], "KEYS_ONLY"),
+        "by_user": (["client_user_id", "item_id"], "INCLUDE"),
+        "by_status": (["status", "fresh_at"], "INCLUDE"),
+    }:
         yield "the Items table has other keys"
+    for index in items.get("GlobalSecondaryIndexes", []):
+        shown = {*index["Projection"].get("NonKeyAttributes", []), *_key(index), "item_id"}
+        if index["Projection"]["ProjectionType"] != "KEYS_ONLY" and shown != SHOWN_IN_LISTS:
+            yield f"the index {index['IndexName']} shows {sorted(shown ^ SHOWN_IN_LISTS)}"
     if _key(transactions) != ["item_id", "transaction_id"]:
         yield "the Transactions table has other keys"
     if _indexes(transactions) != {"by_account": (["account_id", "date_id"], "ALL")}:
@@ -56,6 +93,20 @@ def problems_of_schema(template: Template) -> Iterator[str]:
         yield "the Quarantine table has other keys"
     if "TimeToLiveSpecification" in quarantine:
         yield "what is quarantined goes away by itself"
+    yield from _problems_of_links_and_history(template)
+
+
+def _problems_of_links_and_history(template: Template) -> Iterator[str]:
+    history, links = template.properties("HistoryTable"), template.properties("LinksTable")
+    if _key(history) != ["item_id", "entry_id"] or _indexes(history):
+        yield "the History table has other keys"
+    if history.get("StreamSpecification") != {"StreamViewType": "NEW_IMAGE"}:
+        yield "nobody hears what an entry announces"
+    if _key(links) != ["link_key"] or _indexes(links):
+        yield "the Links table has other keys"
+    for name, table in (("entry", history), ("link session", links)):
+        if table.get("TimeToLiveSpecification") != {"AttributeName": "expires_at", "Enabled": True}:
+            yield f"no {name} ever goes away"
 
 
 def _key(table: dict[str, Any]) -> list[str]:
@@ -88,6 +139,8 @@ def problems_of_routes(template: Template) -> Iterator[str]:
     }
     if {route for route, authorizer in routes.items() if authorizer != "AWS_IAM"} != PUBLIC_ROUTES:
         yield "other routes than the webhook are public"
+    if routes.keys() != ROUTES:
+        yield f"the routes differ from the API's: {sorted(routes.keys() ^ ROUTES)}"
     if routes.keys() != api.get("RouteSettings", {}).keys():
         yield "a route has no throttle of its own, or a throttle no route"
     for settings in [api.get("DefaultRouteSettings", {}), *api.get("RouteSettings", {}).values()]:
@@ -147,11 +200,24 @@ def test_the_template_keeps_the_rule(template: Template, rule: str) -> None:
         ("keeping", f"{QUARANTINE}/Properties/SSESpecification", ABSENT),
         ("schema", f"{QUARANTINE}/Properties/KeySchema/1/AttributeName", "transaction_id"),
         ("schema", f"{QUARANTINE}/Properties/TimeToLiveSpecification", {"AttributeName": "expires_at"}),
+        ("schema", f"{INDEXES}/by_user/KeySchema/1", ABSENT),
+        ("schema", f"{INDEXES}/by_status/Projection", {"ProjectionType": "ALL"}),
+        ("schema", f"{INDEXES}/by_user/Projection/NonKeyAttributes/0", "access_token"),
+        ("schema", f"{INDEXES}/by_status/Projection/NonKeyAttributes/0", "accounts"),
+        ("schema", "Resources/HistoryTable/Properties/TimeToLiveSpecification", ABSENT),
+        ("schema", "Resources/HistoryTable/Properties/StreamSpecification", ABSENT),
+        ("schema", "Resources/HistoryTable/Properties/KeySchema/1", ABSENT),
+        ("schema", "Resources/LinksTable/Properties/TimeToLiveSpecification/Enabled", False),
+        ("schema", "Resources/LinksTable/Properties/KeySchema/0/AttributeName", "item_id"),
+        ("keeping", "Resources/HistoryTable/DeletionPolicy", "Delete"),
+        ("keeping", "Resources/LinksTable/Properties/PointInTimeRecoverySpecification", ABSENT),
         ("secrets", "Resources/PlaidSecret/Properties/SecretString", "{}"),
         ("secrets", "Parameters/PlaidEnvironment/NoEcho", True),
         ("secrets", "Resources/TokenKey/Properties/EnableKeyRotation", ABSENT),
         ("routes", "Resources/ItemsFunction/Properties/Events/LinkItem/Properties/Auth", ABSENT),
         ("routes", "Resources/WebhookFunction/Properties/Events/PlaidWebhook/Properties/Path", "/other"),
+        ("routes", "Resources/ItemsFunction/Properties/Events/GetHistory/Properties/Auth", ABSENT),
+        ("routes", "Resources/ItemsFunction/Properties/Events/RemoveItem", ABSENT),
         ("routes", f"{API}/RouteSettings", {}),
         ("routes", f"{API}/DefaultRouteSettings", ABSENT),
         ("routes", f"{API}/FailOnWarnings", ABSENT),

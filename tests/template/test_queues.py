@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -22,6 +22,15 @@ def _queue_of(event: dict[str, Any]) -> str:
     return str(event["Queue"]["Fn::GetAtt"][0])
 
 
+CONCURRENCY: Final = {
+    "Fn::If": [
+        "DerivedConcurrency",
+        {"Fn::FindInMap": ["PlaidLimits", {"Ref": "PlaidEnvironment"}, "SyncMaximumConcurrency"]},
+        {"Ref": "SyncMaximumConcurrency"},
+    ]
+}
+
+
 def problems_of_sources(template: Template) -> Iterator[str]:
     events = list(template.events("SQS"))
     if not events:
@@ -37,8 +46,8 @@ def problems_of_sources(template: Template) -> Iterator[str]:
             yield f"{function}: the batch size is not ten"
         if event.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
             yield f"{function}: one failure fails the batch"
-        if event.get("ScalingConfig", {}).get("MaximumConcurrency") != {"Ref": "SyncMaximumConcurrency"}:
-            yield f"{function}: its concurrency is not the parameter's"
+        if event.get("ScalingConfig", {}).get("MaximumConcurrency") != CONCURRENCY:
+            yield f"{function}: its concurrency is neither the parameter's nor derived from Plaid's limit"
         if "MaximumBatchingWindowInSeconds" in event:
             yield f"{function}: a FIFO queue has no batching window"
         if "ReservedConcurrentExecutions" in template.functions[function]:

@@ -23,10 +23,13 @@ OUTPUTS: Final = {
     "ItemsTable",
     "TransactionsTable",
     "QuarantineTable",
+    "HistoryTable",
+    "LinksTable",
     "TransactionsStreamArn",
     "SyncQueueUrl",
     "DeadLetterQueueUrl",
     "PlaidSecretId",
+    "EventBusName",
     "TokenKeyId",
     "WebhookFunctionName",
     "SyncFunctionName",
@@ -78,8 +81,8 @@ def test_the_outputs_say_where_everything_is(template: Template) -> None:
 def test_only_the_transport_differs_locally(template: Template) -> None:
     conditional = [name for name, resource in template.resources.items() if "Condition" in resource]
     assert conditional == ["QueuesPolicy"]
-    assert "Fn::If" not in str(template.document)
-    assert template.document["Conditions"].keys() == {"OnAws"}
+    assert str(template.document).count("Fn::If") == 1  # the workers' concurrency
+    assert template.document["Conditions"].keys() == {"OnAws", "DerivedConcurrency"}
 
 
 def test_prod_refuses_another_plaid_server(template: Template) -> None:
@@ -115,7 +118,15 @@ def test_prod_is_confirmed_and_apart_from_dev() -> None:
     assert (dev["capabilities"], prod["capabilities"]) == ("CAPABILITY_IAM", "CAPABILITY_IAM")
 
 
-@pytest.mark.parametrize(("environment", "calls_a_minute"), [("dev", 1_000), ("prod", 2_500)])
-def test_the_workers_together_stay_below_plaids_limit(environment: str, calls_a_minute: int) -> None:
-    # Two calls a second and worker: see SyncMaximumConcurrency in the template.
-    assert int(_overrides(environment)["SyncMaximumConcurrency"]) * 120 <= calls_a_minute
+@pytest.mark.parametrize(("environment", "calls_a_minute"), [("sandbox", 1_000), ("production", 2_500)])
+def test_the_workers_together_stay_below_plaids_limit(
+    template: Template, environment: str, calls_a_minute: int
+) -> None:
+    limits = template.document["Mappings"]["PlaidLimits"][environment]
+    assert limits["SyncCallsPerMinute"] == calls_a_minute
+    # Two calls a second and worker: see the mapping.
+    assert 0.9 * calls_a_minute < limits["SyncMaximumConcurrency"] * 120 <= calls_a_minute
+    assert template.document["Conditions"]["DerivedConcurrency"] == {
+        "Fn::Equals": [{"Ref": "SyncMaximumConcurrency"}, 0]
+    }
+    assert template.document["Parameters"]["SyncMaximumConcurrency"]["Default"] == 0

@@ -16,6 +16,10 @@ ENVIRONMENT = {
     "ITEMS_TABLE": "items",
     "TRANSACTIONS_TABLE": "transactions",
     "QUARANTINE_TABLE": "quarantine",
+    "HISTORY_TABLE": "history",
+    "LINKS_TABLE": "links",
+    "LINK_CLIENT_NAME": "Application",
+    "EVENT_BUS_NAME": "bus",
     "TOKEN_KEY_ID": "key",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -35,8 +39,8 @@ def modules_after_importing(function: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
-@pytest.mark.parametrize("function", ["webhook", "sync", "items"])
+@pytest.mark.parametrize("function", ["webhook", "sync", "items", "changes"])
 def test_no_function_imports_what_it_does_not_need(function: str) -> None:
     modules = modules_after_importing(function)
-    assert ("plaid" in modules) == (function != "webhook")
+    assert ("plaid" in modules) == (function in {"sync", "items"})
     assert not modules & {"aws_xray_sdk", "pydantic", "requests", "local", "tests"}

@@ -1,7 +1,8 @@
 """The environment of each function, read once and checked as a whole.
 
-Every field is an environment variable: its name in upper case. `PLAID_BASE_URL` may be absent or empty; all
-others are required. The AWS SDK's own `AWS_REGION` and `AWS_ENDPOINT_URL` select the endpoint, nothing else does.
+Every field is an environment variable: its name in upper case. `PLAID_BASE_URL` and `WEBHOOK_URL` may be absent or
+empty; all others are required. The AWS SDK's own `AWS_REGION` and `AWS_ENDPOINT_URL` select the endpoint, nothing else
+does.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ _PLAID_HOSTS: Final = {
     "sandbox": "https://sandbox.plaid.com",
     "production": "https://production.plaid.com",
 }
-_OPTIONAL: Final = frozenset({"plaid_base_url"})
+_OPTIONAL: Final = frozenset({"plaid_base_url", "webhook_url"})
 
-_S = TypeVar("_S", bound="PlaidSettings")
+_S = TypeVar("_S", bound="PlaidSettings | ChangesSettings")
 
 
 class ConfigurationError(ValueError):
@@ -50,6 +51,7 @@ class WebhookSettings(PlaidSettings):
     """The environment of `functions/webhook`."""
 
     sync_queue_url: str
+    history_table: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +67,35 @@ class SyncSettings(PlaidSettings):
     items_table: str
     transactions_table: str
     quarantine_table: str
+    history_table: str
+    links_table: str
     token_key_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemsSettings(PlaidSettings):
-    """The environment of `functions/items`."""
+    """The environment of `functions/items`.
+
+    Attributes:
+        webhook_url: where Plaid posts its webhooks; empty for the address that the request came to.
+        link_client_name: the name of the application that Link shows.
+    """
 
     sync_queue_url: str
     items_table: str
+    transactions_table: str
+    history_table: str
+    links_table: str
     token_key_id: str
+    link_client_name: str
+    webhook_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesSettings:
+    """The environment of `functions/changes`."""
+
+    event_bus_name: str
 
 
 def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
@@ -87,6 +108,6 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
     missing = sorted(name.upper() for name, value in values.items() if not value and name not in _OPTIONAL)
     if missing:
         raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; template.yaml sets them")
-    if values["plaid_env"] not in _PLAID_HOSTS:
+    if values.get("plaid_env") not in {None, *_PLAID_HOSTS}:
         raise ConfigurationError(f"PLAID_ENV must be one of {', '.join(_PLAID_HOSTS)}")
     return settings(**values)

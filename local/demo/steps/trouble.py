@@ -31,7 +31,8 @@ def plaid_has_bad_moments(world: World) -> None:
     before = world.observer.progress()
     progress = world.settle()
     failed = sum(progress.failures.values()) - before.failures["unregistered"]
-    world.expect("every error of Plaid's was met and survived", kept=failed >= len(_FAULTS))
+    waited_for = 1  # too many requests: the worker waits for the next minute itself
+    world.expect("every error of Plaid's was met and survived", kept=failed >= len(_FAULTS) - waited_for)
     world.say("all of them have recovered")
 
 

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from plaid_sync.adapters.history_table import HistoryTable
+from plaid_sync.adapters.item_registry import ItemRegistry
+from plaid_sync.adapters.items_table import ItemsTable
+from plaid_sync.core.history import EntryKind, HistoryEntry
+from plaid_sync.core.items import ItemId
+from plaid_sync.core.registration import NewItem, Registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ITEMS, TRANSACTIONS, QUARANTINE = "items", "transactions", "quarantine"
+ITEMS, TRANSACTIONS, QUARANTINE, HISTORY, LINKS = "items", "transactions", "quarantine", "history", "links"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ITEM = ItemId("item")
+NEW = NewItem(ITEM, b"sealed", "link", 730, NOON)
+
+
+def register(client: Any, new: NewItem = NEW) -> ItemsTable:
+    """Register an Item; return the table as a sync uses it."""
+    linked = HistoryEntry(new.item_id, new.linked_at, "linked", EntryKind.REQUEST, "linked")
+    registry(client).register(Registration(new, linked))
+    return items_table(client)
+
+
+def registry(client: Any) -> ItemRegistry:
+    return ItemRegistry(client, ITEMS, LINKS, HISTORY, lambda: NOON, pause=lambda _: None)
+
+
+def items_table(client: Any) -> ItemsTable:
+    return ItemsTable(client, ITEMS, HISTORY, lambda: NOON, pause=lambda _: None)
+
+
+def history_of_syncs(client: Any) -> list[HistoryEntry]:
+    """Return what the Item's history has of its syncs, the newest first."""
+    entries, _ = HistoryTable(client, HISTORY).page(ITEM, 100)
+    return [entry for entry in entries if entry.kind is EntryKind.SYNC]
 
 
 @pytest.fixture
@@ -32,6 +63,8 @@ def dynamodb(aws: None) -> Any:  # noqa: ARG001 - the mock has to be up first
         ITEMS: ["item_id"],
         TRANSACTIONS: ["item_id", "transaction_id"],
         QUARANTINE: ["item_id", "entry_part"],
+        HISTORY: ["item_id", "entry_id"],
+        LINKS: ["link_key"],
     }
     for table, keys in schemas.items():
         client.create_table(

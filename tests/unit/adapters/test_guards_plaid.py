@@ -12,8 +12,10 @@ import boto3
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from plaid_sync.adapters.plaid_api import PlaidClient
 from plaid_sync.adapters.plaid_credentials import PlaidSecret
+from plaid_sync.adapters.plaid_items import PlaidItems
+from plaid_sync.adapters.plaid_link import PlaidLinkClient
+from plaid_sync.adapters.plaid_transport import PlaidTransport
 from plaid_sync.adapters.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.verification_keys import FRESH, UNKNOWN_FOR, VerificationKeys
@@ -38,7 +40,9 @@ class Plaid:
 
     simulator: PlaidSimulator
     aws: Any
-    client: PlaidClient
+    transport: PlaidTransport
+    link: PlaidLinkClient
+    items: PlaidItems
     key_api: PlaidVerificationKeyApi
 
     def give_credentials(self, secret: str) -> None:
@@ -56,8 +60,9 @@ def plaid(aws: None) -> Iterator[Plaid]:  # noqa: ARG001 - the mock has to be up
     simulator = PlaidSimulator(seed=7)
     with PlaidServer(simulator) as server:
         secret = PlaidSecret(lambda: secrets, "plaid", utc_now)
-        clients = PlaidClient(server.base_url, secret), PlaidVerificationKeyApi(server.base_url, secret)
-        found = Plaid(simulator, secrets, *clients)
+        transport = PlaidTransport(server.base_url, secret)
+        clients = PlaidLinkClient(transport), PlaidItems(transport, "sandbox")
+        found = Plaid(simulator, secrets, transport, *clients, PlaidVerificationKeyApi(server.base_url, secret))
         found.give_credentials(simulator.secret)
         yield found
 
@@ -66,11 +71,11 @@ def test_credentials_that_plaid_refuses_are_read_again(plaid: Plaid) -> None:
     token, kid = plaid.simulator.create_public_token(), plaid.simulator.keys.current.kid
     plaid.give_credentials("retired")
     with pytest.raises(PlaidError, match="INVALID_API_KEYS"):
-        plaid.client.exchange(token)
+        plaid.link.exchange(token)
     plaid.give_credentials(plaid.simulator.secret)
-    assert plaid.client.exchange(token).access_token
+    assert plaid.link.exchange(token).access_token
     plaid.give_credentials("retired")
-    plaid.client.secret.forget()
+    plaid.transport.secret.forget()
     with pytest.raises(RetryableError, match="INVALID_API_KEYS"):
         plaid.key_api.fetch(kid)
     plaid.give_credentials(plaid.simulator.secret)
@@ -166,18 +171,24 @@ def test_the_memory_for_keys_known_and_unknown_is_bounded(plaid: Plaid) -> None:
 def test_a_call_whose_answer_was_lost_is_not_repeated(plaid: Plaid) -> None:
     plaid.simulator.inject_fault(EXCHANGES, drop="after")
     with pytest.raises(RetryableError, match="plaid_unreachable"):
-        plaid.client.exchange(plaid.simulator.create_public_token())
+        plaid.link.exchange(plaid.simulator.create_public_token())
     assert plaid.simulator.calls[EXCHANGES] == 1
 
 
 def test_an_item_that_is_gone_is_removed_already(plaid: Plaid) -> None:
-    token = plaid.client.exchange(plaid.simulator.create_public_token()).access_token
+    token = plaid.link.exchange(plaid.simulator.create_public_token()).access_token
     plaid.simulator.inject_fault("/item/remove", "INTERNAL_SERVER_ERROR")
     with pytest.raises(PlaidError):
-        plaid.client.remove(token)
+        plaid.items.remove(token)
     for _ in range(2):
-        plaid.client.remove(token)
+        plaid.items.remove(token)
     assert plaid.simulator.calls["/item/remove"] == 3
+
+
+def test_a_token_of_another_environment_is_not_taken_for_one_of_an_item_that_is_gone(plaid: Plaid) -> None:
+    plaid.items.remove("access-sandbox-of-nobody")
+    with pytest.raises(PlaidError, match="INVALID_ACCESS_TOKEN"):
+        plaid.items.remove("access-production-of-nobody")
 
 
 @pytest.mark.parametrize(
@@ -187,16 +198,30 @@ def test_an_item_that_is_gone_is_removed_already(plaid: Plaid) -> None:
         ('{"item_id": "i"}', "access_token"),
         ('{"item_id": "i", "access_token": ""}', "access_token"),
         ('{"item_id": "i", "access_token": 7}', "access_token"),
-        ('{"item_id": null, "access_token": "a"}', "item_id"),
-        ('{"item_id": "a b", "access_token": "a"}', "item_id"),
-        (f'{{"item_id": "{"i" * 129}", "access_token": "a"}}', "item_id"),
-        (r'{"item_id": "\ud800", "access_token": "a"}', "item_id"),
     ],
 )
 def test_an_exchange_without_a_token_is_refused(plaid: Plaid, body: str, field: str) -> None:
     plaid.simulator.inject_fault(EXCHANGES, status=200, body=body)
     with pytest.raises(RetryableError, match=f"plaid_contract_broken_{field}"):
-        plaid.client.exchange("public-sandbox-1")
+        plaid.link.exchange("public-sandbox-1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"access_token": "a"}',
+        '{"item_id": null, "access_token": "a"}',
+        '{"item_id": "a b", "access_token": "a"}',
+        f'{{"item_id": "{"i" * 129}", "access_token": "a"}}',
+        r'{"item_id": "\ud800", "access_token": "a"}',
+    ],
+)
+def test_of_an_exchange_without_an_item_id_that_could_be_stored_the_token_is_there_to_undo_it(
+    plaid: Plaid, body: str
+) -> None:
+    plaid.simulator.inject_fault(EXCHANGES, status=200, body=body)
+    exchanged = plaid.link.exchange("public-sandbox-1")
+    assert (exchanged.item_id, exchanged.access_token) == (None, "a")
 
 
 NO_CODES = ["", "a b", "item_not_found", "_A", "1A", "A\n", "\u00c9", "\ud800", "A" * 65, 7, None, ["A"], {"A": 1}]
@@ -207,7 +232,7 @@ def test_what_is_no_error_code_is_not_taken_for_one_by_either_client(plaid: Plai
     for path in (EXCHANGES, KEY_CALLS):
         plaid.simulator.inject_fault(path, status=418, body=json.dumps({"error_code": code}))
     with pytest.raises(PlaidError) as refused:
-        plaid.client.exchange("public-sandbox-1")
+        plaid.link.exchange("public-sandbox-1")
     assert refused.value.code == "HTTP_418"
     with pytest.raises(RetryableError) as failed:
         plaid.key_api.fetch("kid")
@@ -219,7 +244,7 @@ def test_an_error_code_that_nobody_knows_is_kept_by_both_clients(plaid: Plaid, c
     for path in (EXCHANGES, KEY_CALLS):
         plaid.simulator.inject_fault(path, status=418, body=json.dumps({"error_code": code}))
     with pytest.raises(PlaidError) as refused:
-        plaid.client.exchange("public-sandbox-1")
+        plaid.link.exchange("public-sandbox-1")
     assert refused.value.code == code
     with pytest.raises(RetryableError) as failed:
         plaid.key_api.fetch("kid")
@@ -244,7 +269,7 @@ def test_a_request_id_that_no_log_line_can_hold_is_left_out(plaid: Plaid, reques
     body = json.dumps({"error_code": "ITEM_LOGIN_REQUIRED", "request_id": request_id})
     plaid.simulator.inject_fault(EXCHANGES, status=400, body=body)
     with pytest.raises(PlaidError, match="ITEM_LOGIN_REQUIRED") as refused:
-        plaid.client.exchange("public-sandbox-1")
+        plaid.link.exchange("public-sandbox-1")
     assert refused.value.request_id == kept
 
 

@@ -10,42 +10,43 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
-from plaid_sync.adapters.items_table import ItemsTable
 from plaid_sync.adapters.transactions_table import TransactionsTable
 from plaid_sync.core.failures import RetryableError, SupersededError
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.core.transactions import Removal, TransactionId
 
-from tests.unit.adapters.conftest import ITEMS, TRANSACTIONS
-from tests.unit.adapters.test_tables import COMMIT, ITEM, NEW, NOON, ROW, cancelled, claim, set_attribute
+from tests.unit.adapters.conftest import (
+    HISTORY,
+    ITEM,
+    ITEMS,
+    NOON,
+    TRANSACTIONS,
+    history_of_syncs,
+    items_table,
+    register,
+)
+from tests.unit.adapters.test_tables import COMMIT, ROW, TROUBLE, cancelled, claim, set_attribute
 
 NOWHERE = "http://127.0.0.1:9"
 
 
-def items_of(client: Any) -> ItemsTable:
-    table = ItemsTable(client, ITEMS, lambda: NOON)
-    table.register(NEW)
-    return table
-
-
 def transactions_of(client: Any) -> TransactionsTable:
-    return TransactionsTable(client, ITEMS, TRANSACTIONS, lambda: NOON, pause=lambda _: None)
+    return TransactionsTable(client, ITEMS, TRANSACTIONS, HISTORY, lambda: NOON, pause=lambda _: None)
 
 
 def test_an_item_that_is_removed_during_a_sync_stays_removed(dynamodb: Any) -> None:
-    items = items_of(dynamodb)
-    claim(items)
+    items = register(dynamodb)
+    claimed = claim(items)
     set_attribute(dynamodb, "status", {"S": ItemStatus.REMOVED.value})
     before = items.load(ITEM)
     with pytest.raises(SupersededError):
-        items.record_trouble(ITEM, 1, ItemStatus.NEEDS_USER, "ITEM_LOGIN_REQUIRED")
-    with pytest.raises(SupersededError):
-        items.record_not_ready(ITEM, 1, "NOT_READY")
+        items.record(claimed, TROUBLE)
     assert items.load(ITEM) == before
+    assert history_of_syncs(dynamodb) == []
 
 
 def test_a_tombstone_outlives_the_queues_and_a_row_that_returns_does_not_expire(dynamodb: Any) -> None:
-    items, transactions = items_of(dynamodb), transactions_of(dynamodb)
+    items, transactions = register(dynamodb), transactions_of(dynamodb)
 
     def expires_at() -> int | None:
         key = {"item_id": {"S": ITEM}, "transaction_id": {"S": ROW.transaction_id}}
@@ -63,7 +64,7 @@ def test_a_tombstone_outlives_the_queues_and_a_row_that_returns_does_not_expire(
 
 def test_what_a_decision_rests_on_is_read_consistently(dynamodb: Any) -> None:
     """An emulator's reads always are, so that what is sent is looked at."""
-    items, transactions = items_of(dynamodb), transactions_of(dynamodb)
+    items, transactions = register(dynamodb), transactions_of(dynamodb)
     asked: dict[str, Any] = {}
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -95,7 +96,7 @@ def test_a_scan_goes_on_to_the_last_page(aws: None) -> None:  # noqa: ARG001
 
 
 def test_a_scan_begins_with_the_rows_of_the_generation_that_is_asked_for(dynamodb: Any) -> None:
-    items, transactions = items_of(dynamodb), transactions_of(dynamodb)
+    items, transactions = register(dynamodb), transactions_of(dynamodb)
     for generation in (1, 2, 3):
         claim(items)
         row = replace(ROW, transaction_id=TransactionId(str(generation)))
@@ -104,7 +105,7 @@ def test_a_scan_begins_with_the_rows_of_the_generation_that_is_asked_for(dynamod
 
 
 def test_any_number_of_rows_is_read_in_calls_that_dynamodb_takes(dynamodb: Any) -> None:
-    items, transactions = items_of(dynamodb), transactions_of(dynamodb)
+    items, transactions = register(dynamodb), transactions_of(dynamodb)
     ids = [TransactionId(str(number)) for number in range(230)]
     for generation, start in enumerate(range(0, len(ids), 80), start=1):
         claim(items)
@@ -133,4 +134,4 @@ def test_a_network_that_fails_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None
     config = Config(retries={"total_max_attempts": 1})
     client = boto3.Session(region_name="us-east-1").client("dynamodb", endpoint_url=NOWHERE, config=config)
     with pytest.raises(RetryableError, match="EndpointConnectionError"):
-        ItemsTable(client, ITEMS, lambda: NOON).load(ITEM)
+        items_table(client).load(ITEM)

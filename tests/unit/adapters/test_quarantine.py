@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 from plaid_sync.adapters import quarantine_table
-from plaid_sync.adapters.items_table import ItemsTable
 from plaid_sync.adapters.quarantine_table import QuarantineTable
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import RetryableError, SupersededError
-from plaid_sync.core.items import ItemId, ItemStatus
-from plaid_sync.core.linking import NewItem
-from plaid_sync.core.plan import cut
+from plaid_sync.core.history import EntryKind, HistoryEntry
+from plaid_sync.core.items import ItemId, ItemStatus, Standing
+from plaid_sync.core.plan import Verdict, cut
 from plaid_sync.core.quarantine import BrokenEntry, into_parts
 
-from .conftest import ITEMS, QUARANTINE
+from .conftest import ITEM, ITEMS, NOON, QUARANTINE, register
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ITEM = ItemId("item")
+if TYPE_CHECKING:
+    from plaid_sync.adapters.items_table import ItemsTable
+
 ENTRY = BrokenEntry.of("added", "amount", {"transaction_id": "t", "amount": "1.00"})
 NAMELESS = BrokenEntry.of("removed", "removed", ["t"])
 DICTIONARY = Path(__file__).parents[3] / "docs" / "data.md"
@@ -33,8 +33,7 @@ DICTIONARY = Path(__file__).parents[3] / "docs" / "data.md"
 
 @pytest.fixture
 def items(dynamodb: Any) -> ItemsTable:
-    table = ItemsTable(dynamodb, ITEMS, lambda: NOON)
-    table.register(NewItem(ITEM, b"sealed", "link", 730, NOON))
+    table = register(dynamodb)
     claim(table)
     return table
 
@@ -124,7 +123,10 @@ def test_a_superseded_attempt_keeps_nothing(items: ItemsTable, dynamodb: Any) ->
 
 
 def test_nothing_is_kept_for_an_item_that_was_removed_meanwhile(items: ItemsTable, dynamodb: Any) -> None:
-    items.record_trouble(ITEM, 1, ItemStatus.REMOVED, "removed")
+    item = items.load(ITEM)
+    assert item is not None
+    entry = HistoryEntry(ITEM, NOON, "end", EntryKind.REMOVAL, "removed")
+    items.record(item, Verdict(Standing(ItemStatus.REMOVED), entry))
     with pytest.raises(SupersededError):
         keep(quarantine(dynamodb), ENTRY)
     with pytest.raises(SupersededError):

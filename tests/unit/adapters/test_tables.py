@@ -4,40 +4,52 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
-from plaid_sync.adapters.items_table import ItemsTable
 from plaid_sync.adapters.transactions_table import TransactionsTable
 from plaid_sync.core.failures import RetryableError, SupersededError
-from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus
-from plaid_sync.core.linking import NewItem
-from plaid_sync.core.plan import Commit, RowWrite
+from plaid_sync.core.history import EntryKind, HistoryEntry
+from plaid_sync.core.items import Account, Cursor, Expiry, Item, ItemId, ItemStatus, Standing
+from plaid_sync.core.lifecycle import Announcement
+from plaid_sync.core.plan import Commit, RowWrite, Verdict
 from plaid_sync.core.transactions import Removal, TransactionId, TransactionRow
 
-from .conftest import ITEMS, TRANSACTIONS
+from .conftest import HISTORY, ITEM, ITEMS, NEW, NOON, TRANSACTIONS, history_of_syncs, register, registry
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ITEM = ItemId("item")
-NEW = NewItem(ITEM, b"sealed", "link", 730, NOON)
-COMMIT = Commit(None, Cursor("one"), False, "HISTORICAL_UPDATE_COMPLETE", NOON, NOON)  # noqa: FBT003
+if TYPE_CHECKING:
+    from plaid_sync.adapters.items_table import ItemsTable
+
+ENTRY = HistoryEntry(ITEM, NOON, "g1", EntryKind.SYNC, "committed", {"causes": ["request"], "added": 1})
+COMMIT = Commit(
+    expected_cursor=None,
+    cursor=Cursor("one"),
+    reconcile=False,
+    update_status="HISTORICAL_UPDATE_COMPLETE",
+    pull_began_at=NOON,
+    committed_at=NOON,
+    standing=Standing(ItemStatus.ACTIVE),
+    entry=ENTRY,
+)
+TROUBLE = Verdict(
+    Standing(ItemStatus.NEEDS_USER, "ITEM_LOGIN_REQUIRED", NOON),
+    HistoryEntry(ITEM, NOON, "g2", EntryKind.SYNC, "needs_user", {}, (Announcement.NEEDS_USER,)),
+)
 ROW = TransactionRow(TransactionId("t"), "account", "2026-02-28", Decimal("0.1234567"), False, zlib.compress(b"{}"))  # noqa: FBT003
 
 
 @pytest.fixture
 def items(dynamodb: Any) -> ItemsTable:
-    table = ItemsTable(dynamodb, ITEMS, lambda: NOON)
-    table.register(NEW)
-    return table
+    return register(dynamodb)
 
 
 @pytest.fixture
 def transactions(dynamodb: Any) -> TransactionsTable:
-    return TransactionsTable(dynamodb, ITEMS, TRANSACTIONS, lambda: NOON, pause=lambda _: None)
+    return TransactionsTable(dynamodb, ITEMS, TRANSACTIONS, HISTORY, lambda: NOON, pause=lambda _: None)
 
 
 def claim(items: ItemsTable, attempt_id: str = "attempt") -> Item:
@@ -96,38 +108,50 @@ def test_an_item_that_is_removed_during_a_sync_is_not_written_any_more(
     assert list(transactions.scan_item(ITEM)) == []
 
 
-def test_registering_again_keeps_what_a_sync_has_written(items: ItemsTable, transactions: TransactionsTable) -> None:
+def test_registering_again_keeps_what_a_sync_has_written(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
     claim(items)
     transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
     before = items.load(ITEM)
-    items.register(replace(NEW, access_token=b"sealed again"))
+    register(dynamodb, replace(NEW, access_token=b"sealed again", days_requested=30))
     assert before is not None
     assert items.load(ITEM) == replace(before, access_token=b"sealed again")
 
 
-def test_only_an_item_that_nobody_has_used_is_forgotten_and_only_by_its_own_link(items: ItemsTable) -> None:
-    assert not items.forget(ITEM, "another link")
-    claim(items)
-    assert not items.forget(ITEM, "link")
+def test_an_item_that_is_stored_is_not_renounced_and_one_that_is_never_will_be(
+    items: ItemsTable, dynamodb: Any
+) -> None:
+    assert registry(dynamodb).renounce(ITEM)
     assert items.load(ITEM) is not None
-    items.register(replace(NEW, item_id=ItemId("fresh")))
-    assert items.forget(ItemId("fresh"), "link")
-    assert items.load(ItemId("fresh")) is None
-    assert items.forget(ItemId("fresh"), "link")
+    late = replace(NEW, item_id=ItemId("late"))
+    assert not registry(dynamodb).renounce(late.item_id)
+    with pytest.raises(RetryableError, match="item_not_as_before"):
+        register(dynamodb, late)
+    assert items.load(late.item_id) is None
 
 
-def test_a_superseded_attempt_writes_nothing_at_all(items: ItemsTable, transactions: TransactionsTable) -> None:
-    claim(items)
+def test_a_removed_item_is_not_registered_again(items: ItemsTable, dynamodb: Any) -> None:
+    set_attribute(dynamodb, "status", {"S": ItemStatus.REMOVED.value})
+    before = items.load(ITEM)
+    with pytest.raises(RetryableError, match="item_not_as_before"):
+        register(dynamodb, replace(NEW, access_token=b"another"))
+    assert items.load(ITEM) == before
+
+
+def test_a_superseded_attempt_writes_nothing_at_all(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    older = claim(items)
     newer = claim(items)
     for begin, commit in ((True, None), (False, None), (False, COMMIT)):
         with pytest.raises(SupersededError):
             transactions.write(ITEM, 1, [ROW], begin=begin, commit=commit)
     with pytest.raises(SupersededError):
-        items.record_trouble(ITEM, 1, ItemStatus.NEEDS_USER, "ITEM_LOGIN_REQUIRED")
-    with pytest.raises(SupersededError):
-        items.record_not_ready(ITEM, 1, "NOT_READY")
+        items.record(older, TROUBLE)
     assert items.load(ITEM) == newer
     assert list(transactions.scan_item(ITEM)) == []
+    assert history_of_syncs(dynamodb) == []
 
 
 def test_a_commit_needs_the_cursor_that_it_started_from(
@@ -180,6 +204,75 @@ def test_a_row_is_read_as_it_was_written_and_comes_back_to_life(
         assert stored[ROW.transaction_id].row == (ROW if write is ROW else None)
 
 
+def test_what_a_sync_has_found_is_recorded_with_its_entry_in_one_transaction(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    expiry = Expiry("PENDING_DISCONNECT", NOON + timedelta(days=7))
+    standing = Standing(ItemStatus.EXPIRING, expiry.code, NOON, expiry, answered_until=NOON)
+    accounts = (Account("account", "Checking", "0000", "depository", "checking"), Account("another"))
+    claim(items)
+    told = replace(COMMIT, standing=standing, accounts=accounts, revoked_accounts=frozenset({"gone"}))
+    transactions.write(ITEM, 1, [ROW], begin=False, commit=told)
+    stored = items.load(ITEM)
+    assert stored is not None
+    assert (stored.standing, stored.accounts) == (standing, accounts)
+    assert stored.revoked_accounts == {"gone"}
+    assert history_of_syncs(dynamodb) == [ENTRY]
+
+    items.record(claim(items), replace(TROUBLE, update_status="NOT_READY"))
+    troubled = items.load(ITEM)
+    assert troubled is not None
+    assert (troubled.standing, troubled.accounts) == (TROUBLE.standing, accounts)
+    assert troubled.revoked_accounts == frozenset()
+    assert history_of_syncs(dynamodb) == [TROUBLE.entry, ENTRY]
+
+    commit = replace(COMMIT, expected_cursor=Cursor("one"), cursor=Cursor("two"))
+    transactions.write(ITEM, claim(items).generation, [], begin=False, commit=commit)
+    recovered = items.load(ITEM)
+    assert recovered is not None
+    assert (recovered.standing, recovered.accounts) == (Standing(ItemStatus.ACTIVE), accounts)
+
+
+def test_a_commit_that_is_refused_leaves_no_entry(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    claim(items)
+    set_attribute(dynamodb, "cursor", {"S": "somebody else's"})
+    with pytest.raises(RetryableError):
+        transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+    assert history_of_syncs(dynamodb) == []
+
+
+def test_a_tombstone_keeps_what_the_row_was(items: ItemsTable, transactions: TransactionsTable, dynamodb: Any) -> None:
+    key = {"item_id": {"S": ITEM}, "transaction_id": {"S": ROW.transaction_id}}
+    seen = []
+    life: list[RowWrite] = [ROW, Removal(ROW.transaction_id, "account")]
+    for generation, write in enumerate(life, start=1):
+        claim(items)
+        transactions.write(ITEM, generation, [write], begin=True, commit=None)
+        seen.append(dynamodb.get_item(TableName=TRANSACTIONS, Key=key)["Item"])
+    live, gone = seen
+    moved = {"date_id", "generation", "removed_at", "expires_at"}
+    assert gone.keys() == live.keys() - {"date_id"} | {"removed_at", "expires_at"}
+    assert all(gone[name] == value for name, value in live.items() if name not in moved)
+
+
+def test_an_erased_row_keeps_nothing_but_that_it_was_there_and_what_an_application_wrote_on_it(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    full = replace(ROW, name="Cafe", merchant_name="Cafe", category="FOOD", iso_currency_code="USD")
+    claim(items)
+    transactions.write(ITEM, 1, [full], begin=True, commit=None)
+    set_attribute(dynamodb, "note", {"S": "lunch"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
+    claim(items)
+    erased = Removal(ROW.transaction_id, "account", erase=True)
+    transactions.write(ITEM, 2, [erased], begin=False, commit=None)
+    key = {"item_id": {"S": ITEM}, "transaction_id": {"S": ROW.transaction_id}}
+    row = dynamodb.get_item(TableName=TRANSACTIONS, Key=key)["Item"]
+    ours = {"account_id", "generation", "first_generation", "removed_at", "expires_at"}
+    assert row.keys() == {"item_id", "transaction_id", "note"} | ours
+
+
 def cancelled(*codes: str) -> dict[str, Any]:
     return {"CancellationReasons": [{"Code": code} for code in codes], "Message": "cancelled"}
 
@@ -189,7 +282,7 @@ def test_a_conflict_or_throttle_is_tried_again_and_then_left_to_the_queue(aws: N
     """No emulator makes conflicts, so DynamoDB's answers are written out here."""
     client = boto3.client("dynamodb")
     pauses: list[float] = []
-    table = TransactionsTable(client, ITEMS, TRANSACTIONS, lambda: NOON, pauses.append)
+    table = TransactionsTable(client, ITEMS, TRANSACTIONS, HISTORY, lambda: NOON, pauses.append)
     refusal: dict[str, Any] = {
         "service_error_code": "TransactionCanceledException",
         "modeled_fields": cancelled("None", code),
@@ -220,7 +313,7 @@ def test_a_read_goes_on_while_it_brings_rows_and_gives_up_when_it_does_not(aws: 
     """DynamoDB's partial answers are written out here: no emulator cuts one at 1 MB of a partition."""
     client = boto3.client("dynamodb")
     pauses: list[float] = []
-    table = TransactionsTable(client, ITEMS, TRANSACTIONS, lambda: NOON, pauses.append)
+    table = TransactionsTable(client, ITEMS, TRANSACTIONS, HISTORY, lambda: NOON, pauses.append)
     left = {TRANSACTIONS: {"Keys": [{"item_id": {"S": ITEM}, "transaction_id": {"S": "left"}}]}}
 
     def stored(number: int) -> dict[str, Any]:

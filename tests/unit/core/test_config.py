@@ -1,9 +1,22 @@
 from __future__ import annotations
 
 import pytest
-from plaid_sync.config import ConfigurationError, ItemsSettings, SyncSettings, WebhookSettings, from_environment
+from plaid_sync.config import (
+    ChangesSettings,
+    ConfigurationError,
+    ItemsSettings,
+    SyncSettings,
+    WebhookSettings,
+    from_environment,
+)
 
-WEBHOOK = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "SYNC_QUEUE_URL": "https://queue"}
+WEBHOOK = {
+    "PLAID_ENV": "sandbox",
+    "PLAID_SECRET_ID": "plaid",
+    "SYNC_QUEUE_URL": "https://queue",
+    "HISTORY_TABLE": "history",
+}
+OPTIONAL = {"PLAID_BASE_URL", "WEBHOOK_URL"}
 
 
 def test_plaids_own_server_is_chosen_by_the_environment() -> None:
@@ -18,13 +31,18 @@ def test_another_server_can_be_named_and_an_empty_name_is_none() -> None:
     assert from_environment(WebhookSettings, WEBHOOK | {"PLAID_BASE_URL": ""}).plaid_base_url == ""
 
 
-@pytest.mark.parametrize("settings", [WebhookSettings, SyncSettings, ItemsSettings])
-def test_every_missing_variable_is_named_at_once(settings: type[WebhookSettings]) -> None:
+@pytest.mark.parametrize("settings", [WebhookSettings, SyncSettings, ItemsSettings, ChangesSettings])
+def test_every_missing_variable_is_named_at_once(settings: type[WebhookSettings | ChangesSettings]) -> None:
     with pytest.raises(ConfigurationError) as incomplete:
         from_environment(settings, {"PLAID_ENV": ""})
-    required = {field.upper() for field in settings.__dataclass_fields__} - {"PLAID_BASE_URL"}
+    required = {field.upper() for field in settings.__dataclass_fields__} - OPTIONAL
+    assert required
     assert all(name in str(incomplete.value) for name in required)
-    assert "PLAID_BASE_URL" not in str(incomplete.value)
+    assert not any(name in str(incomplete.value) for name in OPTIONAL)
+
+
+def test_what_tells_the_event_bus_knows_nothing_of_plaid() -> None:
+    assert from_environment(ChangesSettings, {"EVENT_BUS_NAME": "bus"}).event_bus_name == "bus"
 
 
 def test_a_wrong_plaid_environment_is_refused() -> None:

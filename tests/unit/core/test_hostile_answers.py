@@ -22,8 +22,9 @@ def test_no_answer_whatever_gives_an_undocumented_error_and_no_entry_of_a_page_v
     target().run(case)
 
 
-def test_the_seeds_of_the_fuzzer_reach_rows_removals_and_broken_entries() -> None:
+def test_the_seeds_of_the_fuzzer_reach_every_call_rows_removals_and_broken_entries() -> None:
     fresh = make("answers")
     for case in fresh.seeds():
         fresh.run(case)
-    assert min(fresh.tally[name] for name in ("a page", "rows", "removals", "an exchange", "a removal")) > 0
+    reached = ("a page", "rows", "removals", "a health", "an ill one", "an exchange", "a removal")
+    assert min(fresh.tally[name] for name in reached) > 0

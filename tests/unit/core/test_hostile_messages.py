@@ -30,7 +30,10 @@ def test_the_seeds_of_the_fuzzer_reach_every_fate() -> None:
     for case in fresh.seeds():
         fresh.run(case)
     fates = {outcome.partition(":")[0] for outcome in fresh.tally}
-    assert {"ours, done", "ours, kept", "foreign, parked"} <= fates
+    assert {"ours, done", "ours, kept", "ours, renewed", "foreign, parked"} <= fates
+    statuses = ("active", "expiring", "degraded", "needs_user", "revoked")
+    assert {f"an Item is {status}" for status in statuses} <= fates
+    assert fresh.tally["a withdrawn account"] > 0
 
 
 def record(body: str, group: str) -> dict[str, Any]:

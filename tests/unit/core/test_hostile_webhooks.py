@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plaid_sync.adapters.history_table import HistoryTable
 from plaid_sync.adapters.plaid_credentials import PlaidSecret
 from plaid_sync.adapters.queues import SqsSyncQueue
 from plaid_sync.adapters.verification_key_api import PlaidVerificationKeyApi
@@ -22,7 +23,7 @@ from plaid_sync.core.webhooks import UnusableError, WebhookReceiver
 
 from tests.fuzz.choices import Choices
 from tests.fuzz.documents import read
-from tests.fuzz.edges import KeyEndpoint, Queue, secrets_client
+from tests.fuzz.edges import KeyEndpoint, Queue, Table, secrets_client
 from tests.fuzz.signing import NOON, Signer
 from tests.fuzz.targets import make
 from tests.fuzz.webhook import FAILED, FORGED, PROVEN
@@ -51,15 +52,16 @@ def test_every_seed_of_the_fuzzer_is_judged_and_some_are_queued() -> None:
 
 
 class Webhook:
-    """The receiver with Plaid's real keys and a queue that refuses what SQS refuses."""
+    """The receiver with Plaid's real keys, and a queue and a table that refuse what SQS and DynamoDB refuse."""
 
     def __init__(self) -> None:
-        self.signer, self.queue = Signer(), Queue()
+        self.signer, self.queue, self.history = Signer(), Queue(), Table()
         self.endpoint = KeyEndpoint(self.signer.ring)
         secret = PlaidSecret(secrets_client, "secret", lambda: NOON)
         self.api = PlaidVerificationKeyApi("http://plaid.invalid", secret, self.endpoint)  # type: ignore[arg-type] # an edge
         queue = SqsSyncQueue(self.queue, "https://sqs.invalid/sync.fifo")  # type: ignore[arg-type] # an edge
-        self.receiver = WebhookReceiver(VerificationKeys(self.api), queue, self.signer.now)
+        history = HistoryTable(self.history, "history")  # type: ignore[arg-type] # an edge
+        self.receiver = WebhookReceiver(VerificationKeys(self.api), queue, history, self.signer.now)
 
     def receive(self, body: bytes) -> dict[str, Any]:
         """Receive a genuine webhook and return the message that it leads to."""
@@ -162,3 +164,24 @@ def test_what_proves_a_webhook_is_judged_without_the_code_under_test() -> None:
     assert not signer.proves(token[:-1] + ("Q" if token.endswith("A") else "A"), b"{}")
     signer.now.time += timedelta(seconds=301)
     assert not signer.proves(token, b"{}")
+
+
+def test_every_proven_webhook_about_an_item_is_in_its_history_whatever_became_of_it() -> None:
+    webhook = Webhook()
+    ignored = named(webhook_code='"WEBHOOK_UPDATE_ACKNOWLEDGED"')
+    of_no_item = named(webhook_type='"LINK"', item_id="null")
+    receipts = [
+        webhook.receiver.receive(body, webhook.signer.ring.sign(body)) for body in (named(), ignored, of_no_item)
+    ]
+    assert [(receipt.queued, receipt.recorded) for receipt in receipts] == [(True, True), (False, True), (False, None)]
+    stored = [(put["webhook_code"], put["outcome"], put["kind"]) for put in webhook.history.stored]
+    assert stored == [("ERROR", "queued", "webhook"), ("WEBHOOK_UPDATE_ACKNOWLEDGED", "ignored", "webhook")]
+    assert {put["item_id"] for put in webhook.history.stored} == {"item"}
+
+
+def test_a_history_that_can_not_be_written_costs_no_webhook() -> None:
+    webhook = Webhook()
+    webhook.history.out_of_order = True
+    receipt = webhook.receiver.receive(named(), webhook.signer.ring.sign(named()))
+    assert (receipt.queued, receipt.recorded) == (True, False)
+    assert len(webhook.queue.sent) == 1

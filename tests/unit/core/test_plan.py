@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from decimal import Decimal
 
@@ -15,6 +16,7 @@ from plaid_sync.core.plan import (
     reconcile,
     settle,
     stored_size,
+    without_accounts,
 )
 from plaid_sync.core.transactions import Removal, StoredRow, TransactionId, TransactionRow
 
@@ -80,6 +82,14 @@ def test_what_is_stored_already_is_not_written_again() -> None:
     assert unchanged == 1
 
 
+def test_no_row_of_an_account_that_the_user_has_withdrawn_is_written_but_its_removals_are() -> None:
+    theirs, removal = row("theirs"), Removal(TransactionId("gone"), "account")
+    others = dataclasses.replace(row("others"), account_id="another")
+    writes: list[RowWrite] = [theirs, removal, others]
+    assert list(without_accounts(writes, {"account"})) == [removal, others]
+    assert list(without_accounts(writes, set())) == writes
+
+
 @given(st.lists(st.integers(min_value=0, max_value=400_000), max_size=300))
 def test_transactions_hold_every_write_once_in_order_within_the_limits(sizes: list[int]) -> None:
     writes = [row(str(number), size=size) for number, size in enumerate(sizes)]
@@ -91,7 +101,7 @@ def test_transactions_hold_every_write_once_in_order_within_the_limits(sizes: li
 
 
 def test_anything_is_cut_like_rows() -> None:
-    assert [len(batch) for batch in cut(range(200), lambda _: 1)] == [99, 99, 2]
+    assert [len(batch) for batch in cut(range(200), lambda _: 1)] == [98, 98, 4]
     assert list(cut([1, 2, 3], lambda _: MAXIMUM_BYTES)) == [[1], [2], [3]]
 
 

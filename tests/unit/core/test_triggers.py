@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from plaid_sync.core.batch import PARK_UNREGISTERED_AFTER, backoff
 from plaid_sync.core.coalescing import CLOCK_MARGIN, covers
-from plaid_sync.core.failures import FailureClass
-from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus
+from plaid_sync.core.error_codes import FailureClass
+from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus, Standing
 from plaid_sync.core.triggers import Cause, MalformedTriggerError, SyncTrigger, parse_record, parse_trigger
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -51,7 +51,7 @@ def test_a_record_tells_when_it_was_sent_and_how_often_received() -> None:
 
 
 def item(**fields: Any) -> Item:
-    known: dict[str, Any] = {"status": ItemStatus.ACTIVE, "cursor": Cursor("c"), "pull_began_at": NOON}
+    known: dict[str, Any] = {"standing": Standing(ItemStatus.ACTIVE), "cursor": Cursor("c"), "pull_began_at": NOON}
     return Item(item_id=ItemId("a"), access_token=b"", generation=1, **(known | fields))
 
 
@@ -63,7 +63,12 @@ def test_a_committed_pull_covers_what_was_surely_sent_before_it_began() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"pull_began_at": None}, {"status": ItemStatus.NEEDS_USER}, {"reconcile": True}, {"writing_since": 1}],
+    [
+        {"pull_began_at": None},
+        *({"standing": Standing(status)} for status in ItemStatus if status is not ItemStatus.ACTIVE),
+        {"reconcile": True},
+        {"writing_since": 1},
+    ],
 )
 def test_an_item_that_still_owes_something_covers_nothing(fields: dict[str, Any]) -> None:
     assert not covers(item(**fields), NOON - timedelta(days=1))

@@ -3,9 +3,17 @@ from __future__ import annotations
 import pytest
 from plaid_sync.core.webhooks import UnusableError, deduplication_id, parse_webhook
 
-NEED_A_SYNC = {
+ASK_FOR_SOMETHING = {
     "TRANSACTIONS": {"SYNC_UPDATES_AVAILABLE"},
-    "ITEM": {"ERROR", "LOGIN_REPAIRED", "USER_PERMISSION_REVOKED", "USER_ACCOUNT_REVOKED"},
+    "ITEM": {
+        "ERROR",
+        "LOGIN_REPAIRED",
+        "PENDING_DISCONNECT",
+        "PENDING_EXPIRATION",
+        "USER_PERMISSION_REVOKED",
+        "USER_ACCOUNT_REVOKED",
+        "NEW_ACCOUNTS_AVAILABLE",
+    },
 }
 NEED_NOTHING = {
     "TRANSACTIONS": {
@@ -15,20 +23,20 @@ NEED_NOTHING = {
         "TRANSACTIONS_REMOVED",
         "RECURRING_TRANSACTIONS_UPDATE",
     },
-    "ITEM": {"PENDING_DISCONNECT", "PENDING_EXPIRATION", "NEW_ACCOUNTS_AVAILABLE", "WEBHOOK_UPDATE_ACKNOWLEDGED"},
+    "ITEM": {"WEBHOOK_UPDATE_ACKNOWLEDGED"},
     "LINK": {"SESSION_FINISHED"},
     "SOMETHING_NEW": {"SYNC_UPDATES_AVAILABLE"},
 }
 
 
-def needs_sync(webhook_type: str, webhook_code: str) -> bool:
+def is_queued(webhook_type: str, webhook_code: str) -> bool:
     body = f'{{"webhook_type": "{webhook_type}", "webhook_code": "{webhook_code}", "item_id": "item"}}'
-    return parse_webhook(body.encode()).needs_sync
+    return parse_webhook(body.encode()).is_queued
 
 
-def test_every_code_that_can_change_the_answer_of_a_sync_triggers_one_and_no_other() -> None:
-    assert all(needs_sync(kind, code) for kind, codes in NEED_A_SYNC.items() for code in codes)
-    assert not any(needs_sync(kind, code) for kind, codes in NEED_NOTHING.items() for code in codes)
+def test_every_code_that_can_change_the_answer_of_a_sync_or_how_an_item_stands_is_queued_and_no_other() -> None:
+    assert all(is_queued(kind, code) for kind, codes in ASK_FOR_SOMETHING.items() for code in codes)
+    assert not any(is_queued(kind, code) for kind, codes in NEED_NOTHING.items() for code in codes)
 
 
 def test_a_webhook_may_concern_no_item() -> None:

@@ -28,6 +28,19 @@ WEBHOOK_CONFIG: Final = Config(
     read_timeout=1.4,
     retries={"mode": "standard", "total_max_attempts": 2},
 )
+ITEMS_CONFIG: Final = Config(
+    # Between the exchange of a public token and the end of the function everything must fit that undoing it takes, each
+    # call at its slowest (see core/linking.py): two tries, nine seconds at most.
+    connect_timeout=1,
+    read_timeout=3,
+    retries={"mode": "standard", "total_max_attempts": 2},
+)
+RECORD_CONFIG: Final = Config(
+    # What the webhook function records comes after SQS has the message, in what is left of its five seconds.
+    connect_timeout=0.3,
+    read_timeout=0.7,
+    retries={"mode": "standard", "total_max_attempts": 1},
+)
 
 
 def client(service: str, config: Config = _CONFIG) -> Any:  # noqa: ANN401 - one factory for five client types

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from plaid_sync.core.items import ItemStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 AttributeValue = dict[str, Any]
 
@@ -59,12 +62,13 @@ class Expression:
         not_removed = f"{self.name('status')} <> {self.value(ItemStatus.REMOVED.value)}"
         return f"{self.equals('generation', generation)} AND {not_removed}"
 
-    def update(self, sets: dict[str, Any], defaults: dict[str, Any] | None = None) -> str:
+    def update(self, sets: dict[str, Any], defaults: dict[str, Any] | None = None, raises: Collection[str] = ()) -> str:
         """Return an update expression.
 
         Args:
             sets: attributes and their new values; None removes the attribute.
             defaults: attributes that are set only where they are absent.
+            raises: numbers that are raised by one.
         """
         assignments = [
             f"{self.name(attribute)} = {self.value(value)}" for attribute, value in sets.items() if value is not None
@@ -73,6 +77,7 @@ class Expression:
             f"{self.name(attribute)} = if_not_exists({self.name(attribute)}, {self.value(value)})"
             for attribute, value in (defaults or {}).items()
         ]
+        assignments += [f"{self.name(attribute)} = {self.name(attribute)} + {self.value(1)}" for attribute in raises]
         removals = [self.name(attribute) for attribute, value in sets.items() if value is None]
         clauses = [f"SET {', '.join(assignments)}"] if assignments else []
         clauses += [f"REMOVE {', '.join(removals)}"] if removals else []

@@ -6,25 +6,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.adapters.aws import aws_errors, to_text
-from plaid_sync.adapters.expressions import Expression, serialize
-from plaid_sync.adapters.item_format import to_item
-from plaid_sync.core.failures import RetryableError, SupersededError
+from plaid_sync.adapters.expressions import Expression, deserialize, serialize
+from plaid_sync.adapters.fenced import on_item, transact
+from plaid_sync.adapters.history_table import entry_put
+from plaid_sync.adapters.item_format import found, to_item
+from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items import Item, ItemId, ItemStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from plaid_sync.core.linking import NewItem
+    from plaid_sync.core.history import HistoryEntry
+    from plaid_sync.core.plan import Verdict
     from plaid_sync.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)
 class ItemsTable:
-    """Reads and writes Items; fulfils `SyncItems` and `LinkItems`."""
+    """Reads and writes Items; fulfils `SyncItems` and `RemovalItems`.
+
+    Attributes:
+        pause: waits so many seconds.
+    """
 
     client: DynamoDBClient
     table: str
+    history_table: str
     clock: Clock
+    pause: Callable[[float], None]
 
     def load(self, item_id: ItemId) -> Item | None:
         """See `ports.SyncItems`."""
@@ -60,99 +71,62 @@ class ItemsTable:
                     raise RetryableError("item_changed_while_claiming") from error
         return to_item(claimed)
 
-    def record_trouble(self, item_id: ItemId, generation: int, status: ItemStatus, code: str) -> None:
+    def record(self, item: Item, verdict: Verdict) -> None:
         """See `ports.SyncItems`."""
-        now = to_text(self.clock())
-        trouble = {"status": status.value, "status_code": code, "status_at": now}
-        self._update_fenced(item_id, generation, trouble)
+        expression = Expression()
+        condition, update = expression.fenced(item.generation), expression.update(found(verdict))
+        actions = [
+            on_item(self.table, item.item_id, expression, condition, update),
+            entry_put(self.history_table, verdict.entry),
+        ]
+        transact(self.client, actions, item.generation, self.pause)
 
-    def record_not_ready(self, item_id: ItemId, generation: int, update_status: str) -> None:
-        """See `ports.SyncItems`."""
-        self._update_fenced(item_id, generation, {"update_status": update_status})
+    def record_plaid_removed(self, item_id: ItemId) -> None:
+        """See `ports.RemovalItems`."""
+        self._update_removed(item_id, {"access_token": None}, {"plaid_removed_at": to_text(self.clock())})
 
-    def _update_fenced(self, item_id: ItemId, generation: int, sets: dict[str, Any]) -> None:
+    def record_rows_to_erase(self, item_id: ItemId, rows: int) -> int:
+        """See `ports.RemovalItems`."""
+        return int(self._update_removed(item_id, {}, {"rows_to_erase": rows})["rows_to_erase"])
+
+    def _update_removed(self, item_id: ItemId, sets: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
         expression = Expression()
         with aws_errors():
-            try:
-                self.client.update_item(
-                    TableName=self.table,
-                    Key=_key(item_id),
-                    UpdateExpression=expression.update(sets),
-                    ConditionExpression=expression.fenced(generation),
-                    **expression.arguments(),
-                )
-            except self.client.exceptions.ConditionalCheckFailedException as error:
-                raise SupersededError from error
+            answer = self.client.update_item(
+                TableName=self.table,
+                Key=_key(item_id),
+                UpdateExpression=expression.update(sets, defaults),
+                ConditionExpression=expression.equals("status", ItemStatus.REMOVED.value),
+                ReturnValues="ALL_NEW",
+                **expression.arguments(),
+            )
+        return deserialize(answer["Attributes"])
 
-    def register(self, item: NewItem) -> None:
-        """See `ports.LinkItems`. An upsert: its repeat, by the SDK or by a retry, is harmless."""
+    def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
+        """See `ports.RemovalItems`. What tells of the user goes with the erased rows."""
         expression = Expression()
-        update = expression.update(
-            {"access_token": item.access_token, "link_id": item.link_id},
-            {
-                "generation": 0,
-                "status": ItemStatus.ACTIVE.value,
-                "days_requested": item.days_requested,
-                "linked_at": to_text(item.linked_at),
-            },
+        erase = item.removal is not None and item.removal.erase
+        forgotten = ["accounts", "revoked_accounts", "bank_login_ids", "cursor", "writing_since", "reconcile"]
+        forgotten += ["client_user_id", "institution_id"] if erase else []
+        sets = dict.fromkeys(forgotten) | {"removal_completed_at": to_text(self.clock())}
+        condition = (
+            f"{expression.equals('status', ItemStatus.REMOVED.value)}"
+            f" AND {expression.equals('removal_erases', erase)}"
+            f" AND {expression.equals('removal_completed_at', None)}"
         )
-        with aws_errors():
-            self.client.update_item(
-                TableName=self.table,
-                Key=_key(item.item_id),
-                UpdateExpression=update,
-                **expression.arguments(),
-            )
-
-    def adopt(self, link_id: str) -> ItemId | None:
-        """See `ports.LinkItems`. The index is eventually consistent; the mark is not."""
-        item_id = self._find_by_link(link_id)
-        if item_id is None:
-            return None
-        expression = Expression()
+        update = expression.update(sets)
+        actions: Any = [
+            on_item(self.table, item.item_id, expression, condition, update),
+            entry_put(self.history_table, entry),
+        ]
         with aws_errors():
             try:
-                self.client.update_item(
-                    TableName=self.table,
-                    Key=_key(item_id),
-                    UpdateExpression=expression.update({"adopted": True}),
-                    ConditionExpression=expression.equals("link_id", link_id),
-                    **expression.arguments(),
-                )
-            except self.client.exceptions.ConditionalCheckFailedException:
-                return None
-        return item_id
-
-    def _find_by_link(self, link_id: str) -> ItemId | None:
-        expression = Expression()
-        with aws_errors():
-            answer = self.client.query(
-                TableName=self.table,
-                IndexName="by_link",
-                KeyConditionExpression=expression.equals("link_id", link_id),
-                Limit=1,
-                **expression.arguments(),
-            )
-        found = answer["Items"]
-        return ItemId(str(found[0]["item_id"]["S"])) if found else None
-
-    def forget(self, item_id: ItemId, link_id: str) -> bool:
-        """See `ports.LinkItems`."""
-        expression = Expression()
-        absent = f"attribute_not_exists({expression.name('item_id')})"
-        ours = expression.equals("link_id", link_id)
-        unused = f"{expression.equals('generation', 0)} AND {expression.equals('adopted', None)}"
-        with aws_errors():
-            try:
-                self.client.delete_item(
-                    TableName=self.table,
-                    Key=_key(item_id),
-                    ConditionExpression=f"{absent} OR ({ours} AND {unused})",
-                    **expression.arguments(),
-                )
-            except self.client.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
+                self.client.transact_write_items(TransactItems=actions)
+            except self.client.exceptions.TransactionCanceledException as error:
+                reasons: Any = error.response.get("CancellationReasons", [{}])
+                done = "removal_completed_at" in reasons[0].get("Item", {})
+                if not done:
+                    raise RetryableError("removal_changed") from error
 
 
 def _key(item_id: ItemId) -> dict[str, Any]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-_CODE: Final = re.compile("[A-Z][A-Z0-9_]{0,63}")
+from plaid_sync.core.plain_text import is_error_code
 
 
 def error_code(answer: object, status: int | None) -> str:
@@ -14,4 +11,4 @@ def error_code(answer: object, status: int | None) -> str:
     A text of another form is none: codes are stored, logged and shown, and proxies answer in Plaid's place.
     """
     code = answer.get("error_code") if isinstance(answer, dict) else None
-    return code if isinstance(code, str) and _CODE.fullmatch(code) else f"HTTP_{status}"
+    return code if is_error_code(code) else f"HTTP_{status}"

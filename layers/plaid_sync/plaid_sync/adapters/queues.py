@@ -55,6 +55,16 @@ class SqsReceivedMessages:
         with aws_errors():
             self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)  # type: ignore[arg-type] # a list of the TypedDict's shape
 
+    def renew(self, body: str, group_id: str, message_id: str) -> None:
+        """See `ports.ReceivedMessages`. The message id deduplicates: renewing twice renews once."""
+        with aws_errors():
+            self.client.send_message(
+                QueueUrl=self.queue_url,
+                MessageBody=body,
+                MessageGroupId=group_id,
+                MessageDeduplicationId=message_id,
+            )
+
     def park(self, body: str, group_id: str, message_id: str, reason: str) -> None:
         """See `ports.ReceivedMessages`. The message id deduplicates: parking twice parks once."""
         body, reason = _fitting(body, reason)

@@ -2,7 +2,8 @@
 
 Key: `item_id` + `transaction_id`. Attributes of a live row: see `TransactionRow`; absent where Plaid gives null.
 `date_id` (`<date>#<transaction_id>`) puts it into the index `by_account`. Every row: `generation`,
-`first_generation` (N). A tombstone has `removed_at` (S) and `expires_at` (N, epoch seconds, TTL) and no `date_id`.
+`first_generation` (N). A tombstone has `removed_at` (S) and `expires_at` (N, epoch seconds, TTL) and no `date_id`;
+that of an account which the user has withdrawn has no content either.
 Any other attribute is the application's own and is never touched.
 """
 
@@ -47,7 +48,8 @@ def written(write: RowWrite, now: datetime) -> dict[str, Any]:
             "removed_at": to_text(now),
             "expires_at": int((now + TOMBSTONE_LIFE).timestamp()),
         }
-        return removal | ({"account_id": write.account_id} if write.account_id else {})
+        erased = dict.fromkeys(_CONTENT[1:]) if write.erase else {}
+        return erased | removal | ({"account_id": write.account_id} if write.account_id else {})
     content: dict[str, Any] = {name: getattr(write, name) for name in _CONTENT}
     return content | {"date_id": write.date_id, "removed_at": None, "expires_at": None}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.expressions import Expression, serialize
 from plaid_sync.adapters.fenced import TRIES, back_off, on_item, transact
+from plaid_sync.adapters.history_table import entry_put
 from plaid_sync.adapters.item_format import committed
 from plaid_sync.adapters.row_format import ALL_ATTRIBUTES, FENCE_ATTRIBUTES, to_stored_row, written
 from plaid_sync.core.failures import RetryableError
@@ -36,6 +37,7 @@ class TransactionsTable:
     client: DynamoDBClient
     items_table: str
     transactions_table: str
+    history_table: str
     clock: Clock
     pause: Callable[[float], None]
 
@@ -108,6 +110,7 @@ class TransactionsTable:
         actions = [
             self._item_action(item_id, generation, begin=begin, commit=commit),
             *(self._row_action(item_id, generation, write) for write in writes),
+            *([] if commit is None else [entry_put(self.history_table, commit.entry)]),
         ]
         transact(self.client, actions, generation, self.pause)
 

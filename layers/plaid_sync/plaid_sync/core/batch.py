@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.core.failures import FailureClass, PlaidError, RetryableError
+from plaid_sync.core.error_codes import FailureClass, is_known
+from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.items import ItemId
+from plaid_sync.core.notices import cause_of, occurrence_of
 from plaid_sync.core.pulling import require_time
-from plaid_sync.core.syncing import Outcome, SyncJob, SyncReport
+from plaid_sync.core.sync_job import Outcome, SyncJob, SyncReport
 from plaid_sync.core.triggers import MalformedTriggerError, ReceivedTrigger, parse_record
 
 if TYPE_CHECKING:
@@ -27,10 +29,13 @@ _SECONDS_FOR_AN_ITEM: Final = 120.0
 _DELAYS: Final = {
     FailureClass.RETRY: (5, 900),
     FailureClass.OURS: (30, 900),
+    FailureClass.THROTTLED: (20, 300),
     # Not longer: a newer webhook of the Item waits behind.
     FailureClass.INSTITUTION_DOWN: (900, 3600),
 }
 """First and longest wait, in seconds."""
+RENEW_AFTER: Final = 12
+"""Receives of a message that Plaid's limits have held up: replaced by a copy, before the queue gives it up."""
 PARK_UNREGISTERED_AFTER: Final = 8
 """Receives, at the delays of `retry` about ten minutes: a webhook outruns its link by seconds."""
 
@@ -43,6 +48,7 @@ class Failure:
         code: Plaid's error code or our reason.
         delay: seconds until they come back; None where that could not be set, and the queue's own timeout holds.
         bug: the exception that nobody expected, where one is the cause.
+        unknown: whether it is a code of Plaid's that is not in our table.
     """
 
     item_id: ItemId
@@ -50,6 +56,7 @@ class Failure:
     code: str
     delay: int | None
     bug: Exception | None = None
+    unknown: bool = False
 
 
 @dataclass(slots=True)
@@ -62,6 +69,7 @@ class BatchResult:
         failures: one for each Item that has to come back.
         parked: message ids and reasons of what went to the dead-letter queue.
         coalesced: triggers that another one's sync covered.
+        renewed: triggers that were put into the queue anew, so that waiting for Plaid's limits never ends them.
     """
 
     failed_message_ids: list[str] = field(default_factory=list)
@@ -69,6 +77,7 @@ class BatchResult:
     failures: list[Failure] = field(default_factory=list)
     parked: dict[str, str] = field(default_factory=dict)
     coalesced: int = 0
+    renewed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +120,20 @@ class BatchProcessor:
         result: BatchResult,
     ) -> None:
         attempt = max(message.receive_count for message in received)
-        job = SyncJob(item_id, max(message.sent_at for message in received), attempt, time_left)
+        hints = (occurrence_of(message) for message in received)
+        job = SyncJob(
+            item_id,
+            max(message.sent_at for message in received),
+            attempt,
+            time_left,
+            tuple(hint for hint in hints if hint is not None),
+            tuple(dict.fromkeys(map(cause_of, received))),
+        )
         try:
             require_time(time_left, _SECONDS_FOR_AN_ITEM)
             report = self.engine.sync(job)
         except PlaidError as error:
-            self._postpone(received, error.failure_class, error.code, result)
+            self._give_back(received, error, result)
         except RetryableError as error:
             self._postpone(received, FailureClass.RETRY, error.code, result)
         except Exception as error:  # noqa: BLE001 - a bug met by one Item must not fail the others' messages
@@ -142,13 +159,32 @@ class BatchProcessor:
         if waiting:
             self._postpone(waiting, FailureClass.RETRY, UNREGISTERED, result)
 
-    def _postpone(
+    def _give_back(self, received: list[ReceivedTrigger], error: PlaidError, result: BatchResult) -> None:
+        if error.failure_class is FailureClass.THROTTLED:
+            worn = [message for message in received if message.receive_count >= RENEW_AFTER]
+            for message in worn:
+                self._renew(message, result)
+            received = [message for message in received if message not in worn]
+        if received:
+            self._postpone(received, error.failure_class, error.code, result, unknown=not is_known(error.code))
+
+    def _renew(self, message: ReceivedTrigger, result: BatchResult) -> None:
+        try:
+            self.messages.renew(message.body, message.trigger.item_id, message.message_id)
+        except RetryableError as error:
+            self._postpone([message], FailureClass.THROTTLED, error.code, result)
+        else:
+            result.renewed += 1
+
+    def _postpone(  # noqa: PLR0913 - what is told of a failure
         self,
         received: list[ReceivedTrigger],
         failure_class: FailureClass,
         code: str,
         result: BatchResult,
         bug: Exception | None = None,
+        *,
+        unknown: bool = False,
     ) -> None:
         attempt = max(message.receive_count for message in received)
         wait = round(backoff(failure_class, attempt) * self.jitter())
@@ -159,7 +195,7 @@ class BatchProcessor:
             delay: int | None = wait
         except RetryableError:
             delay = None
-        result.failures.append(Failure(received[0].trigger.item_id, failure_class, code, delay, bug))
+        result.failures.append(Failure(received[0].trigger.item_id, failure_class, code, delay, bug, unknown))
 
     def _park(self, body: str, group_id: str, message_id: str, reason: str, result: BatchResult) -> None:
         try:

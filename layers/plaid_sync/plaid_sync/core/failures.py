@@ -1,86 +1,8 @@
-"""What can go wrong, named by what must happen next.
-
-Plaid's `error_code` is the key ("safe for programmatic use", unlike messages, and unlike the HTTP status:
-institution outages arrive as 400). Source: https://plaid.com/docs/errors/.
-"""
+"""What can go wrong, named by what must happen next."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Final
-
-
-class FailureClass(StrEnum):
-    """What must happen after a failure."""
-
-    RESTART = "restart"
-    """The data changed under the pagination: pull again from the stored cursor."""
-    RETRY = "retry"
-    """It passes by itself within seconds or minutes."""
-    INSTITUTION_DOWN = "institution_down"
-    """It passes by itself within hours."""
-    NEEDS_USER = "needs_user"
-    """Only the user can repair it: record it on the Item and acknowledge."""
-    TERMINAL = "terminal"
-    """Nobody can repair it: record it on the Item and acknowledge."""
-    OURS = "ours"
-    """Our keys or our request are wrong: retry to the dead-letter queue, with an alarm."""
-
-
-MUTATION_CODE: Final = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
-INVALID_FIELD_CODE: Final = "INVALID_FIELD"
-
-_CODES_BY_CLASS: Final[dict[FailureClass, tuple[str, ...]]] = {
-    FailureClass.RESTART: (MUTATION_CODE,),
-    FailureClass.RETRY: (
-        "INTERNAL_SERVER_ERROR",
-        "PLANNED_MAINTENANCE",
-        "TRANSACTIONS_SYNC_LIMIT",
-        "TRANSACTIONS_LIMIT",
-        "RATE_LIMIT",
-        "ITEM_GET_LIMIT",
-        "INSTITUTION_RATE_LIMIT",
-    ),
-    FailureClass.INSTITUTION_DOWN: (
-        "INSTITUTION_DOWN",
-        "INSTITUTION_NOT_RESPONDING",
-        "INSTITUTION_NOT_AVAILABLE",
-    ),
-    FailureClass.NEEDS_USER: (
-        "ITEM_LOGIN_REQUIRED",
-        "ACCESS_NOT_GRANTED",
-        "ADDITIONAL_CONSENT_REQUIRED",
-        "NO_ACCOUNTS",
-        "ITEM_LOCKED",
-        "PASSWORD_RESET_REQUIRED",
-        "USER_SETUP_REQUIRED",
-    ),
-    FailureClass.TERMINAL: (
-        "ITEM_NOT_FOUND",
-        "ITEM_CONCURRENTLY_DELETED",
-        "USER_PERMISSION_REVOKED",
-        "INSTITUTION_NO_LONGER_SUPPORTED",
-        "UNSUPPORTED_RESPONSE",
-        "ITEM_NOT_SUPPORTED",
-        "PRODUCTS_NOT_SUPPORTED",
-        "PRODUCT_NOT_ENABLED",
-    ),
-    FailureClass.OURS: (
-        "INVALID_ACCESS_TOKEN",
-        "INVALID_API_KEYS",
-        "UNAUTHORIZED_ENVIRONMENT",
-        INVALID_FIELD_CODE,
-        "INVALID_ACCOUNT_ID",
-        "CREDITS_EXHAUSTED",
-    ),
-}
-
-_CLASS_BY_CODE: Final = {code: failure for failure, codes in _CODES_BY_CLASS.items() for code in codes}
-
-
-def classify(error_code: str) -> FailureClass:
-    """Return the class of a Plaid error code; a code that we do not know is retried."""
-    return _CLASS_BY_CODE.get(error_code, FailureClass.RETRY)
+from plaid_sync.core.error_codes import FailureClass, classify
 
 
 class PlaidSyncError(Exception):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.core import exact_json
+from plaid_sync.core.accounts import parse_accounts
 from plaid_sync.core.failures import ContractBrokenError
 from plaid_sync.core.items import Cursor
 from plaid_sync.core.plain_text import is_plain, plain_or_empty
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
+    from plaid_sync.core.items import Account
     from plaid_sync.core.quarantine import Source
 
 HISTORY_COMPLETE: Final = "HISTORICAL_UPDATE_COMPLETE"
@@ -38,6 +40,7 @@ class Page:
         request_id: Plaid's id of the call; empty likewise.
         broken: entries of the three lists that break the contract. They are in none of the lists here, but for a
             removal whose id can be read: that is all it takes to apply it.
+        accounts: the accounts that have transactions, those of them that can be read.
     """
 
     added: tuple[TransactionRow, ...]
@@ -48,6 +51,7 @@ class Page:
     update_status: str
     request_id: str
     broken: tuple[BrokenEntry, ...] = ()
+    accounts: tuple[Account, ...] = ()
 
 
 def parse_page(document: bytes) -> Page:
@@ -78,6 +82,7 @@ def parse_page(document: bytes) -> Page:
         update_status=plain_or_empty(answer.get("transactions_update_status")),
         request_id=plain_or_empty(answer.get("request_id")),
         broken=tuple(broken),
+        accounts=parse_accounts(answer.get("accounts")),
     )
     # Rows without a cursor could never be fetched again from where they came: do not take them for "not ready".
     if page.next_cursor is None and (has_more or page.added or page.modified or page.removed or page.broken):

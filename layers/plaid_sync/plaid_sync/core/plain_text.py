@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Final, TypeGuard
 
 LONGEST: Final = 128
+_ERROR_CODE: Final = re.compile("[A-Z][A-Z0-9_]{0,63}")
 
 
 def is_plain(value: object, longest: int = LONGEST) -> TypeGuard[str]:
@@ -18,3 +21,19 @@ def is_plain(value: object, longest: int = LONGEST) -> TypeGuard[str]:
 def plain_or_empty(value: object) -> str:
     """Return a value that only informs, if it is plain, else "": no sync may fail for the sake of what none needs."""
     return value if is_plain(value) else ""
+
+
+def is_error_code(value: object) -> TypeGuard[str]:
+    """Tell whether a value has the form of Plaid's error codes: they are stored, logged and shown."""
+    return isinstance(value, str) and _ERROR_CODE.fullmatch(value) is not None
+
+
+def moment_or_none(value: object) -> datetime | None:
+    """Return a time in ISO 8601 (without an offset: in UTC) as UTC, or None for whatever else it is."""
+    if not is_plain(value):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from plaid_sync.core.items import Cursor
+    from plaid_sync.core.history import HistoryEntry
+    from plaid_sync.core.items import Account, Cursor, Standing
 
 _T = TypeVar("_T")
 
-MAXIMUM_ROWS: Final = 99
-"""DynamoDB takes 100 actions in a transaction; one is the Item's."""
+MAXIMUM_ROWS: Final = 98
+"""DynamoDB takes 100 actions in a transaction; one is the Item's, and the last one's has its history entry, too."""
 MAXIMUM_BYTES: Final = 3_000_000
 """DynamoDB takes 4 MB in a transaction; the rest is room for attribute names and the Item."""
 TOMBSTONE_LIFE: Final = timedelta(days=90)
@@ -43,6 +44,10 @@ class Commit:
         update_status: Plaid's `transactions_update_status`.
         pull_began_at: every trigger sent (well) before this is covered.
         committed_at: now.
+        standing: how the Item stands afterwards.
+        entry: what its history records.
+        accounts: its accounts as Plaid has just told them; empty where it told none.
+        revoked_accounts: accounts of which no row is kept.
     """
 
     expected_cursor: Cursor | None
@@ -51,6 +56,24 @@ class Commit:
     update_status: str
     pull_began_at: datetime
     committed_at: datetime
+    standing: Standing
+    entry: HistoryEntry
+    accounts: tuple[Account, ...] = ()
+    revoked_accounts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an attempt that writes no rows leaves on its Item.
+
+    Attributes:
+        update_status: Plaid's `transactions_update_status`, where it told one.
+    """
+
+    standing: Standing
+    entry: HistoryEntry
+    revoked_accounts: frozenset[str] = frozenset()
+    update_status: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +122,11 @@ def changed_only(writes: Iterable[RowWrite], stored: Mapping[TransactionId, Stor
         else:
             kept.append(write)
     return kept, unchanged
+
+
+def without_accounts(writes: Iterable[RowWrite], revoked: Collection[str]) -> Iterator[RowWrite]:
+    """Drop transactions of accounts that the user has withdrawn."""
+    return (write for write in writes if not (isinstance(write, TransactionRow) and write.account_id in revoked))
 
 
 def into_transactions(writes: Iterable[RowWrite]) -> Iterator[list[RowWrite]]:

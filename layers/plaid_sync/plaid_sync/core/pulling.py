@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.core.failures import FailureClass, PlaidError, RetryableError
+from plaid_sync.core.accounts import merged
+from plaid_sync.core.error_codes import FailureClass
+from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.pages import HISTORY_COMPLETE, NetChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from plaid_sync.core.items import Cursor
+    from plaid_sync.core.items import Account, Cursor
+    from plaid_sync.core.pages import Page
     from plaid_sync.ports import Clock, PlaidTransactions
 
 MAXIMUM_RESTARTS: Final = 5
 MUTATION_PERSISTS: Final = "mutation_persists"
 _FIRST_PAUSE_SECONDS: Final = 0.5
+_THROTTLE_PAUSES: Final = (4.0, 12.0, 24.0, 30.0)
+"""Seconds; Plaid counts calls by the minute."""
 _SECONDS_FOR_A_PAGE: Final = 85.0
 """A page that hangs takes 70, and then there is an answer to give."""
 
@@ -33,7 +38,8 @@ class Update:
         began_at: before the first page was asked for: what happened at Plaid earlier is in it.
         pages: number of pages.
         restarts: how often the data changed under the pagination.
-        request_id: Plaid's id of the last call.
+        request_ids: Plaid's ids of the calls.
+        accounts: the accounts that Plaid told of.
     """
 
     net: NetChanges
@@ -42,7 +48,8 @@ class Update:
     began_at: datetime
     pages: int
     restarts: int
-    request_id: str
+    request_ids: tuple[str, ...] = ()
+    accounts: tuple[Account, ...] = ()
 
     @property
     def history_complete(self) -> bool:
@@ -56,11 +63,13 @@ class Puller:
 
     Attributes:
         pause: waits so many seconds.
+        jitter: returns a factor around 1 that spreads the waits of workers.
     """
 
     plaid: PlaidTransactions
     clock: Clock
     pause: Callable[[float], None]
+    jitter: Callable[[], float] = lambda: 1.0
 
     def pull(
         self,
@@ -97,11 +106,14 @@ class Puller:
         restarts: int,
     ) -> Update:
         began_at, net, pages = self.clock(), NetChanges(), 0
+        request_ids: list[str] = []
+        accounts: tuple[Account, ...] = ()
         while True:
-            require_time(time_left, _SECONDS_FOR_A_PAGE)
-            page = self.plaid.sync_page(access_token, cursor, days_requested)
+            page = self._page(access_token, cursor, days_requested, time_left)
             net.fold(page)
             pages += 1
+            request_ids += [page.request_id] if page.request_id else []
+            accounts = merged(accounts, page.accounts)
             if page.has_more and page.next_cursor == cursor:
                 raise RetryableError("cursor_does_not_advance")
             if page.next_cursor is None and pages > 1:
@@ -110,7 +122,25 @@ class Puller:
             cursor = page.next_cursor
             if not page.has_more:
                 break
-        return Update(net, cursor, page.update_status, began_at, pages, restarts, page.request_id)
+        return Update(net, cursor, page.update_status, began_at, pages, restarts, tuple(request_ids), accounts)
+
+    def _page(
+        self, access_token: str, cursor: Cursor | None, days_requested: int | None, time_left: Callable[[], float]
+    ) -> Page:
+        """Fetch a page; while Plaid says that there were too many calls in this minute, wait for the next one here.
+
+        Given back, the message would use up its receives, and good ones end in the dead-letter queue.
+        """
+        for wait in _THROTTLE_PAUSES:
+            require_time(time_left, _SECONDS_FOR_A_PAGE)
+            try:
+                return self.plaid.sync_page(access_token, cursor, days_requested)
+            except PlaidError as error:
+                if error.failure_class is not FailureClass.THROTTLED or time_left() < wait + _SECONDS_FOR_A_PAGE:
+                    raise
+            self.pause(wait * self.jitter())
+        require_time(time_left, _SECONDS_FOR_A_PAGE)
+        return self.plaid.sync_page(access_token, cursor, days_requested)
 
 
 def require_time(time_left: Callable[[], float], seconds: float) -> None:

@@ -9,243 +9,218 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.core.accounts import merged
 from plaid_sync.core.coalescing import covers
-from plaid_sync.core.failures import (
-    INVALID_FIELD_CODE,
-    FailureClass,
-    PlaidError,
-    RetryableError,
-    SupersededError,
+from plaid_sync.core.error_codes import FailureClass, classify, is_known
+from plaid_sync.core.failures import PlaidError, RetryableError, SupersededError
+from plaid_sync.core.items import Cursor, Item, ItemStatus
+from plaid_sync.core.lifecycle import TABLE, Action, Event
+from plaid_sync.core.plan import (
+    Commit,
+    RowWrite,
+    Verdict,
+    cut,
+    into_transactions,
 )
-from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus
-from plaid_sync.core.plan import Commit, RowWrite, changed_only, cut, into_transactions, reconcile, settle
-from plaid_sync.core.pulling import MUTATION_PERSISTS, require_time
+from plaid_sync.core.pulling import require_time
 from plaid_sync.core.quarantine import BrokenEntry, into_parts
-from plaid_sync.core.transactions import StoredRow, TransactionRow
+from plaid_sync.core.standing import Occurrence, found, judge
+from plaid_sync.core.sync_job import Attempt, Outcome, SyncJob, SyncReport, sync_entry
+from plaid_sync.core.transactions import Removal, TransactionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
-    from plaid_sync.core.pulling import Puller, Update
-    from plaid_sync.ports import Clock, Quarantine, SyncItems, TokenDecryptor, TransactionTable
+    from plaid_sync.core.catching_up import CatchUp, Pulled
+    from plaid_sync.core.history import HistoryEntry
+    from plaid_sync.core.items import Standing
+    from plaid_sync.core.pulling import Update
+    from plaid_sync.core.removal import Remover
+    from plaid_sync.core.transactions import TransactionId
+    from plaid_sync.ports import Clock, PlaidItem, Quarantine, SyncItems, TokenDecryptor, TransactionTable
 
 _SECONDS_FOR_A_WRITE: Final = 40.0
-RESYNC_ON_ATTEMPT: Final = 4
-"""Receive count from which a mutation that never ends is answered with a full resync (monetr#3126)."""
-
-
-class Outcome(StrEnum):
-    """How a sync ended. All of them acknowledge the triggers, but for `SUPERSEDED` and `UNREGISTERED`."""
-
-    COMMITTED = "committed"
-    COVERED = "covered"
-    NOT_READY = "not_ready"
-    SUPERSEDED = "superseded"
-    NEEDS_USER = "needs_user"
-    TERMINAL = "terminal"
-    REMOVED = "removed"
-    UNREGISTERED = "unregistered"
-
-
-@dataclass(frozen=True, slots=True)
-class SyncReport:
-    """What a sync did.
-
-    Attributes:
-        added: new transactions written.
-        modified: changed transactions written.
-        removed: tombstones written, settled ones included.
-        unchanged: transactions that were stored already.
-        settled: tombstones for rows that a dead attempt had left.
-        quarantined: entries that break Plaid's contract, kept apart.
-        full_resync: the whole history was pulled again.
-        code: Plaid's error code where it refused.
-    """
-
-    outcome: Outcome
-    added: int = 0
-    modified: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    settled: int = 0
-    quarantined: tuple[BrokenEntry, ...] = ()
-    pages: int = 0
-    restarts: int = 0
-    full_resync: bool = False
-    generation: int = 0
-    code: str = ""
-    request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SyncJob:
-    """One attempt to sync one Item.
-
-    Attributes:
-        newest_trigger_at: when the newest of the triggers that this job answers was sent.
-        attempt: how often the oldest of them has been received.
-        time_left: seconds until the worker is killed.
-    """
-
-    item_id: ItemId
-    newest_trigger_at: datetime
-    attempt: int
-    time_left: Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pulled:
-    """A complete update, the rows that a dead attempt may have left, and the broken entries that were met."""
-
-    update: Update
-    leftovers: list[StoredRow]
-    broken: tuple[BrokenEntry, ...]
-    full_resync: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Writes:
-    """All writes of an update, decided."""
-
-    rows: list[RowWrite]
-    reconcile_owed: bool
-    unchanged: int = 0
-    settled: int = 0
+_REQUEST_IDS_KEPT: Final = 20
+_ACKNOWLEDGED: Final = {FailureClass.NEEDS_USER: Outcome.NEEDS_USER, FailureClass.TERMINAL: Outcome.REVOKED}
+"""What ends a trigger although Plaid refused: it is recorded, and a retry changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncEngine:
-    """Syncs Items."""
+    """Syncs one Item."""
 
     items: SyncItems
     transactions: TransactionTable
     quarantine: Quarantine
     tokens: TokenDecryptor
-    puller: Puller
+    plaid: PlaidItem
+    catch_up: CatchUp
+    remover: Remover
     clock: Clock
 
     def sync(self, job: SyncJob) -> SyncReport:
-        """Bring one Item's rows to what Plaid says now.
+        """Bring the Item's rows to Plaid's truth.
 
         Raises:
-            PlaidError: Plaid refused, and it is to be tried again (classes `retry`, `institution_down`, `ours`).
+            PlaidError: Plaid refused in a way that asks to try again, soon or in hours.
             RetryableError: something else failed that passes.
         """
+        began_at = self.clock()
         item = self.items.load(job.item_id)
         if item is None:
             return SyncReport(Outcome.UNREGISTERED)
         if item.status is ItemStatus.REMOVED:
-            return SyncReport(Outcome.REMOVED)
-        if covers(item, job.newest_trigger_at):
-            return SyncReport(Outcome.COVERED)
+            erased = self.remover.finish(item, job.time_left, job.causes)
+            return SyncReport(Outcome.REMOVED, erased=erased, status=item.status)
+        if not job.hints and covers(item, job.newest_trigger_at):
+            return SyncReport(Outcome.COVERED, status=item.status)
         claimed = self.items.claim(item, str(uuid.uuid4()))
+        attempt = Attempt(claimed, job, began_at)
         try:
-            return replace(self._sync_claimed(claimed, job), generation=claimed.generation)
+            return self._sync_claimed(attempt)
         except SupersededError:
             return SyncReport(Outcome.SUPERSEDED, generation=claimed.generation)
         except PlaidError as error:
-            return self._record_trouble(claimed, error)
+            return self._record_failure(attempt, error)
 
-    def _record_trouble(self, item: Item, error: PlaidError) -> SyncReport:
-        if error.failure_class is FailureClass.NEEDS_USER:
-            status, outcome = ItemStatus.NEEDS_USER, Outcome.NEEDS_USER
-        elif error.failure_class is FailureClass.TERMINAL:
-            status, outcome = ItemStatus.TERMINAL, Outcome.TERMINAL
-        else:
+    def _record_failure(self, attempt: Attempt, error: PlaidError) -> SyncReport:
+        """Record what Plaid says is wrong with the Item; what passes by itself is raised.
+
+        Raises:
+            PlaidError: it passes, or is not the Item's fault: the triggers come back, and with them their hints.
+        """
+        item, outcome = attempt.item, _ACKNOWLEDGED.get(error.failure_class)
+        hints = attempt.job.hints if outcome is not None else ()
+        failure = Occurrence(found(error.failure_class), error.code)
+        judged = judge(item.standing, (*hints, failure), self.clock())
+        report = SyncReport(
+            outcome or Outcome.NOT_READY,
+            generation=item.generation,
+            status=judged.standing.status,
+            announcements=judged.announcements,
+            code=error.code,
+            request_ids=(error.request_id,) if error.request_id else (),
+        )
+        if outcome is not None or judged.standing != item.standing:
+            what = report.outcome if outcome is not None else judged.standing.status
+            entry = self._entry(attempt, report, str(what))
+            try:
+                self.items.record(item, Verdict(judged.standing, entry, attempt.revoked_accounts))
+            except SupersededError:
+                return SyncReport(Outcome.SUPERSEDED, generation=item.generation, code=error.code)
+        if outcome is None:
             raise error
-        try:
-            self.items.record_trouble(item.item_id, item.generation, status, error.code)
-        except SupersededError:
-            outcome = Outcome.SUPERSEDED
-        return SyncReport(outcome, generation=item.generation, code=error.code, request_id=error.request_id)
+        return report
 
-    def _sync_claimed(self, item: Item, job: SyncJob) -> SyncReport:
-        pulled = self._pull(item, job)
-        update, full_resync = pulled.update, pulled.full_resync
-        if update.cursor is None:
-            if item.cursor is not None:
-                raise RetryableError("plaid_lost_the_cursor")
-            self.items.record_not_ready(item.item_id, item.generation, update.update_status)
-            return SyncReport(Outcome.NOT_READY, pages=update.pages, request_id=update.request_id)
-        writes = self._decide(item, pulled)
-        self._quarantine(item, pulled.broken, job)
-        self._write(item, update, update.cursor, writes, job)
+    def _sync_claimed(self, attempt: Attempt) -> SyncReport:
+        item = attempt.item
+        token = self.tokens.decrypt(item.item_id, item.access_token)
+        erased = self._erase_withdrawn_accounts(attempt)
+        finding, checked = self._look(attempt, token)
+        pulled = self.catch_up.pull(attempt, token)
+        judged = judge(item.standing, (*attempt.job.hints, finding), self.clock())
+        report = SyncReport(
+            Outcome.NOT_READY,
+            erased=len(erased),
+            pages=pulled.update.pages,
+            restarts=pulled.update.restarts,
+            generation=item.generation,
+            status=judged.standing.status,
+            announcements=judged.announcements,
+            until=_until(judged.standing),
+            code=finding.code or judged.standing.code or "",
+            unknown_code=finding.code is not None and not is_known(finding.code),
+            request_ids=(*checked, *pulled.update.request_ids)[-_REQUEST_IDS_KEPT:],
+        )
+        if pulled.update.cursor is None:
+            return self._record_not_ready(attempt, pulled.update, judged.standing, report)
+        return self._commit(attempt, pulled, pulled.update.cursor, judged.standing, report, erased)
+
+    def _look(self, attempt: Attempt, token: str) -> tuple[Occurrence, tuple[str, ...]]:
+        """Ask Plaid how the Item is, where anything says that it may not be well; return it with the call's id.
+
+        That a sync succeeds is no proof: whether Plaid serves one while the user has to log in is not documented.
+        """
+        item, hints = attempt.item, attempt.job.hints
+        actions = {TABLE[item.status, hint.event].action for hint in hints}
+        if item.status is ItemStatus.ACTIVE and Action.CHECK not in actions:
+            return Occurrence(Event.HEALTHY), ()
+        health = self.plaid.health(token)
+        request_ids = (health.request_id,) if health.request_id else ()
+        if health.error_code is None:
+            return Occurrence(Event.HEALTHY, until=health.consent_until), request_ids
+        return Occurrence(found(classify(health.error_code)), health.error_code), request_ids
+
+    def _record_not_ready(self, attempt: Attempt, update: Update, standing: Standing, report: SyncReport) -> SyncReport:
+        if attempt.item.cursor is not None:
+            raise RetryableError("plaid_lost_the_cursor")
+        entry = self._entry(attempt, report, str(report.outcome))
+        verdict = Verdict(standing, entry, attempt.revoked_accounts, update.update_status)
+        self.items.record(attempt.item, verdict)
+        return report
+
+    def _commit(  # noqa: PLR0913, PLR0917 - what the attempt has found out
+        self,
+        attempt: Attempt,
+        pulled: Pulled,
+        cursor: Cursor,
+        standing: Standing,
+        begun: SyncReport,
+        erased: frozenset[TransactionId],
+    ) -> SyncReport:
+        item, update = attempt.item, pulled.update
+        writes = self.catch_up.decide(attempt, pulled, erased)
+        self._quarantine(item, pulled.broken, attempt.job)
         upserts = [row for row in writes.rows if isinstance(row, TransactionRow)]
         modified = sum(row.transaction_id in update.net.modified for row in upserts)
-        return SyncReport(
-            Outcome.COMMITTED,
+        report = replace(
+            begun,
+            outcome=Outcome.COMMITTED,
             added=len(upserts) - modified,
             modified=modified,
             removed=len(writes.rows) - len(upserts),
             unchanged=writes.unchanged,
             settled=writes.settled,
             quarantined=pulled.broken,
-            pages=update.pages,
-            restarts=update.restarts,
-            full_resync=full_resync,
-            request_id=update.request_id,
+            full_resync=pulled.full_resync,
         )
-
-    def _leftovers(self, item: Item) -> list[StoredRow]:
-        """Return the rows that a dead attempt may have written; read late, so that its last write is settled."""
-        if item.writing_since is None:
-            return []
-        return list(self.transactions.scan_item(item.item_id, since=item.writing_since))
-
-    def _pull(self, item: Item, job: SyncJob) -> _Pulled:
-        """Pull the update, from the beginning where the stored cursor can't tell all."""
-        token = self.tokens.decrypt(item.item_id, item.access_token)
-
-        def pull_from(cursor: Cursor | None) -> Update:
-            return self.puller.pull(token, cursor, item.days_requested, job.time_left)
-
-        def pulled(update: Update, *, full_resync: bool) -> _Pulled:
-            return _Pulled(update, self._leftovers(item), tuple(update.net.broken.values()), full_resync)
-
-        if item.reconcile:
-            return pulled(pull_from(None), full_resync=True)
-        try:
-            update = pull_from(item.cursor)
-        except (PlaidError, RetryableError) as error:
-            if item.cursor is None or not _cursor_is_useless(error, job.attempt):
-                raise
-            return pulled(pull_from(None), full_resync=True)
-        found = pulled(update, full_resync=False)
-        untrusted = settle(found.leftovers, update.net.mentioned, item.writing_since).untrusted
-        if update.cursor is None or not (untrusted or update.net.removes_unknown):
-            return found
-        whole = update if item.cursor is None else pull_from(None)
-        # Of the two pulls: what the first one could not read, the second one need not mention.
-        broken = update.net.broken | whole.net.broken
-        return _Pulled(whole, found.leftovers, tuple(broken.values()), full_resync=True)
-
-    def _decide(self, item: Item, pulled: _Pulled) -> _Writes:
-        update, full_resync, leftovers = pulled.update, pulled.full_resync, pulled.leftovers
-        mentioned = update.net.mentioned
-        if full_resync and update.history_complete:
-            settled = reconcile(self.transactions.scan_item(item.item_id), mentioned)
-        else:
-            settled = settle(leftovers, mentioned, item.writing_since).tombstones
-        rows, unchanged = self._drop_unchanged(item, update, full_resync=full_resync)
-        return _Writes(
-            [*rows, *settled],
-            reconcile_owed=full_resync and not update.history_complete,
-            unchanged=unchanged,
-            settled=len(settled),
+        commit = Commit(
+            expected_cursor=item.cursor,
+            cursor=cursor,
+            reconcile=writes.reconcile_owed,
+            update_status=update.update_status,
+            pull_began_at=update.began_at,
+            committed_at=self.clock(),
+            standing=standing,
+            entry=self._entry(attempt, report, str(report.outcome)),
+            accounts=merged(item.accounts, update.accounts) if update.accounts else (),
+            revoked_accounts=attempt.revoked_accounts,
         )
+        self._write(item, writes.rows, commit, attempt.job)
+        return report
 
-    def _drop_unchanged(self, item: Item, update: Update, *, full_resync: bool) -> tuple[list[RowWrite], int]:
-        # An `added` transaction is new, unless an attempt died or the history is pulled again: don't pay to look.
-        everything = full_resync or item.writing_since is not None
-        ids = [
-            row.transaction_id for row in update.net.rows() if everything or row.transaction_id in update.net.modified
+    def _entry(self, attempt: Attempt, report: SyncReport, outcome: str) -> HistoryEntry:
+        return sync_entry(attempt, report, outcome, self.clock())
+
+    def _erase_withdrawn_accounts(self, attempt: Attempt) -> frozenset[TransactionId]:
+        """Erase the rows of accounts that the user has withdrawn, whatever becomes of the sync; return which.
+
+        Under the fence, so that no older attempt can bring one back; read after the claim, so that none is missed.
+        """
+        item, withdrawn = attempt.item, attempt.withdrawn
+        if not withdrawn:
+            return frozenset()
+        rows: list[RowWrite] = [
+            Removal(row.transaction_id, row.account_id, erase=True)
+            for row in self.transactions.scan_item(item.item_id)
+            if row.account_id in withdrawn
         ]
-        stored = self.transactions.rows(item.item_id, ids) if ids else {}
-        return changed_only(update.net.changes.values(), stored)
+        for batch in into_transactions(rows) if rows else ():
+            require_time(attempt.job.time_left, _SECONDS_FOR_A_WRITE)
+            self.transactions.write(item.item_id, item.generation, batch, begin=False, commit=None)
+        return frozenset(row.transaction_id for row in rows)
 
     def _quarantine(self, item: Item, broken: tuple[BrokenEntry, ...], job: SyncJob) -> None:
         """Keep broken entries before anything of the update is written: the cursor never passes one that is not."""
@@ -256,30 +231,19 @@ class SyncEngine:
             require_time(job.time_left, _SECONDS_FOR_A_WRITE)
             self.quarantine.keep(item.item_id, item.generation, batch)
 
-    def _write(self, item: Item, update: Update, cursor: Cursor, writes: _Writes, job: SyncJob) -> None:
-        batches = list(into_transactions(writes.rows))
-        for number, rows in enumerate(batches, start=1):
+    def _write(self, item: Item, rows: list[RowWrite], commit: Commit, job: SyncJob) -> None:
+        batches = list(into_transactions(rows))
+        for number, batch in enumerate(batches, start=1):
             require_time(job.time_left, _SECONDS_FOR_A_WRITE)
             last = number == len(batches)
-            commit = Commit(
-                expected_cursor=item.cursor,
-                cursor=cursor,
-                reconcile=writes.reconcile_owed,
-                update_status=update.update_status,
-                pull_began_at=update.began_at,
-                committed_at=self.clock(),
-            )
             self.transactions.write(
                 item.item_id,
                 item.generation,
-                rows,
+                batch,
                 begin=number == 1 and not last,
                 commit=commit if last else None,
             )
 
 
-def _cursor_is_useless(error: PlaidError | RetryableError, attempt: int) -> bool:
-    """Tell whether only a pull from the beginning helps: Plaid rejects the cursor, or never settles on it."""
-    if error.code == INVALID_FIELD_CODE:
-        return True
-    return error.code == MUTATION_PERSISTS and attempt >= RESYNC_ON_ATTEMPT
+def _until(standing: Standing) -> datetime | None:
+    return standing.expiry.until if standing.status is ItemStatus.EXPIRING and standing.expiry else None

@@ -64,10 +64,15 @@ class TransactionRow:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Plaid's word that a transaction is gone; also what a tombstone keeps of a row never seen."""
+    """Plaid's word that a transaction is gone; also what a tombstone keeps of a row never seen.
+
+    Attributes:
+        erase: whether the content goes, too: the user has withdrawn the account. Otherwise a tombstone keeps it.
+    """
 
     transaction_id: TransactionId
     account_id: str | None = None
+    erase: bool = False
 
 
 @dataclass(frozen=True, slots=True)

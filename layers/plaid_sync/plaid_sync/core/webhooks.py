@@ -1,7 +1,8 @@
 """What a proven webhook asks for, by its type and code.
 
-Only what can change the answer of /transactions/sync leads to one. The older transaction codes keep firing
-beside SYNC_UPDATES_AVAILABLE for the same change (https://plaid.com/docs/transactions/webhooks/).
+Only what can change the answer of /transactions/sync, or how the Item stands, is queued. The older transaction codes
+keep firing beside SYNC_UPDATES_AVAILABLE for the same change (https://plaid.com/docs/transactions/webhooks/). Whatever
+becomes of it, a proven webhook about an Item is recorded in the Item's history.
 """
 
 from __future__ import annotations
@@ -10,25 +11,22 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.core import exact_json
-from plaid_sync.core.failures import PlaidSyncError
+from plaid_sync.core import exact_json, notices
+from plaid_sync.core.failures import PlaidSyncError, RetryableError
+from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.plain_text import LONGEST, is_plain
 from plaid_sync.core.triggers import Cause, SyncTrigger, is_item_id
 from plaid_sync.core.webhook_verification import key_id_of, verify
 
 if TYPE_CHECKING:
-    from plaid_sync.core.verification_keys import VerificationKeys
-    from plaid_sync.ports import Clock, SyncQueue
+    from datetime import datetime
 
-SYNC_CODES: Final = frozenset(
-    {
-        ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"),
-        ("ITEM", "ERROR"),
-        ("ITEM", "LOGIN_REPAIRED"),
-        ("ITEM", "USER_PERMISSION_REVOKED"),
-        ("ITEM", "USER_ACCOUNT_REVOKED"),
-    }
+    from plaid_sync.core.verification_keys import VerificationKeys
+    from plaid_sync.ports import Clock, History, SyncQueue
+
+QUEUED_CODES: Final = frozenset(
+    {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"), *((notices.ITEM, code.value) for code in notices.CODES)}
 )
 _LONGEST_QUEUED_WEBHOOK: Final = 64 * 1024
 _MOST_BRACKETS_QUEUED: Final = 200
@@ -53,9 +51,9 @@ class Webhook:
     body: dict[str, Any]
 
     @property
-    def needs_sync(self) -> bool:
-        """Whether it may have changed what /transactions/sync answers."""
-        return (self.webhook_type, self.webhook_code) in SYNC_CODES
+    def is_queued(self) -> bool:
+        """Whether it asks for something to be done."""
+        return (self.webhook_type, self.webhook_code) in QUEUED_CODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +62,12 @@ class Receipt:
 
     Attributes:
         queued: whether it triggered a sync, or needs nothing from us.
+        recorded: whether the Item's history has it; None where it names no Item.
     """
 
     webhook: Webhook
     queued: bool
+    recorded: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class WebhookReceiver:
 
     keys: VerificationKeys
     queue: SyncQueue
+    history: History
     clock: Clock
 
     def receive(self, body: bytes, token: str | None) -> Receipt:
@@ -90,12 +91,25 @@ class WebhookReceiver:
         key = self.keys.get(key_id_of(token), now)
         verify(body, token, {key.key_id: key}, now)
         webhook = parse_webhook(body)
-        if not webhook.needs_sync:
-            return Receipt(webhook, queued=False)
+        delivery = deduplication_id(str(token))
+        if webhook.is_queued:
+            if webhook.item_id is None:
+                raise UnusableError("item_id must be 1 to 128 printable ASCII characters")
+            self.queue.send(_trigger(webhook, webhook.item_id, body), delivery)
+        return Receipt(webhook, webhook.is_queued, self._record(webhook, delivery, now))
+
+    def _record(self, webhook: Webhook, delivery: str, now: datetime) -> bool | None:
+        """Record it; that it can't be is no reason to have Plaid send again what the queue has accepted."""
         if webhook.item_id is None:
-            raise UnusableError("item_id must be 1 to 128 printable ASCII characters")
-        self.queue.send(_trigger(webhook, webhook.item_id, body), deduplication_id(str(token)))
-        return Receipt(webhook, queued=True)
+            return None
+        details = {"webhook_type": webhook.webhook_type, "webhook_code": webhook.webhook_code}
+        outcome = "queued" if webhook.is_queued else "ignored"
+        entry = HistoryEntry(webhook.item_id, now, f"w{delivery[:16]}", EntryKind.WEBHOOK, outcome, details)
+        try:
+            self.history.add(entry)
+        except RetryableError:
+            return False
+        return True
 
 
 def parse_webhook(body: bytes) -> Webhook:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus
-    from plaid_sync.core.linking import ExchangedItem, NewItem
+    from plaid_sync.core.announcing import BusEvent
+    from plaid_sync.core.health import ItemHealth
+    from plaid_sync.core.history import HistoryEntry
+    from plaid_sync.core.items import Cursor, Item, ItemId
     from plaid_sync.core.pages import Page
-    from plaid_sync.core.plan import Commit, RowWrite
+    from plaid_sync.core.plan import Commit, RowWrite, Verdict
     from plaid_sync.core.quarantine import Part
     from plaid_sync.core.transactions import StoredRow, TransactionId
     from plaid_sync.core.triggers import SyncTrigger
@@ -41,19 +43,16 @@ class SyncItems(Protocol):
         """
         ...
 
-    def record_trouble(self, item_id: ItemId, generation: int, status: ItemStatus, code: str) -> None:
-        """Record why the Item cannot be synced.
+    def record(self, item: Item, verdict: Verdict) -> None:
+        """Record what an attempt has found that writes no rows, in one transaction with its history entry.
+
+        Args:
+            item: the Item as claimed: its generation is the fence.
+            verdict: what is recorded.
 
         Raises:
-            SupersededError: a newer attempt holds the Item.
-        """
-        ...
-
-    def record_not_ready(self, item_id: ItemId, generation: int, update_status: str) -> None:
-        """Record that Plaid has no data yet: the first call is made, so its webhooks are armed.
-
-        Raises:
-            SupersededError: a newer attempt holds the Item.
+            SupersededError: a newer attempt holds the Item, or it is removed.
+            RetryableError: DynamoDB cannot take the write now.
         """
         ...
 
@@ -117,6 +116,88 @@ class Quarantine(Protocol):
         ...
 
 
+class RemovalItems(Protocol):
+    """The Items table as the end of an Item uses it. All of it holds only while the Item is removed."""
+
+    def record_plaid_removed(self, item_id: ItemId) -> None:
+        """Record that Plaid has let go of the Item, and drop its access token.
+
+        Raises:
+            RetryableError: the table cannot take the write now.
+        """
+        ...
+
+    def record_rows_to_erase(self, item_id: ItemId, rows: int) -> int:
+        """Record how many rows there are to erase, unless that is recorded; return what is recorded.
+
+        Raises:
+            RetryableError: the table cannot take the write now.
+        """
+        ...
+
+    def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
+        """Record that nothing is left to do, in one transaction with the history entry; the second time is harmless.
+
+        Raises:
+            RetryableError: the table cannot take the write now, or the wish has become to erase meanwhile.
+        """
+        ...
+
+
+class ErasableRows(Protocol):
+    """Everything that is stored of an Item's transactions, to be erased."""
+
+    def count(self, item_id: ItemId) -> int:
+        """Return how many rows there are, tombstones and quarantined parts included, consistently.
+
+        Raises:
+            RetryableError: DynamoDB cannot be asked now.
+        """
+        ...
+
+    def erase(self, item_id: ItemId, time_left: Callable[[], float]) -> None:
+        """Delete them all.
+
+        Raises:
+            RetryableError: DynamoDB cannot take the writes now, or time is running out: what is deleted is deleted.
+        """
+        ...
+
+
+class BankLogins(Protocol):
+    """The claims by which an Item holds its accounts, so that no second Item is linked for them."""
+
+    def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
+        """Release those of a removed Item that it still holds.
+
+        Raises:
+            RetryableError: the table cannot take the write now.
+        """
+        ...
+
+
+class PlaidItem(Protocol):
+    """Plaid's side of one Item, apart from its transactions."""
+
+    def health(self, access_token: str) -> ItemHealth:
+        """Return how Plaid says that the Item is (/item/get).
+
+        Raises:
+            PlaidError: Plaid refused.
+            RetryableError: Plaid could not be reached, or did not answer as documented.
+        """
+        ...
+
+    def remove(self, access_token: str) -> None:
+        """Remove the Item at Plaid, which ends its billing. Removing a removed Item succeeds.
+
+        Raises:
+            PlaidError: Plaid refused.
+            RetryableError: Plaid could not be reached.
+        """
+        ...
+
+
 class TokenDecryptor(Protocol):
     """Opens access tokens."""
 
@@ -154,55 +235,6 @@ class PlaidTransactions(Protocol):
         ...
 
 
-class PlaidLink(Protocol):
-    """Plaid's side of linking an Item."""
-
-    def exchange(self, public_token: str) -> ExchangedItem:
-        """Exchange a public token, which works once, for an Item and its access token.
-
-        Raises:
-            PlaidError: Plaid refused.
-            RetryableError: Plaid could not be reached; whether the exchange happened is unknown.
-        """
-        ...
-
-    def remove(self, access_token: str) -> None:
-        """Remove the Item at Plaid, which ends its billing. Removing a removed Item succeeds.
-
-        Raises:
-            PlaidError: Plaid refused.
-            RetryableError: Plaid could not be reached.
-        """
-        ...
-
-
-class LinkItems(Protocol):
-    """The Items table as linking uses it."""
-
-    def register(self, item: NewItem) -> None:
-        """Store a linked Item; storing it again changes nothing that a sync has written.
-
-        Raises:
-            RetryableError: the table cannot take the write now.
-        """
-        ...
-
-    def adopt(self, link_id: str) -> ItemId | None:
-        """Return the Item that the public token with this digest was exchanged for, if it is stored.
-
-        From then on `forget` lets it be: two requests rely on it.
-        """
-        ...
-
-    def forget(self, item_id: ItemId, link_id: str) -> bool:
-        """Delete an Item that this link registered and nobody has used since; tell whether none is left.
-
-        Raises:
-            RetryableError: the table cannot take the write now.
-        """
-        ...
-
-
 class SyncQueue(Protocol):
     """The one queue through which every sync is triggered."""
 
@@ -215,6 +247,30 @@ class SyncQueue(Protocol):
         ...
 
 
+class History(Protocol):
+    """The history of Items, for what is no part of another transaction."""
+
+    def add(self, entry: HistoryEntry) -> None:
+        """Add an entry; adding it again changes nothing.
+
+        Raises:
+            RetryableError: the table cannot take the write now.
+        """
+        ...
+
+
+class EventBus(Protocol):
+    """Where applications listen."""
+
+    def tell(self, events: Sequence[BusEvent]) -> None:
+        """Publish all of the events, or raise: then some may be published, and will be again.
+
+        Raises:
+            RetryableError: the bus has not taken all of them.
+        """
+        ...
+
+
 class ReceivedMessages(Protocol):
     """What the sync function does with messages beyond acknowledging them."""
 
@@ -223,6 +279,14 @@ class ReceivedMessages(Protocol):
 
         Raises:
             RetryableError: they come back only when the queue's visibility timeout ends.
+        """
+        ...
+
+    def renew(self, body: str, group_id: str, message_id: str) -> None:
+        """Put a copy of a message into the sync queue, whose receives are counted from zero.
+
+        Raises:
+            RetryableError: the queue has not accepted it.
         """
         ...
 

@@ -1,0 +1,164 @@
+"""Every path is walked with marked secrets, at the most talkative log level, and all that is put out is searched.
+
+Tokens, Plaid's secret, names, amounts and masks may go into the tables, to Plaid and to a caller who is allowed to ask;
+never into a log, a metric or the text of a failure.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import sys
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import pytest
+
+from local.plaid import Draft, Phase
+from tests.component.world import function
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.component.world import World
+
+NAME: Final = "MARKED MERCHANT 7e1f"
+AMOUNT: Final = Decimal("918273.6455463")
+USER: Final = "user-of-the-marked-secrets"
+_TOO_SHORT: Final = 8
+"""A name of so few letters may well stand in a log by itself."""
+
+
+class Output:
+    """Everything that the functions have put out."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+        self._capsys, self._caplog = capsys, caplog
+        self.refusals: list[str] = []
+
+    def text(self) -> str:
+        captured = self._capsys.readouterr()
+        return "\n".join([captured.out, captured.err, self._caplog.text, *self.refusals])
+
+
+@pytest.fixture
+def output(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Output]:
+    """Catch all logs of all libraries, down to DEBUG; the functions' own loggers write where this test reads."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("items", "sync", "webhook"):
+        logger = function(name).logger
+        logger.setLevel("DEBUG")
+        monkeypatch.setattr(logger.handlers[0], "stream", sys.stdout)
+    yield Output(capsys, caplog)
+    for name in ("items", "sync", "webhook"):
+        function(name).logger.setLevel("INFO")
+
+
+def ask(world: World, output: Output, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
+    """Make a request; keep what is answered to one that fails."""
+    answer = world.request(method, path, body, query or None)
+    if answer["statusCode"] >= 400:
+        output.refusals.append(answer["body"])
+    document: dict[str, Any] = json.loads(answer["body"])
+    return document
+
+
+def deliver(world: World, item_id: str) -> None:
+    for delivery in world.plaid.webhooks(item_id):
+        if delivery.state == "held":
+            delivery.state = "delivered"
+            world.post_webhook(delivery.body, world.plaid.sign(delivery.body))
+    world.drain()
+
+
+def walk(world: World, output: Output) -> list[str]:
+    """Walk every path, the good ones and the bad ones; return every secret that was met."""
+    plaid = world.plaid
+    plaid.hold_webhooks()
+    session = ask(world, output, "POST", "/link-tokens", {"client_user_id": USER})["link_token"]
+    public_token = plaid.complete_link(session, login="the marked login")
+    assert public_token is not None
+    body = {"public_token": public_token, "link_token": session, "client_user_id": USER}
+    ask(world, output, "POST", "/items", body | {"client_user_id": "another"})
+    ask(world, output, "POST", "/items", body | {"public_token": "public-sandbox-unknown"})
+    item_id = ask(world, output, "POST", "/items", body)["item_id"]
+    again = ask(world, output, "POST", "/link-tokens", {"client_user_id": USER})["link_token"]
+    twin = plaid.complete_link(again, login="the marked login")
+    ask(world, output, "POST", "/items", {"public_token": twin, "link_token": again, "client_user_id": USER})
+    world.drain()
+    while plaid.advance_phase(item_id) < Phase.HISTORICAL:
+        pass
+    plaid.add_drafts(item_id, [Draft(plaid.clock().date(), amount=AMOUNT, name=NAME)])
+    deliver(world, item_id)
+    assert AMOUNT in {row["amount"] for row in world.live(item_id).values()}
+    _fail(world, item_id)
+    update = ask(world, output, "POST", "/link-tokens", {"item_id": item_id, "client_user_id": USER})["link_token"]
+    plaid.complete_link(update)
+    ask(world, output, "POST", f"/items/{item_id}/sync", {"link_token": update})
+    for route in ("sync", "refresh", "refresh", "resync", "webhook", "accounts"):
+        ask(world, output, "POST", f"/items/{item_id}/{route}")
+        deliver(world, item_id)
+    for path in ("/items", f"/items/{item_id}", f"/items/{item_id}/history", f"/items/{item_id}/transactions"):
+        ask(world, output, "GET", path)
+        ask(world, output, "GET", path, nonsense="1")
+    plaid.warn_expiration(item_id)
+    plaid.offer_accounts(item_id)
+    plaid.revoke_account(item_id)
+    deliver(world, item_id)
+    token = plaid.item(item_id).access_token
+    accounts = [account["name"] for account in plaid.account_rows(item_id)]
+    ask(world, output, "DELETE", f"/items/{item_id}", transactions="erase")
+    world.drain()
+    names = {str(row["name"]) for row in plaid.truth(item_id).values() if len(row["name"]) > _TOO_SHORT}
+    return [public_token, str(twin), session, again, update, token, plaid.secret, NAME, str(AMOUNT), *accounts, *names]
+
+
+def _fail(world: World, item_id: str) -> None:
+    """Meet every class of failure, answers that break the contract, and a bug."""
+    plaid = world.plaid
+    faults: list[dict[str, Any]] = [
+        {"error_code": "INTERNAL_SERVER_ERROR"},
+        {"error_code": "INVALID_API_KEYS"},
+        {"error_code": "ITEM_LOGIN_REQUIRED"},
+        {"error_code": "INSTITUTION_DOWN"},
+        {"error_code": "INVALID_FIELD"},
+        {"error_code": "SOMETHING_NEW", "status": 400},
+        {"status": 200, "body": json.dumps({"added": [{"name": NAME, "amount": float(AMOUNT)}]})},
+        {"status": 502, "body": f"<html>{NAME}</html>"},
+        {"drop": "after"},
+    ]
+    for fault in faults:
+        plaid.inject_fault("/transactions/sync", item_id=item_id, **fault)
+        world.trigger(item_id)
+        world.handle(world.receive())
+        world.drain()
+    broken = next(iter(plaid.truth(item_id)))
+    plaid.break_row(item_id, broken, "amount a text")
+    plaid.modify(item_id, broken, name=NAME)
+    deliver(world, item_id)
+    plaid.heal_row(item_id, broken)
+    deliver(world, item_id)
+    generation = world.item(item_id)["generation"]
+    world.set_attribute(item_id, "generation", {"S": NAME})
+    world.trigger(item_id)
+    world.handle(world.receive())
+    world.set_attribute(item_id, "generation", {"N": str(generation)})
+    world.drain()
+    for body in (b"{", b"[]", json.dumps({"webhook_type": NAME, "webhook_code": NAME * 50}).encode()):
+        world.post_webhook(body, plaid.sign(body))
+        world.post_webhook(body, "e30.e30.e30")
+
+
+def test_no_log_no_metric_and_no_failure_holds_a_secret(world: World, output: Output) -> None:
+    secrets = walk(world, output)
+    text = output.text()
+    for proof in ("item synced", "request served", "webhook accepted", "sync failed", "RowsErased", "DEBUG"):
+        assert proof in text, "the output that is searched must be there"
+    assert len(secrets) > 15
+    for secret in secrets:
+        for form in (secret, base64.b64encode(secret.encode()).decode(), quote(secret), secret.encode().hex()):
+            assert form not in text, f"{form} leaks: {text[max(0, text.index(form) - 300) :][:400]}"
