@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import client
+from plaid_sync.adapters.dynamodb.expressions import deserialize
 from plaid_sync.adapters.event_bus import EventBridgeBus
-from plaid_sync.adapters.expressions import deserialize
 from plaid_sync.config import ChangesSettings, from_environment
-from plaid_sync.core.announcing import events_of
 from plaid_sync.core.failures import RetryableError
+from plaid_sync.core.lifecycle.announcing import events_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.ports import EventBus
+    from plaid_sync.ports.lifecycle import EventBus
 
 logger = Logger()
 metrics = Metrics()

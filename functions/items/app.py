@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import utc_now
-from plaid_sync.adapters.http_answers import Answer, refusal, route_of
-from plaid_sync.adapters.item_routes import answer_request
-from plaid_sync.adapters.items_api import ItemsApi, build
+from plaid_sync.adapters.http.answers import Answer, refusal, route_of
+from plaid_sync.adapters.http.items_api import ItemsApi, build
+from plaid_sync.adapters.http.routes import answer_request
 from plaid_sync.config import ItemsSettings, from_environment
 from plaid_sync.core.failures import PlaidError, PlaidSyncError, RetryableError
-from plaid_sync.core.linking import ItemOrphanedError, LinkUndoneError
-from plaid_sync.core.requests import InvalidRequestError, RefusedError
+from plaid_sync.core.items_api.requests import InvalidRequestError, RefusedError
+from plaid_sync.core.linking.linker import ItemOrphanedError, LinkUndoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.ports import Clock
+    from plaid_sync.ports.common import Clock
 
 logger = Logger()
 metrics = Metrics()

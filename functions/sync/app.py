@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import client, utc_now
-from plaid_sync.adapters.erasable_rows import ErasableTables
-from plaid_sync.adapters.items_table import ItemsTable
-from plaid_sync.adapters.links_table import LinksTable
-from plaid_sync.adapters.plaid_credentials import PlaidSecret
-from plaid_sync.adapters.plaid_items import PlaidItems
-from plaid_sync.adapters.plaid_transactions import PlaidTransactionsClient
-from plaid_sync.adapters.plaid_transport import PlaidTransport
-from plaid_sync.adapters.quarantine_table import QuarantineTable
+from plaid_sync.adapters.dynamodb.erasable_rows import ErasableTables
+from plaid_sync.adapters.dynamodb.items_table import ItemsTable
+from plaid_sync.adapters.dynamodb.links_table import LinksTable
+from plaid_sync.adapters.dynamodb.quarantine_table import QuarantineTable
+from plaid_sync.adapters.dynamodb.transactions_table import TransactionsTable
+from plaid_sync.adapters.plaid.credentials import PlaidSecret
+from plaid_sync.adapters.plaid.items import PlaidItems
+from plaid_sync.adapters.plaid.transactions import PlaidTransactionsClient
+from plaid_sync.adapters.plaid.transport import PlaidTransport
 from plaid_sync.adapters.queues import SqsReceivedMessages
 from plaid_sync.adapters.token_cipher import KmsTokens
-from plaid_sync.adapters.transactions_table import TransactionsTable
 from plaid_sync.config import SyncSettings, from_environment
-from plaid_sync.core.batch import BatchProcessor
-from plaid_sync.core.catching_up import CatchUp
-from plaid_sync.core.pulling import Puller
-from plaid_sync.core.removal import Remover
-from plaid_sync.core.sync_job import Outcome
-from plaid_sync.core.syncing import SyncEngine
+from plaid_sync.core.lifecycle.removal import Remover
+from plaid_sync.core.sync.batch import BatchProcessor
+from plaid_sync.core.sync.catching_up import CatchUp
+from plaid_sync.core.sync.pulling import Puller
+from plaid_sync.core.sync.sync_job import Outcome
+from plaid_sync.core.sync.syncing import SyncEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.core.batch import BatchResult, Failure
     from plaid_sync.core.items import ItemId
-    from plaid_sync.core.sync_job import SyncReport
-    from plaid_sync.ports import Clock
+    from plaid_sync.core.sync.batch import BatchResult, Failure
+    from plaid_sync.core.sync.sync_job import SyncReport
+    from plaid_sync.ports.common import Clock
 
 logger = Logger()
 metrics = Metrics()

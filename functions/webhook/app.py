@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import RECORD_CONFIG, WEBHOOK_CONFIG, client, utc_now
-from plaid_sync.adapters.history_table import HistoryTable
-from plaid_sync.adapters.plaid_credentials import PlaidSecret
+from plaid_sync.adapters.dynamodb.history_table import HistoryTable
+from plaid_sync.adapters.plaid.credentials import PlaidSecret
+from plaid_sync.adapters.plaid.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.adapters.queues import SqsSyncQueue
-from plaid_sync.adapters.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.config import WebhookSettings, from_environment
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import RetryableError
-from plaid_sync.core.verification_keys import VerificationKeys
-from plaid_sync.core.webhook_verification import RejectedError
-from plaid_sync.core.webhooks import UnusableError, WebhookReceiver
+from plaid_sync.core.webhooks.receiver import UnusableError, WebhookReceiver
+from plaid_sync.core.webhooks.verification import RejectedError
+from plaid_sync.core.webhooks.verification_keys import VerificationKeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.ports import Clock
+    from plaid_sync.ports.common import Clock
 
 Answer = dict[str, Any]
 

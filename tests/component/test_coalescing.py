@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plaid_sync.adapters.aws import to_text
-from plaid_sync.core.coalescing import CLOCK_MARGIN
+from plaid_sync.core.sync.coalescing import CLOCK_MARGIN
 
 from local.plaid import SimulatedClock, utc_now
 from tests.component.crashes import asleep_at

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.core.error_codes import FailureClass
-from plaid_sync.core.sync_job import Outcome
+from plaid_sync.core.sync.sync_job import Outcome
 
 from local.plaid import Phase
 from tests.component.crashes import asleep_at, unreachable
@@ -16,7 +16,7 @@ from tests.component.world import function, lambda_context
 
 if TYPE_CHECKING:
     import pytest
-    from plaid_sync.core.batch import BatchResult
+    from plaid_sync.core.sync.batch import BatchResult
 
     from tests.component.world import Record, World
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from plaid_sync.core.error_codes import remedy_of
 from plaid_sync.core.items import ItemStatus
-from plaid_sync.core.lifecycle import TABLE, Action, Announcement, Event
+from plaid_sync.core.lifecycle.states import TABLE, Action, Announcement, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable

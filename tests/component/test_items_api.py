@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.core.items import ItemStatus
-from plaid_sync.core.lifecycle import TABLE, Action, Event
+from plaid_sync.core.lifecycle.states import TABLE, Action, Event
 
 from local.plaid import Behaviour, Phase
 from tests.component.crashes import Crash, asleep_at, killed_at, unreachable

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plaid_sync.core.verification_keys import FRESH, LOOKUPS_PER_MINUTE, TRUSTED, UNKNOWN_FOR
+from plaid_sync.core.webhooks.verification_keys import FRESH, LOOKUPS_PER_MINUTE, TRUSTED, UNKNOWN_FOR
 
 from local.plaid import SimulatedClock, utc_now
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
 import boto3
-from plaid_sync.adapters.quarantine_table import QuarantineTable
+from plaid_sync.adapters.dynamodb.quarantine_table import QuarantineTable
 from plaid_sync.core.items import ItemId
 
 from local.comparison import Tables, compare
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
-    from plaid_sync.adapters.quarantine_table import QuarantinedEntry
+    from plaid_sync.adapters.dynamodb.quarantine_table import QuarantinedEntry
 
     from local.plaid import PlaidServer, PlaidSimulator
     from local.stack import LocalStack

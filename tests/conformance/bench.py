@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.adapters.expressions import deserialize, serialize
-from plaid_sync.adapters.history_table import HistoryTable
-from plaid_sync.adapters.item_registry import ItemRegistry
-from plaid_sync.adapters.items_table import ItemsTable
-from plaid_sync.adapters.links_table import LinksTable
-from plaid_sync.adapters.transactions_table import TransactionsTable
+from plaid_sync.adapters.dynamodb.expressions import deserialize, serialize
+from plaid_sync.adapters.dynamodb.history_table import HistoryTable
+from plaid_sync.adapters.dynamodb.item_registry import ItemRegistry
+from plaid_sync.adapters.dynamodb.items_table import ItemsTable
+from plaid_sync.adapters.dynamodb.links_table import LinksTable
+from plaid_sync.adapters.dynamodb.transactions_table import TransactionsTable
 from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.items import Cursor, ItemId, ItemStatus, Standing
-from plaid_sync.core.plan import Commit, Verdict
-from plaid_sync.core.registration import NewItem, Registration
-from plaid_sync.core.transactions import TransactionId, TransactionRow
+from plaid_sync.core.linking.registration import NewItem, Registration
+from plaid_sync.core.sync.plan import Commit, Verdict
+from plaid_sync.core.sync.transactions import TransactionId, TransactionRow
 
 from tests.template.cloudformation import PROJECT, Template
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from plaid_sync.core.items import Item
-    from plaid_sync.core.plan import RowWrite
+    from plaid_sync.core.sync.plan import RowWrite
 
     from local.stack import Emulator
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.adapters.erasable_rows import ErasableTables
-from plaid_sync.adapters.quarantine_table import QuarantineTable
-from plaid_sync.core.catching_up import CatchUp
+from plaid_sync.adapters.dynamodb.erasable_rows import ErasableTables
+from plaid_sync.adapters.dynamodb.quarantine_table import QuarantineTable
 from plaid_sync.core.items import Cursor
-from plaid_sync.core.pages import HISTORY_COMPLETE, Page
-from plaid_sync.core.pulling import Puller
-from plaid_sync.core.removal import Remover
-from plaid_sync.core.sync_job import SyncJob
-from plaid_sync.core.syncing import SyncEngine
-from plaid_sync.core.transactions import TransactionId
+from plaid_sync.core.lifecycle.removal import Remover
+from plaid_sync.core.sync.catching_up import CatchUp
+from plaid_sync.core.sync.pages import HISTORY_COMPLETE, Page
+from plaid_sync.core.sync.pulling import Puller
+from plaid_sync.core.sync.sync_job import SyncJob
+from plaid_sync.core.sync.syncing import SyncEngine
+from plaid_sync.core.sync.transactions import TransactionId
 
 from tests.conformance.bench import HISTORY, ITEMS, NOON, Bench, moment, row
 from tests.conformance.case import compares
@@ -24,10 +24,10 @@ from tests.conformance.case import compares
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from plaid_sync.core.health import ItemHealth
     from plaid_sync.core.items import ItemId
-    from plaid_sync.core.transactions import TransactionRow
-    from plaid_sync.ports import Clock
+    from plaid_sync.core.lifecycle.health import ItemHealth
+    from plaid_sync.core.sync.transactions import TransactionRow
+    from plaid_sync.ports.common import Clock
 
 _TABLES = ("reads", "items", "rows", "history")
 _NAMES = {ITEMS: "items", HISTORY: "history"}

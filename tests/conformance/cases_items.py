@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plaid_sync.core.items import ItemId, ItemRemoval, ItemStatus
-from plaid_sync.core.registration import ClaimHeldError
+from plaid_sync.core.linking.registration import ClaimHeldError
 
 from tests.conformance.bench import ITEMS, Bench, commit, entry, row, verdict
 from tests.conformance.case import outcome, relies_on

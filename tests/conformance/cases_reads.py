@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.adapters.expressions import serialize
-from plaid_sync.core.transactions import Removal, TransactionId
+from plaid_sync.adapters.dynamodb.expressions import serialize
+from plaid_sync.core.sync.transactions import Removal, TransactionId
 
 from tests.conformance.bench import ITEMS, TRANSACTIONS, Bench, key, row
 from tests.conformance.case import compares, outcome, relies_on
 
 if TYPE_CHECKING:
-    from plaid_sync.core.plan import RowWrite
+    from plaid_sync.core.sync.plan import RowWrite
 
 _PAGE_ROWS, _PAGE_ROW_BYTES = 40, 60_000
 

@@ -7,15 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from plaid_sync.core.items import ItemStatus
-from plaid_sync.core.plan import MAXIMUM_BYTES, MAXIMUM_ROWS
-from plaid_sync.core.transactions import Removal, TransactionId
+from plaid_sync.core.sync.plan import MAXIMUM_BYTES, MAXIMUM_ROWS
+from plaid_sync.core.sync.transactions import Removal, TransactionId
 
 from tests.conformance.bench import ITEMS, Bench, commit, row
 from tests.conformance.case import compares, outcome, relies_on
 
 if TYPE_CHECKING:
     from plaid_sync.core.items import ItemId
-    from plaid_sync.core.plan import Commit, RowWrite
+    from plaid_sync.core.sync.plan import Commit, RowWrite
 
 _KINDS: dict[str, tuple[bool, Commit | None]] = {
     "begin": (True, None),

@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.adapters.expressions import deserialize
-from plaid_sync.core.transactions import Removal, TransactionId
+from plaid_sync.adapters.dynamodb.expressions import deserialize
+from plaid_sync.core.sync.transactions import Removal, TransactionId
 
 from tests.conformance.bench import TRANSACTIONS, Bench, key, row
 from tests.conformance.case import compares, outcome
 
 if TYPE_CHECKING:
-    from plaid_sync.core.plan import RowWrite
+    from plaid_sync.core.sync.plan import RowWrite
 
 _PATIENCE_SECONDS = 10
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from plaid_sync.core.items import ItemId
-from plaid_sync.core.transactions import TransactionId
+from plaid_sync.core.sync.transactions import TransactionId
 
 from tests.conformance.bench import ITEMS, TRANSACTIONS, Bench, key, row
 from tests.conformance.case import compares, outcome, relies_on

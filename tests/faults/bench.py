@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.retries.quota import RetryQuota
-from plaid_sync.adapters import plaid_transactions
-from plaid_sync.core import plan
+from plaid_sync.adapters.plaid import transactions as plaid_transactions
+from plaid_sync.core.sync import plan
 
 from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
 from local.stack.paths import Places

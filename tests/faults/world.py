@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.adapters import plaid_transactions
-from plaid_sync.core import plan
+from plaid_sync.adapters.plaid import transactions as plaid_transactions
+from plaid_sync.core.sync import plan
 
 from local.plaid import Phase, PlaidSimulator
 from tests.component.world import http_event, lambda_context_by, received, stale_receipts_allowed

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
-from plaid_sync.adapters.expressions import serialize
-from plaid_sync.adapters.plaid_credentials import PlaidSecret
-from plaid_sync.adapters.plaid_items import PlaidItems
-from plaid_sync.adapters.plaid_link import PlaidLinkClient
-from plaid_sync.adapters.plaid_transactions import PlaidTransactionsClient
-from plaid_sync.adapters.plaid_transport import PlaidTransport
-from plaid_sync.adapters.row_format import written
+from plaid_sync.adapters.dynamodb.expressions import serialize
+from plaid_sync.adapters.dynamodb.row_format import written
+from plaid_sync.adapters.plaid.credentials import PlaidSecret
+from plaid_sync.adapters.plaid.items import PlaidItems
+from plaid_sync.adapters.plaid.link import PlaidLinkClient
+from plaid_sync.adapters.plaid.transactions import PlaidTransactionsClient
+from plaid_sync.adapters.plaid.transport import PlaidTransport
 from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.items import Cursor
-from plaid_sync.core.transactions import unpack
+from plaid_sync.core.sync.transactions import unpack
 
 from tests.fuzz.choices import Choices
 from tests.fuzz.documents import CERTAIN_DEPTH, depth_of, hostile, mutated, read
@@ -35,9 +35,9 @@ from tests.fuzz.webhook import is_short_ascii
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plaid_sync.core.pages import Page
-    from plaid_sync.core.quarantine import BrokenEntry
-    from plaid_sync.core.transactions import TransactionRow
+    from plaid_sync.core.sync.pages import Page
+    from plaid_sync.core.sync.quarantine import BrokenEntry
+    from plaid_sync.core.sync.transactions import TransactionRow
 
 _LISTS: Final = ("added", "modified", "removed")
 _LARGEST_ROW: Final = 400 * 1024

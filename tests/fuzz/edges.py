@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
 from botocore.exceptions import ClientError
-from plaid_sync.adapters.expressions import deserialize
+from plaid_sync.adapters.dynamodb.expressions import deserialize
 
 from local.plaid import PlaidError
 from tests.fuzz.documents import hostile, mutated

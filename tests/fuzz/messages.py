@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.queues import SqsReceivedMessages
-from plaid_sync.core.batch import BatchProcessor
 from plaid_sync.core.exact_json import InvalidJsonError
 from plaid_sync.core.failures import ContractBrokenError, PlaidError, RetryableError
-from plaid_sync.core.health import ItemHealth, parse_health
 from plaid_sync.core.items import Cursor, ItemId
-from plaid_sync.core.pages import Page, parse_page
-from plaid_sync.core.transactions import StoredRow, TransactionId, TransactionRow
+from plaid_sync.core.lifecycle.health import ItemHealth, parse_health
+from plaid_sync.core.sync.batch import BatchProcessor
+from plaid_sync.core.sync.pages import Page, parse_page
+from plaid_sync.core.sync.transactions import StoredRow, TransactionId, TransactionRow
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
 from local.plaid.webhooks import ITEM_CODES

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.adapters.expressions import serialize
-from plaid_sync.adapters.history_table import entry_put
-from plaid_sync.adapters.item_format import committed, found
-from plaid_sync.core.catching_up import CatchUp
+from plaid_sync.adapters.dynamodb.expressions import serialize
+from plaid_sync.adapters.dynamodb.history_table import entry_put
+from plaid_sync.adapters.dynamodb.item_format import committed, found
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items import Item, ItemId, ItemRemoval, ItemStatus, Standing
-from plaid_sync.core.pulling import Puller
-from plaid_sync.core.removal import Remover
-from plaid_sync.core.syncing import SyncEngine
-from plaid_sync.core.transactions import Removal, StoredRow, TransactionRow
+from plaid_sync.core.lifecycle.removal import Remover
+from plaid_sync.core.sync.catching_up import CatchUp
+from plaid_sync.core.sync.pulling import Puller
+from plaid_sync.core.sync.syncing import SyncEngine
+from plaid_sync.core.sync.transactions import Removal, StoredRow, TransactionRow
 
 from tests.fuzz.edges import is_storable
 from tests.fuzz.signing import NOON
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from plaid_sync.core.history import HistoryEntry
-    from plaid_sync.core.plan import Commit, RowWrite, Verdict
-    from plaid_sync.core.quarantine import Part
-    from plaid_sync.core.transactions import TransactionId
-    from plaid_sync.ports import Clock, PlaidItem, PlaidTransactions
+    from plaid_sync.core.sync.plan import Commit, RowWrite, Verdict
+    from plaid_sync.core.sync.quarantine import Part
+    from plaid_sync.core.sync.transactions import TransactionId
+    from plaid_sync.ports.common import Clock
+    from plaid_sync.ports.lifecycle import PlaidItem
+    from plaid_sync.ports.sync import PlaidTransactions
 
     class Plaid(PlaidItem, PlaidTransactions, Protocol):
         """Plaid as a sync uses it."""
@@ -71,16 +73,16 @@ class Tables:
     # ---- the Items table
 
     def load(self, item_id: ItemId) -> Item | None:
-        """See `ports.SyncItems`."""
+        """See `ports.sync.SyncItems`."""
         return self.items.get(item_id)
 
     def claim(self, item: Item, attempt_id: str) -> Item:  # noqa: ARG002 - the port's
-        """See `ports.SyncItems`."""
+        """See `ports.sync.SyncItems`."""
         self.items[item.item_id] = replace(item, generation=item.generation + 1)
         return self.items[item.item_id]
 
     def record(self, item: Item, verdict: Verdict) -> None:
-        """See `ports.SyncItems`."""
+        """See `ports.sync.SyncItems`."""
         _require_storable(found(verdict))
         self._add(verdict.entry)
         self.items[item.item_id] = replace(
@@ -88,19 +90,19 @@ class Tables:
         )
 
     def record_plaid_removed(self, item_id: ItemId) -> None:
-        """See `ports.RemovalItems`."""
+        """See `ports.lifecycle.RemovalItems`."""
         self.items[item_id] = replace(self.items[item_id], access_token=b"")
         self._remove(item_id, plaid_removed=True)
 
     def record_rows_to_erase(self, item_id: ItemId, rows: int) -> int:
-        """See `ports.RemovalItems`."""
+        """See `ports.lifecycle.RemovalItems`."""
         known = self._removal(item_id).rows_to_erase
         if known is None:
             self._remove(item_id, rows_to_erase=rows)
         return rows if known is None else known
 
     def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
-        """See `ports.RemovalItems`."""
+        """See `ports.lifecycle.RemovalItems`."""
         if not self._removal(item.item_id).completed:
             self._add(entry)
             self._remove(item.item_id, completed=True)
@@ -116,18 +118,18 @@ class Tables:
     # ---- the rows
 
     def rows(self, item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
-        """See `ports.TransactionTable`."""
+        """See `ports.sync.TransactionTable`."""
         return {one: row for one, row in self.rows_of.get(item_id, {}).items() if one in ids}
 
     def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
-        """See `ports.TransactionTable`."""
+        """See `ports.sync.TransactionTable`."""
         stored = list(self.rows_of.get(item_id, {}).values())
         return (replace(row, row=None) for row in stored if row.generation >= since)
 
     def write(
         self, item_id: ItemId, generation: int, writes: Collection[RowWrite], *, begin: bool, commit: Commit | None
     ) -> None:
-        """See `ports.TransactionTable`."""
+        """See `ports.sync.TransactionTable`."""
         item, rows = self.items[item_id], self.rows_of.setdefault(item_id, {})
         require(holds=generation == item.generation and not begin, what="written", shown=writes)
         older = all(
@@ -156,25 +158,25 @@ class Tables:
             )
 
     def keep(self, item_id: ItemId, generation: int, parts: Collection[Part]) -> None:
-        """See `ports.Quarantine`."""
+        """See `ports.sync.Quarantine`."""
         raise NotImplementedError
 
     def count(self, item_id: ItemId) -> int:
-        """See `ports.ErasableRows`."""
+        """See `ports.lifecycle.ErasableRows`."""
         return len(self.rows_of.get(item_id, {}))
 
     def erase(self, item_id: ItemId, time_left: Callable[[], float]) -> None:  # noqa: ARG002 - the port's
-        """See `ports.ErasableRows`."""
+        """See `ports.lifecycle.ErasableRows`."""
         self.rows_of.pop(item_id, None)
 
     # ---- what else a sync needs
 
     def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
-        """See `ports.BankLogins`."""
+        """See `ports.lifecycle.BankLogins`."""
         self.released.setdefault(item_id, set()).update(bank_login_ids)
 
     def decrypt(self, item_id: ItemId, ciphertext: bytes) -> str:  # noqa: ARG002 - the port's
-        """See `ports.TokenDecryptor`."""
+        """See `ports.common.TokenDecryptor`."""
         return item_id
 
     def _add(self, entry: HistoryEntry) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 import boto3
-from plaid_sync.adapters.history_table import HistoryTable
-from plaid_sync.adapters.plaid_credentials import PlaidSecret
+from plaid_sync.adapters.dynamodb.history_table import HistoryTable
+from plaid_sync.adapters.plaid.credentials import PlaidSecret
+from plaid_sync.adapters.plaid.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.adapters.queues import SqsSyncQueue
-from plaid_sync.adapters.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.core.triggers import Cause, parse_trigger
-from plaid_sync.core.verification_keys import VerificationKeys
-from plaid_sync.core.webhooks import WebhookReceiver
+from plaid_sync.core.webhooks.receiver import WebhookReceiver
+from plaid_sync.core.webhooks.verification_keys import VerificationKeys
 
 from local.plaid import PlaidSimulator
 from local.plaid.webhooks import ITEM_CODES, TRANSACTIONS_CODES, payload

@@ -8,18 +8,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-from plaid_sync.core import catching_up, coalescing, pulling, syncing
-from plaid_sync.core.pages import NetChanges
-from plaid_sync.core.plan import Settlement, into_transactions, settle
-from plaid_sync.core.pulling import Puller, Update
-from plaid_sync.core.syncing import SyncEngine
+from plaid_sync.core.sync import catching_up, coalescing, pulling, syncing
+from plaid_sync.core.sync.pages import NetChanges
+from plaid_sync.core.sync.plan import Settlement, into_transactions, settle
+from plaid_sync.core.sync.pulling import Puller, Update
+from plaid_sync.core.sync.syncing import SyncEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from plaid_sync.core.items import Cursor, Item
-    from plaid_sync.core.plan import Commit, RowWrite
-    from plaid_sync.core.sync_job import SyncJob
+    from plaid_sync.core.sync.plan import Commit, RowWrite
+    from plaid_sync.core.sync.sync_job import SyncJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from plaid_sync.core.items import Cursor, ItemId, ItemStatus, Standing
 from plaid_sync.core.items import Item as RealItem
-from plaid_sync.core.pages import HISTORY_COMPLETE, Page
-from plaid_sync.core.transactions import Removal, StoredRow, TransactionId, TransactionRow
+from plaid_sync.core.sync.pages import HISTORY_COMPLETE, Page
+from plaid_sync.core.sync.transactions import Removal, StoredRow, TransactionId, TransactionRow
 
 from tests.model.plaid import LOGIN_REQUIRED
 from tests.model.state import GONE, IDS

@@ -11,16 +11,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from unittest.mock import patch
 
-from plaid_sync.core import plan, pulling
-from plaid_sync.core.batch import BatchProcessor
-from plaid_sync.core.catching_up import RESYNC_ON_ATTEMPT, CatchUp
 from plaid_sync.core.failures import PlaidError, RetryableError, SupersededError
-from plaid_sync.core.health import ItemHealth
 from plaid_sync.core.items import ItemId, ItemStatus
-from plaid_sync.core.pulling import Puller
-from plaid_sync.core.removal import Remover
-from plaid_sync.core.syncing import SyncEngine
-from plaid_sync.core.transactions import TransactionId, TransactionRow
+from plaid_sync.core.lifecycle.health import ItemHealth
+from plaid_sync.core.lifecycle.removal import Remover
+from plaid_sync.core.sync import plan, pulling
+from plaid_sync.core.sync.batch import BatchProcessor
+from plaid_sync.core.sync.catching_up import RESYNC_ON_ATTEMPT, CatchUp
+from plaid_sync.core.sync.pulling import Puller
+from plaid_sync.core.sync.syncing import SyncEngine
+from plaid_sync.core.sync.transactions import TransactionId, TransactionRow
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
 from tests.model.calls import (
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 
     from plaid_sync.core.items import Cursor
     from plaid_sync.core.items import Item as RealItem
-    from plaid_sync.core.pages import Page
-    from plaid_sync.core.plan import Commit, RowWrite, Verdict
-    from plaid_sync.core.quarantine import Part
-    from plaid_sync.core.transactions import StoredRow
+    from plaid_sync.core.sync.pages import Page
+    from plaid_sync.core.sync.plan import Commit, RowWrite, Verdict
+    from plaid_sync.core.sync.quarantine import Part
+    from plaid_sync.core.sync.transactions import StoredRow
 
 TRIGGER_SENT: Final = datetime(2030, 1, 1, tzinfo=UTC)
 CLOCKS_DISAGREE: Final = timedelta(seconds=119)

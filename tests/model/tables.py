@@ -1,4 +1,4 @@
-"""The two tables: what `adapters.items_table` and `adapters.transactions_table` have DynamoDB check and write."""
+"""The two tables: what `items_table` and `transactions_table` of the adapters have DynamoDB check and write."""
 
 from __future__ import annotations
 

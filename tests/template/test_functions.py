@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from plaid_sync import config
-from plaid_sync.core.linking import EXCHANGE_TAKES_SECONDS
+from plaid_sync.core.linking.linker import EXCHANGE_TAKES_SECONDS
 
 from tests.template.cloudformation import ABSENT, PROJECT, Template, environment
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from plaid_sync.adapters import item_format, row_format
+from plaid_sync.adapters.dynamodb import item_format, row_format
 from plaid_sync.core.items import ItemStatus
 
 ROOT = Path(__file__).parents[2]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 import pytest
 import yaml
-from plaid_sync.core import link_requests
 from plaid_sync.core.error_codes import Remedy
 from plaid_sync.core.history import EntryKind
 from plaid_sync.core.items import MAXIMUM_HISTORY_DAYS, ItemStatus
-from plaid_sync.core.lifecycle import TABLE, Action
-from plaid_sync.core.requests import LONGEST_USER_ID
+from plaid_sync.core.items_api.requests import LONGEST_USER_ID
+from plaid_sync.core.lifecycle.states import TABLE, Action
+from plaid_sync.core.linking import link_requests
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from tests.template.cloudformation import PROJECT, Template

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from moto import mock_aws
-from plaid_sync.adapters.history_table import HistoryTable
-from plaid_sync.adapters.item_registry import ItemRegistry
-from plaid_sync.adapters.items_table import ItemsTable
+from plaid_sync.adapters.dynamodb.history_table import HistoryTable
+from plaid_sync.adapters.dynamodb.item_registry import ItemRegistry
+from plaid_sync.adapters.dynamodb.items_table import ItemsTable
 from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.items import ItemId
-from plaid_sync.core.registration import NewItem, Registration
+from plaid_sync.core.linking.registration import NewItem, Registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

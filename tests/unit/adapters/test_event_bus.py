@@ -10,12 +10,12 @@ from unittest.mock import patch
 import boto3
 import pytest
 from botocore.stub import Stubber
+from plaid_sync.adapters.dynamodb.history_table import entry_put
 from plaid_sync.adapters.event_bus import EventBridgeBus
-from plaid_sync.adapters.history_table import entry_put
-from plaid_sync.core.announcing import BusEvent
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.history import EntryKind, HistoryEntry
-from plaid_sync.core.lifecycle import Announcement
+from plaid_sync.core.lifecycle.announcing import BusEvent
+from plaid_sync.core.lifecycle.states import Announcement
 
 from tests.fuzz.webhook import lambda_context
 from tests.unit.test_cold_start import ENVIRONMENT

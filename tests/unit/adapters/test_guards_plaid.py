@@ -12,14 +12,14 @@ import boto3
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from plaid_sync.adapters.plaid_credentials import PlaidSecret
-from plaid_sync.adapters.plaid_items import PlaidItems
-from plaid_sync.adapters.plaid_link import PlaidLinkClient
-from plaid_sync.adapters.plaid_transport import PlaidTransport
-from plaid_sync.adapters.verification_key_api import PlaidVerificationKeyApi
+from plaid_sync.adapters.plaid.credentials import PlaidSecret
+from plaid_sync.adapters.plaid.items import PlaidItems
+from plaid_sync.adapters.plaid.link import PlaidLinkClient
+from plaid_sync.adapters.plaid.transport import PlaidTransport
+from plaid_sync.adapters.plaid.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.core.failures import PlaidError, RetryableError
-from plaid_sync.core.verification_keys import FRESH, UNKNOWN_FOR, VerificationKeys
-from plaid_sync.core.webhook_verification import RejectedError
+from plaid_sync.core.webhooks.verification import RejectedError
+from plaid_sync.core.webhooks.verification_keys import FRESH, UNKNOWN_FOR, VerificationKeys
 
 from local.plaid import PlaidServer, PlaidSimulator, utc_now
 

@@ -10,10 +10,10 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
-from plaid_sync.adapters.transactions_table import TransactionsTable
+from plaid_sync.adapters.dynamodb.transactions_table import TransactionsTable
 from plaid_sync.core.failures import RetryableError, SupersededError
 from plaid_sync.core.items import ItemStatus
-from plaid_sync.core.transactions import Removal, TransactionId
+from plaid_sync.core.sync.transactions import Removal, TransactionId
 
 from tests.unit.adapters.conftest import (
     HISTORY,

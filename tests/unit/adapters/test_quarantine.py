@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from plaid_sync.adapters import quarantine_table
-from plaid_sync.adapters.quarantine_table import QuarantineTable
+from plaid_sync.adapters.dynamodb import quarantine_table
+from plaid_sync.adapters.dynamodb.quarantine_table import QuarantineTable
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import RetryableError, SupersededError
 from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.items import ItemId, ItemStatus, Standing
-from plaid_sync.core.plan import Verdict, cut
-from plaid_sync.core.quarantine import BrokenEntry, into_parts
+from plaid_sync.core.sync.plan import Verdict, cut
+from plaid_sync.core.sync.quarantine import BrokenEntry, into_parts
 
 from .conftest import ITEM, ITEMS, NOON, QUARANTINE, register
 
 if TYPE_CHECKING:
-    from plaid_sync.adapters.items_table import ItemsTable
+    from plaid_sync.adapters.dynamodb.items_table import ItemsTable
 
 ENTRY = BrokenEntry.of("added", "amount", {"transaction_id": "t", "amount": "1.00"})
 NAMELESS = BrokenEntry.of("removed", "removed", ["t"])

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from plaid_sync.adapters.erasable_rows import ErasableTables
-from plaid_sync.adapters.history_table import HistoryTable
-from plaid_sync.adapters.links_table import LinksTable
+from plaid_sync.adapters.dynamodb.erasable_rows import ErasableTables
+from plaid_sync.adapters.dynamodb.history_table import HistoryTable
+from plaid_sync.adapters.dynamodb.links_table import LinksTable
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.items import Item, ItemRemoval, ItemStatus
@@ -18,7 +18,7 @@ from plaid_sync.core.items import Item, ItemRemoval, ItemStatus
 from .conftest import HISTORY, ITEM, ITEMS, LINKS, NOON, QUARANTINE, TRANSACTIONS, register
 
 if TYPE_CHECKING:
-    from plaid_sync.adapters.items_table import ItemsTable
+    from plaid_sync.adapters.dynamodb.items_table import ItemsTable
 
 ENDED = HistoryEntry(ITEM, NOON, "end-erased", EntryKind.REMOVAL, "erased", {"erased": 3})
 TABLES = (TRANSACTIONS, "transaction_id"), (QUARANTINE, "entry_part")

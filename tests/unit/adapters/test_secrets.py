@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from plaid_sync.adapters.plaid_credentials import KEPT_FOR, PlaidCredentials, PlaidSecret
+from plaid_sync.adapters.plaid.credentials import KEPT_FOR, PlaidCredentials, PlaidSecret
 from plaid_sync.adapters.token_cipher import KmsTokens
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items import ItemId

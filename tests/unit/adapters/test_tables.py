@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from plaid_sync.adapters.transactions_table import TransactionsTable
+from plaid_sync.adapters.dynamodb.transactions_table import TransactionsTable
 from plaid_sync.core.failures import RetryableError, SupersededError
 from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.items import Account, Cursor, Expiry, Item, ItemId, ItemStatus, Standing
-from plaid_sync.core.lifecycle import Announcement
-from plaid_sync.core.plan import Commit, RowWrite, Verdict
-from plaid_sync.core.transactions import Removal, TransactionId, TransactionRow
+from plaid_sync.core.lifecycle.states import Announcement
+from plaid_sync.core.sync.plan import Commit, RowWrite, Verdict
+from plaid_sync.core.sync.transactions import Removal, TransactionId, TransactionRow
 
 from .conftest import HISTORY, ITEM, ITEMS, NEW, NOON, TRANSACTIONS, history_of_syncs, register, registry
 
 if TYPE_CHECKING:
-    from plaid_sync.adapters.items_table import ItemsTable
+    from plaid_sync.adapters.dynamodb.items_table import ItemsTable
 
 ENTRY = HistoryEntry(ITEM, NOON, "g1", EntryKind.SYNC, "committed", {"causes": ["request"], "added": 1})
 COMMIT = Commit(

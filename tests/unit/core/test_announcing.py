@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from plaid_sync.adapters.expressions import deserialize
-from plaid_sync.adapters.history_table import entry_put
-from plaid_sync.core.announcing import BusEvent, events_of
+from plaid_sync.adapters.dynamodb.expressions import deserialize
+from plaid_sync.adapters.dynamodb.history_table import entry_put
 from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.items import ItemId
-from plaid_sync.core.lifecycle import Announcement
+from plaid_sync.core.lifecycle.announcing import BusEvent, events_of
+from plaid_sync.core.lifecycle.states import Announcement
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DETAILS = {

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plaid_sync.core.batch import RENEW_AFTER, BatchProcessor, BatchResult
 from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.failures import PlaidError, RetryableError
-from plaid_sync.core.health import ItemHealth
 from plaid_sync.core.items import Cursor, ItemId
-from plaid_sync.core.pages import Page, parse_page
+from plaid_sync.core.lifecycle.health import ItemHealth
+from plaid_sync.core.sync.batch import RENEW_AFTER, BatchProcessor, BatchResult
+from plaid_sync.core.sync.pages import Page, parse_page
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
 from tests.fuzz.tables import Tables, new_item

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from plaid_sync.core.coalescing import covers
-from plaid_sync.core.plan import RowWrite, into_transactions
-from plaid_sync.core.transactions import Removal, TransactionId
+from plaid_sync.core.sync.coalescing import covers
+from plaid_sync.core.sync.plan import RowWrite, into_transactions
+from plaid_sync.core.sync.transactions import Removal, TransactionId
 
 from tests.unit.core.test_plan import row
 from tests.unit.core.test_triggers import NOON, item

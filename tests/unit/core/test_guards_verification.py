@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from plaid_sync.core.webhook_verification import verify
-from plaid_sync.core.webhooks import UnusableError, parse_webhook
+from plaid_sync.core.webhooks.receiver import UnusableError, parse_webhook
+from plaid_sync.core.webhooks.verification import verify
 
 from tests.unit.core.test_webhook_verification import BODY, KEY, NOW, reason, sign
 

@@ -9,7 +9,7 @@ import pytest
 from plaid_sync.core import exact_json
 from plaid_sync.core.error_codes import FailureClass, classify
 from plaid_sync.core.failures import ContractBrokenError
-from plaid_sync.core.health import UNREADABLE_CODE, ItemHealth, parse_health
+from plaid_sync.core.lifecycle.health import UNREADABLE_CODE, ItemHealth, parse_health
 
 WHEN, LATER = "2026-03-01T12:00:00Z", "2026-06-01T00:00:00Z"
 ITEM = {"item_id": "item", "institution_id": "ins_1", "error": None, "consent_expiration_time": None}

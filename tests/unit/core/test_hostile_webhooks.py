@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plaid_sync.adapters.history_table import HistoryTable
-from plaid_sync.adapters.plaid_credentials import PlaidSecret
+from plaid_sync.adapters.dynamodb.history_table import HistoryTable
+from plaid_sync.adapters.plaid.credentials import PlaidSecret
+from plaid_sync.adapters.plaid.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.adapters.queues import SqsSyncQueue
-from plaid_sync.adapters.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.triggers import parse_trigger
-from plaid_sync.core.verification_keys import VerificationKeys
-from plaid_sync.core.webhook_verification import RejectedError, key_id_of
-from plaid_sync.core.webhooks import UnusableError, WebhookReceiver
+from plaid_sync.core.webhooks.receiver import UnusableError, WebhookReceiver
+from plaid_sync.core.webhooks.verification import RejectedError, key_id_of
+from plaid_sync.core.webhooks.verification_keys import VerificationKeys
 
 from tests.fuzz.choices import Choices
 from tests.fuzz.documents import read

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from plaid_sync.core.error_codes import CODES_BY_CLASS, FailureClass, Remedy, remedy_of
 from plaid_sync.core.items import ItemStatus
-from plaid_sync.core.lifecycle import TABLE, Action, Announcement, Event
+from plaid_sync.core.lifecycle.states import TABLE, Action, Announcement, Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,7 @@ DOCUMENT: Final = (Path(__file__).parents[3] / "docs" / "items.md").read_text()
 
 
 def states_table() -> str:
-    """The table of `core.lifecycle`: a row an event, a column a state."""
+    """The table of `core.lifecycle.states`: a row an event, a column a state."""
     head = ["event", *(status.value for status in ItemStatus)]
     rows = [[f"`{event.value}`", *(cell(status, event) for status in ItemStatus)] for event in Event]
     return markdown([head, *rows])

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.items import Expiry, ItemStatus, Standing
-from plaid_sync.core.lifecycle import ENTERED, LIVE, TABLE, Action, Announcement, Event
-from plaid_sync.core.standing import Change, Occurrence, apply, found, judge
+from plaid_sync.core.lifecycle.standing import Change, Occurrence, apply, found, judge
+from plaid_sync.core.lifecycle.states import ENTERED, LIVE, TABLE, Action, Announcement, Event
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LONG_AGO = NOON - timedelta(days=30)

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from plaid_sync.core.bank_logins import MOST_CLAIMS, fingerprints
 from plaid_sync.core.failures import ContractBrokenError
 from plaid_sync.core.items import Account
-from plaid_sync.core.link_sessions import AddedItem, parse_link_results, session_key
+from plaid_sync.core.linking.bank_logins import MOST_CLAIMS, fingerprints
+from plaid_sync.core.linking.link_sessions import AddedItem, parse_link_results, session_key
 
 CHECKING = {"id": "account-1", "name": "Plaid Checking", "mask": "0000", "type": "depository", "subtype": "checking"}
 BANK = {"institution_id": "ins_1", "name": "First Platypus Bank"}

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 from plaid_sync.core.items import ItemId
-from plaid_sync.core.link_requests import LinkRequest, link_id_of, parse_link_request, parse_link_token_request
-from plaid_sync.core.plaid_answers import ExchangedItem, LinkToken
-from plaid_sync.core.requests import InvalidRequestError
+from plaid_sync.core.items_api.requests import InvalidRequestError
+from plaid_sync.core.linking.link_requests import LinkRequest, link_id_of, parse_link_request, parse_link_token_request
+from plaid_sync.core.linking.plaid_answers import ExchangedItem, LinkToken
 
 SESSION = {"link_token": "link-sandbox-1", "client_user_id": "user"}
 

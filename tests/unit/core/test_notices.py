@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plaid_sync.core.items import ItemId
-from plaid_sync.core.lifecycle import Event
-from plaid_sync.core.notices import CODES, cause_of, occurrence_of
-from plaid_sync.core.standing import Occurrence
+from plaid_sync.core.lifecycle.notices import CODES, cause_of, occurrence_of
+from plaid_sync.core.lifecycle.standing import Occurrence
+from plaid_sync.core.lifecycle.states import Event
 from plaid_sync.core.triggers import Cause, ReceivedTrigger, SyncTrigger
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

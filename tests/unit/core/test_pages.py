@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
-from plaid_sync.core.pages import NetChanges, Page, parse_page
-from plaid_sync.core.transactions import Removal, TransactionId, TransactionRow, unpack
+from plaid_sync.core.sync.pages import NetChanges, Page, parse_page
+from plaid_sync.core.sync.transactions import Removal, TransactionId, TransactionRow, unpack
 
 BAD = {"amount": "1.00"}
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
-from plaid_sync.core.plan import (
+from plaid_sync.core.sync.plan import (
     MAXIMUM_BYTES,
     MAXIMUM_ROWS,
     RowWrite,
@@ -18,7 +18,7 @@ from plaid_sync.core.plan import (
     stored_size,
     without_accounts,
 )
-from plaid_sync.core.transactions import Removal, StoredRow, TransactionId, TransactionRow
+from plaid_sync.core.sync.transactions import Removal, StoredRow, TransactionId, TransactionRow
 
 
 def row(transaction_id: str, amount: int = 1, size: int = 0) -> TransactionRow:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plaid_sync.core.failures import PlaidError, RetryableError
-from plaid_sync.core.pages import Page, parse_page
-from plaid_sync.core.pulling import Puller, Update
+from plaid_sync.core.sync.pages import Page, parse_page
+from plaid_sync.core.sync.pulling import Puller, Update
 
 from tests.unit.core.test_pages import answer, transaction
 

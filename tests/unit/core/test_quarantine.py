@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from plaid_sync.core import exact_json
-from plaid_sync.core.quarantine import PART_BYTES, BrokenEntry, into_parts, join
+from plaid_sync.core.sync.quarantine import PART_BYTES, BrokenEntry, into_parts, join
 
 ENTRIES: list[Any] = [
     None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items import Item, ItemId, ItemRemoval, ItemStatus, Standing
-from plaid_sync.core.removal import Remover
-from plaid_sync.core.transactions import StoredRow, TransactionId
+from plaid_sync.core.lifecycle.removal import Remover
+from plaid_sync.core.sync.transactions import StoredRow, TransactionId
 
 from tests.fuzz.signing import NOON
 from tests.fuzz.tables import Tables, new_item
@@ -17,7 +17,7 @@ from tests.fuzz.tables import Tables, new_item
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plaid_sync.core.health import ItemHealth
+    from plaid_sync.core.lifecycle.health import ItemHealth
 
 ITEM = ItemId("item")
 ROWS = 3

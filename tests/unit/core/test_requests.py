@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plaid_sync.core.link_requests import parse_link_request, parse_link_token_request
-from plaid_sync.core.requests import InvalidRequestError, erases, limit, next_token, parse_next, refuse_unknown
+from plaid_sync.core.items_api.requests import (
+    InvalidRequestError,
+    erases,
+    limit,
+    next_token,
+    parse_next,
+    refuse_unknown,
+)
+from plaid_sync.core.linking.link_requests import parse_link_request, parse_link_token_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

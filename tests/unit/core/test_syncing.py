@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.core.failures import PlaidError
-from plaid_sync.core.health import ItemHealth
 from plaid_sync.core.items import Cursor, Expiry, ItemId, ItemStatus, Standing
-from plaid_sync.core.lifecycle import Announcement, Event
-from plaid_sync.core.pages import Page, parse_page
-from plaid_sync.core.standing import Occurrence
-from plaid_sync.core.sync_job import Outcome, SyncJob, SyncReport
-from plaid_sync.core.transactions import TransactionId
+from plaid_sync.core.lifecycle.health import ItemHealth
+from plaid_sync.core.lifecycle.standing import Occurrence
+from plaid_sync.core.lifecycle.states import Announcement, Event
+from plaid_sync.core.sync.pages import Page, parse_page
+from plaid_sync.core.sync.sync_job import Outcome, SyncJob, SyncReport
+from plaid_sync.core.sync.transactions import TransactionId
 
 from tests.fuzz.signing import NOON
 from tests.fuzz.tables import Tables, new_item

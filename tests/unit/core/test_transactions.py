@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
-from plaid_sync.core.transactions import reduce_removal, reduce_transaction, unpack
+from plaid_sync.core.sync.transactions import reduce_removal, reduce_transaction, unpack
 
 
 def plaid_transaction(**fields: Any) -> dict[str, Any]:

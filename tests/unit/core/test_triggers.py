@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from plaid_sync.core.batch import PARK_UNREGISTERED_AFTER, backoff
-from plaid_sync.core.coalescing import CLOCK_MARGIN, covers
 from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.items import Cursor, Item, ItemId, ItemStatus, Standing
+from plaid_sync.core.sync.batch import PARK_UNREGISTERED_AFTER, backoff
+from plaid_sync.core.sync.coalescing import CLOCK_MARGIN, covers
 from plaid_sync.core.triggers import Cause, MalformedTriggerError, SyncTrigger, parse_record, parse_trigger
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

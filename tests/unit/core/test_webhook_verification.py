@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
-from plaid_sync.core.webhook_verification import CLOCK_SKEW, RejectedError, VerificationKey, verify
+from plaid_sync.core.webhooks.verification import CLOCK_SKEW, RejectedError, VerificationKey, verify
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PRIVATE_KEY = ec.generate_private_key(ec.SECP256R1())

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from plaid_sync.core.webhooks import UnusableError, deduplication_id, parse_webhook
+from plaid_sync.core.webhooks.receiver import UnusableError, deduplication_id, parse_webhook
 
 ASK_FOR_SOMETHING = {
     "TRANSACTIONS": {"SYNC_UPDATES_AVAILABLE"},

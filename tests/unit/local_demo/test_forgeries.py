@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import jwt
 import pytest
-from plaid_sync.core.webhook_verification import RejectedError, VerificationKey, key_id_of, verify
+from plaid_sync.core.webhooks.verification import RejectedError, VerificationKey, key_id_of, verify
 
 from local.demo.forgeries import Forgery, forgeries_of, invented_keys
 from local.plaid import Attempt, Delivery, PlaidError, PlaidSimulator

@@ -30,7 +30,7 @@ WEBHOOK_CONFIG: Final = Config(
 )
 ITEMS_CONFIG: Final = Config(
     # Between the exchange of a public token and the end of the function everything must fit that undoing it takes, each
-    # call at its slowest (see core/linking.py): two tries, nine seconds at most.
+    # call at its slowest (see core/linking/linker.py): two tries, nine seconds at most.
     connect_timeout=1,
     read_timeout=3,
     retries={"mode": "standard", "total_max_attempts": 2},

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_events import EventBridgeClient
 
-    from plaid_sync.core.announcing import BusEvent
+    from plaid_sync.core.lifecycle.announcing import BusEvent
 
 SOURCE: Final = "plaid-sync-engine"
 
@@ -27,7 +27,7 @@ class EventBridgeBus:
     bus: str
 
     def tell(self, events: Sequence[BusEvent]) -> None:
-        """See `ports.EventBus`. Up to ten, which is more than an entry announces."""
+        """See `ports.lifecycle.EventBus`. Up to ten, which is more than an entry announces."""
         if not events:
             return
         with aws_errors():

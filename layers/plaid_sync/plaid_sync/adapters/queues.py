@@ -28,7 +28,7 @@ class SqsSyncQueue:
     queue_url: str
 
     def send(self, trigger: SyncTrigger, deduplication_id: str) -> None:
-        """See `ports.SyncQueue`. The SDK's own repeats carry the same id: that is what it is for."""
+        """See `ports.common.SyncQueue`. The SDK's own repeats carry the same id: that is what it is for."""
         with aws_errors():
             self.client.send_message(
                 QueueUrl=self.queue_url,
@@ -47,7 +47,7 @@ class SqsReceivedMessages:
     dead_letter_queue_url: str
 
     def postpone(self, receipt_handles: Collection[str], seconds: int) -> None:
-        """See `ports.ReceivedMessages`."""
+        """See `ports.sync.ReceivedMessages`."""
         entries = [
             {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
             for number, handle in enumerate(receipt_handles)
@@ -56,7 +56,7 @@ class SqsReceivedMessages:
             self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)  # type: ignore[arg-type] # a list of the TypedDict's shape
 
     def renew(self, body: str, group_id: str, message_id: str) -> None:
-        """See `ports.ReceivedMessages`. The message id deduplicates: renewing twice renews once."""
+        """See `ports.sync.ReceivedMessages`. The message id deduplicates: renewing twice renews once."""
         with aws_errors():
             self.client.send_message(
                 QueueUrl=self.queue_url,
@@ -66,7 +66,7 @@ class SqsReceivedMessages:
             )
 
     def park(self, body: str, group_id: str, message_id: str, reason: str) -> None:
-        """See `ports.ReceivedMessages`. The message id deduplicates: parking twice parks once."""
+        """See `ports.sync.ReceivedMessages`. The message id deduplicates: parking twice parks once."""
         body, reason = _fitting(body, reason)
         with aws_errors():
             self.client.send_message(

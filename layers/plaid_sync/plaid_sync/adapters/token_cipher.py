@@ -21,7 +21,7 @@ class KmsTokens:
     key_id: str
 
     def encrypt(self, item_id: ItemId, access_token: str) -> bytes:
-        """See `ports.TokenEncryptor`."""
+        """See `ports.common.TokenEncryptor`."""
         with aws_errors():
             answer = self.client.encrypt(
                 KeyId=self.key_id,
@@ -31,7 +31,7 @@ class KmsTokens:
         return answer["CiphertextBlob"]
 
     def decrypt(self, item_id: ItemId, ciphertext: bytes) -> str:
-        """See `ports.TokenDecryptor`."""
+        """See `ports.common.TokenDecryptor`."""
         with aws_errors():
             answer = self.client.decrypt(
                 KeyId=self.key_id, CiphertextBlob=ciphertext, EncryptionContext={"item_id": item_id}

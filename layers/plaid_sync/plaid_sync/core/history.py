@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.core.items import ItemId
-    from plaid_sync.core.lifecycle import Announcement
+    from plaid_sync.core.lifecycle.states import Announcement
 
 HISTORY_LIFE: Final = timedelta(days=90)
 """How long an entry is kept."""

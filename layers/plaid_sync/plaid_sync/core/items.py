@@ -63,6 +63,11 @@ class Standing:
     expiry: Expiry | None = None
     answered_until: datetime | None = None
 
+    @property
+    def until(self) -> datetime | None:
+        """When it stops working, of an expiring Item."""
+        return self.expiry.until if self.status is ItemStatus.EXPIRING and self.expiry is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -111,7 +116,7 @@ class Item:
         pull_began_at: when the pull behind the stored cursor began, by the worker's clock.
         accounts: its accounts as last seen.
         revoked_accounts: accounts whose data the user has withdrawn: no row of theirs is kept.
-        bank_login_ids: the claims by which it holds its accounts (see `core.bank_logins`).
+        bank_login_ids: the claims by which it holds its accounts (see `core.linking.bank_logins`).
         removal: set once it is removed.
     """
 

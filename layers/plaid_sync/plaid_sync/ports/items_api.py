@@ -8,15 +8,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
-    from plaid_sync.core.bank_logins import Claim
-    from plaid_sync.core.health import ItemHealth
     from plaid_sync.core.history import HistoryEntry
-    from plaid_sync.core.item_record import ItemRecord
     from plaid_sync.core.items import Account, ItemId, Standing
-    from plaid_sync.core.link_sessions import LinkResults, LinkSession
-    from plaid_sync.core.link_tokens import LinkTokenOrder
-    from plaid_sync.core.plaid_answers import AccountList, ExchangedItem, LinkToken
-    from plaid_sync.core.registration import Registration
+    from plaid_sync.core.items_api.item_record import ItemRecord
+    from plaid_sync.core.lifecycle.health import ItemHealth
+    from plaid_sync.core.linking.bank_logins import Claim
+    from plaid_sync.core.linking.link_sessions import LinkResults, LinkSession
+    from plaid_sync.core.linking.link_tokens import LinkTokenOrder
+    from plaid_sync.core.linking.plaid_answers import AccountList, ExchangedItem, LinkToken
+    from plaid_sync.core.linking.registration import Registration
 
 Key = dict[str, str]
 """Where a page ends."""

@@ -1,0 +1,62 @@
+"""The Items table as the Items API reads it (see `item_format` for what a row holds)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from plaid_sync.adapters.aws import from_text, to_text
+from plaid_sync.adapters.dynamodb.expressions import deserialize
+from plaid_sync.adapters.dynamodb.item_format import standing_attributes, to_accounts, to_standing
+from plaid_sync.core.items import ItemId
+from plaid_sync.core.items_api.item_record import ItemRecord, RemovalRecord
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from plaid_sync.core.items import Standing
+
+
+def to_record(attributes: dict[str, Any]) -> ItemRecord:
+    """Read a row, or what an index has of it."""
+    values = deserialize(attributes)
+    if "expiry_until" in values:  # the indexes leave the code of a warning out: of an expiring Item it is its status's
+        values.setdefault("expiry_code", values.get("status_code", ""))
+    return ItemRecord(
+        item_id=ItemId(values["item_id"]),
+        standing=to_standing(values),
+        access_token=values.get("access_token", b""),
+        link_id=values.get("link_id", ""),
+        linked_at=_moment(values, "linked_at"),
+        client_user_id=values.get("client_user_id"),
+        institution_id=values.get("institution_id"),
+        update_status=values.get("update_status", ""),
+        synced_at=_moment(values, "synced_at"),
+        reconcile=bool(values.get("reconcile", False)),
+        accounts=to_accounts(values),
+        revoked_accounts=frozenset(values.get("revoked_accounts", ())),
+        removal=_to_removal(values),
+    )
+
+
+def removal_attributes(standing: Standing, now: datetime, *, erase: bool) -> dict[str, Any]:
+    """Return the attributes by which an Item is removed (None: removes)."""
+    wish = {"removal_requested_at": to_text(now), "removal_erases": erase}
+    return standing_attributes(standing) | wish
+
+
+def _to_removal(values: dict[str, Any]) -> RemovalRecord | None:
+    requested_at = _moment(values, "removal_requested_at")
+    if requested_at is None:
+        return None
+    rows = values.get("rows_to_erase")
+    return RemovalRecord(
+        requested_at=requested_at,
+        erase=bool(values.get("removal_erases", False)),
+        rows=None if rows is None else int(rows),
+        plaid_removed_at=_moment(values, "plaid_removed_at"),
+        completed_at=_moment(values, "removal_completed_at"),
+    )
+
+
+def _moment(values: dict[str, Any], name: str) -> datetime | None:
+    return from_text(values[name]) if name in values else None

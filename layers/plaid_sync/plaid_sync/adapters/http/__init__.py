@@ -1,0 +1,1 @@
+"""HTTP: routes, answers, and the Items API wired together."""

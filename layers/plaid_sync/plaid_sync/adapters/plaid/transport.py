@@ -1,0 +1,108 @@
+"""The way to Plaid through plaid-python: its configuration, authentication, transport and errors.
+
+Not its typed deserialisation: that costs about three seconds of CPU for 500 transactions and turns amounts into
+floats. Answers are taken as bytes (`_preload_content=False`) and parsed by the core with exact decimals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import plaid
+import urllib3
+from plaid.api.plaid_api import PlaidApi
+
+from plaid_sync.adapters.plaid.errors import error_code
+from plaid_sync.core import exact_json
+from plaid_sync.core.failures import ContractBrokenError, PlaidError, RetryableError
+from plaid_sync.core.plain_text import plain_or_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plaid_sync.adapters.plaid.credentials import PlaidCredentials, PlaidSecret
+
+_T = TypeVar("_T")
+
+_CONNECT_SECONDS: Final = 2.05
+"""Twice what a lost SYN takes to be sent again; three tries are made."""
+_REFUSED_CREDENTIALS: Final = frozenset({"INVALID_API_KEYS", "INVALID_SECRET", "INVALID_CLIENT_ID"})
+
+
+@dataclass(slots=True)
+class PlaidTransport:
+    """Makes calls; one for a process, whose connections all clients share.
+
+    Attributes:
+        host: scheme and host of Plaid's API.
+    """
+
+    host: str
+    secret: PlaidSecret
+    _api: PlaidApi | None = None
+    _credentials: PlaidCredentials | None = None
+
+    def call(
+        self,
+        method: Callable[..., Any],
+        request: object,
+        read_seconds: float,
+        parse: Callable[[bytes], _T],
+        connect_seconds: float = _CONNECT_SECONDS,
+    ) -> _T:
+        """Make a call and parse its answer.
+
+        Args:
+            method: which of `PlaidApi`.
+            request: its request model.
+            read_seconds: how long to wait for the answer.
+            parse: reads the answer's body.
+            connect_seconds: how long to wait for each of three tries to connect.
+
+        Raises:
+            PlaidError: Plaid refused.
+            RetryableError: Plaid could not be reached, or did not answer as documented; whether the call had its
+                effect is unknown.
+        """
+        api = self._connected()
+        try:
+            answer = method(api, request, _preload_content=False, _request_timeout=(connect_seconds, read_seconds))
+            body: bytes = answer.data
+        except plaid.ApiException as error:
+            raise self._refusal(error) from error
+        except (urllib3.exceptions.HTTPError, AttributeError, UnicodeDecodeError) as error:
+            # plaid-python decodes an error's body without looking: AttributeError where there is none.
+            raise RetryableError(f"plaid_unreachable_{type(error).__name__}") from error
+        try:
+            return parse(body)
+        except exact_json.InvalidJsonError as error:
+            raise RetryableError("plaid_answer_not_json") from error
+        except ContractBrokenError as error:
+            raise RetryableError(f"plaid_contract_broken_{error.field}") from error
+
+    def _refusal(self, error: plaid.ApiException) -> PlaidError:
+        try:
+            body = exact_json.loads(error.body or "")
+        except exact_json.InvalidJsonError:
+            body = None
+        code = error_code(body, error.status)
+        if code in _REFUSED_CREDENTIALS:
+            self.secret.forget()
+        return PlaidError(code, plain_or_empty(body.get("request_id")) if isinstance(body, dict) else "")
+
+    def _connected(self) -> PlaidApi:
+        credentials = self.secret.get()
+        if self._api is None or credentials != self._credentials:
+            self._api, self._credentials = _connect(self.host, credentials), credentials
+        return self._api
+
+
+def _connect(host: str, credentials: PlaidCredentials) -> PlaidApi:
+    configuration = plaid.Configuration(
+        host=host,
+        api_key={"clientId": credentials.client_id, "secret": credentials.secret},
+    )
+    # Only what was surely never sent is sent again; SQS repeats everything else, from the stored cursor.
+    configuration.retries = urllib3.Retry(total=2, connect=2, read=0, status=0, other=0, redirect=0, backoff_factor=0.2)
+    return PlaidApi(plaid.ApiClient(configuration))

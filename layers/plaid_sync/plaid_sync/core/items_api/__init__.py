@@ -1,0 +1,1 @@
+"""What the Items API asks for and shows."""

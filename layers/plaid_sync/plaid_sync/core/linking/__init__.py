@@ -1,0 +1,1 @@
+"""From a link session to a registered Item."""

@@ -1,0 +1,196 @@
+"""Linking: a public token becomes a registered Item, and never an orphan that is billed and unknown.
+
+A public token works once, so that after the exchange there are two ways on: the Item is stored (and a retry
+with the same public token completes whatever is missing), or it is removed at Plaid.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.core.failures import PlaidError, PlaidSyncError, RetryableError
+from plaid_sync.core.items import MAXIMUM_HISTORY_DAYS
+from plaid_sync.core.items_api.asked import request_ids
+from plaid_sync.core.lifecycle.states import Announcement
+from plaid_sync.core.linking.link_requests import link_id_of
+from plaid_sync.core.linking.link_wish import duplicate_item
+from plaid_sync.core.linking.registration import ClaimHeldError, NewItem, Registration
+from plaid_sync.core.triggers import Cause, SyncTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plaid_sync.core.items import ItemId
+    from plaid_sync.core.items_api.asked import Asked
+    from plaid_sync.core.linking.link_requests import LinkRequest
+    from plaid_sync.core.linking.link_sessions import LinkSession
+    from plaid_sync.core.linking.link_wish import LinkWish, LinkWishes
+    from plaid_sync.core.linking.plaid_answers import ExchangedItem
+    from plaid_sync.ports.common import Clock, SyncQueue, TokenEncryptor
+    from plaid_sync.ports.items_api import LinkItems, PlaidItemCalls, PlaidLink
+
+_REMOVAL_TRIES: Final = 3
+_ADOPTION_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 0.5
+_USED_TOKEN_CODE: Final = "INVALID_PUBLIC_TOKEN"  # noqa: S105 - an error code
+EXCHANGE_TAKES_SECONDS: Final = 100.0
+"""From the exchange to the end, where every call hangs: reading the secret 9, the exchange 15, sealing 9, storing 9,
+making sure that nothing is stored 9, looking whether it is 9, three removals of 12, and pauses (see adapters/aws.py and
+adapters/plaid/transport.py). A transaction that is tried again was answered before."""
+
+
+class LinkUndoneError(PlaidSyncError):
+    """The Item could not be kept, so it was removed at Plaid again: nothing is left, link anew.
+
+    Attributes:
+        code: why it could not be kept.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the Item was removed at Plaid again: {code}")
+        self.code = code
+
+
+class ItemOrphanedError(PlaidSyncError):
+    """The Item could neither be kept nor removed: Plaid's support has to remove it.
+
+    Attributes:
+        item_id: which; None where Plaid has not said.
+        request_id: Plaid's id of its exchange; empty where there was none.
+    """
+
+    def __init__(self, item_id: ItemId | None, request_id: str = "") -> None:
+        name = f"Item {item_id}" if item_id else f"the Item of the exchange {request_id or 'without an id'}"
+        super().__init__(f"{name} exists at Plaid but could be neither stored nor removed")
+        self.item_id = item_id
+        self.request_id = request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Linker:
+    """Links Items.
+
+    Attributes:
+        wishes: finds out what a request may link.
+        pause: waits so many seconds.
+    """
+
+    wishes: LinkWishes
+    plaid: PlaidLink
+    calls: PlaidItemCalls
+    tokens: TokenEncryptor
+    items: LinkItems
+    queue: SyncQueue
+    clock: Clock
+    pause: Callable[[float], None]
+
+    def link(self, request: LinkRequest, asked: Asked) -> ItemId:
+        """Exchange, encrypt, store and enqueue the first sync; a retry completes what is missing.
+
+        Raises:
+            InvalidRequestError: the request can't be served as it is.
+            RefusedError: the session does not allow it, or the bank is linked already; nothing is left at Plaid.
+            PlaidError: Plaid did not exchange the token; nothing exists.
+            LinkUndoneError: the Item could not be stored and was removed again.
+            ItemOrphanedError: it could not even be removed.
+            RetryableError: nothing was exchanged, or the Item is stored and only its first sync is not enqueued:
+                send the same request again.
+        """
+        session = self.wishes.session_of(request)
+        item_id = self._known(request, request.public_token) or self._link_anew(request, session, asked)
+        self.queue.send(SyncTrigger(item_id, Cause.LINKED), str(uuid.uuid4()))
+        if request.replace is not None:
+            self.queue.send(SyncTrigger(request.replace, Cause.REQUEST), str(uuid.uuid4()))
+        return item_id
+
+    def _known(self, request: LinkRequest, public_token: str | None) -> ItemId | None:
+        """Return the Item that was linked with this public token before."""
+        record = None if public_token is None else self.items.find_by_link(link_id_of(public_token))
+        return None if record is None else self.wishes.confirm(record, request)
+
+    def _link_anew(self, request: LinkRequest, session: LinkSession | None, asked: Asked) -> ItemId:
+        wish = self.wishes.wish(request, session)
+        # The same request, sent twice: it has just been stored, or its public token (of Hosted Link) is known only now.
+        if wish.ours is not None:
+            return self.wishes.confirm(wish.ours, request)
+        if request.public_token is None and (known := self._known(request, wish.public_token)) is not None:
+            return known
+        try:
+            return self._exchange_and_register(wish, asked)
+        except PlaidError as error:
+            if error.code != _USED_TOKEN_CODE:
+                raise
+            # Perhaps by the same request, sent twice, which is about to store the Item.
+            for _ in range(_ADOPTION_TRIES):
+                self.pause(_PAUSE_SECONDS)
+                if (item_id := self._known(request, wish.public_token)) is not None:
+                    return item_id
+            raise
+
+    def _exchange_and_register(self, wish: LinkWish, asked: Asked) -> ItemId:
+        if asked.time_left() < EXCHANGE_TAKES_SECONDS:
+            raise RetryableError("no_time_to_exchange")
+        exchanged = self.plaid.exchange(wish.public_token)
+        if exchanged.item_id is None:
+            self._remove(exchanged)
+            raise LinkUndoneError("item_id_unusable")
+        try:
+            ciphertext = self.tokens.encrypt(exchanged.item_id, exchanged.access_token)
+            self.items.register(self._registration(exchanged.item_id, ciphertext, wish, asked, exchanged.request_id))
+        except ClaimHeldError as error:
+            self._remove(exchanged)
+            raise duplicate_item(error.holder, "the user has to go through Link again, for the other Item") from error
+        except Exception as error:
+            if self._is_stored(exchanged.item_id):
+                return exchanged.item_id
+            self._remove(exchanged)
+            code = error.code if isinstance(error, RetryableError) else type(error).__name__
+            raise LinkUndoneError(code) from error
+        return exchanged.item_id
+
+    def _registration(
+        self, item_id: ItemId, ciphertext: bytes, wish: LinkWish, asked: Asked, request_id: str
+    ) -> Registration:
+        now = self.clock()
+        new = NewItem(
+            item_id=item_id,
+            access_token=ciphertext,
+            link_id=link_id_of(wish.public_token),
+            days_requested=wish.days_requested or MAXIMUM_HISTORY_DAYS,
+            linked_at=now,
+            client_user_id=wish.client_user_id,
+            institution_id=wish.added.institution_id,
+            accounts=wish.added.accounts,
+            claims=wish.claims,
+        )
+        ids = request_ids(wish.request_id, request_id)
+        entry = asked.entry(
+            item_id, now, "linked", Announcement.LINKED, plaid_request_ids=ids, replaces=wish.request.replace
+        )
+        return Registration(new, entry, wish.yielding, self.wishes.replacement(wish, item_id, now, asked))
+
+    def _is_stored(self, item_id: ItemId) -> bool:
+        """Tell whether the Item is stored, although the answer did not arrive; if it is not, it never will be."""
+        try:
+            return self.items.renounce(item_id)
+        except RetryableError:
+            pass
+        try:
+            record = self.items.load(item_id)
+        except RetryableError:
+            # Unknown, and an Item that is billed and unknown is worse than one whose first sync finds it gone.
+            return False
+        return record is not None and not record.removed
+
+    def _remove(self, exchanged: ExchangedItem) -> None:
+        for left in reversed(range(_REMOVAL_TRIES)):
+            try:
+                self.calls.remove(exchanged.access_token)
+            except (PlaidError, RetryableError) as error:
+                if not left:
+                    raise ItemOrphanedError(exchanged.item_id, exchanged.request_id) from error
+                self.pause(_PAUSE_SECONDS)
+            else:
+                return

@@ -1,0 +1,1 @@
+"""The sync of one Item: what is pulled, what is written, and what becomes of a batch of triggers."""

@@ -1,0 +1,213 @@
+"""A batch of queue messages: one sync per Item, and for each message whether it is done.
+
+What is not reported as failed is deleted from the queue, so that every way out of here is explicit. One Item's
+failure never fails another's messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.core.error_codes import FailureClass, is_known
+from plaid_sync.core.failures import PlaidError, RetryableError
+from plaid_sync.core.items import ItemId
+from plaid_sync.core.lifecycle.notices import cause_of, occurrence_of
+from plaid_sync.core.sync.pulling import require_time
+from plaid_sync.core.sync.sync_job import Outcome, SyncJob, SyncReport
+from plaid_sync.core.triggers import MalformedTriggerError, ReceivedTrigger, parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plaid_sync.core.sync.syncing import SyncEngine
+    from plaid_sync.ports.sync import ReceivedMessages
+
+UNREGISTERED: Final = "unregistered"
+MALFORMED: Final = "malformed"
+_SECONDS_FOR_AN_ITEM: Final = 120.0
+_DELAYS: Final = {
+    FailureClass.RETRY: (5, 900),
+    FailureClass.OURS: (30, 900),
+    FailureClass.THROTTLED: (20, 300),
+    # Not longer: a newer webhook of the Item waits behind.
+    FailureClass.INSTITUTION_DOWN: (900, 3600),
+}
+"""First and longest wait, in seconds."""
+RENEW_AFTER: Final = 12
+"""Receives of a message that Plaid's limits have held up: replaced by a copy, before the queue gives it up."""
+PARK_UNREGISTERED_AFTER: Final = 8
+"""Receives, at the delays of `retry` about ten minutes: a webhook outruns its link by seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An Item whose messages stay in the queue.
+
+    Attributes:
+        code: Plaid's error code or our reason.
+        delay: seconds until they come back; None where that could not be set, and the queue's own timeout holds.
+        bug: the exception that nobody expected, where one is the cause.
+        unknown: whether it is a code of Plaid's that is not in our table.
+    """
+
+    item_id: ItemId
+    failure_class: FailureClass
+    code: str
+    delay: int | None
+    bug: Exception | None = None
+    unknown: bool = False
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What became of a batch.
+
+    Attributes:
+        failed_message_ids: to be reported to SQS; all others are done.
+        reports: one for each Item that was synced (or needed no sync).
+        failures: one for each Item that has to come back.
+        parked: message ids and reasons of what went to the dead-letter queue.
+        coalesced: triggers that another one's sync covered.
+        renewed: triggers that were put into the queue anew, so that waiting for Plaid's limits never ends them.
+    """
+
+    failed_message_ids: list[str] = field(default_factory=list)
+    reports: dict[ItemId, SyncReport] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    parked: dict[str, str] = field(default_factory=dict)
+    coalesced: int = 0
+    renewed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProcessor:
+    """Works through a batch of SQS records.
+
+    Attributes:
+        jitter: returns a factor around 1 that spreads retries.
+    """
+
+    engine: SyncEngine
+    messages: ReceivedMessages
+    jitter: Callable[[], float]
+
+    def process(self, records: list[dict[str, Any]], time_left: Callable[[], float]) -> BatchResult:
+        """Sync each Item of the batch once; never raises for the sake of one Item."""
+        result = BatchResult()
+        for item_id, received in self._group(records, result).items():
+            self._process_item(item_id, received, time_left, result)
+        return result
+
+    def _group(self, records: list[dict[str, Any]], result: BatchResult) -> dict[ItemId, list[ReceivedTrigger]]:
+        groups: dict[ItemId, list[ReceivedTrigger]] = {}
+        for record in records:
+            try:
+                received = parse_record(record)
+            except MalformedTriggerError as error:
+                group_id = record["attributes"].get("MessageGroupId", record["messageId"])
+                reason = f"{MALFORMED}: {error.reason}"
+                self._park(record["body"], group_id, record["messageId"], reason, result)
+            else:
+                groups.setdefault(received.trigger.item_id, []).append(received)
+        return groups
+
+    def _process_item(
+        self,
+        item_id: ItemId,
+        received: list[ReceivedTrigger],
+        time_left: Callable[[], float],
+        result: BatchResult,
+    ) -> None:
+        attempt = max(message.receive_count for message in received)
+        hints = (occurrence_of(message) for message in received)
+        job = SyncJob(
+            item_id,
+            max(message.sent_at for message in received),
+            attempt,
+            time_left,
+            tuple(hint for hint in hints if hint is not None),
+            tuple(dict.fromkeys(map(cause_of, received))),
+        )
+        try:
+            require_time(time_left, _SECONDS_FOR_AN_ITEM)
+            report = self.engine.sync(job)
+        except PlaidError as error:
+            self._give_back(received, error, result)
+        except RetryableError as error:
+            self._postpone(received, FailureClass.RETRY, error.code, result)
+        except Exception as error:  # noqa: BLE001 - a bug met by one Item must not fail the others' messages
+            self._postpone(received, FailureClass.OURS, type(error).__name__, result, bug=error)
+        else:
+            self._finish(received, report, result)
+
+    def _finish(self, received: list[ReceivedTrigger], report: SyncReport, result: BatchResult) -> None:
+        item_id = received[0].trigger.item_id
+        if report.outcome is not Outcome.UNREGISTERED:
+            result.reports[item_id] = report
+            if report.outcome is Outcome.SUPERSEDED:
+                # Whoever claimed later may be a zombie whose messages have expired: if it dies, only these are left.
+                self._postpone(received, FailureClass.RETRY, report.outcome, result)
+                return
+            covered = report.outcome is Outcome.COVERED
+            result.coalesced += len(received) - (0 if covered else 1)
+            return
+        waiting = [message for message in received if message.receive_count < PARK_UNREGISTERED_AFTER]
+        for message in received:
+            if message not in waiting:
+                self._park(message.body, item_id, message.message_id, UNREGISTERED, result)
+        if waiting:
+            self._postpone(waiting, FailureClass.RETRY, UNREGISTERED, result)
+
+    def _give_back(self, received: list[ReceivedTrigger], error: PlaidError, result: BatchResult) -> None:
+        if error.failure_class is FailureClass.THROTTLED:
+            worn = [message for message in received if message.receive_count >= RENEW_AFTER]
+            for message in worn:
+                self._renew(message, result)
+            received = [message for message in received if message not in worn]
+        if received:
+            self._postpone(received, error.failure_class, error.code, result, unknown=not is_known(error.code))
+
+    def _renew(self, message: ReceivedTrigger, result: BatchResult) -> None:
+        try:
+            self.messages.renew(message.body, message.trigger.item_id, message.message_id)
+        except RetryableError as error:
+            self._postpone([message], FailureClass.THROTTLED, error.code, result)
+        else:
+            result.renewed += 1
+
+    def _postpone(  # noqa: PLR0913 - what is told of a failure
+        self,
+        received: list[ReceivedTrigger],
+        failure_class: FailureClass,
+        code: str,
+        result: BatchResult,
+        bug: Exception | None = None,
+        *,
+        unknown: bool = False,
+    ) -> None:
+        attempt = max(message.receive_count for message in received)
+        wait = round(backoff(failure_class, attempt) * self.jitter())
+        result.failed_message_ids.extend(message.message_id for message in received)
+        try:
+            # All wait equally long: a follower that stayed hidden longer than its head would hold up the group.
+            self.messages.postpone([message.receipt_handle for message in received], wait)
+            delay: int | None = wait
+        except RetryableError:
+            delay = None
+        result.failures.append(Failure(received[0].trigger.item_id, failure_class, code, delay, bug, unknown))
+
+    def _park(self, body: str, group_id: str, message_id: str, reason: str, result: BatchResult) -> None:
+        try:
+            self.messages.park(body, group_id, message_id, reason)
+        except RetryableError as error:
+            result.failed_message_ids.append(message_id)
+            result.failures.append(Failure(ItemId(group_id), FailureClass.RETRY, error.code, None))
+        else:
+            result.parked[message_id] = reason
+
+
+def backoff(failure_class: FailureClass, attempt: int) -> int:
+    """Return the seconds to wait after the n-th receive of a message (n from 1), before jitter."""
+    first, longest = _DELAYS.get(failure_class, _DELAYS[FailureClass.RETRY])
+    return min(first * (1 << min(attempt - 1, 16)), longest)

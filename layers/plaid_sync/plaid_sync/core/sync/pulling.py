@@ -1,0 +1,154 @@
+"""Pulling one complete update from Plaid, before anything of it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.core.error_codes import FailureClass
+from plaid_sync.core.failures import PlaidError, RetryableError
+from plaid_sync.core.sync.accounts import merged
+from plaid_sync.core.sync.pages import HISTORY_COMPLETE, NetChanges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from plaid_sync.core.items import Account, Cursor
+    from plaid_sync.core.sync.pages import Page
+    from plaid_sync.ports.common import Clock
+    from plaid_sync.ports.sync import PlaidTransactions
+
+MAXIMUM_RESTARTS: Final = 5
+MUTATION_PERSISTS: Final = "mutation_persists"
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_THROTTLE_PAUSES: Final = (4.0, 12.0, 24.0, 30.0)
+"""Seconds; Plaid counts calls by the minute."""
+_SECONDS_FOR_A_PAGE: Final = 85.0
+"""A page that hangs takes 70, and then there is an answer to give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A complete update: everything between two of Plaid's final cursors.
+
+    Attributes:
+        net: the changes.
+        cursor: where the next update starts; None while Plaid has nothing ready.
+        update_status: Plaid's `transactions_update_status` on the last page.
+        began_at: before the first page was asked for: what happened at Plaid earlier is in it.
+        pages: number of pages.
+        restarts: how often the data changed under the pagination.
+        request_ids: Plaid's ids of the calls.
+        accounts: the accounts that Plaid told of.
+    """
+
+    net: NetChanges
+    cursor: Cursor | None
+    update_status: str
+    began_at: datetime
+    pages: int
+    restarts: int
+    request_ids: tuple[str, ...] = ()
+    accounts: tuple[Account, ...] = ()
+
+    @property
+    def history_complete(self) -> bool:
+        """Whether Plaid had all of the requested history."""
+        return self.update_status == HISTORY_COMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class Puller:
+    """Pulls updates.
+
+    Attributes:
+        pause: waits so many seconds.
+        jitter: returns a factor around 1 that spreads the waits of workers.
+    """
+
+    plaid: PlaidTransactions
+    clock: Clock
+    pause: Callable[[float], None]
+    jitter: Callable[[], float] = lambda: 1.0
+
+    def pull(
+        self,
+        access_token: str,
+        cursor: Cursor | None,
+        days_requested: int | None,
+        time_left: Callable[[], float],
+    ) -> Update:
+        """Pull from `cursor` to the end, starting again from `cursor` when the data change underneath.
+
+        `time_left` tells the seconds until the worker is killed. Plaid asks to restart the whole loop, not the page (https://plaid.com/docs/errors/transactions/).
+
+        Raises:
+            PlaidError: Plaid refused.
+            RetryableError: Plaid can't be reached, time is running out, or the data did not stop changing
+                (code `MUTATION_PERSISTS`).
+        """
+        for restarts in range(MAXIMUM_RESTARTS + 1):
+            try:
+                return self._pull_once(access_token, cursor, days_requested, time_left, restarts)
+            except PlaidError as error:
+                if error.failure_class is not FailureClass.RESTART:
+                    raise
+            if restarts < MAXIMUM_RESTARTS:
+                self.pause(_FIRST_PAUSE_SECONDS * 2**restarts)
+        raise RetryableError(MUTATION_PERSISTS)
+
+    def _pull_once(
+        self,
+        access_token: str,
+        cursor: Cursor | None,
+        days_requested: int | None,
+        time_left: Callable[[], float],
+        restarts: int,
+    ) -> Update:
+        began_at, net, pages = self.clock(), NetChanges(), 0
+        request_ids: list[str] = []
+        accounts: tuple[Account, ...] = ()
+        while True:
+            page = self._page(access_token, cursor, days_requested, time_left)
+            net.fold(page)
+            pages += 1
+            request_ids += [page.request_id] if page.request_id else []
+            accounts = merged(accounts, page.accounts)
+            if page.has_more and page.next_cursor == cursor:
+                raise RetryableError("cursor_does_not_advance")
+            if page.next_cursor is None and pages > 1:
+                # "Not ready" after a first page would drop what that page held.
+                raise RetryableError("plaid_lost_the_cursor")
+            cursor = page.next_cursor
+            if not page.has_more:
+                break
+        return Update(net, cursor, page.update_status, began_at, pages, restarts, tuple(request_ids), accounts)
+
+    def _page(
+        self, access_token: str, cursor: Cursor | None, days_requested: int | None, time_left: Callable[[], float]
+    ) -> Page:
+        """Fetch a page; while Plaid says that there were too many calls in this minute, wait for the next one here.
+
+        Given back, the message would use up its receives, and good ones end in the dead-letter queue.
+        """
+        for wait in _THROTTLE_PAUSES:
+            require_time(time_left, _SECONDS_FOR_A_PAGE)
+            try:
+                return self.plaid.sync_page(access_token, cursor, days_requested)
+            except PlaidError as error:
+                if error.failure_class is not FailureClass.THROTTLED or time_left() < wait + _SECONDS_FOR_A_PAGE:
+                    raise
+            self.pause(wait * self.jitter())
+        require_time(time_left, _SECONDS_FOR_A_PAGE)
+        return self.plaid.sync_page(access_token, cursor, days_requested)
+
+
+def require_time(time_left: Callable[[], float], seconds: float) -> None:
+    """Stop while there is still time to stop in order.
+
+    Raises:
+        RetryableError: the worker would probably be killed in the midst of the next step.
+    """
+    if time_left() < seconds:
+        raise RetryableError("out_of_time")

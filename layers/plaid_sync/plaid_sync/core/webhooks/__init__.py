@@ -1,0 +1,1 @@
+"""Proving that a webhook is Plaid's, and what it asks for."""
