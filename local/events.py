@@ -17,6 +17,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from local.plaid import PlaidSimulator, SimulatedClock
 from local.plaid.webhooks import ITEM_CODES, TRANSACTIONS_CODES, payload
@@ -26,6 +27,7 @@ Event = dict[str, Any]
 SEED = 7
 WRITTEN_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FOLDER = Path(__file__).parents[1] / "tests" / "events"
+ITEM_ID = "item-a"
 WEBHOOK_URL = "https://example.execute-api.us-east-1.amazonaws.com/webhooks/plaid"
 
 
@@ -49,7 +51,8 @@ class Samples:
             "webhook_forged_body": self._webhook(changed, self._plaid.sign(body)),
             "webhook_forged_signature": self._webhook(body, self._plaid.forge(body, "ES256")),
             "webhook_unsigned": self._webhook(body, None),
-            "items_link": self._http("/items", {"public_token": "public-sandbox-00000000"}),
+            **self._api_requests(),
+            "changes_item_needs_user": {"Records": [self._stream_record()]},
             "sync_batch_of_two_items": {"Records": [*self._records("item-a", 2), *self._records("item-b", 1)]},
         }
 
@@ -70,13 +73,62 @@ class Samples:
         event = self._webhook(body)
         return event | {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
 
-    def _http(self, path: str, body: object) -> Event:
-        return self._request(path, json.dumps(body), {"content-type": "application/json"})
-
-    def _request(self, path: str, body: str, headers: dict[str, str]) -> Event:
-        """Return an event of an HTTP API, payload 2.0."""
-        route = f"POST {path}"
+    def _api_requests(self) -> dict[str, Event]:
+        """Return a request for every route of the Items API."""
+        item = "/items/{item_id}"
+        session = {"link_token": "link-sandbox-00000000", "client_user_id": "user-17"}
         return {
+            "items_link_token": self._http("POST /link-tokens", {"client_user_id": "user-17"}),
+            "items_link": self._http("POST /items", {"public_token": "public-sandbox-00000000"}),
+            "items_link_session": self._http("POST /items", {"public_token": "public-sandbox-00000000", **session}),
+            "items_list": self._http("GET /items", query={"state": "needs_user"}),
+            "items_show": self._http(f"GET {item}"),
+            "items_history": self._http(f"GET {item}/history", query={"limit": "10"}),
+            "items_transactions": self._http(f"GET {item}/transactions", query={"limit": "10"}),
+            "items_sync": self._http(f"POST {item}/sync"),
+            "items_refresh": self._http(f"POST {item}/refresh"),
+            "items_resync": self._http(f"POST {item}/resync"),
+            "items_webhook": self._http(f"POST {item}/webhook"),
+            "items_accounts": self._http(f"POST {item}/accounts"),
+            "items_remove": self._http(f"DELETE {item}", query={"transactions": "erase"}),
+        }
+
+    def _http(self, route: str, body: object = None, query: dict[str, str] | None = None) -> Event:
+        """Return a request of a caller that IAM knows; API Gateway leaves out what there is none of."""
+        path = route.split(" ")[1].replace("{item_id}", ITEM_ID)
+        text = None if body is None else json.dumps(body)
+        event = self._request(path, text, {"content-type": "application/json"}, route)
+        caller = {"iam": {"userArn": "arn:aws:iam::000000000000:user/backend"}}
+        event["requestContext"] = event["requestContext"] | {"authorizer": caller}
+        if "{item_id}" in route:
+            event["pathParameters"] = {"item_id": ITEM_ID}
+        if query:
+            event |= {"queryStringParameters": query, "rawQueryString": urlencode(query)}
+        return event
+
+    def _stream_record(self) -> Event:
+        """Return a record of the History table's stream."""
+        at = "2026-03-01T12:00:00.000Z"
+        texts = {"item_id": ITEM_ID, "entry_id": f"{at}#g7", "at": at, "kind": "sync", "outcome": "needs_user"}
+        states = {"status_before": "active", "status": "needs_user", "code": "ITEM_LOGIN_REQUIRED"}
+        image = {name: {"S": text} for name, text in (texts | states | {"announcements": "ItemNeedsUser"}).items()}
+        return {
+            "eventID": "1",
+            "eventName": "INSERT",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "us-east-1",
+            "dynamodb": {
+                "Keys": {name: image[name] for name in ("item_id", "entry_id")},
+                "NewImage": image | {"causes": {"L": [{"S": "webhook ITEM ERROR"}]}, "generation": {"N": "7"}},
+                "SequenceNumber": "111",
+                "StreamViewType": "NEW_IMAGE",
+            },
+        }
+
+    def _request(self, path: str, body: str | None, headers: dict[str, str], route: str | None = None) -> Event:
+        """Return an event of an HTTP API, payload 2.0."""
+        route = route or f"POST {path}"
+        event = {
             "version": "2.0",
             "routeKey": route,
             "rawPath": path,
@@ -86,15 +138,20 @@ class Samples:
                 "accountId": "000000000000",
                 "apiId": "example",
                 "domainName": "example.execute-api.us-east-1.amazonaws.com",
-                "http": {"method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "52.21.26.131"},
+                "http": {
+                    "method": route.split(" ")[0],
+                    "path": path,
+                    "protocol": "HTTP/1.1",
+                    "sourceIp": "52.21.26.131",
+                },
                 "requestId": "JKJaXmPLvHcESHA=",
                 "routeKey": route,
                 "stage": "$default",
                 "timeEpoch": int(self._now.timestamp() * 1000),
             },
-            "body": body,
             "isBase64Encoded": False,
         }
+        return event if body is None else event | {"body": body}
 
     def _records(self, item_id: str, count: int) -> list[Event]:
         """Return records of the sync queue's event source mapping."""

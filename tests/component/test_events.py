@@ -10,11 +10,14 @@ import pytest
 
 from local.events import FOLDER, SEED, WRITTEN_AT, Samples
 from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
+from tests.component.world import function, lambda_context
+from tests.template.cloudformation import PROJECT, Template
 
 if TYPE_CHECKING:
     from tests.component.world import World
 
 EVENTS = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
+TEMPLATE = Template.parse((PROJECT / "template.yaml").read_text())
 QUEUED = {
     "webhook_sync_updates_available",
     "webhook_base64",
@@ -71,6 +74,29 @@ def test_the_sample_batch_is_worked_through(world: World) -> None:
     assert world.handle(records) == {record["messageId"] for record in records}  # neither Item is linked
 
 
-def test_the_sample_link_request_reaches_plaid(world: World) -> None:
-    answer = world.post_items_raw(EVENTS["items_link"]["body"])
-    assert json.loads(answer["body"])["code"] == "INVALID_PUBLIC_TOKEN"
+ANSWERS = {
+    "items_link_token": (201, None),
+    "items_link": (400, "INVALID_PUBLIC_TOKEN"),
+    "items_link_session": (404, "link_session_unknown"),
+    "items_list": (200, None),
+}
+"""All others are about an Item that nobody has linked."""
+
+
+@pytest.mark.parametrize("name", sorted(name for name in EVENTS if name.startswith("items_")))
+def test_a_sample_request_is_one_that_the_api_knows(world: World, name: str) -> None:
+    answer = world.call_items(EVENTS[name])
+    code = json.loads(answer["body"]).get("code")
+    assert (answer["statusCode"], code) == ANSWERS.get(name, (404, "item_not_found"))
+
+
+def test_every_route_has_a_sample_request() -> None:
+    routes = {f"{event['Method']} {event['Path']}" for _, event in TEMPLATE.events("HttpApi")}
+    assert {event["routeKey"] for event in EVENTS.values() if "routeKey" in event} == routes
+
+
+def test_the_sample_record_of_the_history_is_told_on_the_bus(world: World) -> None:
+    module = function("changes")
+    world.act_as("changes")
+    module.bus = module.build_bus(world.environment("changes"))
+    assert module.lambda_handler(EVENTS["changes_item_needs_user"], lambda_context()) == {"batchItemFailures": []}
