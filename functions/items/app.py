@@ -19,7 +19,7 @@ from plaid_sync.adapters.http.routes import answer_request
 from plaid_sync.config import ItemsSettings, from_environment
 from plaid_sync.core.failures import PlaidError, PlaidSyncError, RetryableError
 from plaid_sync.core.items_api.requests import InvalidRequestError, RefusedError
-from plaid_sync.core.linking.linker import ItemOrphanedError, LinkUndoneError
+from plaid_sync.core.linking.linker import ExchangeUnknownError, ItemOrphanedError, LinkUndoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,6 +76,9 @@ def _tell(route: str, error: PlaidSyncError, status: int) -> None:
         case LinkUndoneError():
             _count("LinkUndone")
             logger.error("item removed at plaid again", code=error.code)
+        case ExchangeUnknownError():
+            _count("ExchangeUnknown")
+            logger.critical("exchange unknown", code=error.code, plaid_request_id=error.request_id)
         case ItemOrphanedError():
             _count("ItemOrphaned")
             logger.critical("item orphaned at plaid", item_id=error.item_id, plaid_request_id=error.request_id)

@@ -107,8 +107,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 def _tell_report(item_id: ItemId, report: SyncReport) -> None:
     _count(f"Sync{report.outcome.title().replace('_', '')}")
-    if report.unknown_code:
-        _count("UnknownPlaidCodes")
     counts = {
         "TransactionsAdded": report.added,
         "TransactionsModified": report.modified,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.component.crashes import Crash, asleep_at, killed_at, unreachable
 from tests.component.test_sync import without_cursor
@@ -98,4 +101,68 @@ def test_a_message_never_runs_out_of_receives_because_of_plaids_limits(world: Wo
     assert world.dead_letters() == []
     world.plaid.clear_faults()
     world.drain()
+    world.assert_exact(item_id)
+
+
+def post_item_webhook(world: World, item_id: str, code: str, **fields: str) -> None:
+    body = json.dumps({"webhook_type": "ITEM", "webhook_code": code, "item_id": item_id} | fields).encode()
+    assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
+
+
+def test_a_bank_that_is_down_by_plaids_own_account_is_asked_again_although_plaid_serves_what_it_has(
+    world: World,
+) -> None:
+    world.plaid.configure(sync_while_login_required=True)
+    item_id = world.link(transactions=5)
+    world.drain()
+    world.plaid.set_item_error(item_id, "INSTITUTION_DOWN", notify=False)
+    world.plaid.add(item_id, notify=False)
+    post_item_webhook(world, item_id, "ERROR")
+    records = world.receive()
+    assert world.handle(records) == {record["messageId"] for record in records}, "the trigger comes back"
+    world.assert_exact(item_id, status="degraded")  # the row is there all the same
+    world.plaid.set_item_error(item_id, None, notify=False)
+    world.drain()
+    world.assert_exact(item_id)
+
+
+@pytest.mark.parametrize("code", ["INTERNAL_SERVER_ERROR", "INVALID_API_KEYS"])
+def test_a_removal_never_runs_out_of_receives(world: World, code: str) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    world.request("DELETE", f"/items/{item_id}")
+    world.plaid.inject_fault("/item/remove", code, times=10_000)
+    for _ in range(30):
+        world.handle(world.receive())
+        assert world.waiting() == 1
+    assert world.dead_letters() == []
+    world.plaid.clear_faults()
+    world.drain()
+    assert world.plaid.item(item_id).removed
+
+
+def test_a_withdrawn_account_stays_out_although_the_sync_that_tells_of_it_fails(world: World) -> None:
+    world.plaid.configure(revoked_rows_told=False)
+    item_id = world.link(transactions=60)
+    world.drain()
+    account_id = next(iter(world.live(item_id).values()))["account_id"]
+    post_item_webhook(world, item_id, "USER_ACCOUNT_REVOKED", account_id=account_id)
+    world.plaid.inject_fault("/transactions/sync", "INSTITUTION_DOWN")
+    assert len(world.handle(world.receive())) == 1
+    world.stack.client("sqs").purge_queue(QueueUrl=world.stack.sync_queue_url)  # the webhook is never seen again
+    world.request("POST", f"/items/{item_id}/resync")
+    world.drain()
+    rows = world.rows(item_id).values()
+    assert [row for row in rows if row["account_id"] == account_id and ("plaid" in row or "amount" in row)] == []
+    assert account_id not in {account["account_id"] for account in world.item(item_id)["accounts"]}
+
+
+def test_a_withdrawal_that_names_no_account_is_parked_and_holds_nothing_up(world: World) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    post_item_webhook(world, item_id, "USER_ACCOUNT_REVOKED")
+    world.trigger(item_id)
+    world.drain()
+    (letter,) = world.dead_letters()
+    assert "account_id" in letter["MessageAttributes"]["reason"]["StringValue"]
     world.assert_exact(item_id)

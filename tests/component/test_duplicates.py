@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.plaid import Behaviour
+from local.plaid import Behaviour, Phase
 from tests.component.crashes import Crash, asleep_at, delivered_late, killed_at, unreachable
 from tests.component.links import claims_of, content, history, linked, refused, triggers, went_through_link
 
@@ -62,6 +62,61 @@ def test_a_replaced_items_transactions_are_erased_where_that_is_asked_for(world:
     old = linked(world, user, "login")
     linked(world, user, "login", {"replace": old, "transactions": "erase"})
     assert world.item(old)["removal_erases"] is True
+
+
+def filled(world: World, item_id: str) -> None:
+    """Let the Item's transactions arrive."""
+    while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
+        pass
+    world.drain()
+    assert world.rows(item_id)
+
+
+@pytest.mark.parametrize("completed", [False, True])
+def test_an_item_that_was_removed_before_is_erased_where_its_replacement_asks_for_that(
+    world: World, user: str, *, completed: bool
+) -> None:
+    old = linked(world, user, "login")
+    filled(world, old)
+    content(world.request("DELETE", f"/items/{old}"), 202)
+    if completed:
+        world.drain()
+        assert world.item(old)["removal_completed_at"]
+    body, query = went_through_link(world, user, "login"), {"replace": old, "transactions": "erase"}
+    new = content(world.request("POST", "/items", body, query), 201)["item_id"]
+    assert history(world, old)[-1]["outcome"] == "erasure_requested"
+    world.drain()
+    assert world.rows(old) == {}
+    assert world.item(old)["removal_erases"] is True
+    # Again, as if the answer had been lost: by now the old Item knows no user any more.
+    assert content(world.request("POST", "/items", body, query), 201)["item_id"] == new
+
+
+def test_a_retry_that_asks_for_the_rows_to_be_erased_after_all_has_them_erased(world: World, user: str) -> None:
+    old = linked(world, user, "login")
+    filled(world, old)
+    body = went_through_link(world, user, "login")
+    new = content(world.request("POST", "/items", body, {"replace": old}), 201)["item_id"]
+    world.drain()
+    assert world.rows(old)
+    query = {"replace": old, "transactions": "erase"}
+    assert content(world.request("POST", "/items", body, query), 201)["item_id"] == new
+    world.drain()
+    assert world.rows(old) == {}
+    # Never back to keep.
+    assert content(world.request("POST", "/items", body, {"replace": old}), 201)["item_id"] == new
+    assert world.item(old)["removal_erases"] is True
+    asked = [entry for entry in history(world, old) if entry["outcome"] == "erasure_requested"]
+    assert len(asked) == 1
+
+
+def test_nobody_erases_another_users_removed_item(world: World, user: str) -> None:
+    theirs = linked(world, "another user", "login")
+    world.drain()
+    content(world.request("DELETE", f"/items/{theirs}"), 202)
+    body, query = went_through_link(world, user, "login"), {"replace": theirs, "transactions": "erase"}
+    assert refused(world.request("POST", "/items", body, query), 404, "item_not_found")["field"] == "replace"
+    assert world.item(theirs)["removal_erases"] is False
 
 
 def test_other_users_and_other_logins_are_no_duplicates(world: World, user: str) -> None:

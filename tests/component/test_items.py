@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -100,14 +101,15 @@ def test_a_link_that_fails_at_any_call_leaves_no_orphan(
         return
     first = problem(answer)
     assert first["status"] == 503
+    assert (first["code"] == "exchange_unknown") == target.startswith("/item")
     second = world.post_items({"public_token": token})
     if outcome == "undone":
         assert first["fix"] == "run Link again"
         assert world.plaid.item(item_id).removed
         assert world.item(item_id) == {}
     elif target.startswith("/item") and not before:
-        # The answer with the access token is lost: no client can use or remove this Item, and the caller is told.
-        assert "run Link again" in problem(second)["fix"]
+        # The answer with the access token is lost: no client can use or remove this Item, as the first answer has said.
+        assert problem(second)["code"] == "INVALID_PUBLIC_TOKEN"
     else:
         assert second["statusCode"] == 201
         assert world.item(item_id)["status"] == "active"
@@ -125,6 +127,43 @@ def test_an_item_that_can_neither_be_kept_nor_removed_is_reported_loudly(
     assert problem(answer)["code"] == "item_orphaned"
     assert item_id in problem(answer)["detail"]
     assert '"ItemOrphaned":[1.0]' in capsys.readouterr().out.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"drop": "after"},
+        {"status": 200, "body": "<html>"},
+        {"status": 200, "body": '{"item_id": "i"}'},
+        {"status": 504, "body": "<html>gateway timeout</html>"},
+        {"status": 503, "body": ""},
+    ],
+    ids=str,
+)
+def test_an_exchange_whose_answer_is_lost_is_told_to_the_caller_and_to_the_operator(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    (handler,) = function("items").logger.handlers
+    monkeypatch.setattr(handler, "stream", sys.stdout)
+    token = world.plaid.create_public_token()
+    world.plaid.inject_fault("/item/public_token/exchange", **fault)
+    answer = world.post_items({"public_token": token})
+    told = problem(answer)
+    assert (told["status"], told["code"], answer["headers"]["retry-after"]) == (503, "exchange_unknown", "5")
+    for part in ("send the same request again", "INVALID_PUBLIC_TOKEN", "billed", "Link again", "support"):
+        assert part in told["fix"]
+    output = capsys.readouterr().out.replace(" ", "")
+    assert '"ExchangeUnknown":[1.0]' in output
+    assert '"level":"CRITICAL"' in output
+    assert token not in output
+
+
+@pytest.mark.parametrize("fault", [{"error_code": "INTERNAL_SERVER_ERROR"}, {"error_code": "RATE_LIMIT_EXCEEDED"}])
+def test_an_exchange_that_plaid_itself_refuses_did_not_happen(world: World, fault: dict[str, Any]) -> None:
+    token = world.plaid.create_public_token()
+    world.plaid.inject_fault("/item/public_token/exchange", **fault)
+    assert problem(world.post_items({"public_token": token}))["code"] == fault["error_code"]
+    assert world.post_items({"public_token": token})["statusCode"] == 201
 
 
 def test_no_answer_and_no_log_line_holds_a_token_whatever_the_log_level(

@@ -291,6 +291,45 @@ def test_a_plaid_that_does_not_tell_of_the_bank_does_not_hide_the_item(
     assert shown["freshness"]["bank"]["unknown_because"]
 
 
+def test_who_asks_often_gets_the_banks_last_answer_again(world: World, user: str) -> None:
+    item_id = linked(world, user)
+    world.plaid.set_item_error(item_id, "ITEM_LOCKED")
+    now = world.clock()
+    world.clock = lambda: now
+    calls = world.plaid.calls["/item/get"]
+    shown = [content(world.request("GET", f"/items/{item_id}"))["freshness"]["bank"] for _ in range(20)]
+    assert world.plaid.calls["/item/get"] == calls + 1
+    assert shown == [shown[0]] * 20
+    assert shown[0]["asked_at"] == now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert (shown[0]["error_code"], world.item(item_id)["bank_error_code"]) == ("ITEM_LOCKED", "ITEM_LOCKED")
+    world.plaid.set_item_error(item_id, None)
+    world.clock = lambda: now + timedelta(seconds=60)
+    later = content(world.request("GET", f"/items/{item_id}"))["freshness"]["bank"]
+    assert world.plaid.calls["/item/get"] == calls + 2
+    assert later["asked_at"] > shown[0]["asked_at"]
+    assert "error_code" not in later
+    assert "bank_error_code" not in world.item(item_id)
+
+
+def test_after_a_sync_the_bank_is_asked_for_anew(world: World, user: str) -> None:
+    item_id = linked(world, user)
+    shown = content(world.request("GET", f"/items/{item_id}"))["freshness"]["bank"]
+    while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
+        pass
+    world.drain()
+    later = content(world.request("GET", f"/items/{item_id}"))["freshness"]
+    assert (shown["last_success_at"], later["bank"]["asked_at"] >= later["pulled_at"]) == (None, True)
+    assert later["bank"]["last_success_at"]
+
+
+def test_a_banks_answer_that_can_not_be_kept_is_shown_all_the_same(world: World, user: str) -> None:
+    item_id = linked(world, user)
+    with unreachable("UpdateItem", before=True):
+        shown = content(world.request("GET", f"/items/{item_id}"))
+    assert shown["freshness"]["bank"]["asked_at"]
+    assert "bank_asked_at" not in world.item(item_id)
+
+
 def test_history_comes_newest_first_in_pages(world: World, user: str) -> None:
     item_id = synced(world, user)
     for _ in range(3):
@@ -583,6 +622,19 @@ def test_a_resync_that_is_asked_for_during_a_sync_is_not_forgotten(world: World)
     world.drain()
     entries = content(world.request("GET", f"/items/{item_id}/history"))["history"]
     assert [entry.get("full_resync") for entry in entries if entry["kind"] == "sync"].count(True) == 1
+    world.assert_exact(item_id)
+
+
+def test_a_first_sync_goes_on_while_accounts_are_fetched(world: World) -> None:
+    item_id = world.link(transactions=5)
+    records = world.receive()
+
+    def fetch_accounts() -> None:
+        content(world.request("POST", f"/items/{item_id}/accounts"))
+
+    with asleep_at(1, fetch_accounts, "TransactWriteItems") as sleep:
+        assert world.handle(records) == set()
+    assert sleep.struck
     world.assert_exact(item_id)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plaid_sync.adapters.aws import to_text
 
 from local.plaid import Behaviour, Phase
 from tests.component.crashes import Crash, killed_at
@@ -181,6 +182,23 @@ def test_with_hosted_link_the_session_names_the_public_token(world: World, user:
     assert world.item(first["item_id"])["accounts"]
 
 
+@pytest.mark.parametrize("gone", ["sessions", "link token"])
+def test_a_hosted_link_is_found_again_after_plaid_has_forgotten_the_session(world: World, user: str, gone: str) -> None:
+    body = went_through_link(world, user, hosted_link=True)
+    public_token = body.pop("public_token")
+    item_id = content(world.request("POST", "/items", body), 201)["item_id"]
+    if gone == "sessions":
+        now = world.plaid.clock()
+        world.plaid.clock = lambda: now + timedelta(hours=7)
+    else:
+        world.plaid.link_tokens.clear()
+    assert content(world.request("POST", "/items", body), 201)["item_id"] == item_id
+    assert world.plaid.calls[EXCHANGE] == 1
+    assert public_token not in str(link_rows(world, "session#"))
+    content(world.request("DELETE", f"/items/{item_id}"), 202)
+    refused(world.request("POST", "/items", body), 410, "item_removed")
+
+
 def test_of_several_connections_one_has_to_be_named(world: World, user: str) -> None:
     token = link_token(world, user)
     tokens = [world.plaid.complete_link(token, login=f"{user} {number}") for number in range(2)]
@@ -265,6 +283,30 @@ def test_a_finished_update_mode_ends_a_warning_at_once(world: World, user: str) 
     assert triggers(world) == [(item_id, "request")] * 2
     told = [entry.get("announcements") for entry in history(world, item_id)]
     assert told == [["ItemLinked"], ["ItemActive"], None]
+
+
+def test_a_link_token_that_is_sent_again_does_not_answer_a_warning_of_after_the_repair(world: World, user: str) -> None:
+    item_id = linked(world, user)
+    token = link_token(world, user, item_id=item_id)
+    world.plaid.complete_link(token)
+    finished_at = world.clock()
+    content(world.request("POST", f"/items/{item_id}/sync", {"link_token": token}), 202)
+    answered = datetime.fromisoformat(str(world.item(item_id)["answered_until"]))
+    later = finished_at + timedelta(hours=5)
+    world.clock = lambda: later
+    content(world.request("POST", f"/items/{item_id}/sync", {"link_token": token}), 202)
+    assert datetime.fromisoformat(str(world.item(item_id)["answered_until"])) - answered < timedelta(seconds=5)
+    for name, value in {
+        "status": "expiring",
+        "status_code": "PENDING_DISCONNECT",
+        "expiry_code": "PENDING_DISCONNECT",
+        "expiry_until": to_text(later + timedelta(days=7)),
+    }.items():
+        world.set_attribute(item_id, name, {"S": value})
+    content(world.request("POST", f"/items/{item_id}/sync", {"link_token": token}), 202)
+    item = world.item(item_id)
+    assert (item["status"], item["expiry_code"]) == ("expiring", "PENDING_DISCONNECT")
+    assert (item_id, "request") in triggers(world)
 
 
 def test_an_update_mode_that_is_not_finished_repairs_nothing(world: World, user: str) -> None:

@@ -106,11 +106,15 @@ class _Health:
 
     Attributes:
         readable: it shows an Item.
+        again: it says that something is wrong that may pass, so that the triggers come back.
+        down: that the bank is down, for which they come back for ever.
         statuses: how an Item can stand afterwards.
     """
 
     body: bytes
     readable: bool
+    again: bool
+    down: bool
     statuses: frozenset[str]
 
 
@@ -159,11 +163,20 @@ class MessagesTarget:
         require(holds=set(failed) <= ids and len(set(failed)) == len(failed), what="failed ids", shown=(ids, failed))
         ours = [read(record["body"]) for record in records if kind_of(record) == OURS]
         told = {name: [told_by(body) for body in ours if body["item_id"] == name] for name in HEALTHY}
-        unread = {name for name in HEALTHY if not health.readable and any(one in CHECKED for one, _ in told[name])}
+        looked = {name for name in HEALTHY if any(one in CHECKED for one, _ in told[name])}
+        unread = looked if not health.readable else set()
+        again = looked if health.again else set()
         sent = {message["MessageDeduplicationId"]: message for message in queue.sent}
         for record in records:
             kept, letter = record["messageId"] in failed, sent.get(record["messageId"])
-            self._judge_one(record, letter, unread, kept=kept, may_park=not queue.out_of_order)
+            self._judge_one(
+                record,
+                letter,
+                unread | again,
+                again if health.down else set(),
+                kept=kept,
+                may_park=not queue.out_of_order,
+            )
         for name in HEALTHY:
             if told[name] and name not in unread:
                 self._judge_item(ItemId(name), told[name], tables, health)
@@ -181,8 +194,15 @@ class MessagesTarget:
         self.tally[f"an Item is {status}"] += 1
         self.tally["a withdrawn account"] += bool(withdrawn & set(self._accounts))
 
-    def _judge_one(
-        self, record: Record, letter: dict[str, Any] | None, unread: set[str], *, kept: bool, may_park: bool
+    def _judge_one(  # noqa: PLR0913 - what is known of the Items
+        self,
+        record: Record,
+        letter: dict[str, Any] | None,
+        not_well: set[str],
+        down: set[str],
+        *,
+        kept: bool,
+        may_park: bool,
     ) -> None:
         kind = kind_of(record)
         self.tally[RUNS] += 1
@@ -201,11 +221,11 @@ class MessagesTarget:
             same = letter is None or is_body_of(letter, record["body"])
             require(holds=same, what="parked with another body", shown=(record, letter))
         elif kind == OURS:
-            worn = item_id == THROTTLED and received >= RENEWED_RECEIVES and may_park
+            worn = item_id in {THROTTLED, *down} and received >= RENEWED_RECEIVES and may_park
             require(holds=renewed == worn == (letter is not None), what=f"ours, but {fate}", shown=record)
             same = letter is None or (letter["MessageBody"], letter["MessageGroupId"]) == (record["body"], item_id)
             require(holds=same, what="renewed with another body or group", shown=(record, letter))
-            done = (item_id in HEALTHY and item_id not in unread) or worn
+            done = (item_id in HEALTHY and item_id not in not_well) or worn
             require(holds=kept != done, what=f"of {item_id}, but {fate}", shown=record)
 
 
@@ -239,7 +259,12 @@ def kind_of(record: Record) -> str:
         and message.get("cause") in [cause.value for cause in Cause]
         and isinstance(message.get("webhook", {}), dict | None)
     )
-    return OURS if ours else FOREIGN
+    return OURS if ours and not _names_no_account(message.get("webhook") or {}) else FOREIGN
+
+
+def _names_no_account(webhook: dict[str, Any]) -> bool:
+    withdrawn = (webhook.get("webhook_type"), webhook.get("webhook_code")) == ("ITEM", "USER_ACCOUNT_REVOKED")
+    return withdrawn and not is_short_ascii(webhook.get("account_id"), first=" ")
 
 
 def told_by(message: dict[str, Any]) -> tuple[str, object]:
@@ -265,7 +290,9 @@ def _health(choices: Choices) -> _Health:
         body = hostile(choices).encode("utf-8", "surrogatepass")
     if depth_of(body) > CERTAIN_DEPTH:
         body = b"[]"
-    return _Health(body, is_health(body), _statuses(body))
+    shown = _code(body)
+    ill = shown is not None and _STATUS_OF.get(shown) not in {"needs_user", "revoked"}
+    return _Health(body, is_health(body), ill, shown == "INSTITUTION_DOWN", _statuses(body))
 
 
 def is_health(body: bytes) -> bool:
@@ -277,17 +304,23 @@ def is_health(body: bytes) -> bool:
     return isinstance(document, dict) and isinstance(document.get("item"), dict)
 
 
+def _code(body: bytes) -> str | None:
+    """Return the code of the error that an answer shows; None where it shows none, "" where it can't be read."""
+    error = read(body)["item"].get("error") if is_health(body) else None
+    if error is None or error == {}:
+        return None
+    code = error.get("error_code") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else ""
+
+
 def _statuses(body: bytes) -> frozenset[str]:
+    code = _code(body)
     if not is_health(body):
         return _ANY
-    error = read(body)["item"].get("error")
-    if error is None or error == {}:
+    if code is None:
         return frozenset({"active", "expiring"})
-    code = error.get("error_code") if isinstance(error, dict) else None
-    known = _STATUS_OF.get(code) if isinstance(code, str) else None
-    if known is not None:
-        return frozenset({known})
-    return _ANY
+    known = _STATUS_OF.get(code)
+    return _ANY if known is None else frozenset({known})
 
 
 def _received(queue: Queue) -> SqsReceivedMessages:

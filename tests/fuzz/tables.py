@@ -81,6 +81,10 @@ class Tables:
         self.items[item.item_id] = replace(item, generation=item.generation + 1)
         return self.items[item.item_id]
 
+    def withdraw_accounts(self, item: Item, accounts: Collection[str]) -> None:
+        """See `ports.sync.SyncItems`."""
+        self.items[item.item_id] = replace(self.items[item.item_id], revoked_accounts=frozenset(accounts))
+
     def record(self, item: Item, verdict: Verdict) -> None:
         """See `ports.sync.SyncItems`."""
         _require_storable(found(verdict))

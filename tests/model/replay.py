@@ -169,6 +169,9 @@ class _Ports:
         claimed = answer.item
         return real_item(item.item_id, claimed, None if claimed.began is None else _to_time(claimed.began))
 
+    def withdraw_accounts(self, item: RealItem, accounts: Collection[str]) -> NoReturn:
+        raise AssertionError(item, accounts)
+
     def record(self, item: RealItem, verdict: Verdict) -> None:
         trouble = verdict.standing.status is ItemStatus.NEEDS_USER
         _raise_if_refused(self._answer(Record(item.generation, trouble), Written))

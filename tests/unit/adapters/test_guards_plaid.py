@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from plaid_sync.adapters.plaid.items import PlaidItems
 from plaid_sync.adapters.plaid.link import PlaidLinkClient
 from plaid_sync.adapters.plaid.transport import PlaidTransport
 from plaid_sync.adapters.plaid.verification_key_api import PlaidVerificationKeyApi
-from plaid_sync.core.failures import PlaidError, RetryableError
+from plaid_sync.core.failures import PlaidError, RetryableError, UncertainError
 from plaid_sync.core.webhooks.verification import RejectedError
 from plaid_sync.core.webhooks.verification_keys import FRESH, UNKNOWN_FOR, VerificationKeys
 
@@ -173,6 +174,36 @@ def test_a_call_whose_answer_was_lost_is_not_repeated(plaid: Plaid) -> None:
     with pytest.raises(RetryableError, match="plaid_unreachable"):
         plaid.link.exchange(plaid.simulator.create_public_token())
     assert plaid.simulator.calls[EXCHANGES] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"drop": "before"}, {"drop": "after"}, {"status": 200, "body": "<"}, {"status": 200, "body": "{}"}],
+    ids=str,
+)
+def test_a_call_that_was_sent_may_have_had_its_effect(plaid: Plaid, fault: dict[str, Any]) -> None:
+    plaid.simulator.inject_fault(EXCHANGES, **fault)
+    with pytest.raises(UncertainError):
+        plaid.link.exchange(plaid.simulator.create_public_token())
+
+
+def test_a_call_that_found_no_connection_was_never_sent(plaid: Plaid) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        for address in (host, "http://plaid.invalid"):
+            link = PlaidLinkClient(PlaidTransport(address, plaid.transport.secret))
+            with pytest.raises(RetryableError) as failed:
+                link.exchange("public-sandbox-1")
+            assert not isinstance(failed.value, UncertainError)
+
+
+def test_without_the_secret_no_call_is_sent(plaid: Plaid) -> None:
+    plaid.aws.put_secret_value(SecretId="plaid", SecretString="{}")
+    plaid.transport.secret.forget()
+    with pytest.raises(RetryableError) as failed:
+        plaid.link.exchange("public-sandbox-1")
+    assert not isinstance(failed.value, UncertainError)
 
 
 def test_an_item_that_is_gone_is_removed_already(plaid: Plaid) -> None:

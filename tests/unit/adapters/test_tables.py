@@ -226,7 +226,7 @@ def test_what_a_sync_has_found_is_recorded_with_its_entry_in_one_transaction(
     assert troubled.revoked_accounts == frozenset()
     assert history_of_syncs(dynamodb) == [TROUBLE.entry, ENTRY]
 
-    commit = replace(COMMIT, expected_cursor=Cursor("one"), cursor=Cursor("two"))
+    commit = replace(COMMIT, expected_cursor=Cursor("one"), cursor=Cursor("two"), accounts=accounts)
     transactions.write(ITEM, claim(items).generation, [], begin=False, commit=commit)
     recovered = items.load(ITEM)
     assert recovered is not None
@@ -330,3 +330,13 @@ def test_a_read_goes_on_while_it_brings_rows_and_gives_up_when_it_does_not(aws: 
             stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
         with pytest.raises(RetryableError, match="UnprocessedKeys"):
             table.rows(ITEM, [TransactionId("left")])
+
+
+def test_only_the_newest_attempt_marks_an_account_as_withdrawn(items: ItemsTable) -> None:
+    older, newer = claim(items, "older"), claim(items, "newer")
+    with pytest.raises(SupersededError):
+        items.withdraw_accounts(older, {"account"})
+    items.withdraw_accounts(newer, {"account"})
+    kept = items.load(ITEM)
+    assert kept is not None
+    assert kept.revoked_accounts == {"account"}

@@ -107,12 +107,15 @@ def test_a_copy_that_the_queue_does_not_accept_costs_nothing() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "code", ["INTERNAL_SERVER_ERROR", "INSTITUTION_DOWN", "INVALID_API_KEYS", "A_CODE_OF_NEXT_YEAR"]
-)
-def test_only_a_throttled_message_is_replaced(code: str) -> None:
+@pytest.mark.parametrize("code", ["INTERNAL_SERVER_ERROR", "INVALID_API_KEYS", "A_CODE_OF_NEXT_YEAR"])
+def test_only_a_message_that_must_not_be_given_up_is_replaced(code: str) -> None:
     result, messages = process(code, RECEIVES - 1)
     assert (messages.renewed, result.renewed, result.failed_message_ids) == ([], 0, ["m0"])
+
+
+def test_a_bank_that_is_down_for_a_weekend_makes_no_dead_letter() -> None:
+    result, messages = process("INSTITUTION_DOWN", RENEW_AFTER)
+    assert (len(messages.renewed), result.renewed, result.failed_message_ids) == (1, 1, [])
 
 
 def test_a_throttled_item_is_tried_again_within_minutes() -> None:

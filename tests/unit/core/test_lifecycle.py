@@ -351,11 +351,39 @@ def test_a_warning_stands_whatever_else_is_told_in_whatever_order(
     others = [hint for hint in hints if hint.event not in (*WARNINGS, *REPAIRS)]
     events = data.draw(st.permutations([*others, warning, warning]))
     judged = judge(before, (*events, finding), NOON).standing
-    repaired = finding is HEALTHY and before.status in {ItemStatus.NEEDS_USER, ItemStatus.REVOKED}
-    gone = before.status is ItemStatus.REMOVED
-    assert judged.expiry == (None if repaired or gone else Expiry("PENDING_DISCONNECT", NOON + days * DAY))
-    if finding is HEALTHY and not repaired and not gone:
+    if before.status is ItemStatus.REMOVED:
+        assert judged.expiry is None
+        return
+    known = [] if before.expiry is None else [before.expiry.until]
+    recovered = finding is HEALTHY and before.status in {ItemStatus.NEEDS_USER, ItemStatus.REVOKED}
+    if recovered and known and known[0] >= NOON + days * DAY:
+        assert judged.expiry is None, "it was known before, and whoever repaired the connection has renewed it"
+        return
+    assert judged.expiry == Expiry("PENDING_DISCONNECT", max([*known, NOON + days * DAY]))
+    if finding is HEALTHY:
         assert judged.status is ItemStatus.EXPIRING
+
+
+def test_a_warning_that_comes_with_the_news_of_a_repair_is_not_answered_by_it() -> None:
+    """The user has logged in again, of which nobody has told; then Plaid warns, and the sync finds the Item well."""
+    broken = Standing(ItemStatus.NEEDS_USER, "ITEM_LOGIN_REQUIRED")
+    for event, consent_until in (
+        (Event.PENDING_EXPIRATION, NOON + 7 * DAY),
+        (Event.PENDING_EXPIRATION, None),
+        (Event.PENDING_DISCONNECT, None),
+    ):
+        healthy = Occurrence(Event.HEALTHY, until=consent_until)
+        judged = judge(broken, [warned(NOON + 7 * DAY, event=event), healthy], NOON)
+        assert (judged.standing.status, judged.standing.code) == (ItemStatus.EXPIRING, event.value)
+        assert judged.announcements == (Announcement.EXPIRING,)
+
+
+def test_what_is_only_passed_through_is_not_announced() -> None:
+    expiring = Standing(ItemStatus.EXPIRING, "PENDING_DISCONNECT", NOON, Expiry("PENDING_DISCONNECT", NOON + 3 * DAY))
+    repair = Occurrence(Event.LOGIN_REPAIRED, told_at=NOON)
+    assert judge(expiring, [repair, LOGIN_REQUIRED], NOON).announcements == (Announcement.NEEDS_USER,)
+    active = Standing(ItemStatus.ACTIVE)
+    assert judge(active, [warned(NOON + 3 * DAY), repair, HEALTHY], NOON).announcements == ()
 
 
 @settings(deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -55,6 +56,24 @@ def test_both_forms_tell_of_what_was_added(session: dict[str, Any]) -> None:
 )
 def test_a_session_is_finished_when_it_has_ended_without_an_exit(session: object, finished: bool) -> None:  # noqa: FBT001
     assert parse_link_results(results(session)).finished is finished
+
+
+@pytest.mark.parametrize(
+    ("moments", "finished_at"),
+    [
+        (["2026-03-01T12:00:00Z"], datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        (["2026-03-01T12:00:00Z", "2026-03-01T14:00:00+01:00"], datetime(2026, 3, 1, 13, tzinfo=UTC)),
+        (["2026-03-01T12:00:00", "soon"], datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        (["soon"], None),
+        ([7], None),
+        ([{}], None),
+    ],
+    ids=str,
+)
+def test_when_the_last_session_ended_is_read_leniently(moments: list[object], finished_at: datetime | None) -> None:
+    left = {"finished_at": "2026-03-02T12:00:00Z", "exit": {}}
+    found = parse_link_results(results(left, *({"finished_at": moment} for moment in moments)))
+    assert (found.finished, found.finished_at) == (True, finished_at)
 
 
 def test_an_exit_does_not_undo_a_session_before_it() -> None:

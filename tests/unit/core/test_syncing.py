@@ -286,6 +286,7 @@ def test_an_entry_says_who_asked_for_a_sync_and_what_it_did() -> None:
     sync.run(hint(Event.ERROR))
     assert sync.entry.details == {
         "causes": ["request"],
+        "withdrawn_accounts": None,
         "generation": 2,
         "status_before": "active",
         "status": "active",

@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from plaid_sync.core.failures import RetryableError
+from plaid_sync.core.plain_text import moment_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def error_code(error: ClientError) -> str:
 
 def to_text(moment: datetime) -> str:
     """Write a time the way all tables do: ISO 8601, UTC, cut to milliseconds, so that text order is time order."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment_text(moment)
 
 
 def from_text(text: str) -> datetime:

@@ -40,6 +40,24 @@ class RetryableError(PlaidSyncError):
         self.code = code
 
 
+class UncertainError(RetryableError):
+    """A call was sent, and its answer did not arrive or can't be read: it may have had its effect."""
+
+
+class RemovalUnfinishedError(PlaidSyncError):
+    """An Item that was removed is still known to Plaid, or not erased yet: tried again until it is done.
+
+    Attributes:
+        failure_class: how soon it can be tried again.
+        code: why.
+    """
+
+    def __init__(self, failure_class: FailureClass, code: str) -> None:
+        super().__init__(f"the removal is not finished: {code}")
+        self.failure_class = failure_class
+        self.code = code
+
+
 class SupersededError(PlaidSyncError):
     """A newer attempt has claimed the Item: this one may not write any more."""
 

@@ -28,6 +28,11 @@ def is_error_code(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _ERROR_CODE.fullmatch(value) is not None
 
 
+def moment_text(moment: datetime) -> str:
+    """Write a time the way all tables do: ISO 8601, UTC, cut to milliseconds, so that text order is time order."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def moment_or_none(value: object) -> datetime | None:
     """Return a time in ISO 8601 (without an offset: in UTC) as UTC, or None for whatever else it is."""
     if not is_plain(value):

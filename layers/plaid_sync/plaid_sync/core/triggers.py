@@ -10,6 +10,7 @@ from typing import Any, Final
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import PlaidSyncError
 from plaid_sync.core.items import ItemId
+from plaid_sync.core.plain_text import is_plain
 
 _MAXIMUM_GROUP_ID: Final = 128
 _PRINTABLE_ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
@@ -106,6 +107,11 @@ def parse_trigger(body: str) -> SyncTrigger:
     return SyncTrigger(ItemId(str(item_id)), Cause(cause), webhook)
 
 
+def _names_no_account(webhook: dict[str, Any]) -> bool:
+    withdrawn = (webhook.get("webhook_type"), webhook.get("webhook_code")) == ("ITEM", "USER_ACCOUNT_REVOKED")
+    return withdrawn and not is_plain(webhook.get("account_id"))
+
+
 def parse_record(record: dict[str, Any]) -> ReceivedTrigger:
     """Parse a record of an SQS event (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html).
 
@@ -117,6 +123,9 @@ def parse_record(record: dict[str, Any]) -> ReceivedTrigger:
     if attributes.get("MessageGroupId", trigger.item_id) != trigger.item_id:
         # While it waited, whether for its Item or for a retry, it would hold up the Item of that group.
         raise MalformedTriggerError("the message group must be the item_id")
+    if _names_no_account(trigger.webhook or {}):
+        # Passed over, the account's rows would stay.
+        raise MalformedTriggerError("webhook.account_id must name the account that was withdrawn")
     return ReceivedTrigger(
         trigger=trigger,
         body=record["body"],

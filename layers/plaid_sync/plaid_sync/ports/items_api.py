@@ -10,12 +10,13 @@ if TYPE_CHECKING:
 
     from plaid_sync.core.history import HistoryEntry
     from plaid_sync.core.items import Account, ItemId, Standing
-    from plaid_sync.core.items_api.item_record import ItemRecord
+    from plaid_sync.core.items_api.account_list import AccountList
+    from plaid_sync.core.items_api.item_record import BankContact, ItemRecord
     from plaid_sync.core.lifecycle.health import ItemHealth
     from plaid_sync.core.linking.bank_logins import Claim
     from plaid_sync.core.linking.link_sessions import LinkResults, LinkSession
     from plaid_sync.core.linking.link_tokens import LinkTokenOrder
-    from plaid_sync.core.linking.plaid_answers import AccountList, ExchangedItem, LinkToken
+    from plaid_sync.core.linking.plaid_answers import ExchangedItem, LinkToken
     from plaid_sync.core.linking.registration import Registration
 
 Key = dict[str, str]
@@ -39,7 +40,8 @@ class PlaidLink(Protocol):
 
         Raises:
             PlaidError: Plaid refused.
-            RetryableError: Plaid could not be reached; whether the exchange happened is unknown.
+            UncertainError: Plaid's answer is lost: whether the exchange happened is unknown.
+            RetryableError: nothing was exchanged.
         """
         ...
 
@@ -111,7 +113,7 @@ class Links(Protocol):
     """The Links table. All raise `RetryableError`."""
 
     def add_session(self, session: LinkSession) -> None:
-        """Store a link session."""
+        """Store a link session, in the place of what is known of it."""
         ...
 
     def session(self, key: str, now: datetime) -> LinkSession | None:
@@ -123,19 +125,23 @@ class Links(Protocol):
         ...
 
 
-class ApiItems(Protocol):
-    """The Items table as the API changes it, each time with its history. All raise `RetryableError`."""
+class ErasableItems(Protocol):
+    """Items that are removed, and whose rows can be erased after all. Both raise `RetryableError`."""
 
     def load(self, item_id: ItemId) -> ItemRecord | None:
         """Return an Item, consistently; None where there is none."""
         ...
 
-    def remove(self, record: ItemRecord, standing: Standing, entry: HistoryEntry, *, erase: bool) -> bool:
-        """Let an Item be removed; False where it is not as it was loaded: load it again."""
+    def erase_too(self, record: ItemRecord, entry: HistoryEntry) -> bool:
+        """Let the rows of an Item that is removed be erased, after all; False where it is not as it was loaded."""
         ...
 
-    def erase_too(self, record: ItemRecord, entry: HistoryEntry) -> bool:
-        """Let the rows of an Item that is removed be erased, after all; False as above."""
+
+class ApiItems(ErasableItems, Protocol):
+    """The Items table as the API changes it, each time with its history. All raise `RetryableError`."""
+
+    def remove(self, record: ItemRecord, standing: Standing, entry: HistoryEntry, *, erase: bool) -> bool:
+        """Let an Item be removed; False where it is not as it was loaded: load it again."""
         ...
 
     def stand(self, record: ItemRecord, standing: Standing, entry: HistoryEntry) -> bool:
@@ -147,7 +153,11 @@ class ApiItems(Protocol):
         ...
 
     def keep_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
-        """Store an Item's accounts; False where the Item is removed."""
+        """Store an Item's accounts; False where the Item is removed. A sync that runs goes on."""
+        ...
+
+    def keep_bank_contact(self, item_id: ItemId, contact: BankContact) -> None:
+        """Store what Plaid says of its contact with the bank, without history; nothing where there is no Item."""
         ...
 
     def begin_refresh(self, item_id: ItemId, now: datetime, pause: timedelta) -> datetime | None:

@@ -29,6 +29,15 @@ class SyncItems(Protocol):
         """
         ...
 
+    def withdraw_accounts(self, item: Item, accounts: Collection[str]) -> None:
+        """Record, under the fence, the accounts of which no row is let in any more.
+
+        Raises:
+            SupersededError: a newer attempt holds the Item, or it is removed.
+            RetryableError: DynamoDB cannot take the write now.
+        """
+        ...
+
     def record(self, item: Item, verdict: Verdict) -> None:
         """Record what an attempt has found that writes no rows, in one transaction with its history entry.
 

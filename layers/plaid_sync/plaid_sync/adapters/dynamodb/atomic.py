@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.dynamodb.expressions import serialize
-from plaid_sync.adapters.dynamodb.fenced import back_off
+from plaid_sync.adapters.dynamodb.fenced import TRIES, back_off
 from plaid_sync.core.failures import PlaidSyncError, RetryableError
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from plaid_sync.adapters.dynamodb.expressions import Expression
 
-_TRIES: Final = 2
-"""A conflict is somebody else's write to one of the rows in the same moment."""
 _CONDITION_FAILED: Final = "ConditionalCheckFailed"
 
 
@@ -50,6 +48,8 @@ def action(  # noqa: PLR0913, PLR0917 - what DynamoDB asks for
 def write_together(client: DynamoDBClient, actions: Sequence[dict[str, Any]], pause: Callable[[float], None]) -> None:
     """Write all of the actions.
 
+    A conflict is somebody else's write to one of the rows in the same moment: all of it is tried again.
+
     A repeat by the SDK after a lost answer carries the same ClientRequestToken, so that it can't take its own first
     success for a failed condition.
 
@@ -58,7 +58,7 @@ def write_together(client: DynamoDBClient, actions: Sequence[dict[str, Any]], pa
         RetryableError: DynamoDB cannot take the write now; where it did not answer, the write may have arrived.
     """
     request: Any = actions
-    for attempt in range(_TRIES):
+    for attempt in range(TRIES):
         with aws_errors():
             try:
                 client.transact_write_items(TransactItems=request)

@@ -10,7 +10,7 @@ from plaid_sync.adapters.dynamodb.atomic import ConditionFailedError, action, wr
 from plaid_sync.adapters.dynamodb.expressions import Expression, serialize
 from plaid_sync.adapters.dynamodb.history_table import entry_put
 from plaid_sync.adapters.dynamodb.item_format import account_attributes, standing_attributes
-from plaid_sync.adapters.dynamodb.record_format import removal_attributes, to_record
+from plaid_sync.adapters.dynamodb.record_format import bank_attributes, removal_attributes, to_record
 from plaid_sync.core.items import ItemStatus
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from plaid_sync.core.history import HistoryEntry
     from plaid_sync.core.items import Account, ItemId, Standing
-    from plaid_sync.core.items_api.item_record import ItemRecord
+    from plaid_sync.core.items_api.item_record import BankContact, ItemRecord
 
 _REMOVED: Final = ItemStatus.REMOVED.value
 
@@ -59,7 +59,7 @@ class ItemChanges:
         def kept(expression: Expression) -> str:
             return f"{expression.equals('status', _REMOVED)} AND {expression.equals('removal_erases', value=False)}"
 
-        return self._change(record.item_id, sets, entry, kept)
+        return self._change(record.item_id, sets, entry, kept, fences=False)
 
     def stand(self, record: ItemRecord, standing: Standing, entry: HistoryEntry) -> bool:
         """See `ports.items_api.ApiItems`."""
@@ -76,14 +76,35 @@ class ItemChanges:
 
     def keep_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
         """See `ports.items_api.ApiItems`."""
-        return self._change(item_id, {"accounts": account_attributes(accounts)}, entry, _lives)
+        return self._change(item_id, {"accounts": account_attributes(accounts)}, entry, _lives, fences=False)
+
+    def keep_bank_contact(self, item_id: ItemId, contact: BankContact) -> None:
+        """See `ports.items_api.ApiItems`. Unfenced: no sync knows of it."""
+        expression = Expression()
+        with aws_errors():
+            try:
+                self.client.update_item(
+                    TableName=self.table,
+                    Key={"item_id": serialize(item_id)},
+                    UpdateExpression=expression.update(bank_attributes(contact)),
+                    ConditionExpression=f"attribute_exists({expression.name('item_id')})",
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException:
+                return
 
     def _change(
-        self, item_id: ItemId, sets: dict[str, Any], entry: HistoryEntry, condition: Callable[[Expression], str]
+        self,
+        item_id: ItemId,
+        sets: dict[str, Any],
+        entry: HistoryEntry,
+        condition: Callable[[Expression], str],
+        *,
+        fences: bool = True,
     ) -> bool:
         expression = Expression()
-        # The fence is raised: a sync that has loaded the Item before would write back what it knew, and is superseded.
-        update = expression.update(sets, raises=["generation"])
+        # The fence is raised against a sync that has loaded the Item before and would write back what it knew.
+        update = expression.update(sets, raises=["generation"] if fences else [])
         actions = [
             action("Update", self.table, {"item_id": item_id}, expression, condition(expression), update),
             entry_put(self.history_table, entry),

@@ -7,9 +7,10 @@ that a repair has answered), `cursor` (S), `writing_since` (N), `reconcile` (BOO
 (N), `update_status` (S), `pull_began_at`, `synced_at`, `linked_at` (S, ISO 8601 in UTC), `fresh_at` (S: `synced_at`, or
 `linked_at` before the first sync; sort key of the index `by_status`), `link_id` (S, SHA-256 of the public token; key of
 the index `by_link`), `client_user_id` (S, key of the index `by_user`), `institution_id` (S), `accounts` (L of M),
-`revoked_accounts` (SS), `bank_login_ids` (SS, the claims in the Links table), `refreshed_at` (S), and once it is
-removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` (N), `plaid_removed_at`,
-`removal_completed_at` and `replaced_by` (S, the Item that took its place).
+`revoked_accounts` (SS), `bank_login_ids` (SS, the claims in the Links table), `refreshed_at` (S), what Plaid
+said of the bank when the API last asked: `bank_asked_at`, `bank_success_at`, `bank_failure_at` and `bank_error_code`
+(S), and once it is removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` (N),
+`plaid_removed_at`, `removal_completed_at` and `replaced_by` (S, the Item that took its place).
 """
 
 from __future__ import annotations
@@ -100,7 +101,6 @@ def account_attributes(accounts: Iterable[Account]) -> list[dict[str, str]]:
 def committed(commit: Commit) -> dict[str, Any]:
     """Return the attributes that a commit sets (None: removes)."""
     committed_at = to_text(commit.committed_at)
-    accounts = {"accounts": account_attributes(commit.accounts)} if commit.accounts else {}
     return {
         "cursor": commit.cursor,
         "writing_since": None,
@@ -110,7 +110,7 @@ def committed(commit: Commit) -> dict[str, Any]:
         "synced_at": committed_at,
         "fresh_at": committed_at,
         "revoked_accounts": set(commit.revoked_accounts) or None,
-        **accounts,
+        "accounts": account_attributes(commit.accounts) or None,
         **standing_attributes(commit.standing),
     }
 

@@ -10,11 +10,11 @@ from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize, se
 from plaid_sync.adapters.dynamodb.fenced import on_item, transact
 from plaid_sync.adapters.dynamodb.history_table import entry_put
 from plaid_sync.adapters.dynamodb.item_format import found, to_item
-from plaid_sync.core.failures import RetryableError
+from plaid_sync.core.failures import RetryableError, SupersededError
 from plaid_sync.core.items import Item, ItemId, ItemStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -70,6 +70,21 @@ class ItemsTable:
                 if claimed.get("attempt_id") != serialize(attempt_id):
                     raise RetryableError("item_changed_while_claiming") from error
         return to_item(claimed)
+
+    def withdraw_accounts(self, item: Item, accounts: Collection[str]) -> None:
+        """See `ports.sync.SyncItems`."""
+        expression = Expression()
+        with aws_errors():
+            try:
+                self.client.update_item(
+                    TableName=self.table,
+                    Key=_key(item.item_id),
+                    UpdateExpression=expression.update({"revoked_accounts": set(accounts)}),
+                    ConditionExpression=expression.fenced(item.generation),
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException as error:
+                raise SupersededError from error
 
     def record(self, item: Item, verdict: Verdict) -> None:
         """See `ports.sync.SyncItems`."""

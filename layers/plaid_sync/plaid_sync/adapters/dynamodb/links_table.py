@@ -1,8 +1,9 @@
 """The Links table: link sessions, and which Item holds which of a user's bank accounts. Its keys are digests.
 
 Key: `link_key`. A session (`session#…`): `client_user_id` (S), `item_id` (S, in update mode), `days_requested` (N),
-`expires_at` (N, epoch seconds, TTL). A claim (`login#…`): `item_id` and `link_id` (S); it is good while its Item lives.
-`void#<item_id>`: this Item was not stored, and never will be; `expires_at`.
+`link_id` (S, SHA-256 of the public token that it led to, where that was not sent: Hosted Link), `expires_at` (N, epoch
+seconds, TTL). A claim (`login#…`): `item_id` and `link_id` (S); it is good while its Item lives. `void#<item_id>`: this
+Item was not stored, and never will be; `expires_at`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class LinksTable:
             "item_id": session.item_id,
             "days_requested": session.days_requested,
             "expires_at": int(session.expires_at.timestamp()),
+            "link_id": session.link_id,
         }
         item = {name: serialize(value) for name, value in values.items() if value is not None}
         with aws_errors():
@@ -68,6 +70,7 @@ class LinksTable:
             item_id=None if item_id is None else ItemId(item_id),
             days_requested=None if days is None else int(days),
             expires_at=expires_at,
+            link_id=values.get("link_id"),
         )
 
     def claims(self, keys: Collection[str]) -> Mapping[str, Claim]:

@@ -8,7 +8,7 @@ from plaid_sync.adapters.aws import from_text, to_text
 from plaid_sync.adapters.dynamodb.expressions import deserialize
 from plaid_sync.adapters.dynamodb.item_format import standing_attributes, to_accounts, to_standing
 from plaid_sync.core.items import ItemId
-from plaid_sync.core.items_api.item_record import ItemRecord, RemovalRecord
+from plaid_sync.core.items_api.item_record import BankContact, ItemRecord, RemovalRecord
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,6 +35,7 @@ def to_record(attributes: dict[str, Any]) -> ItemRecord:
         accounts=to_accounts(values),
         revoked_accounts=frozenset(values.get("revoked_accounts", ())),
         removal=_to_removal(values),
+        bank=_to_bank_contact(values),
     )
 
 
@@ -42,6 +43,24 @@ def removal_attributes(standing: Standing, now: datetime, *, erase: bool) -> dic
     """Return the attributes by which an Item is removed (None: removes)."""
     wish = {"removal_requested_at": to_text(now), "removal_erases": erase}
     return standing_attributes(standing) | wish
+
+
+def bank_attributes(contact: BankContact) -> dict[str, Any]:
+    """Return the attributes that say when Plaid last reached the bank (None: removes)."""
+    return {
+        "bank_asked_at": to_text(contact.asked_at),
+        "bank_success_at": None if contact.last_success_at is None else to_text(contact.last_success_at),
+        "bank_failure_at": None if contact.last_failure_at is None else to_text(contact.last_failure_at),
+        "bank_error_code": contact.error_code,
+    }
+
+
+def _to_bank_contact(values: dict[str, Any]) -> BankContact | None:
+    asked_at = _moment(values, "bank_asked_at")
+    if asked_at is None:
+        return None
+    success, failure = _moment(values, "bank_success_at"), _moment(values, "bank_failure_at")
+    return BankContact(asked_at, success, failure, values.get("bank_error_code"))
 
 
 def _to_removal(values: dict[str, Any]) -> RemovalRecord | None:

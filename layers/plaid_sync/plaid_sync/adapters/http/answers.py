@@ -13,7 +13,7 @@ from plaid_sync.core.items import ItemId
 from plaid_sync.core.items_api.asked import Asked
 from plaid_sync.core.items_api.item_record import fix_of
 from plaid_sync.core.items_api.requests import InvalidRequestError, RefusedError, item_not_found
-from plaid_sync.core.linking.linker import ItemOrphanedError, LinkUndoneError
+from plaid_sync.core.linking.linker import ExchangeUnknownError, ItemOrphanedError, LinkUndoneError
 from plaid_sync.core.plain_text import is_plain
 from plaid_sync.core.triggers import is_item_id
 
@@ -29,6 +29,10 @@ _INSTITUTION_RETRY_SECONDS: Final = 3600
 _THROTTLED_RETRY_SECONDS: Final = 60
 _USED_FIX: Final = (
     "a public token works once: if this request was sent twice, send it again in a moment, else run Link again"
+)
+_UNKNOWN_FIX: Final = (
+    "send the same request again; if the answer then is INVALID_PUBLIC_TOKEN, the Item may exist at Plaid, billed, "
+    "with its access token lost: let the user go through Link again, and ask Plaid's support to remove the other Item"
 )
 _LONGEST_CALLER: Final = 2048
 
@@ -129,7 +133,7 @@ def refusal(error: PlaidSyncError) -> Answer:
             return problem(error.status, error.code, str(error), error.members, error.retry_after)
         case PlaidError():
             return _refused_by_plaid(error)
-        case LinkUndoneError() | ItemOrphanedError():
+        case LinkUndoneError() | ItemOrphanedError() | ExchangeUnknownError():
             return _not_linked(error)
         case RetryableError():
             members = {"fix": _AGAIN}
@@ -137,7 +141,10 @@ def refusal(error: PlaidSyncError) -> Answer:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, type(error).__name__, "the request could not be served", {})
 
 
-def _not_linked(error: LinkUndoneError | ItemOrphanedError) -> Answer:
+def _not_linked(error: LinkUndoneError | ItemOrphanedError | ExchangeUnknownError) -> Answer:
+    if isinstance(error, ExchangeUnknownError):
+        members = {"fix": _UNKNOWN_FIX, "plaid_request_id": error.request_id}
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "exchange_unknown", str(error), members, _RETRY_SECONDS)
     if isinstance(error, LinkUndoneError):
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "link_undone", str(error), {"fix": "run Link again"})
     members = {"fix": "ask Plaid to remove it", "plaid_request_id": error.request_id}

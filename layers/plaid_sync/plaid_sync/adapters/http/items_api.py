@@ -63,9 +63,13 @@ def build(settings: ItemsSettings, clock: Clock, pause: Callable[[float], None])
     sessions = SessionReader(links, plaid, clock, pause)
     transactions = TransactionReader(dynamodb, settings.transactions_table)
     return ItemsApi(
-        linker=Linker(LinkWishes(sessions, links, registry), plaid, calls, tokens, registry, queue, clock, pause),
+        linker=Linker(
+            LinkWishes(sessions, links, registry), plaid, calls, tokens, registry, changes, queue, clock, pause
+        ),
         link_tokens=LinkTokens(plaid, links, changes, tokens, clock, settings.link_client_name),
-        queries=ItemQueries(changes, ItemIndexes(dynamodb, settings.items_table), history, transactions, tokens, calls),
+        queries=ItemQueries(
+            changes, ItemIndexes(dynamodb, settings.items_table), history, transactions, tokens, calls, clock
+        ),
         operations=ItemOperations(changes, history, sessions, tokens, calls, queue, clock),
         webhook_url=settings.webhook_url,
     )

@@ -36,7 +36,7 @@ def answer_request(api: ItemsApi, event: Event, time_left: Callable[[], float]) 
         time_left: seconds until the function is ended.
 
     Raises:
-        PlaidSyncError: the request can't be served; `http_answers.refusal` is the answer to it.
+        PlaidSyncError: the request can't be served; `answers.refusal` is the answer to it.
     """
     route = _ROUTES.get(route_of(event))
     if route is None:

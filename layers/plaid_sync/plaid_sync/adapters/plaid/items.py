@@ -13,12 +13,12 @@ from plaid.model.item_webhook_update_request import ItemWebhookUpdateRequest
 from plaid.model.transactions_refresh_request import TransactionsRefreshRequest
 
 from plaid_sync.core.failures import PlaidError
+from plaid_sync.core.items_api.account_list import parse_account_list, request_id_of
 from plaid_sync.core.lifecycle.health import ItemHealth, parse_health
-from plaid_sync.core.linking.plaid_answers import parse_account_list, request_id_of
 
 if TYPE_CHECKING:
     from plaid_sync.adapters.plaid.transport import PlaidTransport
-    from plaid_sync.core.linking.plaid_answers import AccountList
+    from plaid_sync.core.items_api.account_list import AccountList
 
 _HEALTH_SECONDS: Final = 15.0
 _ACCOUNTS_SECONDS: Final = 10.0

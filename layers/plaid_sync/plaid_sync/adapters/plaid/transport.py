@@ -15,7 +15,7 @@ from plaid.api.plaid_api import PlaidApi
 
 from plaid_sync.adapters.plaid.errors import error_code
 from plaid_sync.core import exact_json
-from plaid_sync.core.failures import ContractBrokenError, PlaidError, RetryableError
+from plaid_sync.core.failures import ContractBrokenError, PlaidError, RetryableError, UncertainError
 from plaid_sync.core.plain_text import plain_or_empty
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class PlaidTransport:
 
         Raises:
             PlaidError: Plaid refused.
-            RetryableError: Plaid could not be reached, or did not answer as documented; whether the call had its
-                effect is unknown.
+            UncertainError: Plaid did not answer, or not as documented: whether the call had its effect is unknown.
+            RetryableError: the call was never sent.
         """
         api = self._connected()
         try:
@@ -73,13 +73,14 @@ class PlaidTransport:
             raise self._refusal(error) from error
         except (urllib3.exceptions.HTTPError, AttributeError, UnicodeDecodeError) as error:
             # plaid-python decodes an error's body without looking: AttributeError where there is none.
-            raise RetryableError(f"plaid_unreachable_{type(error).__name__}") from error
+            failure = RetryableError if _was_never_sent(error) else UncertainError
+            raise failure(f"plaid_unreachable_{type(error).__name__}") from error
         try:
             return parse(body)
         except exact_json.InvalidJsonError as error:
-            raise RetryableError("plaid_answer_not_json") from error
+            raise UncertainError("plaid_answer_not_json") from error
         except ContractBrokenError as error:
-            raise RetryableError(f"plaid_contract_broken_{error.field}") from error
+            raise UncertainError(f"plaid_contract_broken_{error.field}") from error
 
     def _refusal(self, error: plaid.ApiException) -> PlaidError:
         try:
@@ -96,6 +97,12 @@ class PlaidTransport:
         if self._api is None or credentials != self._credentials:
             self._api, self._credentials = _connect(self.host, credentials), credentials
         return self._api
+
+
+def _was_never_sent(error: Exception) -> bool:
+    """Tell whether no connection came about; a connection that broke may have carried the call."""
+    cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
+    return isinstance(cause, (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError))
 
 
 def _connect(host: str, credentials: PlaidCredentials) -> PlaidApi:

@@ -17,14 +17,15 @@ from plaid_sync.core.items_api.asked import request_ids
 from plaid_sync.core.items_api.item_record import permit
 from plaid_sync.core.items_api.item_view import accounts, removal
 from plaid_sync.core.items_api.requests import RefusedError, item_not_found
-from plaid_sync.core.lifecycle.standing import Occurrence, apply
+from plaid_sync.core.lifecycle.standing import NOTICE_OF_THE_END, Change, Occurrence, apply
 from plaid_sync.core.lifecycle.states import Announcement, Event
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
-    from plaid_sync.core.items import ItemId
+    from plaid_sync.core.items import ItemId, Standing
     from plaid_sync.core.items_api.asked import Asked
     from plaid_sync.core.items_api.item_record import ItemRecord
     from plaid_sync.core.items_api.item_view import View
@@ -37,6 +38,8 @@ _T = TypeVar("_T")
 _TRIES: Final = 3
 REFRESH_PAUSE: Final = timedelta(seconds=30)
 """Plaid allows two refreshes a minute and Item (https://plaid.com/docs/errors/rate-limit-exceeded/)."""
+_LATE: Final = timedelta(hours=1)
+"""How long after it was sent a warning may have been queued, without being taken for one of after the repair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +108,17 @@ class ItemOperations:
                 "the link token was not made for this Item's update mode",
                 {"fix": "send the one that POST /link-tokens gave for this item_id", "field": "link_token"},
             )
-        request_id = self.sessions.require_finished(link_token)
+        results = self.sessions.require_finished(link_token)
         for _ in range(_TRIES):
             record, now = self._load(item_id, Event.UPDATE_MODE_FINISHED), self.clock()
-            change = apply(record.standing, Occurrence(Event.UPDATE_MODE_FINISHED), now)
+            change = _repaired(record.standing, results.finished_at, now)
             entry = asked.entry(
                 item_id,
                 now,
                 "update_mode_finished",
                 *([change.announcement] if change.announcement else []),
                 status=change.standing.status.value,
-                plaid_request_ids=request_ids(request_id),
+                plaid_request_ids=request_ids(results.request_id),
             )
             if self.items.stand(record, change.standing, entry):
                 self._trigger(item_id)
@@ -187,3 +190,15 @@ class ItemOperations:
 
     def _trigger(self, item_id: ItemId) -> None:
         self.queue.send(SyncTrigger(item_id, Cause.REQUEST), str(uuid.uuid4()))
+
+
+def _repaired(standing: Standing, finished_at: datetime | None, now: datetime) -> Change:
+    """Return what a finished update mode makes of how an Item stands.
+
+    A link token can be sent again hours later: it does not answer a warning that came after the user had finished.
+    """
+    told_at = now if finished_at is None else min(finished_at, now)
+    expiry = standing.expiry
+    if expiry is not None and expiry.until > told_at + NOTICE_OF_THE_END + _LATE:
+        return Change(standing)
+    return apply(standing, Occurrence(Event.UPDATE_MODE_FINISHED, told_at=told_at), now)

@@ -36,6 +36,23 @@ class RemovalRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BankContact:
+    """What Plaid said of its contact with the bank.
+
+    Attributes:
+        asked_at: when it was asked.
+        last_success_at: when it last got transactions from the bank.
+        last_failure_at: when it last tried in vain.
+        error_code: what it said was wrong with the Item.
+    """
+
+    asked_at: datetime
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemRecord:
     """An Item.
 
@@ -47,6 +64,7 @@ class ItemRecord:
         synced_at: when a sync last committed.
         reconcile: a full resync is owed.
         removal: set once it is removed.
+        bank: what Plaid said of the bank when last asked by the API.
     """
 
     item_id: ItemId
@@ -62,6 +80,7 @@ class ItemRecord:
     accounts: tuple[Account, ...] = ()
     revoked_accounts: frozenset[str] = frozenset()
     removal: RemovalRecord | None = None
+    bank: BankContact | None = None
 
     @property
     def removed(self) -> bool:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.core import plain_text
 from plaid_sync.core.items_api.item_record import what_to_do
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from plaid_sync.core.history import HistoryEntry
     from plaid_sync.core.items import Account
-    from plaid_sync.core.items_api.item_record import ItemRecord, RemovalRecord
-    from plaid_sync.core.lifecycle.health import ItemHealth
+    from plaid_sync.core.items_api.item_record import BankContact, ItemRecord, RemovalRecord
 
 View = dict[str, Any]
 
@@ -25,10 +25,8 @@ _PHASES: Final = {
 
 
 def moment_text(moment: datetime | None) -> str | None:
-    """Write a time the way the tables do: ISO 8601, UTC, cut to milliseconds."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Write a time the way the tables do, if there is one."""
+    return None if moment is None else plain_text.moment_text(moment)
 
 
 def summary(record: ItemRecord) -> View:
@@ -85,12 +83,13 @@ def accounts(listed: Iterable[Account]) -> list[View]:
     ]
 
 
-def bank_of(health: ItemHealth) -> View:
-    """Return what Plaid says of its contact with the bank."""
+def bank_of(contact: BankContact) -> View:
+    """Return what Plaid said of its contact with the bank."""
     return {
-        "last_success_at": moment_text(health.last_success_at),
-        "last_failure_at": moment_text(health.last_failure_at),
-        **known(error_code=health.error_code),
+        "asked_at": moment_text(contact.asked_at),
+        "last_success_at": moment_text(contact.last_success_at),
+        "last_failure_at": moment_text(contact.last_failure_at),
+        **known(error_code=contact.error_code),
     }
 
 

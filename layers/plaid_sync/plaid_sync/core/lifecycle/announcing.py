@@ -11,7 +11,10 @@ from plaid_sync.core.plain_text import is_plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TOLD: Final = ("item_id", "entry_id", "at", "kind", "outcome", "status_before", "status", "code", "until", "causes")
+_TOLD: Final = (
+    *("item_id", "entry_id", "at", "kind", "outcome", "status_before", "status", "code", "until", "causes"),
+    "withdrawn_accounts",
+)
 
 
 @dataclass(frozen=True, slots=True)

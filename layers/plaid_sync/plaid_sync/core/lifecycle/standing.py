@@ -29,7 +29,8 @@ class Occurrence:
         until: the deadline of a warning; of `HEALTHY`, the end of the user's consent where Plaid knows one.
         told_at: when the hint was queued; None for what was found or asked for just now.
         account_id: the account that the user has withdrawn.
-        confirmed: whether Plaid has just said the same when asked, so that it is no old news.
+        confirmed: of a warning: Plaid has just said the same when asked, so that it is no old news. Of `HEALTHY`: the
+            warning that stands came with it, so that no repair can have answered it.
     """
 
     event: Event
@@ -54,6 +55,11 @@ class Judgement:
 
     standing: Standing
     announcements: tuple[Announcement, ...] = ()
+
+    @property
+    def about_the_item(self) -> tuple[Announcement, ...]:
+        """The announcements of how the Item stands, without those about its accounts."""
+        return tuple(one for one in self.announcements if one not in _ABOUT_ACCOUNTS)
 
 
 _WARNINGS: Final = frozenset({Event.PENDING_EXPIRATION, Event.PENDING_DISCONNECT})
@@ -95,18 +101,26 @@ def apply(standing: Standing, occurrence: Occurrence, now: datetime) -> Change:
 
 
 def judge(standing: Standing, occurrences: Iterable[Occurrence], now: datetime) -> Judgement:
-    """Apply events one after the other, the last of them what was found; a warning that it disproves is dropped."""
-    events = tuple(occurrences)
+    """Apply events one after the other, the last of them what was found; a warning that it disproves is dropped.
+
+    Told is what it comes to, and not what is only passed through: all of it has one time and one entry.
+    """
+    before, events = standing, tuple(occurrences)
     consent_until = events[-1].until if events and events[-1].event is Event.HEALTHY else None
-    announcements: list[Announcement] = []
+    about_accounts: list[Announcement] = []
     for occurrence in events:
         if _is_renewed(occurrence, consent_until):
             continue
         confirmed = occurrence.event is Event.PENDING_EXPIRATION and None not in {occurrence.until, consent_until}
+        if occurrence.event is Event.HEALTHY:
+            confirmed = standing.expiry != before.expiry
         change = apply(standing, replace(occurrence, confirmed=confirmed), now)
         standing = change.standing
-        announcements += [change.announcement] if change.announcement else []
-    return Judgement(standing, tuple(dict.fromkeys(announcements)))
+        about_accounts += [change.announcement] if change.announcement in _ABOUT_ACCOUNTS else []
+    moved = (standing.status, standing.code) != (before.status, before.code)
+    told = [ENTERED[standing.status]] if moved or (_is_expiring(standing) and standing.expiry != before.expiry) else []
+    since = standing.since if moved else before.since
+    return Judgement(replace(standing, since=since), tuple(dict.fromkeys([*about_accounts, *told])))
 
 
 def _is_renewed(warning: Occurrence, consent_until: datetime | None) -> bool:
@@ -131,8 +145,9 @@ def _is_news(occurrence: Occurrence, standing: Standing, now: datetime) -> bool:
         return False
     if occurrence.confirmed:
         return True
-    if standing.expiry is not None and occurrence.until is None and standing.expiry.code == occurrence.event:
-        return False  # a copy, whose deadline would seem to be later
+    same = standing.expiry is not None and standing.expiry.code == occurrence.event
+    if same and (occurrence.until is None or until < standing.expiry.until):  # type: ignore[union-attr] # same implies it
+        return False  # a copy without a time, whose deadline would seem to be later; or an older warning
     # Without a deadline of its own, one that Plaid may have sent before the repair is taken to be that old one.
     doubt = timedelta(0) if occurrence.until else _OLDEST_DELIVERY
     return standing.answered_until is None or until - doubt > standing.answered_until
@@ -151,7 +166,10 @@ def _with_expiry(standing: Standing, occurrence: Occurrence, now: datetime) -> S
         return _answered(standing, (occurrence.told_at or now) + NOTICE_OF_THE_END)
     if event is not Event.HEALTHY or expiry is None:
         return standing
-    repaired = standing.status in {ItemStatus.NEEDS_USER, ItemStatus.REVOKED}  # whoever repairs a connection renews it
+    # Whoever repairs a connection renews it; unless Plaid names the same end of the user's consent all the same.
+    recovered = standing.status in {ItemStatus.NEEDS_USER, ItemStatus.REVOKED}
+    same_end = expiry.code == PENDING_EXPIRATION and occurrence.until is not None
+    repaired = recovered and not occurrence.confirmed and not same_end
     return _answered(standing) if repaired or _is_over(expiry, occurrence, now) else standing
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
-from plaid_sync.core.plain_text import is_plain, plain_or_empty
+from plaid_sync.core.plain_text import is_plain, moment_or_none, plain_or_empty
 from plaid_sync.core.sync.accounts import parse_accounts
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class LinkSession:
         item_id: the Item whose update mode it opens; None for a new link.
         days_requested: days of history that were asked for; None in update mode.
         expires_at: when it is forgotten.
+        link_id: digest of the public token that it led to, where the caller was given none (Hosted Link).
     """
 
     key: str
@@ -48,6 +49,7 @@ class LinkSession:
     item_id: ItemId | None
     days_requested: int | None
     expires_at: datetime
+    link_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,13 @@ class LinkResults:
         added: the bank connections that were made.
         finished: at least one session has ended, and not by leaving Link.
         request_id: Plaid's id of the call; empty where there was none.
+        finished_at: when the last of those sessions ended; None where that can't be read.
     """
 
     added: tuple[AddedItem, ...] = ()
     finished: bool = False
     request_id: str = ""
+    finished_at: datetime | None = None
 
     def of(self, public_token: str) -> AddedItem | None:
         """Return the connection with this public token."""
@@ -100,10 +104,13 @@ def parse_link_results(document: bytes) -> LinkResults:
         raise ContractBrokenError("body")
     sessions = [one for one in _entries(answer.get("link_sessions"), _MOST_SESSIONS) if isinstance(one, dict)]
     added = {one.public_token: one for session in sessions for one in _added(session)}
+    finished = [session for session in sessions if _is_finished(session)]
+    ends = [moment for session in finished if (moment := moment_or_none(session.get("finished_at"))) is not None]
     return LinkResults(
         added=tuple(added.values()),
-        finished=any(_is_finished(session) for session in sessions),
+        finished=bool(finished),
         request_id=plain_or_empty(answer.get("request_id")),
+        finished_at=max(ends, default=None),
     )
 
 

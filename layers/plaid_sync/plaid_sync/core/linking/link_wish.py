@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -142,12 +143,16 @@ class LinkWishes:
             request_id=request_id,
         )
 
+    def remember(self, session: LinkSession, wish: LinkWish) -> None:
+        """Note what a session without a public token leads to: Plaid forgets it within hours."""
+        self.links.add_session(dataclasses.replace(session, link_id=link_id_of(wish.public_token)))
+
     def _to_be_replaced(self, request: LinkRequest) -> ItemRecord | None:
-        """Return the Item to be replaced; of another user's Item nothing is told."""
+        """Return the Item to be replaced; of another user's Item nothing is told, and nothing erased."""
         if request.replace is None:
             return None
         record = self.items.load(request.replace)
-        if record is None or (record.client_user_id != request.client_user_id and not record.removed):
+        if record is None or (record.client_user_id != request.client_user_id and not _is_as_asked(record, request)):
             raise item_not_found("replace")
         return record
 
@@ -188,6 +193,12 @@ class LinkWishes:
             replaced_by=item_id,
         )
         return Replacement(replaced.item_id, change.standing, wish.request.erase, entry)
+
+
+def _is_as_asked(record: ItemRecord, request: LinkRequest) -> bool:
+    """Tell whether an Item is removed and nothing is left to do to it: one that was erased knows no user any more."""
+    erased = record.removal is None or record.removal.erase
+    return record.removed and (erased or not request.erase)
 
 
 def duplicate_item(holder: ItemId | None, otherwise: str) -> RefusedError:

@@ -1,7 +1,8 @@
 """Linking: a public token becomes a registered Item, and never an orphan that is billed and unknown.
 
 A public token works once, so that after the exchange there are two ways on: the Item is stored (and a retry
-with the same public token completes whatever is missing), or it is removed at Plaid.
+with the same public token completes whatever is missing), or it is removed at Plaid. Only where the answer to the
+exchange itself is lost can neither be done, and the caller and the operator are told so.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.core.failures import PlaidError, PlaidSyncError, RetryableError
+from plaid_sync.core.failures import PlaidError, PlaidSyncError, RetryableError, UncertainError
 from plaid_sync.core.items import MAXIMUM_HISTORY_DAYS
 from plaid_sync.core.items_api.asked import request_ids
+from plaid_sync.core.items_api.requests import RefusedError
 from plaid_sync.core.lifecycle.states import Announcement
 from plaid_sync.core.linking.link_requests import link_id_of
 from plaid_sync.core.linking.link_wish import duplicate_item
 from plaid_sync.core.linking.registration import ClaimHeldError, NewItem, Registration
+from plaid_sync.core.linking.session_reader import FORGOTTEN
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
 if TYPE_CHECKING:
@@ -29,16 +32,21 @@ if TYPE_CHECKING:
     from plaid_sync.core.linking.link_wish import LinkWish, LinkWishes
     from plaid_sync.core.linking.plaid_answers import ExchangedItem
     from plaid_sync.ports.common import Clock, SyncQueue, TokenEncryptor
-    from plaid_sync.ports.items_api import LinkItems, PlaidItemCalls, PlaidLink
+    from plaid_sync.ports.items_api import ErasableItems, LinkItems, PlaidItemCalls, PlaidLink
 
 _REMOVAL_TRIES: Final = 3
 _ADOPTION_TRIES: Final = 3
+_ERASURE_TRIES: Final = 3
 _PAUSE_SECONDS: Final = 0.5
 _USED_TOKEN_CODE: Final = "INVALID_PUBLIC_TOKEN"  # noqa: S105 - an error code
-EXCHANGE_TAKES_SECONDS: Final = 100.0
+EXCHANGE_TAKES_SECONDS: Final = 105.0
 """From the exchange to the end, where every call hangs: reading the secret 9, the exchange 15, sealing 9, storing 9,
-making sure that nothing is stored 9, looking whether it is 9, three removals of 12, and pauses (see adapters/aws.py and
-adapters/plaid/transport.py). A transaction that is tried again was answered before."""
+making sure that nothing is stored 9, looking whether it is 9, three removals of 12, and pauses: one second between the
+removals, and twice the 2.4 seconds at most between the five tries of a transaction (see adapters/aws.py,
+adapters/plaid/transport.py and adapters/dynamodb/fenced.py). A transaction that is tried again was answered before,
+which takes milliseconds."""
+_GATEWAYS_CODE: Final = "HTTP_5"
+"""How the code of an answer begins that is a gateway's and not Plaid's: it does not say what Plaid has done."""
 
 
 class LinkUndoneError(PlaidSyncError):
@@ -51,6 +59,20 @@ class LinkUndoneError(PlaidSyncError):
     def __init__(self, code: str) -> None:
         super().__init__(f"the Item was removed at Plaid again: {code}")
         self.code = code
+
+
+class ExchangeUnknownError(PlaidSyncError):
+    """The answer to the exchange is lost: an Item may exist at Plaid whose access token nobody has.
+
+    Attributes:
+        code: how it was lost.
+        request_id: Plaid's id of the call; empty where none is known.
+    """
+
+    def __init__(self, code: str, request_id: str = "") -> None:
+        super().__init__(f"whether Plaid has exchanged the public token is unknown: {code}")
+        self.code = code
+        self.request_id = request_id
 
 
 class ItemOrphanedError(PlaidSyncError):
@@ -74,6 +96,7 @@ class Linker:
 
     Attributes:
         wishes: finds out what a request may link.
+        replaced: the Items that are replaced, once they are removed.
         pause: waits so many seconds.
     """
 
@@ -82,6 +105,7 @@ class Linker:
     calls: PlaidItemCalls
     tokens: TokenEncryptor
     items: LinkItems
+    replaced: ErasableItems
     queue: SyncQueue
     clock: Clock
     pause: Callable[[float], None]
@@ -95,6 +119,7 @@ class Linker:
             PlaidError: Plaid did not exchange the token; nothing exists.
             LinkUndoneError: the Item could not be stored and was removed again.
             ItemOrphanedError: it could not even be removed.
+            ExchangeUnknownError: Plaid's answer to the exchange is lost: the Item may exist, out of everybody's reach.
             RetryableError: nothing was exchanged, or the Item is stored and only its first sync is not enqueued:
                 send the same request again.
         """
@@ -102,8 +127,21 @@ class Linker:
         item_id = self._known(request, request.public_token) or self._link_anew(request, session, asked)
         self.queue.send(SyncTrigger(item_id, Cause.LINKED), str(uuid.uuid4()))
         if request.replace is not None:
+            if request.erase:
+                self._erase_too(request.replace, asked)
             self.queue.send(SyncTrigger(request.replace, Cause.REQUEST), str(uuid.uuid4()))
         return item_id
+
+    def _erase_too(self, item_id: ItemId, asked: Asked) -> None:
+        """Let the rows of the replaced Item be erased, where it was removed before and its rows were kept."""
+        for _ in range(_ERASURE_TRIES):
+            record = self.replaced.load(item_id)
+            if record is None or record.removal is None or record.removal.erase:
+                return
+            entry = asked.entry(item_id, self.clock(), "erasure_requested", transactions="erase")
+            if self.replaced.erase_too(record, entry):
+                return
+        raise RetryableError("item_changes")
 
     def _known(self, request: LinkRequest, public_token: str | None) -> ItemId | None:
         """Return the Item that was linked with this public token before."""
@@ -111,12 +149,20 @@ class Linker:
         return None if record is None else self.wishes.confirm(record, request)
 
     def _link_anew(self, request: LinkRequest, session: LinkSession | None, asked: Asked) -> ItemId:
-        wish = self.wishes.wish(request, session)
+        try:
+            wish = self.wishes.wish(request, session)
+        except RefusedError as error:
+            # With Hosted Link, Plaid may have forgotten by now what came of the session: it was linked all the same.
+            if error.code not in FORGOTTEN or (known := self._remembered(request, session)) is None:
+                raise
+            return known
         # The same request, sent twice: it has just been stored, or its public token (of Hosted Link) is known only now.
         if wish.ours is not None:
             return self.wishes.confirm(wish.ours, request)
         if request.public_token is None and (known := self._known(request, wish.public_token)) is not None:
             return known
+        if request.public_token is None and session is not None:
+            self.wishes.remember(session, wish)
         try:
             return self._exchange_and_register(wish, asked)
         except PlaidError as error:
@@ -129,10 +175,17 @@ class Linker:
                     return item_id
             raise
 
+    def _remembered(self, request: LinkRequest, session: LinkSession | None) -> ItemId | None:
+        """Return the Item that the session without a public token was linked as before."""
+        if request.public_token is not None or session is None or session.link_id is None:
+            return None
+        record = self.items.find_by_link(session.link_id)
+        return None if record is None else self.wishes.confirm(record, request)
+
     def _exchange_and_register(self, wish: LinkWish, asked: Asked) -> ItemId:
         if asked.time_left() < EXCHANGE_TAKES_SECONDS:
             raise RetryableError("no_time_to_exchange")
-        exchanged = self.plaid.exchange(wish.public_token)
+        exchanged = self._exchange(wish.public_token)
         if exchanged.item_id is None:
             self._remove(exchanged)
             raise LinkUndoneError("item_id_unusable")
@@ -149,6 +202,16 @@ class Linker:
             code = error.code if isinstance(error, RetryableError) else type(error).__name__
             raise LinkUndoneError(code) from error
         return exchanged.item_id
+
+    def _exchange(self, public_token: str) -> ExchangedItem:
+        try:
+            return self.plaid.exchange(public_token)
+        except UncertainError as error:
+            raise ExchangeUnknownError(error.code) from error
+        except PlaidError as error:
+            if not error.code.startswith(_GATEWAYS_CODE):
+                raise
+            raise ExchangeUnknownError(error.code, error.request_id) from error
 
     def _registration(
         self, item_id: ItemId, ciphertext: bytes, wish: LinkWish, asked: Asked, request_id: str

@@ -1,4 +1,4 @@
-"""What Plaid's smaller answers say, read leniently: whatever only informs may be absent or unreadable."""
+"""What Plaid answers around Link, read leniently: whatever only informs may be absent or unreadable."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.plain_text import is_plain, moment_or_none, plain_or_empty
-from plaid_sync.core.sync.accounts import parse_accounts
 from plaid_sync.core.triggers import is_item_id
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from plaid_sync.core.items import Account
 
 _LONGEST_TOKEN: Final = 512
 _LONGEST_URL: Final = 2048
@@ -51,18 +48,6 @@ class ExchangedItem:
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountList:
-    """The accounts of an Item, without balances.
-
-    Attributes:
-        request_id: Plaid's id of the call; empty where there was none.
-    """
-
-    accounts: tuple[Account, ...]
-    request_id: str = ""
-
-
 def parse_link_token(document: bytes) -> LinkToken:
     """Parse the body of a /link/token/create answer.
 
@@ -95,28 +80,6 @@ def parse_exchange(document: bytes) -> ExchangedItem:
         raise ContractBrokenError("access_token")
     known = ItemId(str(item_id)) if is_item_id(item_id) else None
     return ExchangedItem(known, access_token, plain_or_empty(answer.get("request_id")))
-
-
-def parse_account_list(document: bytes) -> AccountList:
-    """Parse the body of an /accounts/get answer.
-
-    Raises:
-        InvalidJsonError: it is not JSON.
-        ContractBrokenError: it holds no list of accounts.
-    """
-    answer = _object(document)
-    if not isinstance(answer.get("accounts"), list):
-        raise ContractBrokenError("accounts")
-    return AccountList(parse_accounts(answer["accounts"]), plain_or_empty(answer.get("request_id")))
-
-
-def request_id_of(document: bytes) -> str:
-    """Return the id of a call whose answer says nothing else; empty where there is none."""
-    try:
-        answer = exact_json.loads(document)
-    except exact_json.InvalidJsonError:
-        return ""
-    return plain_or_empty(answer.get("request_id")) if isinstance(answer, dict) else ""
 
 
 def _object(document: bytes) -> dict[str, Any]:

@@ -21,6 +21,8 @@ _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 0.5
 _RETRY_AFTER_SECONDS: Final = 2
 _UNKNOWN_AT_PLAID: Final = "INVALID_LINK_TOKEN"
+FORGOTTEN: Final = frozenset({"link_session_unknown", "link_session_not_finished"})
+"""How a session is refused that Plaid tells nothing of (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,8 @@ class SessionReader:
             raise InvalidRequestError("public_token", "the session has several: name one, and send each by itself")
         return results.added[0], results.request_id
 
-    def require_finished(self, link_token: str) -> str:
-        """Return Plaid's id of the call that told that the user has finished Link, and not left it.
+    def require_finished(self, link_token: str) -> LinkResults:
+        """Return what came of a session that the user has finished, and not left.
 
         Raises:
             RefusedError: the session is not finished.
@@ -82,7 +84,7 @@ class SessionReader:
         results = self._results(link_token, lambda found: found.finished)
         if not results.finished:
             raise _not_finished()
-        return results.request_id
+        return results
 
     def _results(self, link_token: str, enough: Callable[[LinkResults], bool]) -> LinkResults:
         """Return the results as soon as they are there: Plaid can tell of a session a moment after Link has ended."""

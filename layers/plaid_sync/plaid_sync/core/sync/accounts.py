@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.core.items import Account
 from plaid_sync.core.plain_text import is_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _LONGEST_NAME: Final = 200
 _MOST_ACCOUNTS: Final = 200
@@ -22,6 +25,11 @@ def parse_accounts(listed: object, id_field: str = "account_id") -> tuple[Accoun
 def merged(known: tuple[Account, ...], told: tuple[Account, ...]) -> tuple[Account, ...]:
     """Return what is known, renewed and extended by what was told: a sync tells of accounts with transactions only."""
     return tuple({account.account_id: account for account in (*known, *told)}.values())
+
+
+def shared(accounts: tuple[Account, ...], revoked: Collection[str]) -> tuple[Account, ...]:
+    """Leave out the accounts that the user has withdrawn."""
+    return tuple(account for account in accounts if account.account_id not in revoked)
 
 
 def _account(entry: dict[str, Any], id_field: str) -> Account | None:

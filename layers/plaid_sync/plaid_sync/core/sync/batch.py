@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.core.error_codes import FailureClass, is_known
-from plaid_sync.core.failures import PlaidError, RetryableError
+from plaid_sync.core.failures import PlaidError, RemovalUnfinishedError, RetryableError
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.lifecycle.notices import cause_of, occurrence_of
-from plaid_sync.core.sync.pulling import require_time
+from plaid_sync.core.sync.pulling import OUT_OF_TIME
 from plaid_sync.core.sync.sync_job import Outcome, SyncJob, SyncReport
 from plaid_sync.core.triggers import MalformedTriggerError, ReceivedTrigger, parse_record
 
@@ -34,8 +34,10 @@ _DELAYS: Final = {
     FailureClass.INSTITUTION_DOWN: (900, 3600),
 }
 """First and longest wait, in seconds."""
+_NEVER_GIVEN_UP: Final = frozenset({FailureClass.THROTTLED, FailureClass.INSTITUTION_DOWN})
+"""Neither says anything against the message: a bank can be down for a weekend."""
 RENEW_AFTER: Final = 12
-"""Receives of a message that Plaid's limits have held up: replaced by a copy, before the queue gives it up."""
+"""Receives of a message that must not be given up: replaced by a copy, before the queue does."""
 PARK_UNREGISTERED_AFTER: Final = 8
 """Receives, at the delays of `retry` about ten minutes: a webhook outruns its link by seconds."""
 
@@ -129,11 +131,16 @@ class BatchProcessor:
             tuple(hint for hint in hints if hint is not None),
             tuple(dict.fromkeys(map(cause_of, received))),
         )
+        if time_left() < _SECONDS_FOR_AN_ITEM:
+            # Not begun: others of the batch had to wait, which must not use up the receives of this one's messages.
+            self._give_back(received, FailureClass.THROTTLED, OUT_OF_TIME, result)
+            return
         try:
-            require_time(time_left, _SECONDS_FOR_AN_ITEM)
             report = self.engine.sync(job)
         except PlaidError as error:
-            self._give_back(received, error, result)
+            self._give_back(received, error.failure_class, error.code, result)
+        except RemovalUnfinishedError as error:
+            self._give_back(received, error.failure_class, error.code, result, patient=True)
         except RetryableError as error:
             self._postpone(received, FailureClass.RETRY, error.code, result)
         except Exception as error:  # noqa: BLE001 - a bug met by one Item must not fail the others' messages
@@ -149,6 +156,9 @@ class BatchProcessor:
                 # Whoever claimed later may be a zombie whose messages have expired: if it dies, only these are left.
                 self._postpone(received, FailureClass.RETRY, report.outcome, result)
                 return
+            if report.again is not None:
+                self._give_back(received, report.again, report.code, result)
+                return
             covered = report.outcome is Outcome.COVERED
             result.coalesced += len(received) - (0 if covered else 1)
             return
@@ -159,14 +169,24 @@ class BatchProcessor:
         if waiting:
             self._postpone(waiting, FailureClass.RETRY, UNREGISTERED, result)
 
-    def _give_back(self, received: list[ReceivedTrigger], error: PlaidError, result: BatchResult) -> None:
-        if error.failure_class is FailureClass.THROTTLED:
+    def _give_back(
+        self,
+        received: list[ReceivedTrigger],
+        failure_class: FailureClass,
+        code: str,
+        result: BatchResult,
+        *,
+        patient: bool = False,
+    ) -> None:
+        """Let messages come back; those that must never be given up are replaced by copies before they are."""
+        if patient or failure_class in _NEVER_GIVEN_UP:
             worn = [message for message in received if message.receive_count >= RENEW_AFTER]
             for message in worn:
                 self._renew(message, result)
             received = [message for message in received if message not in worn]
         if received:
-            self._postpone(received, error.failure_class, error.code, result, unknown=not is_known(error.code))
+            unknown = not is_known(code) and code != OUT_OF_TIME and not patient
+            self._postpone(received, failure_class, code, result, unknown=unknown)
 
     def _renew(self, message: ReceivedTrigger, result: BatchResult) -> None:
         try:

@@ -46,7 +46,7 @@ class Commit:
         committed_at: now.
         standing: how the Item stands afterwards.
         entry: what its history records.
-        accounts: its accounts as Plaid has just told them; empty where it told none.
+        accounts: its accounts as last told, without those that the user has withdrawn.
         revoked_accounts: accounts of which no row is kept.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.failures import PlaidError, RetryableError
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from plaid_sync.ports.common import Clock
     from plaid_sync.ports.sync import PlaidTransactions
 
+_T = TypeVar("_T")
+
 MAXIMUM_RESTARTS: Final = 5
 MUTATION_PERSISTS: Final = "mutation_persists"
+OUT_OF_TIME: Final = "out_of_time"
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _THROTTLE_PAUSES: Final = (4.0, 12.0, 24.0, 30.0)
 """Seconds; Plaid counts calls by the minute."""
@@ -128,20 +131,23 @@ class Puller:
     def _page(
         self, access_token: str, cursor: Cursor | None, days_requested: int | None, time_left: Callable[[], float]
     ) -> Page:
-        """Fetch a page; while Plaid says that there were too many calls in this minute, wait for the next one here.
+        return self.within_limits(lambda: self.plaid.sync_page(access_token, cursor, days_requested), time_left)
+
+    def within_limits(self, call: Callable[[], _T], time_left: Callable[[], float]) -> _T:
+        """Make a call to Plaid; while it says that there were too many in this minute, wait for the next one here.
 
         Given back, the message would use up its receives, and good ones end in the dead-letter queue.
         """
         for wait in _THROTTLE_PAUSES:
             require_time(time_left, _SECONDS_FOR_A_PAGE)
             try:
-                return self.plaid.sync_page(access_token, cursor, days_requested)
+                return call()
             except PlaidError as error:
                 if error.failure_class is not FailureClass.THROTTLED or time_left() < wait + _SECONDS_FOR_A_PAGE:
                     raise
             self.pause(wait * self.jitter())
         require_time(time_left, _SECONDS_FOR_A_PAGE)
-        return self.plaid.sync_page(access_token, cursor, days_requested)
+        return call()
 
 
 def require_time(time_left: Callable[[], float], seconds: float) -> None:
@@ -151,4 +157,4 @@ def require_time(time_left: Callable[[], float], seconds: float) -> None:
         RetryableError: the worker would probably be killed in the midst of the next step.
     """
     if time_left() < seconds:
-        raise RetryableError("out_of_time")
+        raise RetryableError(OUT_OF_TIME)

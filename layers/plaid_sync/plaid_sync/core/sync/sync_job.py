@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from plaid_sync.core.error_codes import FailureClass
     from plaid_sync.core.items import Item, ItemId, ItemStatus
     from plaid_sync.core.lifecycle.standing import Occurrence
     from plaid_sync.core.lifecycle.states import Announcement
@@ -40,6 +41,7 @@ class SyncReport:
     """What a sync did.
 
     Attributes:
+        again: set where the triggers have to come back all the same, and how soon.
         added: new transactions written.
         modified: changed transactions written.
         removed: tombstones written, settled ones included.
@@ -52,11 +54,11 @@ class SyncReport:
         announcements: what the event bus is told.
         until: when it stops working, of an expiring Item.
         code: Plaid's code: of its refusal, of what it says is wrong with the Item, or of the warning that stands.
-        unknown_code: whether that is an error code that is not in our table.
         request_ids: Plaid's ids of the calls, the newest last.
     """
 
     outcome: Outcome
+    again: FailureClass | None = None
     added: int = 0
     modified: int = 0
     removed: int = 0
@@ -72,7 +74,6 @@ class SyncReport:
     announcements: tuple[Announcement, ...] = ()
     until: datetime | None = None
     code: str = ""
-    unknown_code: bool = False
     request_ids: tuple[str, ...] = ()
 
 
@@ -126,6 +127,7 @@ def sync_entry(attempt: Attempt, report: SyncReport, outcome: str, now: datetime
     counts = {name: getattr(report, name) or None for name in _COUNTS}
     details: dict[str, Any] = {
         "causes": list(job.causes[:_CAUSES_KEPT]),
+        "withdrawn_accounts": sorted(attempt.withdrawn) or None,
         "generation": item.generation,
         "status_before": item.status.value,
         "status": report.status.value if report.status else None,

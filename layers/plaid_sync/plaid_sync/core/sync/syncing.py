@@ -11,12 +11,12 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.core.error_codes import FailureClass, classify, is_known
-from plaid_sync.core.failures import PlaidError, RetryableError, SupersededError
+from plaid_sync.core.error_codes import FailureClass, classify
+from plaid_sync.core.failures import PlaidError, RemovalUnfinishedError, RetryableError, SupersededError
 from plaid_sync.core.items import Cursor, Item, ItemStatus
 from plaid_sync.core.lifecycle.standing import Occurrence, found, judge
 from plaid_sync.core.lifecycle.states import TABLE, Action, Event
-from plaid_sync.core.sync.accounts import merged
+from plaid_sync.core.sync.accounts import merged, shared
 from plaid_sync.core.sync.coalescing import covers
 from plaid_sync.core.sync.plan import (
     Commit,
@@ -66,14 +66,14 @@ class SyncEngine:
         Raises:
             PlaidError: Plaid refused in a way that asks to try again, soon or in hours.
             RetryableError: something else failed that passes.
+            RemovalUnfinishedError: the Item was removed, and something is left to do about it.
         """
         began_at = self.clock()
         item = self.items.load(job.item_id)
         if item is None:
             return SyncReport(Outcome.UNREGISTERED)
         if item.status is ItemStatus.REMOVED:
-            erased = self.remover.finish(item, job.time_left, job.causes)
-            return SyncReport(Outcome.REMOVED, erased=erased, status=item.status)
+            return self._finish_removal(item, job)
         if not job.hints and covers(item, job.newest_trigger_at):
             return SyncReport(Outcome.COVERED, status=item.status)
         claimed = self.items.claim(item, str(uuid.uuid4()))
@@ -84,6 +84,15 @@ class SyncEngine:
             return SyncReport(Outcome.SUPERSEDED, generation=claimed.generation)
         except PlaidError as error:
             return self._record_failure(attempt, error)
+
+    def _finish_removal(self, item: Item, job: SyncJob) -> SyncReport:
+        try:
+            erased = self.remover.finish(item, job.time_left, job.causes)
+        except PlaidError as error:
+            raise RemovalUnfinishedError(error.failure_class, error.code) from error
+        except RetryableError as error:
+            raise RemovalUnfinishedError(FailureClass.RETRY, error.code) from error
+        return SyncReport(Outcome.REMOVED, erased=erased, status=item.status)
 
     def _record_failure(self, attempt: Attempt, error: PlaidError) -> SyncReport:
         """Record what Plaid says is wrong with the Item; what passes by itself is raised.
@@ -121,17 +130,19 @@ class SyncEngine:
         finding, checked = self._look(attempt, token)
         pulled = self.catch_up.pull(attempt, token)
         judged = judge(item.standing, (*attempt.job.hints, finding), self.clock())
+        again = _again(item.status, finding)
         report = SyncReport(
             Outcome.NOT_READY,
+            again=again,
             erased=len(erased),
             pages=pulled.update.pages,
             restarts=pulled.update.restarts,
             generation=item.generation,
             status=judged.standing.status,
-            announcements=judged.announcements,
+            # What the hints say about accounts is told when they have come for the last time.
+            announcements=judged.announcements if again is None else judged.about_the_item,
             until=judged.standing.until,
             code=finding.code or judged.standing.code or "",
-            unknown_code=finding.code is not None and not is_known(finding.code),
             request_ids=(*checked, *pulled.update.request_ids)[-_REQUEST_IDS_KEPT:],
         )
         if pulled.update.cursor is None:
@@ -147,7 +158,7 @@ class SyncEngine:
         actions = {TABLE[item.status, hint.event].action for hint in hints}
         if item.status is ItemStatus.ACTIVE and Action.CHECK not in actions:
             return Occurrence(Event.HEALTHY), ()
-        health = self.plaid.health(token)
+        health = self.catch_up.puller.within_limits(lambda: self.plaid.health(token), attempt.job.time_left)
         request_ids = (health.request_id,) if health.request_id else ()
         if health.error_code is None:
             return Occurrence(Event.HEALTHY, until=health.consent_until), request_ids
@@ -195,7 +206,7 @@ class SyncEngine:
             committed_at=self.clock(),
             standing=standing,
             entry=self._entry(attempt, report, str(report.outcome)),
-            accounts=merged(item.accounts, update.accounts) if update.accounts else (),
+            accounts=shared(merged(item.accounts, update.accounts), attempt.revoked_accounts),
             revoked_accounts=attempt.revoked_accounts,
         )
         self._write(item, writes.rows, commit, attempt.job)
@@ -212,6 +223,9 @@ class SyncEngine:
         item, withdrawn = attempt.item, attempt.withdrawn
         if not withdrawn:
             return frozenset()
+        if not withdrawn <= item.revoked_accounts:
+            # First of all: whatever becomes of this attempt and its trigger, none of their rows is let in any more.
+            self.items.withdraw_accounts(item, attempt.revoked_accounts)
         rows: list[RowWrite] = [
             Removal(row.transaction_id, row.account_id, erase=True)
             for row in self.transactions.scan_item(item.item_id)
@@ -243,3 +257,10 @@ class SyncEngine:
                 begin=number == 1 and not last,
                 commit=commit if last else None,
             )
+
+
+def _again(status: ItemStatus, finding: Occurrence) -> FailureClass | None:
+    """Tell whether the triggers have to come back although the sync succeeded: Plaid says that the Item is not well."""
+    if finding.code is None or TABLE[status, finding.event].action is not Action.RETRY:
+        return None
+    return classify(finding.code)

@@ -144,8 +144,9 @@ def deduplication_id(token: str) -> str:
 
 
 def _trigger(webhook: Webhook, item_id: ItemId, raw: bytes) -> SyncTrigger:
-    """Return the message: with the whole webhook where that fits, for the sync needs no more than the codes."""
+    """Return the message: with the whole webhook where that fits, else with what the sync needs of it."""
     body = webhook.body
     if len(raw) > _LONGEST_QUEUED_WEBHOOK or raw.count(b"{") + raw.count(b"[") > _MOST_BRACKETS_QUEUED:
-        body = {"webhook_type": webhook.webhook_type, "webhook_code": webhook.webhook_code}
+        kept = ("webhook_type", "webhook_code", "account_id")
+        body = {name: body[name] for name in kept if is_plain(body.get(name))}
     return SyncTrigger(item_id, Cause.WEBHOOK, body)
