@@ -40,6 +40,7 @@ class World:
     Attributes:
         say: tells the user a line.
         items: the ids of the linked Items, in their order.
+        guests: how Items are called that are gone before the end, by their ids.
         happened: how often each thing has happened, by name.
         problems: promises that were not kept, other than rows that differ.
         started: when the run began, by the monotonic clock.
@@ -55,6 +56,7 @@ class World:
     say: Callable[[str], None]
     rng: Random
     items: list[str] = field(default_factory=list)
+    guests: dict[str, str] = field(default_factory=dict)
     happened: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     exhibits: list[tuple[str, str]] = field(default_factory=list)
@@ -67,7 +69,9 @@ class World:
 
     def name(self, item_id: str) -> str:
         """Return how an Item is called: by its number, once it is linked."""
-        return f"Item {self.items.index(item_id) + 1}" if item_id in self.items else "an unknown Item"
+        if item_id in self.items:
+            return f"Item {self.items.index(item_id) + 1}"
+        return self.guests.get(item_id, "an unknown Item")
 
     def wait_until(self, happened: Callable[[Progress], bool], what: str) -> None:
         """Wait until the stack has done something; see `Observer.wait_until`."""

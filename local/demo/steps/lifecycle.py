@@ -35,6 +35,7 @@ def _linked(world: World) -> str:
     status, answer = world.application.request("POST", "/items", {**body, "client_user_id": "somebody-else"})
     world.expect("a public token completes only for who asked for it", kept=status == HTTPStatus.FORBIDDEN)
     item_id = str(world.application.ask("POST", "/items", body)["item_id"])
+    world.guests[item_id] = f"the Item of {_USER}"
     world.say(f"a link session for {_USER} is completed: for somebody else {status} {answer.get('code')}, for them 201")
     world.settle()
     for _ in range(2):
@@ -121,8 +122,8 @@ def _print_history(world: World, item_id: str) -> None:
 def _in_words(entry: dict[str, Any]) -> str:
     words = [entry.get("webhook_code") or entry.get("request") or ", ".join(entry.get("causes", ()))]
     words.append(f"-> {entry['outcome']}")
-    if entry.get("status") != entry.get("status_before"):
-        words.append(f"[{entry.get('status_before') or 'new'} -> {entry.get('status')}]")
+    if entry.get("status") != entry.get("status_before", entry.get("status")):
+        words.append(f"[{entry['status_before']} -> {entry['status']}]")
     counts = ("added", "modified", "removed", "erased", "pages")
     words += [f"{name} {entry[name]}" for name in counts if entry.get(name)]
     words += [f"told {name}" for name in entry.get("announcements", ())]

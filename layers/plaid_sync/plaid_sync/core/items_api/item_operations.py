@@ -82,6 +82,7 @@ class ItemOperations:
                 now,
                 "removal_requested",
                 Announcement.REMOVED,
+                status_before=record.standing.status.value,
                 status=standing.status.value,
                 transactions=transactions,
             )
@@ -117,6 +118,7 @@ class ItemOperations:
                 now,
                 "update_mode_finished",
                 *([change.announcement] if change.announcement else []),
+                status_before=record.standing.status.value,
                 status=change.standing.status.value,
                 plaid_request_ids=request_ids(results.request_id),
             )

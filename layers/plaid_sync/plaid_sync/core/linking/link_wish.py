@@ -188,6 +188,7 @@ class LinkWishes:
             now,
             "removal_requested",
             Announcement.REMOVED,
+            status_before=replaced.standing.status.value,
             status=change.standing.status.value,
             transactions="erase" if wish.request.erase else "keep",
             replaced_by=item_id,
