@@ -162,10 +162,12 @@ class MessagesTarget:
         ids = {record["messageId"] for record in records}
         require(holds=set(failed) <= ids and len(set(failed)) == len(failed), what="failed ids", shown=(ids, failed))
         ours = [read(record["body"]) for record in records if kind_of(record) == OURS]
-        told = {name: [told_by(body) for body in ours if body["item_id"] == name] for name in HEALTHY}
-        looked = {name for name in HEALTHY if any(one in CHECKED for one, _ in told[name])}
+        told = {name: [told_by(body) for body in ours if body["item_id"] == name] for name in (*HEALTHY, THROTTLED)}
+        looked = {name for name in told if any(one in CHECKED for one, _ in told[name])}
         unread = looked if not health.readable else set()
         again = looked if health.again else set()
+        # An answer that can't be read comes before Plaid's limits, and isn't waited for.
+        waiting = ({THROTTLED} | (again if health.down else set())) - unread
         sent = {message["MessageDeduplicationId"]: message for message in queue.sent}
         for record in records:
             kept, letter = record["messageId"] in failed, sent.get(record["messageId"])
@@ -173,7 +175,7 @@ class MessagesTarget:
                 record,
                 letter,
                 unread | again,
-                again if health.down else set(),
+                waiting,
                 kept=kept,
                 may_park=not queue.out_of_order,
             )
@@ -199,7 +201,7 @@ class MessagesTarget:
         record: Record,
         letter: dict[str, Any] | None,
         not_well: set[str],
-        down: set[str],
+        waiting: set[str],
         *,
         kept: bool,
         may_park: bool,
@@ -221,7 +223,7 @@ class MessagesTarget:
             same = letter is None or is_body_of(letter, record["body"])
             require(holds=same, what="parked with another body", shown=(record, letter))
         elif kind == OURS:
-            worn = item_id in {THROTTLED, *down} and received >= RENEWED_RECEIVES and may_park
+            worn = item_id in waiting and received >= RENEWED_RECEIVES and may_park
             require(holds=renewed == worn == (letter is not None), what=f"ours, but {fate}", shown=record)
             same = letter is None or (letter["MessageBody"], letter["MessageGroupId"]) == (record["body"], item_id)
             require(holds=same, what="renewed with another body or group", shown=(record, letter))
