@@ -7,8 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from plaid_sync.adapters.dynamodb.atomic import ConditionFailedError, write_together
-from plaid_sync.adapters.dynamodb.fenced import TRIES
+from plaid_sync.adapters.dynamodb.atomic import TRIES, ConditionFailedError, write_together
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.linking.linker import EXCHANGE_TAKES_SECONDS
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.dynamodb.expressions import serialize
-from plaid_sync.adapters.dynamodb.fenced import TRIES, back_off
 from plaid_sync.core.failures import PlaidSyncError, RetryableError
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from plaid_sync.adapters.dynamodb.expressions import Expression
 
+TRIES: Final = 5
+_FIRST_PAUSE_SECONDS: Final = 0.05
 _CONDITION_FAILED: Final = "ConditionalCheckFailed"
+_NEVER_TAKEN: Final = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
 
 
 class ConditionFailedError(PlaidSyncError):
@@ -48,7 +51,8 @@ def action(  # noqa: PLR0913, PLR0917 - what DynamoDB asks for
 def write_together(client: DynamoDBClient, actions: Sequence[dict[str, Any]], pause: Callable[[float], None]) -> None:
     """Write all of the actions.
 
-    A conflict is somebody else's write to one of the rows in the same moment: all of it is tried again.
+    A conflict is somebody else's write to one of the rows at the same moment (an application annotating it): all of
+    it is tried again.
 
     A repeat by the SDK after a lost answer carries the same ClientRequestToken, so that it can't take its own first
     success for a failed condition.
@@ -73,5 +77,13 @@ def write_together(client: DynamoDBClient, actions: Sequence[dict[str, Any]], pa
         }
         if found:
             raise ConditionFailedError(found)
+        final = _NEVER_TAKEN.intersection(reason.get("Code", "") for reason in reasons)
+        if final:
+            raise RetryableError(min(final))
         back_off(pause, attempt)
     raise RetryableError("transaction_cancelled")
+
+
+def back_off(pause: Callable[[float], None], attempt: int) -> None:
+    """Wait before the next try, longer from one to the next."""
+    pause(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors
+from plaid_sync.adapters.dynamodb.atomic import TRIES, back_off
 from plaid_sync.adapters.dynamodb.expressions import Expression
-from plaid_sync.adapters.dynamodb.fenced import TRIES, back_off
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.sync.pulling import require_time
 

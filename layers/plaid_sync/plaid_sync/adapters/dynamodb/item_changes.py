@@ -10,7 +10,7 @@ from plaid_sync.adapters.dynamodb.atomic import ConditionFailedError, action, wr
 from plaid_sync.adapters.dynamodb.expressions import Expression, serialize
 from plaid_sync.adapters.dynamodb.history_table import entry_put
 from plaid_sync.adapters.dynamodb.item_format import account_attributes, standing_attributes
-from plaid_sync.adapters.dynamodb.record_format import bank_attributes, removal_attributes, to_record
+from plaid_sync.adapters.dynamodb.record_format import bank_attributes, read_record, removal_attributes
 from plaid_sync.core.items import ItemStatus
 
 if TYPE_CHECKING:
@@ -41,11 +41,7 @@ class ItemChanges:
 
     def load(self, item_id: ItemId) -> ItemRecord | None:
         """See `ports.items_api.ApiItems`."""
-        with aws_errors():
-            answer = self.client.get_item(
-                TableName=self.table, Key={"item_id": serialize(item_id)}, ConsistentRead=True
-            )
-        return to_record(dict(answer["Item"])) if "Item" in answer else None
+        return read_record(self.client, self.table, item_id)
 
     def remove(self, record: ItemRecord, standing: Standing, entry: HistoryEntry, *, erase: bool) -> bool:
         """See `ports.items_api.ApiItems`."""

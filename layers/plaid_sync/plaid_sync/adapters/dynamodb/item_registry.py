@@ -11,7 +11,7 @@ from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize, se
 from plaid_sync.adapters.dynamodb.history_table import entry_put
 from plaid_sync.adapters.dynamodb.item_format import account_attributes
 from plaid_sync.adapters.dynamodb.links_table import claim_puts, void_key, void_put
-from plaid_sync.adapters.dynamodb.record_format import removal_attributes, to_record
+from plaid_sync.adapters.dynamodb.record_format import read_record, removal_attributes
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items import ItemId, ItemStatus
 from plaid_sync.core.linking.bank_logins import Claim
@@ -48,11 +48,7 @@ class ItemRegistry:
 
     def load(self, item_id: ItemId) -> ItemRecord | None:
         """See `ports.items_api.LinkItems`."""
-        with aws_errors():
-            answer = self.client.get_item(
-                TableName=self.table, Key={"item_id": serialize(item_id)}, ConsistentRead=True
-            )
-        return to_record(dict(answer["Item"])) if "Item" in answer else None
+        return read_record(self.client, self.table, item_id)
 
     def find_by_link(self, link_id: str) -> ItemRecord | None:
         """See `ports.items_api.LinkItems`. The index is eventually consistent; what it leads to is not."""

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors
+from plaid_sync.adapters.dynamodb.atomic import TRIES, back_off
 from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize, serialize
-from plaid_sync.adapters.dynamodb.fenced import TRIES, back_off
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.linking.bank_logins import Claim

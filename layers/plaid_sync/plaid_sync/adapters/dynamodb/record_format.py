@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.adapters.aws import from_text, to_text
-from plaid_sync.adapters.dynamodb.expressions import deserialize
+from plaid_sync.adapters.aws import aws_errors, from_text, to_text
+from plaid_sync.adapters.dynamodb.expressions import deserialize, serialize
 from plaid_sync.adapters.dynamodb.item_format import standing_attributes, to_accounts, to_standing
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.items_api.item_record import BankContact, ItemRecord, RemovalRecord
@@ -13,7 +13,16 @@ from plaid_sync.core.items_api.item_record import BankContact, ItemRecord, Remov
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     from plaid_sync.core.items import Standing
+
+
+def read_record(client: DynamoDBClient, table: str, item_id: ItemId) -> ItemRecord | None:
+    """Read an Item as it stands now; None where there is none."""
+    with aws_errors():
+        answer = client.get_item(TableName=table, Key={"item_id": serialize(item_id)}, ConsistentRead=True)
+    return to_record(dict(answer["Item"])) if "Item" in answer else None
 
 
 def to_record(attributes: dict[str, Any]) -> ItemRecord:

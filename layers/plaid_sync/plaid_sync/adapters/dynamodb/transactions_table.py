@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors
+from plaid_sync.adapters.dynamodb.atomic import TRIES, back_off
 from plaid_sync.adapters.dynamodb.expressions import Expression, serialize
-from plaid_sync.adapters.dynamodb.fenced import TRIES, back_off, on_item, transact
+from plaid_sync.adapters.dynamodb.fenced import on_item, transact
 from plaid_sync.adapters.dynamodb.history_table import entry_put
 from plaid_sync.adapters.dynamodb.item_format import committed
 from plaid_sync.adapters.dynamodb.row_format import ALL_ATTRIBUTES, FENCE_ATTRIBUTES, to_stored_row, written

@@ -43,7 +43,7 @@ EXCHANGE_TAKES_SECONDS: Final = 105.0
 """From the exchange to the end, where every call hangs: reading the secret 9, the exchange 15, sealing 9, storing 9,
 making sure that nothing is stored 9, looking whether it is 9, three removals of 12, and pauses: one second between the
 removals, and twice the 2.4 seconds at most between the five tries of a transaction (see adapters/aws.py,
-adapters/plaid/transport.py and adapters/dynamodb/fenced.py). A transaction that is tried again was answered before,
+adapters/plaid/transport.py and adapters/dynamodb/atomic.py). A transaction that is tried again was answered before,
 which takes milliseconds."""
 _GATEWAYS_CODE: Final = "HTTP_5"
 """How the code of an answer begins that is a gateway's and not Plaid's: it does not say what Plaid has done."""
