@@ -16,9 +16,10 @@ from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.items_api.asked import request_ids
 from plaid_sync.core.items_api.item_record import permit
 from plaid_sync.core.items_api.item_view import accounts, removal
+from plaid_sync.core.items_api.removal_request import requested_removal
 from plaid_sync.core.items_api.requests import RefusedError, item_not_found
 from plaid_sync.core.lifecycle.standing import NOTICE_OF_THE_END, Change, Occurrence, apply
-from plaid_sync.core.lifecycle.states import Announcement, Event
+from plaid_sync.core.lifecycle.states import Event
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
 if TYPE_CHECKING:
@@ -74,21 +75,12 @@ class ItemOperations:
 
     def _let_remove(self, record: ItemRecord, asked: Asked, *, erase: bool) -> bool:
         """Record the wish, if it is news; False where the Item has changed meanwhile."""
-        now, transactions = self.clock(), "erase" if erase else "keep"
+        now = self.clock()
         if not record.removed:
-            standing = apply(record.standing, Occurrence(Event.REMOVE), now).standing
-            entry = asked.entry(
-                record.item_id,
-                now,
-                "removal_requested",
-                Announcement.REMOVED,
-                status_before=record.standing.status.value,
-                status=standing.status.value,
-                transactions=transactions,
-            )
+            standing, entry = requested_removal(record, asked, now, erase=erase)
             return self.items.remove(record, standing, entry, erase=erase)
         if erase and record.removal is not None and not record.removal.erase:
-            entry = asked.entry(record.item_id, now, "erasure_requested", transactions=transactions)
+            entry = asked.entry(record.item_id, now, "erasure_requested", transactions="erase")
             return self.items.erase_too(record, entry)
         return True
 

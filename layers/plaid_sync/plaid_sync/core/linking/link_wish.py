@@ -8,9 +8,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from plaid_sync.core.items_api.item_record import removed_item
+from plaid_sync.core.items_api.removal_request import requested_removal
 from plaid_sync.core.items_api.requests import RefusedError, item_not_found
-from plaid_sync.core.lifecycle.standing import Occurrence, apply
-from plaid_sync.core.lifecycle.states import Announcement, Event
 from plaid_sync.core.linking.bank_logins import fingerprints
 from plaid_sync.core.linking.link_requests import link_id_of
 from plaid_sync.core.linking.link_sessions import AddedItem
@@ -182,18 +181,9 @@ class LinkWishes:
         replaced = wish.replaced
         if replaced is None:
             return None
-        change = apply(replaced.standing, Occurrence(Event.REMOVE), now)
-        entry = asked.entry(
-            replaced.item_id,
-            now,
-            "removal_requested",
-            Announcement.REMOVED,
-            status_before=replaced.standing.status.value,
-            status=change.standing.status.value,
-            transactions="erase" if wish.request.erase else "keep",
-            replaced_by=item_id,
-        )
-        return Replacement(replaced.item_id, change.standing, wish.request.erase, entry)
+        erase = wish.request.erase
+        standing, entry = requested_removal(replaced, asked, now, erase=erase, replaced_by=item_id)
+        return Replacement(replaced.item_id, standing, erase, entry)
 
 
 def _is_as_asked(record: ItemRecord, request: LinkRequest) -> bool:
