@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.dynamodb.expressions import Expression, serialize
+from plaid_sync.adapters.dynamodb.filtered_reads import filtered, place
 from plaid_sync.adapters.dynamodb.record_format import to_record
-from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items_api.requests import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from plaid_sync.core.items_api.item_record import ItemRecord
 
 _BY_USER: Final = ("client_user_id", "item_id")
 _BY_STATUS: Final = ("status", "fresh_at", "item_id")
-_MOST_READS: Final = 20
-"""A filter can leave nothing of many reads: then a page is short, and says where the next one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +38,11 @@ class ItemIndexes:
             request["ExclusiveStartKey"] = {name: serialize(after[name]) for name in names}
         read: Any = self.client.scan if not client_user_id and not state else self.client.query
         found: list[ItemRecord] = []
-        for _ in range(_MOST_READS):
-            with place_checked(after), aws_errors():
-                answer = read(Limit=limit - len(found), **request)
-            found += [to_record(attributes) for attributes in answer["Items"]]
-            last = answer.get("LastEvaluatedKey")
-            if last is None:
-                return found, None
-            request["ExclusiveStartKey"] = last
-            if len(found) >= limit:
-                break
-        return found, {name: str(request["ExclusiveStartKey"][name]["S"]) for name in names}
+        following: dict[str, str] | None = None
+        for rows, last in filtered(read, request, limit, after):
+            found += map(to_record, rows)
+            following = place(last, names)
+        return found, following
 
     def _request(self, client_user_id: str | None, state: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the request, and the names of the parts of its keys."""
@@ -67,14 +55,3 @@ class ItemIndexes:
         chosen = {"FilterExpression": expression.equals("status", state)} if state else {}
         arguments = expression.arguments()
         return {"TableName": self.table, "IndexName": "by_user", **condition, **chosen, **arguments}, _BY_USER
-
-
-@contextmanager
-def place_checked(after: dict[str, str] | None) -> Iterator[None]:
-    """Turn DynamoDB's refusal of a place in a list, which only the caller can have given, into the caller's fault."""
-    try:
-        yield
-    except RetryableError as error:
-        if after is None or error.code != "ValidationException":
-            raise
-        raise InvalidRequestError("next", "send the next of the page before as it is, or leave it out") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize, serialize
-from plaid_sync.adapters.dynamodb.item_lists import place_checked
+from plaid_sync.adapters.dynamodb.filtered_reads import filtered, place
 from plaid_sync.core.items_api.requests import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _BY_ITEM: Final = ("transaction_id",)
 _BY_ACCOUNT: Final = ("date_id", "transaction_id")
-_MOST_READS: Final = 20
 _MOST_COUNTED_PAGES: Final = 30
 _MOST_BYTES: Final = 4_000_000
 """An answer of Lambda has 6 MB at most."""
@@ -44,23 +43,16 @@ class TransactionReader:
         found: list[bytes] = []
         end: dict[str, str] | None = None
         room = _MOST_BYTES
-        for _ in range(_MOST_READS):
-            with place_checked(after), aws_errors():
-                answer = self.client.query(Limit=limit - len(found), **request)
-            for row in map(deserialize, answer["Items"]):
+        for rows, last in filtered(self.client.query, request, limit, after):
+            for row in map(deserialize, rows):
                 document = zlib.decompress(row["plaid"])
                 room -= len(document)
                 if room < 0 and found:
                     return found, end
                 found.append(document)
                 end = {name: str(row[name]) for name in names}
-            last = answer.get("LastEvaluatedKey")
-            if last is None:
-                return found, None
-            request["ExclusiveStartKey"] = last
-            if len(found) >= limit:
-                break
-        return found, {name: str(request["ExclusiveStartKey"][name]["S"]) for name in names}
+            end = place(last, names)
+        return found, end
 
     def _request(self, item_id: ItemId, account_id: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the request, and the names of the parts of its keys that are not given."""
