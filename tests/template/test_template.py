@@ -34,6 +34,7 @@ OUTPUTS: Final = {
     "WebhookFunctionName",
     "SyncFunctionName",
     "ItemsFunctionName",
+    "AuditFunctionName",
 }
 
 

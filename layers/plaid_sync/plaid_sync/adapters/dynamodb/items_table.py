@@ -39,9 +39,7 @@ class ItemsTable:
 
     def load(self, item_id: ItemId) -> Item | None:
         """See `ports.sync.SyncItems`."""
-        with aws_errors():
-            answer = self.client.get_item(TableName=self.table, Key=_key(item_id), ConsistentRead=True)
-        return to_item(answer["Item"]) if "Item" in answer else None
+        return load_item(self.client, self.table, item_id)
 
     def claim(self, item: Item, attempt_id: str) -> Item:
         """See `ports.sync.SyncItems`.
@@ -142,6 +140,17 @@ class ItemsTable:
                 done = "removal_completed_at" in reasons[0].get("Item", {})
                 if not done:
                     raise RetryableError("removal_changed") from error
+
+
+def load_item(client: DynamoDBClient, table: str, item_id: ItemId) -> Item | None:
+    """Return an Item as last committed, or None when it is not registered.
+
+    Raises:
+        RetryableError: DynamoDB can't be read now.
+    """
+    with aws_errors():
+        answer = client.get_item(TableName=table, Key=_key(item_id), ConsistentRead=True)
+    return to_item(answer["Item"]) if "Item" in answer else None
 
 
 def _key(item_id: ItemId) -> dict[str, Any]:
