@@ -74,21 +74,27 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if "item_id" in event:
         report = sampler.auditor.audit(ItemId(event["item_id"]), time_left)
         _tell(report)
+        _measure([report])
         return report.as_json(values=event.get("values") is True)
     reports = []
     for report in sampler.audits(event.get("sample"), time_left):
         _tell(report)
-        reports.append(report.counts())
-    return {"audited": len(reports), "reports": reports}
+        reports.append(report)
+    _measure(reports)
+    return {"audited": len(reports), "reports": [report.counts() for report in reports]}
 
 
 def _tell(report: AuditReport) -> None:
-    _count("ItemsAudited", int(report.outcome in JUDGED))
-    _count("ItemsDrifted", int(report.drift > 0))
-    _count("DriftFound", report.drift)
-    _count("AuditUnsettled", int(report.outcome in UNJUDGED))
     tell = logger.error if report.drift else logger.info
     tell("item audited", extra=report.counts())
+
+
+def _measure(reports: list[AuditReport]) -> None:
+    """Count, zeros too: an alarm on drift must be able to tell none from no audit."""
+    _count("ItemsAudited", sum(report.outcome in JUDGED for report in reports))
+    _count("ItemsDrifted", sum(report.drift > 0 for report in reports))
+    _count("DriftFound", sum(report.drift for report in reports))
+    _count("AuditUnsettled", sum(report.outcome in UNJUDGED for report in reports))
 
 
 def _count(name: str, count: int) -> None:

@@ -43,8 +43,8 @@ def written(write: RowWrite, now: datetime) -> dict[str, Any]:
         }
         erased = dict.fromkeys(_CONTENT[1:]) if write.erase else {}
         return erased | removal | ({"account_id": write.account_id} if write.account_id else {})
-    content: dict[str, Any] = {name: getattr(write, name) for name in TransactionRow.ATTRIBUTES}
-    return content | dict.fromkeys(_TOMBSTONE)
+    content: dict[str, Any] = {name: getattr(write, name) for name in _CONTENT}
+    return content | {"date_id": write.date_id, "removed_at": None, "expires_at": None}
 
 
 def to_stored_row(attributes: dict[str, Any]) -> StoredRow:
