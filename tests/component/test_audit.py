@@ -67,6 +67,7 @@ SPOILED: Final = (
     ("expires_at", "SET #expires_at = :v", Decimal(1_900_000_000)),
     ("generation", "REMOVE #generation", None),
     ("generation", "SET #generation = :v", "one"),
+    ("generation", "SET #generation = :v", Decimal(99)),
     ("first_generation", "REMOVE #first_generation", None),
 )
 """What can be done to a live row: the field that differs then, an update expression, and its value."""

@@ -280,7 +280,7 @@ class World:
         )
         return plain(answer.get("Item", {}))
 
-    def set_attribute(self, item_id: str, name: str, value: dict[str, str]) -> None:
+    def set_attribute(self, item_id: str, name: str, value: dict[str, Any]) -> None:
         """Tamper with an Item."""
         self.stack.client("dynamodb").update_item(
             TableName=self.stack.items_table,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,18 @@ class ItemsTable:
                 if claimed.get("attempt_id") != serialize(attempt_id):
                     raise RetryableError("item_changed_while_claiming") from error
         return to_item(claimed)
+
+    def raise_fence(self, item: Item, generation: int) -> None:
+        """See `ports.sync.SyncItems`."""
+        expression = Expression()
+        with aws_errors(), suppress(self.client.exceptions.ConditionalCheckFailedException):
+            self.client.update_item(
+                TableName=self.table,
+                Key=_key(item.item_id),
+                UpdateExpression=expression.update({"generation": generation, "reconcile": True}),
+                ConditionExpression=expression.fenced(item.generation),
+                **expression.arguments(),
+            )
 
     def withdraw_accounts(self, item: Item, accounts: Collection[str]) -> None:
         """See `ports.sync.SyncItems`."""

@@ -59,7 +59,7 @@ def to_stored_row(attributes: dict[str, Any]) -> StoredRow:
         transaction_id=TransactionId(values["transaction_id"]),
         account_id=_text(values, "account_id"),
         live=live,
-        generation=_number(values, "generation"),
+        generation=generation_of(values),
         first_generation=_number(values, "first_generation"),
         row=_content(values) if live else None,
     )
@@ -78,6 +78,11 @@ def _content(values: dict[str, Any]) -> TransactionRow | None:
 def _text(values: dict[str, Any], name: str) -> str | None:
     value = values.get(name)
     return value if isinstance(value, str) else None
+
+
+def generation_of(values: dict[str, Any]) -> int:
+    """Return the attempt that wrote a row last; 0 where no attempt's number is there."""
+    return _number(values, "generation")
 
 
 def _number(values: dict[str, Any], name: str) -> int:

@@ -92,6 +92,7 @@ class TransactionsTable:
                 "Key": self._key(item_id, write.transaction_id),
                 "UpdateExpression": update,
                 "ConditionExpression": f"{absent} OR {older}",
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 **expression.arguments(),
             }
         }
