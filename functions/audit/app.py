@@ -12,14 +12,13 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import client, utc_now
 from plaid_sync.adapters.dynamodb.audit_items import AuditItems
 from plaid_sync.adapters.dynamodb.stored_rows import StoredRows
 from plaid_sync.adapters.plaid.credentials import PlaidSecret
 from plaid_sync.adapters.plaid.transactions import PlaidTransactionsClient
 from plaid_sync.adapters.plaid.transport import PlaidTransport
+from plaid_sync.adapters.telemetry import count, logger, metrics, tell_plaid_call
 from plaid_sync.adapters.token_cipher import KmsTokens
 from plaid_sync.config import AuditSettings, from_environment
 from plaid_sync.core.audit.auditing import Auditor
@@ -27,6 +26,7 @@ from plaid_sync.core.audit.report import JUDGED, UNJUDGED
 from plaid_sync.core.audit.sampling import Sampler
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.sync.pulling import Puller
+from plaid_sync.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.core.audit.report import AuditReport
     from plaid_sync.ports.common import Clock
-
-logger = Logger()
-metrics = Metrics()
 
 
 def build_sampler(
@@ -50,7 +47,7 @@ def build_sampler(
     settings = from_environment(AuditSettings, environment)
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
-    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret))
+    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, tell_plaid_call))
     auditor = Auditor(
         items=AuditItems(dynamodb, settings.items_table),
         rows=StoredRows(dynamodb, settings.transactions_table, pause),
@@ -67,6 +64,7 @@ sampler = build_sampler(os.environ)
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Audit one Item, or a sample."""
+    logger.set_correlation_id(context.aws_request_id)
 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
@@ -76,11 +74,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         _tell(report)
         _measure([report])
         return report.as_json(values=event.get("values") is True)
-    reports = []
-    for report in sampler.audits(event.get("sample"), time_left):
-        _tell(report)
-        reports.append(report)
-    _measure(reports)
+    reports: list[AuditReport] = []
+    try:
+        for report in sampler.audits(event.get("sample"), time_left):
+            _tell(report)
+            reports.append(report)
+    finally:
+        _measure(reports)
     return {"audited": len(reports), "reports": [report.counts() for report in reports]}
 
 
@@ -91,11 +91,7 @@ def _tell(report: AuditReport) -> None:
 
 def _measure(reports: list[AuditReport]) -> None:
     """Count, zeros too: an alarm on drift must be able to tell none from no audit."""
-    _count("ItemsAudited", sum(report.outcome in JUDGED for report in reports))
-    _count("ItemsDrifted", sum(report.drift > 0 for report in reports))
-    _count("DriftFound", sum(report.drift for report in reports))
-    _count("AuditUnsettled", sum(report.outcome in UNJUDGED for report in reports))
-
-
-def _count(name: str, count: int) -> None:
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
+    count(Signal.ITEMS_AUDITED, sum(report.outcome in JUDGED for report in reports))
+    count(Signal.ITEMS_DRIFTED, sum(report.drift > 0 for report in reports))
+    count(Signal.DRIFT_FOUND, sum(report.drift for report in reports))
+    count(Signal.AUDIT_UNSETTLED, sum(report.outcome in UNJUDGED for report in reports))
