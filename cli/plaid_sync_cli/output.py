@@ -105,7 +105,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
 
 def table(*columns: str, right: Iterable[str] = (), rows: Iterable[Sequence[object]] = ()) -> Table:
     """Return a table of texts; `right` names the columns of figures."""
-    made, figures = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)), set(right)
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=any(columns))
+    figures = set(right)
     for column in columns:
         made.add_column(column, justify="right" if column in figures else "left", overflow="fold")
     for row in rows:

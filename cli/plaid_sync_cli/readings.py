@@ -152,3 +152,23 @@ def stalest(deployment: Deployment, states: tuple[ItemStatus, ...], most: int) -
 
 def _fresh_at(record: ItemRecord) -> Any:  # noqa: ANN401 - a time; an Item has at least one of the two
     return record.synced_at or record.linked_at
+
+
+def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...]) -> list[str]:
+    """Return the ids of the Items in these states."""
+    table, found = deployment.output("ItemsTable"), list[str]()
+    for state in states:
+        expression = Expression()
+        pages = (
+            deployment.client("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=table,
+                IndexName="by_status",
+                KeyConditionExpression=expression.equals("status", state.value),
+                ProjectionExpression=expression.name("item_id"),
+                **expression.arguments(),
+            )
+        )
+        found += [row["item_id"]["S"] for page in pages for row in page["Items"]]
+    return found
