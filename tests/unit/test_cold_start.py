@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "EVENT_BUS_NAME": "bus",
     "AUDIT_SAMPLE_SIZE": "1",
     "TOKEN_KEY_ID": "key",
+    "SWEEP_LIMIT": "10",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "none",
@@ -40,7 +41,7 @@ def modules_after_importing(function: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
-@pytest.mark.parametrize("function", ["webhook", "sync", "items", "changes", "audit"])
+@pytest.mark.parametrize("function", ["webhook", "sync", "items", "changes", "sweep", "audit"])
 def test_no_function_imports_what_it_does_not_need(function: str) -> None:
     modules = modules_after_importing(function)
     assert ("plaid" in modules) == (function in {"sync", "items", "audit"})
