@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from plaid_sync_cli.commands import audit, dlq, export, items, link, pausing, requests, status, verify_webhook, watch
+from plaid_sync_cli.commands import (
+    audit,
+    cost,
+    dlq,
+    doctor,
+    export,
+    items,
+    link,
+    pausing,
+    requests,
+    status,
+    verify_webhook,
+    watch,
+)
 
 app = typer.Typer(
     name="plaid-sync",
@@ -14,5 +27,5 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-for module in (status, items, link, requests, audit, dlq, pausing, watch, export, verify_webhook):
+for module in (status, items, link, requests, audit, dlq, pausing, watch, export, doctor, cost, verify_webhook):
     app.add_typer(module.APP)

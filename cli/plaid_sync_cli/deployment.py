@@ -5,7 +5,7 @@ With `--local` the stack runs on the emulator of `make local`, whose address is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -142,13 +142,14 @@ def _find_local(choice: Choice) -> Deployment:
         )
         # API Gateway's host names lead nowhere on the emulator.
         reached = {"ApiUrl": variables["API_URL"], "WebhookUrl": variables["WEBHOOK_URL"]}
-        endpoint = variables["AWS_ENDPOINT_URL"]
+        endpoint, plaid = variables["AWS_ENDPOINT_URL"], variables["PLAID_BASE_URL"]
     except KeyError as error:
         raise CommandError(
             f"{LOCAL_ENV} has no {error.args[0]}", "Start the stack again: make local.", ExitCode.UNREACHABLE
         ) from None
     with expected_failures():
-        return _read(LOCAL_STACK, session, endpoint, reached)
+        found = _read(LOCAL_STACK, session, endpoint, reached)
+    return replace(found, parameters={**found.parameters, "PlaidBaseUrl": plaid})
 
 
 def _env_file() -> Path:

@@ -31,6 +31,8 @@ _MEANING: Final = {
 }
 _CALM: Final = frozenset({ItemStatus.REMOVED, ItemStatus.REVOKED, ItemStatus.NEEDS_USER})
 """The states in which nobody expects fresh rows."""
+_TRIGGERS: Final = frozenset({"queued", "linked", "erasure_requested"})
+"""The outcomes of webhooks and requests that put a message into the queue."""
 _SOON: Final = timedelta(hours=1)
 QUERY: Final = """\
 fields @timestamp, level, message, outcome, code, correlation_id, correlation_ids
@@ -70,7 +72,7 @@ class Explained:
         for entry in self.history:
             if entry["kind"] in {"sync", "removal"}:
                 break
-            if entry["outcome"] in {"queued", "requested", "accepted", "linked"}:
+            if entry["outcome"] in _TRIGGERS:
                 asked.append(entry)
         return asked
 

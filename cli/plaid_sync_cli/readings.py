@@ -50,12 +50,14 @@ class Alarm:
     Attributes:
         since: when its state changed last.
         description: what to do about it.
+        actions: the ARNs that are told when it goes off.
     """
 
     name: str
     state: str
     since: datetime
     description: str
+    actions: tuple[str, ...] = ()
 
 
 def queue_depth(deployment: Deployment, url: str, now: datetime) -> QueueDepth:
@@ -111,10 +113,13 @@ def alarms(deployment: Deployment) -> list[Alarm]:
         .paginate(AlarmNamePrefix=f"{deployment.name}-", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     )
     found = [alarm for page in pages for kind in ("MetricAlarms", "CompositeAlarms") for alarm in page.get(kind, ())]
-    return [
-        Alarm(one["AlarmName"], one["StateValue"], one["StateUpdatedTimestamp"], one.get("AlarmDescription", ""))
-        for one in found
-    ]
+    return [_alarm(one) for one in found]
+
+
+def _alarm(alarm: dict[str, Any]) -> Alarm:
+    actions = tuple(alarm.get("AlarmActions", ())) if alarm.get("ActionsEnabled", True) else ()
+    words = alarm["AlarmName"], alarm["StateValue"], alarm["StateUpdatedTimestamp"], alarm.get("AlarmDescription", "")
+    return Alarm(*words, actions)
 
 
 def mapping_state(deployment: Deployment) -> str:
