@@ -54,7 +54,9 @@ def measured(world: World, item_id: str) -> dict[str, Any]:
 
 def synced(world: World, transactions: int) -> str:
     """Link an Item with so many transactions and sync it, however long that takes."""
-    item_id = world.link(transactions=transactions)
+    item_id = world.link(transactions=0)
+    world.plaid.add(item_id, transactions)
+    world.trigger(item_id)
     while records := world.receive():
         answer = world.sync_handler()({"Records": records}, lambda_context(PATIENCE))
         assert answer == {"batchItemFailures": []}, answer

@@ -71,7 +71,7 @@ def _content(values: dict[str, Any]) -> TransactionRow | None:
     if not found.keys() >= _REQUIRED or any(type(found[name]) is not _TYPES.get(name, str) for name in found):
         return None
     row = TransactionRow(transaction_id=TransactionId(values["transaction_id"]), **found)
-    marked = isinstance(values["generation"], Decimal) and "first_generation" in values
+    marked = isinstance(values.get("generation"), Decimal) and "first_generation" in values
     return row if marked and values.get("date_id") == row.date_id and values.keys().isdisjoint(_TOMBSTONE) else None
 
 
