@@ -64,12 +64,14 @@ def test_drift_is_shown_then_repaired_and_gone(world: World, tmp_path: Path, mon
     shown = cli.text("audit", good, bad, "--rate", "10/s", code=1)
     assert "1 row of 1 Item drifted: 2 Items, 50 transactions" in shown
     assert transaction_id in shown
-    found = cli.json("audit", "--sample", "1000", "--rate", "10/s", code=1)
-    assert [report["item_id"] for report in found["reports"] if report["missing"]] == [bad]
+    found = cli.json("audit", bad, "--values", code=1)
+    (difference,) = found["reports"][0]["differences"]
+    assert (difference["field"], difference["at_plaid"], difference["in_table"]) == ("(row)", "live", "(absent)")
 
     with syncing(world):
         assert "Repaired 1 Item. Nothing is left." in cli.text("audit", bad, "--repair", "--yes")
     assert transaction_id in world.live(bad)
     world.assert_exact(bad)
     cli.text("audit", code=2)
+    cli.text("audit", good, "--all", code=2)
     cli.text("audit", "nobody", code=1)
