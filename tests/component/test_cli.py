@@ -128,7 +128,7 @@ def test_an_item_that_waits_for_its_user_says_so_and_asks_nothing_of_the_operato
     world.trigger(item_id)
     world.set_attribute(item_id, "status", {"S": "degraded"})  # so that the sync asks how it is
     world.drain()
-    assert cli.text("item", item_id).startswith(f"{item_id} is needs user, because of ITEM_LOGIN_REQUIRED")
+    assert cli.text("item", item_id).startswith(f"{item_id} needs its user, because of ITEM_LOGIN_REQUIRED")
     assert item_id in cli.text("items", "--state", "needs_user", "--limit", "500")
     park(world, trigger(item_id), item_id, "unregistered")
     explained = cli.json("item", item_id, code=1)

@@ -1,0 +1,61 @@
+"""Dead letters read and grouped by cause."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from plaid_sync_cli.commands.dlq import movable
+from plaid_sync_cli.dead_letters import grouped, read_letter
+
+
+def message(body: str, group: str, reason: str | None = None, sent: int = 1_000) -> dict[str, Any]:
+    told = {} if reason is None else {"reason": {"DataType": "String", "StringValue": reason}}
+    return {
+        "MessageId": f"{group}-{sent}",
+        "ReceiptHandle": "handle",
+        "Body": body,
+        "Attributes": {"MessageGroupId": group, "SentTimestamp": str(sent), "ApproximateReceiveCount": "1"},
+        "MessageAttributes": told,
+    }
+
+
+def trigger(item_id: str) -> str:
+    return json.dumps({"item_id": item_id, "cause": "sweep"})
+
+
+def test_groups_have_their_counts_items_and_oldest_and_the_largest_comes_first() -> None:
+    messages = [
+        message(trigger("a"), "a", "unregistered", 3_000),
+        message(trigger("b"), "b", None, 5_000),
+        message(trigger("a"), "a", None, 2_000),
+        message(trigger("a"), "a", None, 4_000),
+    ]
+    first, second = grouped(read_letter(one, 20) for one in messages)
+    assert (first.cause, first.count, first.items) == ("given up after 20 receives", 3, ("a", "b"))
+    assert first.oldest.timestamp() == 2
+    assert (second.cause, second.count) == ("unregistered", 1)
+
+
+def test_what_the_sync_function_would_refuse_is_malformed() -> None:
+    whole, foreign, broken, cut = (
+        read_letter(one, 20)
+        for one in (
+            message(trigger("a"), "a"),
+            message(trigger("a"), "b"),  # in the message group of another Item
+            message("{", "a"),
+            message("[", "a", "malformed: the body is not JSON (body cut to 1048000 bytes)"),
+        )
+    )
+    assert [one.malformed for one in (whole, foreign, broken, cut)] == [False, True, True, True]
+    assert [one.item_id for one in (whole, foreign, broken, cut)] == ["a", "a", None, None]
+    assert cut.cause == "malformed: the body is not JSON"
+
+
+def test_sqs_itself_moves_only_what_it_has_given_up_itself() -> None:
+    given_up = read_letter(message(trigger("a"), "a"), 20)
+    parked = read_letter(message(trigger("a"), "a", "unregistered"), 20)
+    malformed = read_letter(message("{", "a"), 20)
+    assert movable([given_up])
+    assert not movable([given_up, parked])
+    assert not movable([given_up, malformed])
