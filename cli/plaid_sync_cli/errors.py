@@ -96,6 +96,8 @@ def explained(error: Exception) -> CommandError:
         return _of_answer(error)
     if isinstance(error, BotoCoreError):
         return _of_sdk(error)
+    if isinstance(error, RetryableError):
+        return _unreachable(f"Plaid can't be asked: {error.code}", "plaid-sync doctor looks for the cause.")
     return CommandError(f"no answer: {error}", "Try again; if it stays, look at the network.", ExitCode.UNREACHABLE)
 
 

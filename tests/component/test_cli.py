@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plaid_sync.adapters.aws import utc_now
 from plaid_sync.core import exact_json
+from plaid_sync_cli.command import Context
+from plaid_sync_cli.commands.requests import ask_all
 from plaid_sync_cli.dead_letters import DeadLetterQueue, replay
+from plaid_sync_cli.deployment import Choice
+from plaid_sync_cli.output import Output
+from plaid_sync_cli.pacing import Pace
 
 from local.plaid import Phase
 from tests.component.cli_runs import CommandLine
@@ -160,6 +165,17 @@ def test_a_resync_of_all_goes_on_where_it_stopped(cli: CommandLine, world: World
     assert rest[0] == synced
     asked = cli.json("resync", "--all", "--yes", "--rate", "10/s", "--after", every[-2])
     assert asked["requested"] == every[-1:]
+    world.drain()
+
+
+def test_a_resync_that_is_interrupted_stops_between_two_items(cli: CommandLine, world: World, synced: str) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    context = Context(Choice(local=True), Output(as_json=True))
+    asked = ask_all(context.api, context.output, [synced, "never asked"], Pace(1.0, pause=interrupt))
+    assert (asked.done, asked.refused, asked.stopped_at) == ([synced], {}, synced)
+    assert cli.json("item", synced)["owed_triggers"] == 1
     world.drain()
 
 

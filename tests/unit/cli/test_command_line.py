@@ -71,6 +71,7 @@ def test_the_document_has_no_other_commands() -> None:
         ("status --stack a --profile nobody", 3, "nobody"),
         ("status --local", 3, "make local"),
         ("status --local --region us-east-1", 2, "--region"),
+        ("status --local --stack a", 2, "--stack"),
         ("items --state broken --local", 2, "needs_user"),
         ("items --limit 0 --local", 2, "--limit"),
         ("resync --local", 2, "--all"),

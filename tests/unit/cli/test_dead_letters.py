@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from plaid_sync_cli.commands.dlq import movable
-from plaid_sync_cli.dead_letters import grouped, read_letter
+import boto3
+import pytest
+from botocore.stub import Stubber
+from plaid_sync_cli.dead_letters import DeadLetterQueue, grouped, read_letter
+from plaid_sync_cli.errors import CommandError
+from plaid_sync_cli.moving import movable, move_all
 
 
 def message(body: str, group: str, reason: str | None = None, sent: int = 1_000) -> dict[str, Any]:
@@ -59,3 +63,42 @@ def test_sqs_itself_moves_only_what_it_has_given_up_itself() -> None:
     assert movable([given_up])
     assert not movable([given_up, parked])
     assert not movable([given_up, malformed])
+
+
+def stubbed(*answers: dict[str, Any]) -> tuple[DeadLetterQueue, Stubber]:
+    """Return a queue whose SQS starts a task and tells of it: no emulator has such tasks for FIFO queues."""
+    sqs = boto3.client("sqs", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+    stubber = Stubber(sqs)
+    for name in ("dead", "sync"):
+        arn = {"Attributes": {"QueueArn": f"arn:{name}"}}
+        stubber.add_response("get_queue_attributes", arn, {"QueueUrl": name, "AttributeNames": ["QueueArn"]})
+    if not answers:
+        stubber.add_client_error("start_message_move_task", "InvalidAction")
+    else:
+        wanted = {"SourceArn": "arn:dead", "DestinationArn": "arn:sync"}
+        stubber.add_response("start_message_move_task", {"TaskHandle": "task"}, wanted)
+    for answer in answers:
+        stubber.add_response(
+            "list_message_move_tasks", {"Results": [answer]}, {"SourceArn": "arn:dead", "MaxResults": 1}
+        )
+    return DeadLetterQueue(sqs, "dead", "sync", 20), stubber
+
+
+def test_sqs_moves_and_its_progress_is_told() -> None:
+    moved = "ApproximateNumberOfMessagesMoved"
+    queue, stubber = stubbed({"Status": "RUNNING", moved: 3}, {"Status": "COMPLETED", moved: 5})
+    told: list[int] = []
+    with stubber:
+        assert move_all(queue, told.append, lambda _: None) == 5
+    assert told == [3, 2]
+    stubber.assert_no_pending_responses()
+
+
+def test_a_move_that_fails_says_how_to_go_on_and_one_that_there_is_not_is_none() -> None:
+    queue, stubber = stubbed({"Status": "FAILED", "FailureReason": "AccessDenied"})
+    with stubber, pytest.raises(CommandError, match="AccessDenied") as failed:
+        move_all(queue, lambda _: None, lambda _: None)
+    assert "--limit" in failed.value.fix
+    queue, stubber = stubbed()
+    with stubber:
+        assert move_all(queue, lambda _: None, lambda _: None) is None

@@ -1,0 +1,65 @@
+"""SQS's own redrive of a dead-letter queue: it moves all messages, and nothing of them is lost with this program."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+from plaid_sync.adapters.aws import error_code
+
+from plaid_sync_cli.dead_letters import REASON
+from plaid_sync_cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from plaid_sync_cli.dead_letters import DeadLetter, DeadLetterQueue
+
+_UNKNOWN: Final = frozenset({"InvalidAction", "UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation"})
+
+
+def movable(letters: Sequence[DeadLetter]) -> bool:
+    """Tell whether SQS's own redrive does the same: it would move malformed ones, too, and keep old reasons."""
+    return not any(letter.malformed or REASON in letter.attributes for letter in letters)
+
+
+def move_all(
+    queue: DeadLetterQueue, told: Callable[[int], None], pause: Callable[[float], None] = time.sleep
+) -> int | None:
+    """Have SQS move all messages back; return how many, or None where it can't (the emulator).
+
+    Args:
+        queue: the dead-letter queue.
+        told: is told how many more were moved.
+        pause: waits so many seconds.
+
+    Raises:
+        CommandError: SQS has stopped.
+    """
+    sqs = queue.sqs
+    source, target = (_arn(sqs, url) for url in (queue.url, queue.sync_queue_url))
+    try:
+        sqs.start_message_move_task(SourceArn=source, DestinationArn=target)
+    except ClientError as error:
+        if error_code(error) in _UNKNOWN:
+            return None
+        raise
+    done = 0
+    while True:
+        task = sqs.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"][0]
+        moved = int(task.get("ApproximateNumberOfMessagesMoved", 0))
+        told(moved - done)
+        done = moved
+        if task["Status"] == "COMPLETED":
+            return done
+        if task["Status"] != "RUNNING":
+            raise CommandError(
+                f"SQS stopped moving after {done:,}: {task['Status']} {task.get('FailureReason', '')}",
+                "Nothing is lost: run it again. With --limit they are sent one by one.",
+            )
+        pause(1)
+
+
+def _arn(sqs: Any, url: str) -> str:  # noqa: ANN401 - a boto3 client
+    return str(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
