@@ -22,7 +22,7 @@ from plaid_sync.core.failures import PlaidSyncError, RetryableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REFUSED: Final = frozenset(
+REFUSED: Final = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
@@ -31,6 +31,7 @@ _REFUSED: Final = frozenset(
         "AuthorizationErrorException",
     }
 )
+"""AWS's codes for a permission that is missing."""
 _NOT_ACCEPTED: Final = frozenset(
     {
         "ExpiredToken",
@@ -104,7 +105,7 @@ def explained(error: Exception) -> CommandError:
 def _of_answer(error: ClientError) -> CommandError:
     details = error.response.get("Error", {})
     code, operation = str(details.get("Code", "Unknown")), error.operation_name
-    if code in _REFUSED:
+    if code in REFUSED:
         return CommandError(
             f"AWS does not allow {operation}: {details.get('Message', code)}",
             "Grant the permission (docs/cli.md has a policy for operators), or use another --profile.",

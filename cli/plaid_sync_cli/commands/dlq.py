@@ -9,11 +9,11 @@ from plaid_sync.adapters.aws import utc_now
 
 from plaid_sync_cli import readings
 from plaid_sync_cli.command import Context, command
-from plaid_sync_cli.dead_letters import DeadLetter, DeadLetterQueue, grouped, replay
+from plaid_sync_cli.dead_letters import DeadLetter, DeadLetterQueue, grouped
 from plaid_sync_cli.errors import ExitCode
-from plaid_sync_cli.moving import movable, move_all
 from plaid_sync_cli.output import age, plural, table
 from plaid_sync_cli.progress import progress
+from plaid_sync_cli.redriving import movable, move_all, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 from plaid_sync_cli.dead_letters import DeadLetterQueue, grouped, read_letter
 from plaid_sync_cli.errors import CommandError
-from plaid_sync_cli.moving import movable, move_all
+from plaid_sync_cli.redriving import movable, move_all
 
 
 def message(body: str, group: str, reason: str | None = None, sent: int = 1_000) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""SQS's own redrive of a dead-letter queue: it moves all messages, and nothing of them is lost with this program."""
+"""Dead letters go back: one by one, those that are wanted, or all of them by SQS's own redrive."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 from plaid_sync.adapters.aws import error_code
 
 from plaid_sync_cli.dead_letters import REASON
-from plaid_sync_cli.errors import CommandError
+from plaid_sync_cli.errors import REFUSED, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +18,57 @@ if TYPE_CHECKING:
     from plaid_sync_cli.dead_letters import DeadLetter, DeadLetterQueue
 
 _UNKNOWN: Final = frozenset({"InvalidAction", "UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation"})
+"""SQS's codes for what it can't do, as in the emulator."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """What became of a replay.
+
+    Attributes:
+        sent: went back to the sync queue.
+        kept: were not meant, or would only come back: malformed ones.
+        undeleted: went back, and may go back once more, for they could not be deleted here.
+    """
+
+    sent: list[DeadLetter]
+    kept: list[DeadLetter]
+    undeleted: list[DeadLetter]
+
+
+def replay(
+    queue: DeadLetterQueue,
+    wanted: Callable[[DeadLetter], bool],
+    most: int | None,
+    told: Callable[[DeadLetter], None],
+) -> Replay:
+    """Send dead letters back until none is left that is wanted and can be reached.
+
+    Args:
+        queue: where they are.
+        wanted: which of them.
+        most: how many, None for all.
+        told: is told of each that went back.
+    """
+    result = Replay([], [], [])
+    while most is None or len(result.sent) < most:
+        before = len(result.sent)
+        result.kept.clear()
+        with queue.received() as letters:
+            for letter in letters:
+                if letter.malformed or not wanted(letter):
+                    result.kept.append(letter)
+                    continue
+                if most is not None and len(result.sent) >= most:
+                    break
+                if not queue.send_back(letter):
+                    result.undeleted.append(letter)
+                result.sent.append(letter)
+                told(letter)
+        # Others of the same Items were behind them.
+        if len(result.sent) == before or result.undeleted:
+            break
+    return result
 
 
 def movable(letters: Sequence[DeadLetter]) -> bool:
@@ -27,7 +79,7 @@ def movable(letters: Sequence[DeadLetter]) -> bool:
 def move_all(
     queue: DeadLetterQueue, told: Callable[[int], None], pause: Callable[[float], None] = time.sleep
 ) -> int | None:
-    """Have SQS move all messages back; return how many, or None where it can't (the emulator).
+    """Have SQS move all messages back; return how many, or None where it can't, or the caller may not.
 
     Args:
         queue: the dead-letter queue.
@@ -42,7 +94,7 @@ def move_all(
     try:
         sqs.start_message_move_task(SourceArn=source, DestinationArn=target)
     except ClientError as error:
-        if error_code(error) in _UNKNOWN:
+        if error_code(error) in _UNKNOWN | REFUSED:
             return None
         raise
     done = 0
