@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
@@ -27,7 +27,7 @@ _COMMON: Final[dict[str, tuple[Any, Any]]] = {
     "stack": (
         Annotated[
             str | None,
-            typer.Option(envvar="PLAID_SYNC_STACK", metavar="NAME", help="The stack.", rich_help_panel=_PANEL),
+            typer.Option(metavar="NAME", help="The stack; by default PLAID_SYNC_STACK.", rich_help_panel=_PANEL),
         ],
         None,
     ),
@@ -71,13 +71,6 @@ class Context:
         return ItemApi.of(self.deployment)
 
 
-class Command(Protocol):
-    """A command's function; its other parameters are its options."""
-
-    def __call__(self, context: Context, /, *args: Any, **kwargs: Any) -> int | None:  # noqa: ANN401 - any options
-        """Run it, and return the exit code."""
-
-
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
     """Register a function as a command.
 
@@ -91,20 +84,13 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]]
         def run(**options: Any) -> None:  # noqa: ANN401 - whatever its options are
             common = {option: options.pop(option) for option in _COMMON}
             output = Output(common.pop("as_json"))
-            raise typer.Exit(_run(function, Context(_choice(common, output), output), options))
+            raise typer.Exit(_run(function, Context(Choice(**common), output), options))
 
         _describe(run, function)
         app.command(name, help=inspect.getdoc(function))(run)
         return run
 
     return register
-
-
-def _choice(common: dict[str, Any], _output: Output) -> Choice:
-    # The environment's stack is a default: --local is said by hand, and wins.
-    if common["local"] and common["stack"]:
-        common["stack"] = None
-    return Choice(**common)
 
 
 def _describe(run: Any, function: Callable[..., int | None]) -> None:  # noqa: ANN401 - a function, to set attributes of

@@ -1,4 +1,4 @@
-"""The dead-letter queue: read without harm, and sent back without loss."""
+"""The dead-letter queue: read without harm, and each message sent back without loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plaid_sync.core.sync.batch import MALFORMED
 from plaid_sync.core.triggers import MalformedTriggerError, parse_record, parse_trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from plaid_sync_cli.deployment import Deployment
 
@@ -216,53 +216,3 @@ class DeadLetterQueue:
                 for number, letter in enumerate(letters[start : start + _BATCH])
             ]
             self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
-
-
-@dataclass(slots=True)
-class Replay:
-    """What became of a replay.
-
-    Attributes:
-        sent: went back to the sync queue.
-        kept: were not meant, or would only come back: malformed ones.
-        undeleted: went back, and may go back once more, for they could not be deleted here.
-    """
-
-    sent: list[DeadLetter]
-    kept: list[DeadLetter]
-    undeleted: list[DeadLetter]
-
-
-def replay(
-    queue: DeadLetterQueue,
-    wanted: Callable[[DeadLetter], bool],
-    most: int | None,
-    told: Callable[[DeadLetter], None],
-) -> Replay:
-    """Send dead letters back until none is left that is wanted and can be reached.
-
-    Args:
-        queue: where they are.
-        wanted: which of them.
-        most: how many, None for all.
-        told: is told of each that went back.
-    """
-    result = Replay([], [], [])
-    while most is None or len(result.sent) < most:
-        before = len(result.sent)
-        result.kept.clear()
-        with queue.received() as letters:
-            for letter in letters:
-                if letter.malformed or not wanted(letter):
-                    result.kept.append(letter)
-                    continue
-                if most is not None and len(result.sent) >= most:
-                    break
-                if not queue.send_back(letter):
-                    result.undeleted.append(letter)
-                result.sent.append(letter)
-                told(letter)
-        # Others of the same Items were behind them.
-        if len(result.sent) == before or result.undeleted:
-            break
-    return result

@@ -5,6 +5,7 @@ With `--local` the stack runs on the emulator of `make local`, whose address is 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +37,7 @@ class Choice:
     """What the options say about the deployment.
 
     Attributes:
-        stack: CloudFormation's name of it.
+        stack: CloudFormation's name of it; None for that in PLAID_SYNC_STACK.
         region: as for every program of AWS; None for the profile's or the environment's.
         profile: as for every program of AWS.
         local: the stack of `make local` instead.
@@ -119,7 +120,8 @@ def find(choice: Choice) -> Deployment:
     """
     if choice.local:
         return _find_local(choice)
-    if not choice.stack:
+    name = choice.stack or os.environ.get("PLAID_SYNC_STACK")
+    if not name:
         raise usage_error(
             "--stack is missing",
             "Give --stack NAME or set PLAID_SYNC_STACK: `aws cloudformation list-stacks` shows the names; --local is "
@@ -127,7 +129,7 @@ def find(choice: Choice) -> Deployment:
         )
     with expected_failures():
         session = boto3.Session(profile_name=choice.profile, region_name=choice.region)
-        return _read(choice.stack, session, None, {})
+        return _read(name, session, None, {})
 
 
 def _find_local(choice: Choice) -> Deployment:

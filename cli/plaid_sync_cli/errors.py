@@ -22,7 +22,7 @@ from plaid_sync.core.failures import PlaidSyncError, RetryableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REFUSED: Final = frozenset(
+REFUSED: Final = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
@@ -31,6 +31,7 @@ _REFUSED: Final = frozenset(
         "AuthorizationErrorException",
     }
 )
+"""AWS's codes for a permission that is missing."""
 _NOT_ACCEPTED: Final = frozenset(
     {
         "ExpiredToken",
@@ -96,13 +97,15 @@ def explained(error: Exception) -> CommandError:
         return _of_answer(error)
     if isinstance(error, BotoCoreError):
         return _of_sdk(error)
+    if isinstance(error, RetryableError):
+        return _unreachable(f"Plaid can't be asked: {error.code}", "plaid-sync doctor looks for the cause.")
     return CommandError(f"no answer: {error}", "Try again; if it stays, look at the network.", ExitCode.UNREACHABLE)
 
 
 def _of_answer(error: ClientError) -> CommandError:
     details = error.response.get("Error", {})
     code, operation = str(details.get("Code", "Unknown")), error.operation_name
-    if code in _REFUSED:
+    if code in REFUSED:
         return CommandError(
             f"AWS does not allow {operation}: {details.get('Message', code)}",
             "Grant the permission (docs/cli.md has a policy for operators), or use another --profile.",

@@ -29,6 +29,7 @@ _MEANING: Final = {
     ItemStatus.REVOKED: "The connection has ended for good; its rows stay as they were.",
     ItemStatus.REMOVED: "It was deleted through the API: nothing is written for it any more.",
 }
+_VERB: Final = {"needs_user": "needs its user"}
 _CALM: Final = frozenset({ItemStatus.REMOVED, ItemStatus.REVOKED, ItemStatus.NEEDS_USER})
 """The states in which nobody expects fresh rows."""
 _TRIGGERS: Final = frozenset({"queued", "linked", "erasure_requested"})
@@ -104,7 +105,7 @@ _QUARANTINE: Final = "Read them in the table QuarantineTable; runbook: rows-quar
 def headline(item: Document, now: datetime) -> str:
     """Return the state, why and since when."""
     state, code, since = str(item["state"]), item.get("code"), moment_or_none(item.get("since"))
-    words = [f"{item['item_id']} is {state.replace('_', ' ')}"]
+    words = [f"{item['item_id']} {_VERB.get(state, f'is {state}')}"]
     words += [f"because of {code}"] if code else []
     words += [f"since {duration(now - since)} ({item['since']})"] if since else []
     words += [f"until {item['until']}"] if "until" in item else []
@@ -125,7 +126,7 @@ def freshness(item: Document, now: datetime) -> str:
     elif bank:
         words.append(f"Plaid last reached the bank {age(moment_or_none(bank.get('last_success_at')), now)}")
         failed = moment_or_none(bank.get("last_failure_at"))
-        words += [f"and last failed to {age(failed, now)}"] if failed else []
+        words += [f"and last failed to reach it {age(failed, now)}"] if failed else []
     return "; ".join(words)
 
 

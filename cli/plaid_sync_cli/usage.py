@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from plaid_sync_cli.deployment import Deployment
 
-_HOUR: Final = 3600
+_DAY: Final = 86_400
 _MB_OF_A_GB: Final = 1024
 TABLES: Final = ("ItemsTable", "TransactionsTable", "QuarantineTable", "HistoryTable", "LinksTable")
 """The outputs that name tables."""
@@ -46,7 +46,7 @@ class Period:
         """Return the sum of a metric, as if all days of a month were like these."""
         metric = Metric(namespace, name, dimensions, "Sum")
         start = self.end - timedelta(days=self.days)
-        points = metric_points(self.deployment, metric, start, self.end, _HOUR)
+        points = metric_points(self.deployment, metric, start, self.end, _DAY)
         return sum((Decimal(str(value)) for _, value in points), Decimal(0)) * DAYS / self.days
 
 

@@ -159,12 +159,12 @@ def _first_step(alarm: Alarm) -> str:
 def _waiting_for_others(facts: Facts) -> Iterator[Finding]:
     words = {
         ItemStatus.NEEDS_USER: (
-            "wait for their users to log in again",
+            "waiting for users to log in again",
             "Your application asks them to (Link in update mode): plaid-sync items --state needs_user",
         ),
-        ItemStatus.DEGRADED: ("wait for their banks, which are down", "Nothing: they are tried again by themselves."),
+        ItemStatus.DEGRADED: ("waiting for banks that are down", "Nothing: they are tried again by themselves."),
         ItemStatus.REVOKED: (
-            "have ended at Plaid or at the bank",
+            "ended at Plaid or at the bank",
             "Their users can link them anew: plaid-sync items --state revoked",
         ),
     }

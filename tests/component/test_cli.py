@@ -5,26 +5,37 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.adapters.aws import utc_now
 from plaid_sync.core import exact_json
-from plaid_sync_cli.dead_letters import DeadLetterQueue, replay
+from plaid_sync_cli.command import Context
+from plaid_sync_cli.commands.requests import ask_all
+from plaid_sync_cli.dead_letters import DeadLetterQueue
+from plaid_sync_cli.deployment import Choice
+from plaid_sync_cli.output import Output
+from plaid_sync_cli.pacing import Pace
+from plaid_sync_cli.redriving import replay
 
 from local.plaid import Phase
+from local.stack.deploy import STACK_NAME
+from local.stack.resources import ACCOUNT_ID
 from tests.component.cli_runs import CommandLine
 from tests.component.lasting import lasting_world
 from tests.deployment import NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.component.world import World
     from tests.deployment import Deployment
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +139,7 @@ def test_an_item_that_waits_for_its_user_says_so_and_asks_nothing_of_the_operato
     world.trigger(item_id)
     world.set_attribute(item_id, "status", {"S": "degraded"})  # so that the sync asks how it is
     world.drain()
-    assert cli.text("item", item_id).startswith(f"{item_id} is needs user, because of ITEM_LOGIN_REQUIRED")
+    assert cli.text("item", item_id).startswith(f"{item_id} needs its user, because of ITEM_LOGIN_REQUIRED")
     assert item_id in cli.text("items", "--state", "needs_user", "--limit", "500")
     park(world, trigger(item_id), item_id, "unregistered")
     explained = cli.json("item", item_id, code=1)
@@ -160,6 +171,17 @@ def test_a_resync_of_all_goes_on_where_it_stopped(cli: CommandLine, world: World
     assert rest[0] == synced
     asked = cli.json("resync", "--all", "--yes", "--rate", "10/s", "--after", every[-2])
     assert asked["requested"] == every[-1:]
+    world.drain()
+
+
+def test_a_resync_that_is_interrupted_stops_between_two_items(cli: CommandLine, world: World, synced: str) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    context = Context(Choice(local=True), Output(as_json=True))
+    asked = ask_all(context.api, context.output, [synced, "never asked"], Pace(1.0, pause=interrupt))
+    assert (asked.done, asked.refused, asked.stopped_at) == ([synced], {}, synced)
+    assert cli.json("item", synced)["owed_triggers"] == 1
     world.drain()
 
 
@@ -306,14 +328,50 @@ def test_an_item_is_removed_after_a_yes_only(cli: CommandLine, world: World) -> 
     assert world.live(item_id) == {}
 
 
-def test_a_permission_that_is_missing_is_named(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def policies(world: World) -> list[str]:
+    """Return the policies of docs/cli.md, for this stack."""
+    stack = world.stack
+    region, account = stack.emulator.region, ACCOUNT_ID
+    tables = {
+        "ITEMS_TABLE_ARN": stack.items_table,
+        "QUARANTINE_TABLE_ARN": stack.quarantine_table,
+        "TRANSACTIONS_TABLE_ARN": stack.transactions_table,
+    }
+    names = {name: f"arn:aws:dynamodb:{region}:{account}:table/{table}" for name, table in tables.items()}
+    for name, url in (("SYNC_QUEUE_ARN", stack.sync_queue_url), ("DEAD_LETTER_QUEUE_ARN", stack.dead_letter_queue_url)):
+        names[name] = f"arn:aws:sqs:{region}:{account}:{url.rsplit('/', 1)[-1]}"
+    names["TOKEN_KEY_ARN"] = f"arn:aws:kms:{region}:{account}:key/{stack.resources.id('TokenKey')}"
+    secret = stack.client("secretsmanager").describe_secret(SecretId=stack.resources.id("PlaidSecret"))
+    names |= {"PLAID_SECRET_ARN": secret["ARN"], "REGION": region, "API_ID": stack.resources.id("Api")}
+    names |= {"ACCOUNT": account, "STACK": STACK_NAME}
+    texts = re.findall(r"```json\n(\{.*?)```", (DOCS / "cli.md").read_text(), re.DOTALL)
+    # The emulator takes all calls about event source mappings for one: it can't tell who may pause.
+    names['"lambda:GetEventSourceMapping"'] = '"lambda:GetEventSourceMapping", "lambda:ListEventSourceMappings"'
+    pattern = re.compile("|".join(sorted(names, key=len, reverse=True)))
+    return [pattern.sub(lambda found: names[found[0]], text) for text in texts]
+
+
+def test_the_documents_policies_allow_what_they_say_and_what_is_missing_is_named(
+    cli: CommandLine, world: World, synced: str, tmp_path: Path
+) -> None:
     iam = world.stack.client("iam")
-    iam.create_user(UserName="onlooker")
-    key = iam.create_access_key(UserName="onlooker")["AccessKey"]
-    cli = CommandLine.at(world, tmp_path)
-    monkeypatch.chdir(tmp_path)
+    iam.create_user(UserName="operator")
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
     env = tmp_path / ".local" / "env"
     own = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     env.write_text(env.read_text() + "".join(f"{name}={value}\n" for name, value in own.items()))
-    refused = cli.text("status", code=3)
-    assert refused == ""
+    cli.text("status", code=3)
+    looking, operating = policies(world)
+    iam.put_user_policy(UserName="operator", PolicyName="look", PolicyDocument=looking)
+    park(world, trigger(synced), synced)
+    assert synced in cli.text("item", synced, code=1)
+    for command in ("status", "dlq list"):
+        cli.json(*command.split(), code=1)
+    cli.json("items", "--limit", "1")
+    cli.json("cost")
+    for command in (f"sync {synced}", f"export --item {synced}", "dlq replay --yes"):
+        cli.text(*command.split(), code=3)
+    iam.put_user_policy(UserName="operator", PolicyName="operate", PolicyDocument=operating)
+    for command in (f"sync {synced}", f"export --item {synced}", "dlq replay --yes", "pause --yes"):
+        cli.text(*command.split())
+    assert {one["result"] for one in cli.json("doctor", code=1)["checks"]} <= {"ok", "warning", "failed"}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from botocore.exceptions import ClientError
-from plaid_sync.adapters.aws import error_code, utc_now
+from plaid_sync.adapters.aws import utc_now
 
 from plaid_sync_cli import readings
 from plaid_sync_cli.command import Context, command
-from plaid_sync_cli.dead_letters import REASON, DeadLetter, DeadLetterQueue, grouped, replay
-from plaid_sync_cli.errors import CommandError, ExitCode
+from plaid_sync_cli.dead_letters import DeadLetter, DeadLetterQueue, grouped
+from plaid_sync_cli.errors import ExitCode
 from plaid_sync_cli.output import age, plural, table
 from plaid_sync_cli.progress import progress
+from plaid_sync_cli.redriving import movable, move_all, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +21,10 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from plaid_sync_cli.deployment import Deployment
-
 APP: Final = typer.Typer()
 DLQ: Final = typer.Typer(no_args_is_help=True, help="The dead-letter queue: what was given up, and back again.")
 APP.add_typer(DLQ, name="dlq")
 _ITEMS_NAMED: Final = 3
-_NO_MOVE_TASKS: Final = frozenset(
-    {"InvalidAction", "UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation"}
-)
 
 
 @command(DLQ, "list")
@@ -124,7 +118,8 @@ def replay_letters(  # noqa: PLR0913 - each is an option
         return _told(context, 0, [letter for letter in found if letter.malformed])
     context.output.confirm(f"Send {plural(len(chosen), 'dead letter')} back to the sync queue?", yes=yes)
     if item is None and cause is None and limit is None and movable(found):
-        moved = move_all(context, queue)
+        with progress(context.output.notes, "moved by SQS", None) as advance:
+            moved = move_all(queue, advance)
         if moved is not None:
             return _told(context, moved, [])
     total = limit or readings.queue_depth(context.deployment, queue.url, utc_now()).total
@@ -137,43 +132,6 @@ def _filter(item: str | None, cause: str | None) -> Callable[[DeadLetter], bool]
     return lambda letter: (
         (item is None or letter.item_id == item) and (cause is None or letter.cause.lower().startswith(cause.lower()))
     )
-
-
-def movable(letters: Sequence[DeadLetter]) -> bool:
-    """Tell whether SQS's own redrive does the same: it would move malformed ones, too, and keep old reasons."""
-    return not any(letter.malformed or REASON in letter.attributes for letter in letters)
-
-
-def move_all(context: Context, queue: DeadLetterQueue) -> int | None:
-    """Have SQS move all messages back; return how many, or None where it can't (the emulator)."""
-    sqs = queue.sqs
-    source, target = (_arn(context.deployment, url) for url in (queue.url, queue.sync_queue_url))
-    try:
-        sqs.start_message_move_task(SourceArn=source, DestinationArn=target)
-    except ClientError as error:
-        if error_code(error) in _NO_MOVE_TASKS:
-            return None
-        raise
-    done = 0
-    with progress(context.output.notes, "moved by SQS", None) as advance:
-        while True:
-            task = sqs.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"][0]
-            moved = int(task.get("ApproximateNumberOfMessagesMoved", 0))
-            advance(moved - done)
-            done = moved
-            if task["Status"] == "COMPLETED":
-                return done
-            if task["Status"] != "RUNNING":
-                raise CommandError(
-                    f"SQS stopped moving after {done:,}: {task['Status']} {task.get('FailureReason', '')}",
-                    "Nothing is lost. Run it again, with --limit for one by one.",
-                )
-            time.sleep(1)
-
-
-def _arn(deployment: Deployment, url: str) -> str:
-    answer = deployment.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    return str(answer["Attributes"]["QueueArn"])
 
 
 def _told(context: Context, sent: int, malformed: Sequence[DeadLetter]) -> int:

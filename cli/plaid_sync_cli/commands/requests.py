@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from plaid_sync_cli.output import Output
+
 APP: Final = typer.Typer()
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="item_ids.")]
 _TRIES: Final = 5
@@ -98,15 +100,16 @@ def resync(  # noqa: PLR0913 - each is an option
         return ExitCode.FINE
     if every:
         context.output.confirm(f"Resync {plural(len(ids), 'Item')}, in {span}?", yes=yes)
-    asked = _ask_all(context, ids, Pace(1 / seconds))
-    if asked.stopped_at is not None:
-        context.output.say(
-            f"Stopped behind {asked.stopped_at}: {len(asked.done) + len(asked.refused):,} of {len(ids):,} asked. "
-            f"Go on with: {_going_on(context, rate, asked.stopped_at) if every else 'the Items that are left'}"
-        )
-        _told(context, asked, "resync")
-        return ExitCode.INTERRUPTED
-    return _told(context, asked, "resync")
+    asked = ask_all(context.api, context.output, ids, Pace(1 / seconds))
+    code = _told(context, asked, "resync")
+    if asked.stopped_at is None:
+        return code
+    left = ids[ids.index(asked.stopped_at) + 1 :]
+    context.output.say(
+        f"Stopped behind {asked.stopped_at}: {len(ids) - len(left):,} of {len(ids):,} asked. "
+        f"Go on with: {_going_on(context, rate, ['--all', '--after', asked.stopped_at] if every else left)}"
+    )
+    return ExitCode.INTERRUPTED
 
 
 def _chosen(context: Context, ids: list[str], after: str | None, *, every: bool) -> list[str]:
@@ -119,18 +122,20 @@ def _chosen(context: Context, ids: list[str], after: str | None, *, every: bool)
     return [one for one in sorted(item_ids(context.deployment, _RESYNCED)) if after is None or one > after]
 
 
-def _going_on(context: Context, rate: str, stopped_at: str) -> str:
-    where = ["--local"] if context.choice.local else ["--stack", str(context.choice.stack)]
-    return shlex.join(["plaid-sync", "resync", "--all", "--rate", rate, "--after", stopped_at, *where])
+def _going_on(context: Context, rate: str, items: list[str]) -> str:
+    stack = ["--stack", context.choice.stack] if context.choice.stack else []
+    where = ["--local"] if context.choice.local else stack
+    return shlex.join(["plaid-sync", "resync", *items, "--rate", rate, *where])
 
 
-def _ask_all(context: Context, ids: Sequence[str], pace: Pace) -> Asked:
+def ask_all(api: ItemApi, output: Output, ids: Sequence[str], pace: Pace) -> Asked:
+    """Ask for a resync of Items, one after the other; Ctrl-C stops between two."""
     asked, last = Asked(), None
     try:
-        with progress(context.output.notes, "resync", len(ids)) as advance:
+        with progress(output.notes, "resync", len(ids)) as advance:
             for item_id in ids:
                 pace.wait()
-                _ask(context.api, item_id, "resync", asked)
+                _ask(api, item_id, "resync", asked)
                 last = item_id
                 advance(1)
     except KeyboardInterrupt:
