@@ -16,8 +16,8 @@ STACK: Final = "${StackName}"
 RUNBOOK: Final = (PROJECT / "docs" / "runbook.md").read_text()
 COMMANDS: Final = frozenset(
     {
-        *("status", "items", "item", "link", "sync", "refresh", "resync", "audit", "dlq list", "dlq replay", "pause"),
-        *("resume", "watch", "export", "cost", "doctor", "verify-webhook"),
+        *("status", "items", "item", "link", "sync", "refresh", "resync", "remove", "audit", "dlq list", "dlq replay"),
+        *("pause", "resume", "watch", "export", "cost", "doctor", "verify-webhook"),
     }
 )
 """The verbs of `plaid-sync`."""
