@@ -39,6 +39,14 @@ def test_what_functions_have_in_common_is_said_above_them() -> None:
             assert {"confirm", "causes", "steps", "clears", "escalate"} <= said
 
 
+def test_the_timeouts_are_those_of_the_functions(template: Template) -> None:
+    for properties in template.functions.values():
+        function = properties["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+        seconds = properties["Timeout"]
+        assert f"Timeout: {seconds} s." in entries()[f"{function}-errors"]
+        assert f"{seconds * 8 // 10} s of {seconds}" in entries()[f"{function}-slow"]
+
+
 def test_every_command_and_saved_query_exists(queries: Template) -> None:
     assert set(commands_in(RUNBOOK)) <= COMMANDS
     saved = {found["Properties"]["Name"]["Fn::Sub"].partition("/")[2] for found in queries.resources.values()}
