@@ -22,7 +22,7 @@ NOT_BY_FIVE_MINUTES: Final = {"webhooks-silent", "removals-unfinished"}
 
 
 def problems_of_thresholds(alarms: Template, dashboard: Template) -> Iterator[str]:
-    """Each alarm's threshold stands on each graph of its metric and statistic, and nothing else is drawn."""
+    """Each alarm's threshold stands on a graph of its metric and statistic, and no other line is drawn."""
     watched = {alarm.slug: alarm for alarm in alarms_of(alarms)}
     for alarm in watched.values():
         shown = [widget for widget in widgets_of(dashboard) if _axis(widget, alarm)]
