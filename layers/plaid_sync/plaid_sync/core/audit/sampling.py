@@ -19,7 +19,8 @@ _T = TypeVar("_T")
 AUDITABLE: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING, ItemStatus.DEGRADED)
 _MOST_READ: Final = 500_000
 """Ids; a sample of more Items than these is one of the stalest."""
-_SECONDS_FOR_AN_ITEM: Final = 240.0
+_SECONDS_FOR_AN_ITEM: Final = 300.0
+"""With less left none is begun: a long history takes minutes."""
 
 
 @dataclass(frozen=True, slots=True)
