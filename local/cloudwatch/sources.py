@@ -108,7 +108,15 @@ def count_messages(recorder: Recorder) -> None:
 def count_requests(recorder: Recorder) -> None:
     """Count the requests to HTTP APIs, with those refused and failed, and measure how long they take."""
     app: Any = import_module("ministack.app")
-    handle = app._handle_execute_api_request  # noqa: SLF001
+    gateway: Any = import_module("ministack.services.apigateway")
+    handle, execute = app._handle_execute_api_request, gateway.handle_execute  # noqa: SLF001
+
+    async def execute_and_measure(api_id: str, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
+        started = time.perf_counter()
+        answer = await execute(api_id, *rest, **named)
+        milliseconds = (time.perf_counter() - started) * 1000
+        recorder.count("AWS/ApiGateway", "IntegrationLatency", {"ApiId": api_id}, milliseconds, "Milliseconds")
+        return answer
 
     async def handle_and_count(host: str, path: str, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
         started = time.perf_counter()
@@ -123,6 +131,7 @@ def count_requests(recorder: Recorder) -> None:
         return answer
 
     app._handle_execute_api_request = handle_and_count  # noqa: SLF001
+    gateway.handle_execute = execute_and_measure
 
 
 def count_capacity(recorder: Recorder) -> None:

@@ -16,12 +16,14 @@ from local.demo.steps.living import AMOUNTS, everything_happens, exact_amounts
 from local.demo.steps.security import forged_webhooks, repeated_webhooks
 from local.demo.steps.trouble import plaid_has_bad_moments
 from local.snapshot import tables_of, tamper, truth_of
+from local.stack.deploy import STACK_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
     from local.comparison import Tables
+    from local.dashboard.render import Rendered
     from local.demo.view import View
     from local.demo.world import World
 
@@ -63,6 +65,7 @@ def play(world: World, view: View) -> Outcome:
         world.say(f"tampered with, as asked for: {tamper(world.stack, world.rng)}")
     tables = tables_of(world.stack)
     exhibits = _exhibits(world, tables)
+    dashboard = _dashboard(world)
     world.expect("every amount is in the table to the digit", kept=sorted(exhibits) == sorted(AMOUNTS))
     return Outcome(
         verdict=compare(truth_of(world.plaid), tables),
@@ -72,7 +75,22 @@ def play(world: World, view: View) -> Outcome:
         exhibits=exhibits,
         seed=world.options.seed,
         seconds=world.seconds,
+        dashboard=dashboard,
     )
+
+
+def _dashboard(world: World) -> Rendered | None:
+    """Draw the dashboard, if the user wants it: every widget must show what has happened."""
+    if world.options.dashboard is None:
+        return None
+    # Loads the library that draws, which nobody else waits for.
+    from local.dashboard.render import render  # noqa: PLC0415
+
+    rendered = render(world.stack.client("cloudwatch"), STACK_NAME, world.options.dashboard)
+    world.say(f"the dashboard is drawn: {rendered.page} and {rendered.picture}")
+    for widget in rendered.readings.empty():
+        world.expect(f"the dashboard shows data: {widget}", kept=False)
+    return rendered
 
 
 def _exhibits(world: World, tables: Tables) -> tuple[Decimal, ...]:
