@@ -73,11 +73,12 @@ types: setup ## Types, with mypy strict
 imports: setup ## The dependency rule, with import-linter
 	@PYTHONPATH=layers/plaid_sync $(BIN)/lint-imports --no-cache
 
+TEMPLATES := template.yaml $(wildcard infra/*.yaml)
 template-lint: .local/lint/.installed ## sam validate, cfn-lint and checkov on every template (installs them: a minute, once)
-	@SAM_CLI_TELEMETRY=0 .local/lint/sam/bin/sam validate --lint
-	@.local/lint/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- template.yaml
-	@.local/lint/checkov/bin/checkov --skip-download --framework cloudformation --file template.yaml --compact --quiet
-	@echo "template.yaml: sam validate --lint, cfn-lint and checkov found nothing"
+	@for template in $(TEMPLATES); do SAM_CLI_TELEMETRY=0 .local/lint/sam/bin/sam validate --lint --template "$$template"; done
+	@.local/lint/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- $(TEMPLATES)
+	@.local/lint/checkov/bin/checkov --skip-download --framework cloudformation --file $(TEMPLATES) --compact --quiet
+	@echo "$(TEMPLATES): sam validate --lint, cfn-lint and checkov found nothing"
 
 .local/lint/.installed: infra/requirements.txt infra/requirements-checkov.txt
 	@echo "Installing the template linters into .local/lint"
