@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
-from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from local.dashboard.canvas import GREY, INK, RED, clipped, number
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.ticker import Formatter
 
     from local.dashboard.canvas import Canvas
     from local.dashboard.definition import Annotation, Series, Widget
@@ -25,6 +24,8 @@ COLORS = ("#0073bb", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17
 _LEGEND_ROW = 0.145  # inches
 _FAR = 1.5
 _SHORT = timedelta(minutes=15)
+_TICKS = 5
+_STEPS = (10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 def draw_metrics(canvas: Canvas, widget: Widget, readings: Readings) -> None:
@@ -65,6 +66,8 @@ def _draw_lines(canvas: Canvas, widget: Widget, readings: Readings) -> None:
             some = [(series, color) for series, color in shown if series.right == (panel is right)]
             _draw_panel(panel, some, widget, readings)
             _draw_thresholds(panel, [each for each in widget.annotations if each.right == (panel is right)])
+    if not shown:
+        axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center", size=9, color=GREY)
     _draw_legend(canvas, shown, silent, columns, legend)
 
 
@@ -73,7 +76,7 @@ def _draw_panel(axes: Axes, shown: Sequence[tuple[Series, str]], widget: Widget,
         _stack(axes, shown, readings)
     for series, color in () if widget.stacked else shown:
         for run in _runs(readings.points[series], readings.seconds):
-            moments = [date2num(point.at) for point in run]
+            moments = [point.at.timestamp() for point in run]
             values = [point.value for point in run]
             axes.plot(moments, values, color=color, linewidth=1.3, marker="o", markersize=2.2, clip_on=False)
     top = max((point.value for series, _ in shown for point in readings.points[series]), default=0.0)
@@ -82,24 +85,15 @@ def _draw_panel(axes: Axes, shown: Sequence[tuple[Series, str]], widget: Widget,
 
 
 def _stack(axes: Axes, shown: Sequence[tuple[Series, str]], readings: Readings) -> None:
-    """Draw one series on the other; a period without data counts as the last one with, as on AWS a graph connects."""
-    moments = sorted({point.at for series, _ in shown for point in readings.points[series]})
-    heights = []
-    for series, _ in shown:
-        values = {point.at: point.value for point in readings.points[series]}
-        heights.append([values.get(moment, 0.0) for moment in moments])
-    width = readings.seconds / 86400
+    """Draw one series on the other, in each period as much as there is."""
+    moments = sorted({point.at.timestamp() for series, _ in shown for point in readings.points[series]})
+    middles = [moment + readings.seconds / 2 for moment in moments]
     floor = [0.0] * len(moments)
-    for (_, color), height in zip(shown, heights, strict=True):
-        axes.bar(
-            [date2num(m) + width / 2 for m in moments],
-            height,
-            width=width * 0.92,
-            bottom=floor,
-            color=color,
-            alpha=0.85,
-        )
-        floor = [a + b for a, b in zip(floor, height, strict=True)]
+    for series, color in shown:
+        values = {point.at.timestamp(): point.value for point in readings.points[series]}
+        heights = [values.get(moment, 0.0) for moment in moments]
+        axes.bar(middles, heights, width=readings.seconds * 0.92, bottom=floor, color=color, alpha=0.85)
+        floor = [below + height for below, height in zip(floor, heights, strict=True)]
     axes.set_ylim(0, max(floor) * 1.15 or 1.0)
 
 
@@ -115,36 +109,28 @@ def _runs(points: Sequence[Point], seconds: int) -> list[list[Point]]:
 
 
 def _draw_thresholds(axes: Axes, annotations: Sequence[Annotation]) -> None:
-    """Draw thresholds where they are near, and name them where the values are far below."""
+    """Draw thresholds where they are near, and name them where the values are far below, each at its axis' side."""
     _, top = axes.get_ylim()
-    far = []
+    labels: dict[float, list[str]] = {}
     for each in annotations:
-        if each.value > top * _FAR:
-            far.append(f"↑ {each.label}")
-            continue
-        axes.axhline(each.value, color=RED, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.set_ylim(0, max(axes.get_ylim()[1], each.value * 1.15))
-        axes.annotate(
-            each.label,
-            (1, each.value),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 2),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=5.8,
-            color=RED,
+        labels.setdefault(each.value if each.value <= top * _FAR else inf, []).append(each.label)
+    x, align = (0.99, "right") if any(each.right for each in annotations) else (0.01, "left")
+    for value, texts in labels.items():
+        if value < inf:
+            axes.axhline(value, color=RED, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.set_ylim(0, max(axes.get_ylim()[1], value * 1.15))
+        place, text = (
+            (value, "\n".join(texts)) if value < inf else (axes.get_ylim()[1], "\n".join(f"↑ {t}" for t in texts))
         )
-    for place, label in enumerate(far):
         axes.annotate(
-            label,
-            (0.99, 0.99),
-            xycoords="axes fraction",
-            xytext=(0, -8 * place),
+            text,
+            (x, place),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(0, 2),
             textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=5.8,
+            ha=align,
+            va="bottom" if value < inf else "top",
+            size=5.8,
             color=RED,
         )
 
@@ -160,8 +146,8 @@ def _draw_legend(
         side = " →" if series.right else ""
         canvas.write(left + 0.12, line, clipped(series.label + side, width - 0.15, 6.5), size=6.5)
     below = top + -(-len(shown) // columns) * _LEGEND_ROW
-    for place, line in enumerate(silent):
-        canvas.write(0.12, below + place * _LEGEND_ROW, line, size=6, color=GREY)
+    for row, text in enumerate(silent):
+        canvas.write(0.12, below + row * _LEGEND_ROW, text, size=6, color=GREY)
 
 
 def _silent(widget: Widget, readings: Readings, width: float) -> list[str]:
@@ -171,11 +157,15 @@ def _silent(widget: Widget, readings: Readings, width: float) -> list[str]:
 
 
 def _style(axes: Axes, readings: Readings, label: str) -> None:
-    axes.set_xlim(date2num(readings.start), date2num(readings.end))
-    axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=5))
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M:%S" if readings.end - readings.start < _SHORT else "%H:%M"))
+    shown = readings.end - readings.start
+    clock = "%H:%M:%S" if shown < _SHORT else "%H:%M"
+    axes.set_xlim(readings.start.timestamp(), readings.end.timestamp())
+    axes.xaxis.set_major_locator(
+        MultipleLocator(next(step for step in _STEPS if shown.total_seconds() / step <= _TICKS))
+    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: datetime.fromtimestamp(at, UTC).strftime(clock)))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(_numbers())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axes.tick_params(labelsize=6, colors=GREY, length=0)
     axes.grid(axis="y", color="#eaeded", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -184,10 +174,6 @@ def _style(axes: Axes, readings: Readings, label: str) -> None:
     for name, spine in axes.spines.items():
         spine.set_visible(name == "bottom")
         spine.set_color("#d5dbdb")
-
-
-def _numbers() -> Formatter:
-    return FuncFormatter(lambda value, _: number(value))
 
 
 def _color(series: Series, place: int) -> str:
