@@ -11,23 +11,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import client
 from plaid_sync.adapters.dynamodb.expressions import deserialize
 from plaid_sync.adapters.event_bus import EventBridgeBus
+from plaid_sync.adapters.telemetry import count, logger, metrics
 from plaid_sync.config import ChangesSettings, from_environment
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.lifecycle.announcing import events_of
+from plaid_sync.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.ports.lifecycle import EventBus
-
-logger = Logger()
-metrics = Metrics()
 
 
 def build_bus(environment: Mapping[str, str]) -> EventBus:
@@ -46,7 +43,7 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, 
         try:
             _tell(record["dynamodb"].get("NewImage", {}))
         except RetryableError as error:
-            metrics.add_metric(name="AnnouncementsFailed", unit=MetricUnit.Count, value=1)
+            count(Signal.ANNOUNCEMENTS_FAILED)
             logger.error("event bus has not taken announcements", code=error.code)
             return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
     return {"batchItemFailures": []}
@@ -55,6 +52,6 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, 
 def _tell(image: dict[str, Any]) -> None:
     events = events_of(deserialize(image))
     bus.tell(events)
-    metrics.add_metric(name="Announcements", unit=MetricUnit.Count, value=len(events))
+    count(Signal.ANNOUNCEMENTS, len(events))
     for told in events:
         logger.info("announced", announcement=told.name, item_id=told.detail.get("item_id"))

@@ -9,11 +9,8 @@ from __future__ import annotations
 import os
 import random
 import time
-import traceback
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import client, utc_now
 from plaid_sync.adapters.dynamodb.erasable_rows import ErasableTables
 from plaid_sync.adapters.dynamodb.items_table import ItemsTable
@@ -25,26 +22,22 @@ from plaid_sync.adapters.plaid.items import PlaidItems
 from plaid_sync.adapters.plaid.transactions import PlaidTransactionsClient
 from plaid_sync.adapters.plaid.transport import PlaidTransport
 from plaid_sync.adapters.queues import SqsReceivedMessages
+from plaid_sync.adapters.sync_telling import tell_batch
+from plaid_sync.adapters.telemetry import count, logger, metrics, tell_plaid_call
 from plaid_sync.adapters.token_cipher import KmsTokens
 from plaid_sync.config import SyncSettings, from_environment
 from plaid_sync.core.lifecycle.removal import Remover
 from plaid_sync.core.sync.batch import BatchProcessor
 from plaid_sync.core.sync.catching_up import CatchUp
 from plaid_sync.core.sync.pulling import Puller
-from plaid_sync.core.sync.sync_job import Outcome
 from plaid_sync.core.sync.syncing import SyncEngine
+from plaid_sync.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.core.items import ItemId
-    from plaid_sync.core.sync.batch import BatchResult, Failure
-    from plaid_sync.core.sync.sync_job import SyncReport
     from plaid_sync.ports.common import Clock
-
-logger = Logger()
-metrics = Metrics()
 
 
 def build_processor(
@@ -57,7 +50,7 @@ def build_processor(
     settings = from_environment(SyncSettings, environment)
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
-    transport = PlaidTransport(settings.plaid_host, secret)
+    transport = PlaidTransport(settings.plaid_host, secret, tell_plaid_call)
     plaid = PlaidItems(transport, settings.plaid_env)
     items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock, pause)
     tables = settings.items_table, settings.transactions_table, settings.history_table
@@ -93,85 +86,7 @@ processor = build_processor(os.environ)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Work through one batch."""
     records = event["Records"]
-    _count("TriggersReceived", len(records))
+    count(Signal.TRIGGERS_RECEIVED, len(records))
     result = processor.process(records, lambda: context.get_remaining_time_in_millis() / 1000)
-    _count("TriggersCoalesced", result.coalesced)
-    _count("TriggersRenewed", result.renewed)
-    for item_id, report in result.reports.items():
-        _tell_report(item_id, report)
-    for failure in result.failures:
-        _tell_failure(failure)
-    _tell_parked(result)
+    tell_batch(result)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in result.failed_message_ids]}
-
-
-def _tell_report(item_id: ItemId, report: SyncReport) -> None:
-    _count(f"Sync{report.outcome.title().replace('_', '')}")
-    counts = {
-        "TransactionsAdded": report.added,
-        "TransactionsModified": report.modified,
-        "TransactionsRemoved": report.removed,
-        "TransactionsUnchanged": report.unchanged,
-        "RowsErased": report.erased,
-        "RowsSettled": report.settled,
-        "RowsQuarantined": len(report.quarantined),
-        "PaginationRestarts": report.restarts,
-        "FullResyncs": int(report.full_resync),
-    }
-    if report.outcome is Outcome.COMMITTED:
-        for name, count in counts.items():
-            _count(name, count)
-    logger.info(
-        "item synced",
-        extra={
-            "item_id": item_id,
-            "outcome": report.outcome,
-            "generation": report.generation,
-            "pages": report.pages,
-            "status": report.status,
-            "announcements": report.announcements,
-            "code": report.code,
-            "plaid_request_id": report.request_ids[-1] if report.request_ids else "",
-            **counts,
-        },
-    )
-    for entry in report.quarantined:
-        logger.error(
-            "entry quarantined",
-            item_id=item_id,
-            source=entry.source,
-            field=entry.field,
-            transaction_id=entry.transaction_id,
-            entry_id=entry.entry_id,
-        )
-
-
-def _tell_failure(failure: Failure) -> None:
-    _count("SyncFailed")
-    if failure.unknown:
-        _count("UnknownPlaidCodes")
-    logger.error(
-        "sync failed",
-        item_id=failure.item_id,
-        failure_class=failure.failure_class,
-        code=failure.code,
-        retry_in_seconds=failure.delay,
-        where=_places(failure.bug),
-    )
-
-
-def _places(bug: Exception | None) -> list[str]:
-    """Return where an unexpected exception came from; its text could quote bank data and is left out."""
-    if bug is None:
-        return []
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(bug.__traceback__)]
-
-
-def _tell_parked(result: BatchResult) -> None:
-    for message_id, reason in result.parked.items():
-        _count("MessagesParked")
-        logger.error("message parked in the dead-letter queue", message_id=message_id, reason=reason)
-
-
-def _count(name: str, count: int = 1) -> None:
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)

@@ -12,19 +12,19 @@ import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from plaid_sync.adapters.aws import RECORD_CONFIG, WEBHOOK_CONFIG, client, utc_now
 from plaid_sync.adapters.dynamodb.history_table import HistoryTable
 from plaid_sync.adapters.plaid.credentials import PlaidSecret
 from plaid_sync.adapters.plaid.verification_key_api import PlaidVerificationKeyApi
 from plaid_sync.adapters.queues import SqsSyncQueue
+from plaid_sync.adapters.telemetry import correlate, correlation_id, count, logger, measure, metrics, tell_plaid_call
 from plaid_sync.config import WebhookSettings, from_environment
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.webhooks.receiver import UnusableError, WebhookReceiver
 from plaid_sync.core.webhooks.verification import RejectedError
 from plaid_sync.core.webhooks.verification_keys import VerificationKeys
+from plaid_sync.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,17 +34,14 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 
-logger = Logger()
-metrics = Metrics()
-
 
 def build_receiver(environment: Mapping[str, str], clock: Clock = utc_now) -> WebhookReceiver:
     """Wire the receiver; nothing is called yet, and Secrets Manager's client is made only for a key look-up."""
     settings = from_environment(WebhookSettings, environment)
     secret = PlaidSecret(lambda: client("secretsmanager", WEBHOOK_CONFIG), settings.plaid_secret_id, clock)
     return WebhookReceiver(
-        keys=VerificationKeys(PlaidVerificationKeyApi(settings.plaid_host, secret)),
-        queue=SqsSyncQueue(client("sqs", WEBHOOK_CONFIG), settings.sync_queue_url),
+        keys=VerificationKeys(PlaidVerificationKeyApi(settings.plaid_host, secret, tell=tell_plaid_call)),
+        queue=SqsSyncQueue(client("sqs", WEBHOOK_CONFIG), settings.sync_queue_url, correlation_id),
         history=HistoryTable(client("dynamodb", RECORD_CONFIG), settings.history_table),
         clock=clock,
     )
@@ -57,24 +54,28 @@ receiver = build_receiver(os.environ)
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Answer:
     """Answer one delivery."""
+    correlate(event)
     try:
-        receipt = receiver.receive(raw_body(event), _token(event))
+        receipt = receiver.receive(raw_body(event), _token(event), correlation_id())
     except RejectedError as error:
-        _count("WebhookRejected")
+        count(Signal.WEBHOOK_REJECTED, by=error.reason)
         logger.warning("webhook rejected", reason=error.reason)
         return _answer(HTTPStatus.UNAUTHORIZED, {"error": error.reason})
     except UnusableError as error:
-        _count("WebhookUnusable")
+        count(Signal.WEBHOOK_VERIFIED)
+        count(Signal.WEBHOOK_UNUSABLE)
         logger.error("webhook unusable", reason=str(error))
         return _answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
     except RetryableError as error:
-        _count("WebhookFailed")
+        count(Signal.WEBHOOK_FAILED)
         logger.error("webhook not accepted", reason=error.code)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code})
     webhook, result = receipt.webhook, "queued" if receipt.queued else "ignored"
-    _count("WebhookQueued" if receipt.queued else "WebhookIgnored")
+    count(Signal.WEBHOOK_VERIFIED)
+    count(Signal.WEBHOOK_QUEUED if receipt.queued else Signal.WEBHOOK_IGNORED)
+    measure(Signal.WEBHOOK_DELAY, receipt.delay)
     if receipt.recorded is False:
-        _count("WebhookNotRecorded")
+        count(Signal.WEBHOOK_NOT_RECORDED)
     logger.info(
         "webhook accepted",
         result=result,
@@ -108,7 +109,3 @@ def _answer(status: HTTPStatus, body: dict[str, str]) -> Answer:
         "headers": {"content-type": "application/json"},
         "body": exact_json.dumps(body),
     }
-
-
-def _count(name: str) -> None:
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)

@@ -316,7 +316,11 @@ class World:
 def received(sqs: Any, queue_url: str, most: int) -> list[Record]:
     """Receive messages the way the event source mapping hands them to a function."""
     messages = sqs.receive_message(
-        QueueUrl=queue_url, MaxNumberOfMessages=most, AttributeNames=["All"], WaitTimeSeconds=0
+        QueueUrl=queue_url,
+        MaxNumberOfMessages=most,
+        AttributeNames=["All"],
+        MessageAttributeNames=["All"],
+        WaitTimeSeconds=0,
     )
     return [
         {
@@ -324,7 +328,10 @@ def received(sqs: Any, queue_url: str, most: int) -> list[Record]:
             "receiptHandle": message["ReceiptHandle"],
             "body": message["Body"],
             "attributes": message["Attributes"],
-            "messageAttributes": {},
+            "messageAttributes": {
+                name: {"stringValue": attribute["StringValue"], "dataType": attribute["DataType"]}
+                for name, attribute in message.get("MessageAttributes", {}).items()
+            },
             "eventSource": "aws:sqs",
         }
         for message in messages.get("Messages", [])

@@ -403,9 +403,22 @@ def _as_record(body: str, group: str, choices: Choices, number: int) -> Record:
             "SenderId": "AROAEXAMPLE:sender",
             "ApproximateFirstReceiveTimestamp": str(sent + 20),
         },
-        "messageAttributes": {},
+        "messageAttributes": _attributes(number),
         "md5OfBody": "",
         "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:sync.fifo",
         "awsRegion": "us-east-1",
     }
+
+
+def _attributes(number: int) -> dict[str, Any]:
+    """Return attributes as our own senders set them, or nobody's: by the record's number, which costs no choice."""
+    known = {"correlation_id": "JKJaXmPLvHcESHA=", "since": "2026-03-01T12:00:00.000Z"}
+    attributes: tuple[Any, ...] = (
+        {},
+        {name: {"stringValue": value, "dataType": "String"} for name, value in known.items()},
+        {name: {"stringValue": None} for name in known},
+        dict.fromkeys(known, "text"),
+        {name: {"stringValue": "half \ud800", "dataType": "String"} for name in known},
+    )
+    return attributes[number % len(attributes)]  # type: ignore[no-any-return] # foreign JSON

@@ -124,7 +124,7 @@ class WebhookTarget:
         api = PlaidVerificationKeyApi("http://plaid.invalid", self._secret, endpoint)  # type: ignore[arg-type] # an edge
         self._app.receiver = WebhookReceiver(
             VerificationKeys(api),
-            SqsSyncQueue(queue, "https://sqs.invalid/sync.fifo"),  # type: ignore[arg-type] # an edge
+            SqsSyncQueue(queue, "https://sqs.invalid/sync.fifo", str),  # type: ignore[arg-type] # an edge
             HistoryTable(table, "history"),  # type: ignore[arg-type] # an edge
             self._signer.now,
         )

@@ -224,10 +224,10 @@ class _Ports:
     def postpone(self, receipt_handles: Collection[str], seconds: int) -> None:
         """The model lets messages come back at any time."""
 
-    def renew(self, _body: str, _group_id: str, _message_id: str) -> NoReturn:
+    def renew(self, _body: str, _group_id: str, _message_id: str, _attributes: object) -> NoReturn:
         raise AssertionError(_body)
 
-    def park(self, _body: str, _group_id: str, _message_id: str, reason: str) -> NoReturn:
+    def park(self, _body: str, _group_id: str, _message_id: str, reason: str, _attributes: object) -> NoReturn:
         raise AssertionError(reason)
 
 

@@ -15,7 +15,7 @@ ROOM = LARGEST_MESSAGE - len("reason" + "String" + REASON)
 def parked(body: str, reason: str = REASON) -> tuple[str, str]:
     queue = Queue()
     messages = SqsReceivedMessages(queue, "sync", "dead")  # type: ignore[arg-type] # an edge
-    messages.park(body, "group", "message", reason)
+    messages.park(body, "group", "message", reason, {})
     (letter,) = queue.sent
     return letter["MessageBody"], letter["MessageAttributes"]["reason"]["StringValue"]
 
@@ -37,6 +37,17 @@ def test_a_body_that_leaves_none_is_cut_between_two_characters_and_the_reason_sa
     assert reason == f"{REASON} (body cut to {size} bytes)"
     room = ROOM - len(f" (body cut to {size} bytes)")
     assert room - len(letter.encode()) < size <= room
+
+
+def test_what_marks_the_request_goes_along_and_takes_its_room() -> None:
+    queue, marks = Queue(), {"correlation_id": "JKJaXmPLvHcESHA=", "since": "2026-03-01T12:00:00.000Z"}
+    messages = SqsReceivedMessages(queue, "sync", "dead")  # type: ignore[arg-type] # an edge
+    messages.park("x" * ROOM, "group", "message", REASON, marks)
+    (letter,) = queue.sent
+    values = {name: attribute["StringValue"] for name, attribute in letter["MessageAttributes"].items()}
+    assert values == {**marks, "reason": f"{REASON} (body cut to {len(letter['MessageBody'])} bytes)"}
+    size = len(letter["MessageBody"]) + sum(len(name) + len("String") + len(value) for name, value in values.items())
+    assert LARGEST_MESSAGE - len("9") <= size <= LARGEST_MESSAGE
 
 
 def test_one_byte_too_many_is_enough() -> None:

@@ -18,7 +18,7 @@ from tests.fuzz.tables import Tables, new_item
 from tests.unit.core.test_pages import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 ITEM = ItemId("item")
 RECEIVES = 20
@@ -53,17 +53,17 @@ class Messages:
 
     out_of_order: bool = False
     postponed: dict[str, int] = field(default_factory=dict)
-    renewed: list[tuple[str, str, str]] = field(default_factory=list)
+    renewed: list[tuple[str, str, str, dict[str, str]]] = field(default_factory=list)
 
     def postpone(self, receipt_handles: Collection[str], seconds: int) -> None:
         self.postponed |= dict.fromkeys(receipt_handles, seconds)
 
-    def renew(self, body: str, group_id: str, message_id: str) -> None:
+    def renew(self, body: str, group_id: str, message_id: str, attributes: Mapping[str, str]) -> None:
         if self.out_of_order:
             raise RetryableError("InternalError")
-        self.renewed.append((body, group_id, message_id))
+        self.renewed.append((body, group_id, message_id, dict(attributes)))
 
-    def park(self, body: str, group_id: str, message_id: str, reason: str) -> None:
+    def park(self, body: str, group_id: str, message_id: str, reason: str, attributes: Mapping[str, str]) -> None:
         raise NotImplementedError
 
 
@@ -83,7 +83,8 @@ def process(code: str, *received: int, messages: Messages | None = None) -> tupl
 def test_a_message_that_plaids_limits_hold_up_for_long_is_replaced_by_a_copy_before_the_queue_gives_it_up() -> None:
     result, messages = process("TRANSACTIONS_SYNC_LIMIT", RENEW_AFTER, 1)
     worn = record(0, RENEW_AFTER)
-    assert messages.renewed == [(worn["body"], ITEM, "m0")]
+    sent = {"since": "2026-03-01T12:00:00.123Z"}
+    assert messages.renewed == [(worn["body"], ITEM, "m0", sent)]
     assert (result.failed_message_ids, result.renewed) == (["m1"], 1)
     assert messages.postponed.keys() == {"r1"}
     assert RENEW_AFTER < RECEIVES

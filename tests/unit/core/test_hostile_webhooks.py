@@ -59,7 +59,7 @@ class Webhook:
         self.endpoint = KeyEndpoint(self.signer.ring)
         secret = PlaidSecret(secrets_client, "secret", lambda: NOON)
         self.api = PlaidVerificationKeyApi("http://plaid.invalid", secret, self.endpoint)  # type: ignore[arg-type] # an edge
-        queue = SqsSyncQueue(self.queue, "https://sqs.invalid/sync.fifo")  # type: ignore[arg-type] # an edge
+        queue = SqsSyncQueue(self.queue, "https://sqs.invalid/sync.fifo", str)  # type: ignore[arg-type] # an edge
         history = HistoryTable(self.history, "history")  # type: ignore[arg-type] # an edge
         self.receiver = WebhookReceiver(VerificationKeys(self.api), queue, history, self.signer.now)
 

@@ -285,6 +285,7 @@ def test_an_entry_says_who_asked_for_a_sync_and_what_it_did() -> None:
     sync = Sync()
     sync.run(hint(Event.ERROR))
     assert sync.entry.details == {
+        "correlation_ids": None,
         "causes": ["request"],
         "withdrawn_accounts": None,
         "generation": 2,

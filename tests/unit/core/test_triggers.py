@@ -50,6 +50,32 @@ def test_a_record_tells_when_it_was_sent_and_how_often_received() -> None:
     assert received.receive_count == 3
 
 
+def with_attributes(**attributes: Any) -> dict[str, Any]:
+    return {
+        "messageId": "m",
+        "receiptHandle": "r",
+        "body": '{"item_id":"a","cause":"sweep"}',
+        "attributes": {"SentTimestamp": "1772366400123", "ApproximateReceiveCount": "3"},
+        "messageAttributes": attributes,
+    }
+
+
+def test_a_copy_remembers_when_the_first_was_sent_and_what_led_to_it() -> None:
+    copy = with_attributes(
+        since={"stringValue": "2026-03-01T08:00:00.000Z", "dataType": "String"},
+        correlation_id={"stringValue": "JKJaXmPLvHcESHA=", "dataType": "String"},
+    )
+    received = parse_record(copy)
+    assert received.since == NOON - timedelta(hours=4)
+    assert received.attributes == {"since": "2026-03-01T08:00:00.000Z", "correlation_id": "JKJaXmPLvHcESHA="}
+
+
+@pytest.mark.parametrize("attribute", [None, [], {}, {"stringValue": None}, {"stringValue": "half \ud800"}, "text"])
+def test_an_attribute_that_cannot_be_read_costs_the_trigger_nothing(attribute: object) -> None:
+    received = parse_record(with_attributes(since=attribute, correlation_id=attribute))
+    assert (received.since, received.correlation_id) == (received.sent_at, "")
+
+
 def item(**fields: Any) -> Item:
     known: dict[str, Any] = {"standing": Standing(ItemStatus.ACTIVE), "cursor": Cursor("c"), "pull_began_at": NOON}
     return Item(item_id=ItemId("a"), access_token=b"", generation=1, **(known | fields))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors
+from plaid_sync.core.triggers import CORRELATION_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from mypy_boto3_sqs import SQSClient
 
@@ -16,25 +17,33 @@ if TYPE_CHECKING:
 
 _LARGEST_MESSAGE: Final = 1_048_576
 """Bytes of a message's body and attributes (names, types and values) together."""
-_REASON: Final = "reason"
+REASON: Final = "reason"
+"""Attribute of a parked message: why it can't be worked on."""
 _TEXT: Final = "String"
 
 
 @dataclass(frozen=True, slots=True)
 class SqsSyncQueue:
-    """Sends triggers; fulfils `SyncQueue`."""
+    """Sends triggers; fulfils `SyncQueue`.
+
+    Attributes:
+        correlation_id: returns what marks the request that is answered now; empty where nothing does.
+    """
 
     client: SQSClient
     queue_url: str
+    correlation_id: Callable[[], str]
 
     def send(self, trigger: SyncTrigger, deduplication_id: str) -> None:
         """See `ports.common.SyncQueue`. The SDK's own repeats carry the same id: that is what it is for."""
+        mark = self.correlation_id()
         with aws_errors():
             self.client.send_message(
                 QueueUrl=self.queue_url,
                 MessageBody=trigger.to_json(),
                 MessageGroupId=trigger.item_id,
                 MessageDeduplicationId=deduplication_id,
+                MessageAttributes=message_attributes({CORRELATION_ID: mark} if mark else {}),
             )
 
 
@@ -55,7 +64,7 @@ class SqsReceivedMessages:
         with aws_errors():
             self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)  # type: ignore[arg-type] # a list of the TypedDict's shape
 
-    def renew(self, body: str, group_id: str, message_id: str) -> None:
+    def renew(self, body: str, group_id: str, message_id: str, attributes: Mapping[str, str]) -> None:
         """See `ports.sync.ReceivedMessages`. The message id deduplicates: renewing twice renews once."""
         with aws_errors():
             self.client.send_message(
@@ -63,30 +72,36 @@ class SqsReceivedMessages:
                 MessageBody=body,
                 MessageGroupId=group_id,
                 MessageDeduplicationId=message_id,
+                MessageAttributes=message_attributes(attributes),
             )
 
-    def park(self, body: str, group_id: str, message_id: str, reason: str) -> None:
+    def park(self, body: str, group_id: str, message_id: str, reason: str, attributes: Mapping[str, str]) -> None:
         """See `ports.sync.ReceivedMessages`. The message id deduplicates: parking twice parks once."""
-        body, reason = _fitting(body, reason)
+        body, reason = _fitting(body, reason, attributes)
         with aws_errors():
             self.client.send_message(
                 QueueUrl=self.dead_letter_queue_url,
                 MessageBody=body,
                 MessageGroupId=group_id,
                 MessageDeduplicationId=message_id,
-                MessageAttributes={_REASON: {"DataType": _TEXT, "StringValue": reason}},
+                MessageAttributes=message_attributes({**attributes, REASON: reason}),
             )
 
 
-def _fitting(body: str, reason: str) -> tuple[str, str]:
-    """Return body and reason; a body that leaves no room for the reason is cut at its end, and the reason says so.
+def message_attributes(values: Mapping[str, str]) -> Any:  # noqa: ANN401 - a TypedDict of the stubs, or a dict
+    """Return attributes of a message in SQS's form."""
+    return {name: {"DataType": _TEXT, "StringValue": value} for name, value in values.items()}
+
+
+def _fitting(body: str, reason: str, attributes: Mapping[str, str]) -> tuple[str, str]:
+    """Return body and reason; a body that leaves no room for the rest is cut at its end, and the reason says so.
 
     Refused, the message would come back and hold up its message group until its receives run out.
     """
     whole = body.encode()
-    if len(whole) <= _room_beside(reason):
+    if len(whole) <= _room_beside({**attributes, REASON: reason}):
         return body, reason
-    room = _room_beside(_cut(reason, _LARGEST_MESSAGE))  # as wide as the number can be
+    room = _room_beside({**attributes, REASON: _cut(reason, _LARGEST_MESSAGE)})  # as wide as the number can be
     kept = whole[:room].decode(errors="ignore")  # of half a character at its end
     return kept, _cut(reason, len(kept.encode()))
 
@@ -95,6 +110,7 @@ def _cut(reason: str, size: int) -> str:
     return f"{reason} (body cut to {size} bytes)"
 
 
-def _room_beside(reason: str) -> int:
+def _room_beside(attributes: Mapping[str, str]) -> int:
     """Return the bytes that are left for the body."""
-    return _LARGEST_MESSAGE - sum(len(text.encode()) for text in (_REASON, _TEXT, reason))
+    taken = (len(text.encode()) for name, value in attributes.items() for text in (name, _TEXT, value))
+    return _LARGEST_MESSAGE - sum(taken)

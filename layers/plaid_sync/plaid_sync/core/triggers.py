@@ -10,9 +10,13 @@ from typing import Any, Final
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import PlaidSyncError
 from plaid_sync.core.items import ItemId
-from plaid_sync.core.plain_text import is_plain
+from plaid_sync.core.plain_text import is_plain, moment_or_none, moment_text, plain_or_empty
 
 _MAXIMUM_GROUP_ID: Final = 128
+CORRELATION_ID: Final = "correlation_id"
+"""Attribute of a message: API Gateway's id of the request that led to it, or Lambda's of the sweep."""
+SINCE: Final = "since"
+"""Attribute of a message that has taken another one's place: when that one was sent."""
 _PRINTABLE_ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
 
 
@@ -66,6 +70,8 @@ class ReceivedTrigger:
         body: the message body as received.
         sent_at: when the queue accepted it, by the queue's clock.
         receive_count: how often it was received, this time included.
+        first_sent_at: when the message was sent in whose place it has come, if it is such a copy.
+        correlation_id: what marks the request that led to it; empty where that is not known.
     """
 
     trigger: SyncTrigger
@@ -74,6 +80,19 @@ class ReceivedTrigger:
     receipt_handle: str
     sent_at: datetime
     receive_count: int
+    first_sent_at: datetime | None = None
+    correlation_id: str = ""
+
+    @property
+    def since(self) -> datetime:
+        """When the trigger was first queued."""
+        return self.first_sent_at or self.sent_at
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The attributes of a message that takes this one's place."""
+        known = {CORRELATION_ID: self.correlation_id, SINCE: moment_text(self.since)}
+        return {name: value for name, value in known.items() if value}
 
 
 def is_item_id(value: object) -> bool:
@@ -133,4 +152,13 @@ def parse_record(record: dict[str, Any]) -> ReceivedTrigger:
         receipt_handle=record["receiptHandle"],
         sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
         receive_count=int(attributes["ApproximateReceiveCount"]),
+        first_sent_at=moment_or_none(attribute_of(record, SINCE)),
+        correlation_id=attribute_of(record, CORRELATION_ID),
     )
+
+
+def attribute_of(record: dict[str, Any], name: str) -> str:
+    """Return an attribute of a record's message; empty where there is none, or none that can be logged."""
+    attributes = record.get("messageAttributes")
+    attribute = attributes.get(name) if isinstance(attributes, dict) else None
+    return plain_or_empty(attribute.get("stringValue") if isinstance(attribute, dict) else None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from plaid_sync.core.items import ItemId
     from plaid_sync.core.triggers import SyncTrigger
@@ -16,6 +17,29 @@ class Clock(Protocol):
 
     def __call__(self) -> datetime:
         """Return the time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlaidCall:
+    """How a call to Plaid went.
+
+    Attributes:
+        took: from the request to the answer, or to the end of waiting for one.
+        failure: the class of Plaid's refusal, or `unreachable`; None where it succeeded.
+        code: Plaid's error code, or our reason.
+    """
+
+    took: timedelta
+    failure: str | None = None
+    code: str = ""
+
+
+class PlaidCalls(Protocol):
+    """Whoever wants to know how calls to Plaid go."""
+
+    def __call__(self, call: PlaidCall) -> None:
+        """Take note of a call."""
         ...
 
 

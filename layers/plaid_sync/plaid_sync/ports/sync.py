@@ -135,7 +135,7 @@ class ReceivedMessages(Protocol):
         """
         ...
 
-    def renew(self, body: str, group_id: str, message_id: str) -> None:
+    def renew(self, body: str, group_id: str, message_id: str, attributes: Mapping[str, str]) -> None:
         """Put a copy of a message into the sync queue, whose receives are counted from zero.
 
         Raises:
@@ -143,8 +143,8 @@ class ReceivedMessages(Protocol):
         """
         ...
 
-    def park(self, body: str, group_id: str, message_id: str, reason: str) -> None:
-        """Put a message that can't be worked on into the dead-letter queue, with the reason.
+    def park(self, body: str, group_id: str, message_id: str, reason: str, attributes: Mapping[str, str]) -> None:
+        """Put a message that can't be worked on into the dead-letter queue, with the reason beside its attributes.
 
         Raises:
             RetryableError: the queue has not accepted it.

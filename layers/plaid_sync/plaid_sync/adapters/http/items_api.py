@@ -29,7 +29,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plaid_sync.config import ItemsSettings
-    from plaid_sync.ports.common import Clock
+    from plaid_sync.ports.common import Clock, PlaidCalls
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What the API tells, and marks what it does with.
+
+    Attributes:
+        plaid_call: is told how each call to Plaid went.
+        correlation_id: returns what marks the request that is answered now.
+    """
+
+    plaid_call: PlaidCalls
+    correlation_id: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +60,17 @@ class ItemsApi:
     webhook_url: str
 
 
-def build(settings: ItemsSettings, clock: Clock, pause: Callable[[float], None]) -> ItemsApi:
+def build(settings: ItemsSettings, clock: Clock, pause: Callable[[float], None], telling: Telling) -> ItemsApi:
     """Wire the API; nothing is called yet."""
     dynamodb: Any = client("dynamodb", ITEMS_CONFIG)
     transport = PlaidTransport(
         settings.plaid_host,
         PlaidSecret(lambda: client("secretsmanager", ITEMS_CONFIG), settings.plaid_secret_id, clock),
+        telling.plaid_call,
     )
     plaid, calls = PlaidLinkClient(transport), PlaidItems(transport, settings.plaid_env)
     tokens = KmsTokens(client("kms", ITEMS_CONFIG), settings.token_key_id)
-    queue = SqsSyncQueue(client("sqs", ITEMS_CONFIG), settings.sync_queue_url)
+    queue = SqsSyncQueue(client("sqs", ITEMS_CONFIG), settings.sync_queue_url, telling.correlation_id)
     links, history = LinksTable(dynamodb, settings.links_table, pause), HistoryTable(dynamodb, settings.history_table)
     registry = ItemRegistry(dynamodb, settings.items_table, settings.links_table, settings.history_table, clock, pause)
     changes = ItemChanges(dynamodb, settings.items_table, settings.history_table, pause)

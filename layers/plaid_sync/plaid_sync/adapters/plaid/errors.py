@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from plaid_sync.core.plain_text import is_error_code
+
+REFUSED_CREDENTIALS: Final = frozenset({"INVALID_API_KEYS", "INVALID_SECRET", "INVALID_CLIENT_ID"})
+"""The client_id or the secret is wrong, or was rotated a moment ago."""
 
 
 def error_code(answer: object, status: int | None) -> str:

@@ -13,7 +13,8 @@ import plaid
 import urllib3
 from plaid.api.plaid_api import PlaidApi
 
-from plaid_sync.adapters.plaid.errors import error_code
+from plaid_sync.adapters.plaid.errors import REFUSED_CREDENTIALS, error_code
+from plaid_sync.adapters.plaid.observing import observed, unobserved
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError, PlaidError, RetryableError, UncertainError
 from plaid_sync.core.plain_text import plain_or_empty
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plaid_sync.adapters.plaid.credentials import PlaidCredentials, PlaidSecret
+    from plaid_sync.ports.common import PlaidCalls
 
 _T = TypeVar("_T")
 
 _CONNECT_SECONDS: Final = 2.05
 """Twice what a lost SYN takes to be sent again; three tries are made."""
-_REFUSED_CREDENTIALS: Final = frozenset({"INVALID_API_KEYS", "INVALID_SECRET", "INVALID_CLIENT_ID"})
 
 
 @dataclass(slots=True)
@@ -36,10 +37,12 @@ class PlaidTransport:
 
     Attributes:
         host: scheme and host of Plaid's API.
+        tell: is told how each call went.
     """
 
     host: str
     secret: PlaidSecret
+    tell: PlaidCalls = unobserved
     _api: PlaidApi | None = None
     _credentials: PlaidCredentials | None = None
 
@@ -66,8 +69,19 @@ class PlaidTransport:
             RetryableError: the call was never sent.
         """
         api = self._connected()
+        with observed(self.tell):
+            return self._ask(api, method, request, parse, (connect_seconds, read_seconds))
+
+    def _ask(
+        self,
+        api: PlaidApi,
+        method: Callable[..., Any],
+        request: object,
+        parse: Callable[[bytes], _T],
+        seconds: tuple[float, float],
+    ) -> _T:
         try:
-            answer = method(api, request, _preload_content=False, _request_timeout=(connect_seconds, read_seconds))
+            answer = method(api, request, _preload_content=False, _request_timeout=seconds)
             body: bytes = answer.data
         except plaid.ApiException as error:
             raise self._refusal(error) from error
@@ -88,7 +102,7 @@ class PlaidTransport:
         except exact_json.InvalidJsonError:
             body = None
         code = error_code(body, error.status)
-        if code in _REFUSED_CREDENTIALS:
+        if code in REFUSED_CREDENTIALS:
             self.secret.forget()
         return PlaidError(code, plain_or_empty(body.get("request_id")) if isinstance(body, dict) else "")
 

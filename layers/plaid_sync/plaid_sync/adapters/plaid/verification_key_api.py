@@ -11,12 +11,14 @@ import urllib3
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
 from plaid_sync.adapters.plaid.errors import error_code
+from plaid_sync.adapters.plaid.observing import observed, unobserved
 from plaid_sync.core import exact_json
-from plaid_sync.core.failures import RetryableError
+from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.webhooks.verification import ALGORITHM, VerificationKey
 
 if TYPE_CHECKING:
-    from plaid_sync.adapters.plaid.credentials import PlaidSecret
+    from plaid_sync.adapters.plaid.credentials import PlaidCredentials, PlaidSecret
+    from plaid_sync.ports.common import PlaidCalls
 
 _TIMEOUT: Final = urllib3.Timeout(connect=0.5, read=1.5)
 _OK: Final = 200
@@ -29,15 +31,25 @@ class PlaidVerificationKeyApi:
 
     Attributes:
         host: scheme and host of Plaid's API.
+        tell: is told how each call went.
     """
 
     host: str
     secret: PlaidSecret
     http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
+    tell: PlaidCalls = unobserved
 
     def fetch(self, key_id: str) -> VerificationKey | None:
         """See `ports.webhooks.VerificationKeyApi`."""
         credentials = self.secret.get()
+        try:
+            with observed(self.tell):
+                return self._ask(key_id, credentials)
+        except PlaidError as error:
+            self.secret.forget()
+            raise RetryableError(f"verification_key_{error.code}") from error
+
+    def _ask(self, key_id: str, credentials: PlaidCredentials) -> VerificationKey | None:
         body = {"client_id": credentials.client_id, "secret": credentials.secret, "key_id": key_id}
         try:
             answer = self.http.request(
@@ -55,8 +67,7 @@ class PlaidVerificationKeyApi:
         code = error_code(document, answer.status)
         if code in _UNKNOWN_KEY_CODES:
             return None
-        self.secret.forget()
-        raise RetryableError(f"verification_key_{code}")
+        raise PlaidError(code)
 
 
 def _parse_key(key_id: str, document: Any) -> VerificationKey:  # noqa: ANN401 - foreign JSON

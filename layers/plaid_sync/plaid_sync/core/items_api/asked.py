@@ -42,7 +42,11 @@ class Asked:
         **details: Any,  # noqa: ANN401 - whatever a history entry can hold
     ) -> HistoryEntry:
         """Return what an Item's history records of this request."""
-        known = {"request": self.route, "caller": self.caller or None}
+        known = {
+            "request": self.route,
+            "caller": self.caller or None,
+            "correlation_ids": [self.request_id] if self.request_id else None,
+        }
         mark = self.request_id.replace("#", "-")
         return HistoryEntry(item_id, at, mark, EntryKind.REQUEST, outcome, known | details, announcements)
 

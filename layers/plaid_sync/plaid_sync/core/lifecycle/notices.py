@@ -47,8 +47,8 @@ def occurrence_of(received: ReceivedTrigger) -> Occurrence | None:
     account_id = webhook.get("account_id")
     return Occurrence(
         event,
-        until=_time(webhook.get(_DEADLINES.get(event, "")), received.sent_at),
-        told_at=received.sent_at,
+        until=_time(webhook.get(_DEADLINES.get(event, "")), received.since),
+        told_at=received.since,
         account_id=str(account_id) if event is Event.USER_ACCOUNT_REVOKED and is_plain(account_id) else None,
     )
 

@@ -15,10 +15,19 @@ from plaid_sync.core.items import ItemId
 from plaid_sync.core.lifecycle.notices import cause_of, occurrence_of
 from plaid_sync.core.sync.pulling import OUT_OF_TIME
 from plaid_sync.core.sync.sync_job import Outcome, SyncJob, SyncReport
-from plaid_sync.core.triggers import MalformedTriggerError, ReceivedTrigger, parse_record
+from plaid_sync.core.triggers import (
+    CORRELATION_ID,
+    SINCE,
+    Cause,
+    MalformedTriggerError,
+    ReceivedTrigger,
+    attribute_of,
+    parse_record,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
 
     from plaid_sync.core.sync.syncing import SyncEngine
     from plaid_sync.ports.sync import ReceivedMessages
@@ -49,6 +58,7 @@ class Failure:
     Attributes:
         code: Plaid's error code or our reason.
         delay: seconds until they come back; None where that could not be set, and the queue's own timeout holds.
+        correlation_ids: what marks the requests that led to it.
         bug: the exception that nobody expected, where one is the cause.
         unknown: whether it is a code of Plaid's that is not in our table.
     """
@@ -57,6 +67,7 @@ class Failure:
     failure_class: FailureClass
     code: str
     delay: int | None
+    correlation_ids: tuple[str, ...] = ()
     bug: Exception | None = None
     unknown: bool = False
 
@@ -67,7 +78,10 @@ class BatchResult:
 
     Attributes:
         failed_message_ids: to be reported to SQS; all others are done.
+        waits: how long each trigger that was received for the first time had been in the queue.
+        jobs: what was asked for of each Item that was begun.
         reports: one for each Item that was synced (or needed no sync).
+        lags: of each Item whose rows were committed, from when the oldest of its webhooks was accepted until then.
         failures: one for each Item that has to come back.
         parked: message ids and reasons of what went to the dead-letter queue.
         coalesced: triggers that another one's sync covered.
@@ -75,7 +89,10 @@ class BatchResult:
     """
 
     failed_message_ids: list[str] = field(default_factory=list)
+    waits: list[timedelta] = field(default_factory=list)
+    jobs: dict[ItemId, SyncJob] = field(default_factory=dict)
     reports: dict[ItemId, SyncReport] = field(default_factory=dict)
+    lags: dict[ItemId, timedelta] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     parked: dict[str, str] = field(default_factory=dict)
     coalesced: int = 0
@@ -109,8 +126,11 @@ class BatchProcessor:
             except MalformedTriggerError as error:
                 group_id = record["attributes"].get("MessageGroupId", record["messageId"])
                 reason = f"{MALFORMED}: {error.reason}"
-                self._park(record["body"], group_id, record["messageId"], reason, result)
+                attributes = {name: value for name in (CORRELATION_ID, SINCE) if (value := attribute_of(record, name))}
+                self._park(record["body"], group_id, record["messageId"], reason, attributes, result)
             else:
+                if received.receive_count == 1:
+                    result.waits.append(self.engine.clock() - received.sent_at)
                 groups.setdefault(received.trigger.item_id, []).append(received)
         return groups
 
@@ -121,16 +141,7 @@ class BatchProcessor:
         time_left: Callable[[], float],
         result: BatchResult,
     ) -> None:
-        attempt = max(message.receive_count for message in received)
-        hints = (occurrence_of(message) for message in received)
-        job = SyncJob(
-            item_id,
-            max(message.sent_at for message in received),
-            attempt,
-            time_left,
-            tuple(hint for hint in hints if hint is not None),
-            tuple(dict.fromkeys(map(cause_of, received))),
-        )
+        job = result.jobs[item_id] = _job_of(item_id, received, time_left)
         if time_left() < _SECONDS_FOR_AN_ITEM:
             # Not begun: others of the batch had to wait, which must not use up the receives of this one's messages.
             self._give_back(received, FailureClass.THROTTLED, OUT_OF_TIME, result)
@@ -146,6 +157,8 @@ class BatchProcessor:
         except Exception as error:  # noqa: BLE001 - a bug met by one Item must not fail the others' messages
             self._postpone(received, FailureClass.OURS, type(error).__name__, result, bug=error)
         else:
+            if report.outcome is Outcome.COMMITTED and job.webhook_since is not None:
+                result.lags[item_id] = self.engine.clock() - job.webhook_since
             self._finish(received, report, result)
 
     def _finish(self, received: list[ReceivedTrigger], report: SyncReport, result: BatchResult) -> None:
@@ -165,7 +178,7 @@ class BatchProcessor:
         waiting = [message for message in received if message.receive_count < PARK_UNREGISTERED_AFTER]
         for message in received:
             if message not in waiting:
-                self._park(message.body, item_id, message.message_id, UNREGISTERED, result)
+                self._park(message.body, item_id, message.message_id, UNREGISTERED, message.attributes, result)
         if waiting:
             self._postpone(waiting, FailureClass.RETRY, UNREGISTERED, result)
 
@@ -190,7 +203,7 @@ class BatchProcessor:
 
     def _renew(self, message: ReceivedTrigger, result: BatchResult) -> None:
         try:
-            self.messages.renew(message.body, message.trigger.item_id, message.message_id)
+            self.messages.renew(message.body, message.trigger.item_id, message.message_id, message.attributes)
         except RetryableError as error:
             self._postpone([message], FailureClass.THROTTLED, error.code, result)
         else:
@@ -215,16 +228,45 @@ class BatchProcessor:
             delay: int | None = wait
         except RetryableError:
             delay = None
-        result.failures.append(Failure(received[0].trigger.item_id, failure_class, code, delay, bug, unknown))
+        item_id = received[0].trigger.item_id
+        marks = _correlation_ids(received)
+        result.failures.append(Failure(item_id, failure_class, code, delay, marks, bug, unknown))
 
-    def _park(self, body: str, group_id: str, message_id: str, reason: str, result: BatchResult) -> None:
+    def _park(  # noqa: PLR0913, PLR0917 - a message, why it is parked, and where that is told
+        self,
+        body: str,
+        group_id: str,
+        message_id: str,
+        reason: str,
+        attributes: Mapping[str, str],
+        result: BatchResult,
+    ) -> None:
         try:
-            self.messages.park(body, group_id, message_id, reason)
+            self.messages.park(body, group_id, message_id, reason, attributes)
         except RetryableError as error:
             result.failed_message_ids.append(message_id)
             result.failures.append(Failure(ItemId(group_id), FailureClass.RETRY, error.code, None))
         else:
             result.parked[message_id] = reason
+
+
+def _job_of(item_id: ItemId, received: list[ReceivedTrigger], time_left: Callable[[], float]) -> SyncJob:
+    hints = (occurrence_of(message) for message in received)
+    webhooks = [message.since for message in received if message.trigger.cause is Cause.WEBHOOK]
+    return SyncJob(
+        item_id,
+        newest_trigger_at=max(message.sent_at for message in received),
+        attempt=max(message.receive_count for message in received),
+        time_left=time_left,
+        hints=tuple(hint for hint in hints if hint is not None),
+        causes=tuple(dict.fromkeys(map(cause_of, received))),
+        webhook_since=min(webhooks, default=None),
+        correlation_ids=_correlation_ids(received),
+    )
+
+
+def _correlation_ids(received: list[ReceivedTrigger]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(message.correlation_id for message in received if message.correlation_id))
 
 
 def backoff(failure_class: FailureClass, attempt: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.lifecycle.states import Event
+from plaid_sync.core.triggers import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,11 @@ class SyncReport:
     code: str = ""
     request_ids: tuple[str, ...] = ()
 
+    @property
+    def changed(self) -> int:
+        """How many rows it wrote."""
+        return self.added + self.modified + self.removed
+
 
 @dataclass(frozen=True, slots=True)
 class SyncJob:
@@ -87,6 +93,8 @@ class SyncJob:
         time_left: seconds until the worker is killed.
         hints: what Plaid's ITEM webhooks among the triggers tell, in the order in which they were queued.
         causes: who asked for it, in words for the Item's history.
+        webhook_since: when the oldest of its webhooks was accepted; None where none is among the triggers.
+        correlation_ids: what marks the requests that led to it.
     """
 
     item_id: ItemId
@@ -95,6 +103,13 @@ class SyncJob:
     time_left: Callable[[], float]
     hints: tuple[Occurrence, ...] = ()
     causes: tuple[str, ...] = ()
+    webhook_since: datetime | None = None
+    correlation_ids: tuple[str, ...] = ()
+
+    @property
+    def swept(self) -> bool:
+        """Whether nobody but the sweep has asked for it."""
+        return self.causes == (Cause.SWEEP.value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +152,7 @@ def sync_entry(attempt: Attempt, report: SyncReport, outcome: str, now: datetime
         "quarantined": len(report.quarantined) or None,
         "full_resync": report.full_resync or None,
         "milliseconds": max(0, round((now - attempt.began_at).total_seconds() * 1000)),
+        "correlation_ids": list(job.correlation_ids[:_CAUSES_KEPT]) or None,
         "plaid_request_ids": list(report.request_ids) or None,
     }
     return HistoryEntry(

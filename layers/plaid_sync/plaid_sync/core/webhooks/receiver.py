@@ -21,7 +21,7 @@ from plaid_sync.core.triggers import Cause, SyncTrigger, is_item_id
 from plaid_sync.core.webhooks.verification import key_id_of, verify
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from plaid_sync.core.webhooks.verification_keys import VerificationKeys
     from plaid_sync.ports.common import Clock, SyncQueue
@@ -64,11 +64,13 @@ class Receipt:
 
     Attributes:
         queued: whether it triggered a sync, or needs nothing from us.
+        delay: from when Plaid signed it until it was received, by two clocks.
         recorded: whether the Item's history has it; None where it names no Item.
     """
 
     webhook: Webhook
     queued: bool
+    delay: timedelta
     recorded: bool | None = None
 
 
@@ -81,8 +83,13 @@ class WebhookReceiver:
     history: History
     clock: Clock
 
-    def receive(self, body: bytes, token: str | None) -> Receipt:
+    def receive(self, body: bytes, token: str | None, correlation_id: str = "") -> Receipt:
         """Verify, classify and, where a sync is needed, enqueue; returns only after the queue has accepted it.
+
+        Args:
+            body: as delivered.
+            token: the value of the `Plaid-Verification` header.
+            correlation_id: what marks this request, for the Item's history.
 
         Raises:
             RejectedError: it is not proven to be Plaid's.
@@ -91,20 +98,26 @@ class WebhookReceiver:
         """
         now = self.clock()
         key = self.keys.get(key_id_of(token), now)
-        verify(body, token, {key.key_id: key}, now)
+        signed_at = verify(body, token, {key.key_id: key}, now)
         webhook = parse_webhook(body)
         delivery = deduplication_id(str(token))
         if webhook.is_queued:
             if webhook.item_id is None:
                 raise UnusableError("item_id must be 1 to 128 printable ASCII characters")
             self.queue.send(_trigger(webhook, webhook.item_id, body), delivery)
-        return Receipt(webhook, webhook.is_queued, self._record(webhook, delivery, now))
+        return Receipt(
+            webhook, webhook.is_queued, now - signed_at, self._record(webhook, delivery, now, correlation_id)
+        )
 
-    def _record(self, webhook: Webhook, delivery: str, now: datetime) -> bool | None:
+    def _record(self, webhook: Webhook, delivery: str, now: datetime, correlation_id: str) -> bool | None:
         """Record it; that it can't be is no reason to have Plaid send again what the queue has accepted."""
         if webhook.item_id is None:
             return None
-        details = {"webhook_type": webhook.webhook_type, "webhook_code": webhook.webhook_code}
+        details = {
+            "webhook_type": webhook.webhook_type,
+            "webhook_code": webhook.webhook_code,
+            "correlation_ids": [correlation_id] if correlation_id else None,
+        }
         outcome = "queued" if webhook.is_queued else "ignored"
         entry = HistoryEntry(webhook.item_id, now, f"w{delivery[:16]}", EntryKind.WEBHOOK, outcome, details)
         try:

@@ -1,0 +1,164 @@
+"""What the functions tell: one id from the request to the rows, and how long it took."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.plaid import SimulatedClock, utc_now
+from tests.component.links import history
+from tests.component.world import function
+
+if TYPE_CHECKING:
+    from tests.component.world import World
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock(utc_now())
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Told:
+    logs = io.StringIO()
+    (handler,) = function("webhook").logger.handlers  # those of all functions
+    monkeypatch.setattr(handler, "stream", logs)
+    return Told(capsys, logs)
+
+
+class Told:
+    """Everything that the functions log, and their metrics, as JSON."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], logs: io.StringIO) -> None:
+        self._capsys, self._logs, self._records = capsys, logs, list[dict[str, Any]]()
+
+    def records(self) -> list[dict[str, Any]]:
+        lines = self._capsys.readouterr().out.splitlines() + self._logs.getvalue().splitlines()
+        self._logs.truncate(self._logs.seek(0))
+        self._records += map(json.loads, lines)
+        return self._records
+
+    def of(self, message: str) -> list[dict[str, Any]]:
+        return [record for record in self.records() if record.get("message") == message]
+
+    def metric(self, name: str, *dimensions: str) -> list[float]:
+        """Return all values of a metric, as CloudWatch reads them."""
+        return [
+            value
+            for record in self.records()
+            for directive in record.get("_aws", {}).get("CloudWatchMetrics", [])
+            if ["service", *dimensions] in [sorted(names, reverse=True) for names in directive["Dimensions"]]
+            and name in {metric["Name"] for metric in directive["Metrics"]}
+            for value in (record[name] if isinstance(record[name], list) else [record[name]])
+        ]
+
+
+def deliver(world: World, item_id: str, delay: timedelta = timedelta(0)) -> str:
+    """Change something, and have Plaid tell of it; return API Gateway's id of the delivery."""
+    world.plaid.evolve(item_id, steps=3)
+    body = json.dumps(
+        {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": item_id}
+    ).encode()
+    token, request_id = world.plaid.sign(body), os.urandom(11).hex()
+    step(world, delay)
+    answer = world.post_webhook(body, token, {"requestContext": {"requestId": request_id}})
+    assert answer["statusCode"] == 200
+    return request_id
+
+
+def step(world: World, delay: timedelta) -> None:
+    assert isinstance(world.clock, SimulatedClock)
+    world.clock.advance(delay)
+
+
+def test_one_id_leads_from_the_request_to_the_rows(world: World, told: Told) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    first, second = deliver(world, item_id), deliver(world, item_id)
+    assert first != second
+    step(world, timedelta(seconds=1))
+    world.drain()
+    assert [record["correlation_id"] for record in told.of("webhook accepted")] == [first, second]
+    assert told.of("item synced")[-1]["correlation_ids"] == f"{first} {second}"
+    entries = history(world, item_id)
+    assert [entry["correlation_ids"] for entry in entries if entry["kind"] == "webhook"] == [[first], [second]]
+    assert entries[-1]["kind"] == "sync"
+    assert entries[-1]["correlation_ids"] == [first, second]
+
+
+def test_a_request_to_the_api_marks_the_sync_that_it_leads_to(world: World, told: Told) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    assert world.request("POST", f"/items/{item_id}/sync")["statusCode"] == 202
+    world.drain()
+    asked = told.of("request served")[-1]["correlation_id"]
+    assert asked
+    assert told.of("item synced")[-1]["correlation_ids"] == asked
+
+
+def test_a_copy_that_took_its_place_still_says_since_when(world: World, told: Told) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    mark = deliver(world, item_id)
+    world.plaid.inject_fault("/transactions/sync", "INSTITUTION_DOWN")
+    (record,) = world.receive()
+    record["attributes"]["ApproximateReceiveCount"] = "12"
+    world.handle([record])
+    (copy,) = world.receive()
+    assert copy["messageId"] != record["messageId"]
+    sent = int(record["attributes"]["SentTimestamp"])
+    copy["attributes"]["SentTimestamp"] = str(sent + 3_600_000)
+    step(world, timedelta(hours=2))
+    told.records()
+    world.handle([copy])
+    assert told.of("item synced")[-1]["correlation_ids"] == mark
+    (lag,) = told.metric("SyncLag")
+    assert lag > 7_000_000
+
+
+def test_delay_wait_and_lag_are_told_in_milliseconds(world: World, told: Told) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    told.records().clear()
+    deliver(world, item_id, timedelta(seconds=7))
+    records = world.receive()
+    step(world, timedelta(seconds=60))
+    world.handle(records)
+    assert 7_000 <= told.metric("WebhookDelay")[0] < 9_000
+    assert 60_000 <= told.metric("TriggerWait")[0] < 90_000
+    assert 60_000 <= told.metric("SyncLag")[0] < 90_000
+
+
+def test_a_rejection_is_counted_in_all_and_by_its_reason(world: World, told: Told) -> None:
+    assert world.post_webhook(b"{}", None)["statusCode"] == 401
+    assert told.metric("WebhookRejected") == [1]
+    assert told.metric("WebhookRejected", "reason") == [1]
+    assert told.metric("WebhookVerified") == []
+    reasons = [record["reason"] for record in told.records() if "reason" in record and "_aws" in record]
+    assert reasons == ["missing_header"]
+
+
+def test_calls_to_plaid_are_timed_and_failures_counted_by_class(world: World, told: Told) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    assert len(told.metric("PlaidLatency")) >= 2
+    assert told.metric("PlaidErrors") == []
+    world.plaid.inject_fault("/transactions/sync", "INSTITUTION_DOWN")
+    world.trigger(item_id)
+    world.handle(world.receive())
+    assert told.metric("PlaidErrors") == told.metric("PlaidErrors", "class") == [1]
+    assert told.metric("PlaidCredentialsRefused") == []
+
+
+def test_refused_keys_are_told_apart(world: World, told: Told) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    world.plaid.inject_fault("/transactions/sync", "INVALID_API_KEYS")
+    world.trigger(item_id)
+    world.handle(world.receive())
+    assert told.metric("PlaidCredentialsRefused") == [1]
