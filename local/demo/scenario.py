@@ -13,6 +13,7 @@ from local.demo.steps.history import histories_arrive
 from local.demo.steps.lifecycle import an_item_lives_and_ends
 from local.demo.steps.linking import link_items
 from local.demo.steps.living import AMOUNTS, everything_happens, exact_amounts
+from local.demo.steps.safety import audit, sweep
 from local.demo.steps.security import forged_webhooks, repeated_webhooks
 from local.demo.steps.trouble import plaid_has_bad_moments
 from local.snapshot import tables_of, tamper, truth_of
@@ -59,8 +60,10 @@ def play(world: World, view: View) -> Outcome:
     for chapter in CHAPTERS:
         view.chapter(chapter.title)
         chapter.play(world)
+        sweep(world)
     view.chapter("Table and Plaid are compared")
     progress = world.settle()
+    audit(world)
     if world.options.corrupt:
         world.say(f"tampered with, as asked for: {tamper(world.stack, world.rng)}")
     tables = tables_of(world.stack)
