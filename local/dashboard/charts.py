@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLORS = ("#0073bb", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#1b3a57", "#7f7f7f")
 _LEGEND_ROW = 0.145  # inches
 _FAR = 1.5
+_MEASURED_EVERY = 10
 _SHORT = timedelta(minutes=15)
 _TICKS = 5
 _STEPS = (10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -98,10 +99,13 @@ def _stack(axes: Axes, shown: Sequence[tuple[Series, str]], readings: Readings) 
 
 
 def _runs(points: Sequence[Point], seconds: int) -> list[list[Point]]:
-    """Split points where a period has no data: a line across a gap would claim values that nobody measured."""
+    """Split points where a period has no data: a line across a gap would claim values that nobody measured.
+
+    Full queues are measured every ten seconds, see `local.cloudwatch.gauges`.
+    """
     runs: list[list[Point]] = []
     for point in points:
-        if runs and (point.at - runs[-1][-1].at).total_seconds() <= seconds:
+        if runs and (point.at - runs[-1][-1].at).total_seconds() <= max(seconds, _MEASURED_EVERY):
             runs[-1].append(point)
         else:
             runs.append([point])

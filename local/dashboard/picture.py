@@ -78,9 +78,8 @@ def _draw(canvas: Canvas, widget: Widget, readings: Readings) -> None:
 
 def _draw_alarms(canvas: Canvas, widget: Widget, readings: Readings) -> None:
     prefix = f"{readings.definition.name}-"
-    columns = max(1, int(canvas.width // 2.2))
-    rows = -(-len(widget.alarms) // columns)
-    width, height = canvas.width / columns, (canvas.height - 0.4) / rows
+    rows = -(-len(widget.alarms) // max(1, int(canvas.width // 2.2)))
+    width, height = canvas.width / -(-len(widget.alarms) // rows), (canvas.height - 0.4) / rows
     for place, name in enumerate(widget.alarms):
         left, top = place // rows * width + 0.15, 0.38 + place % rows * height
         state = readings.alarms.get(name, "not deployed")

@@ -78,19 +78,29 @@ def read(cloudwatch: Any, name: str) -> Readings:  # noqa: ANN401 - a boto3 clie
     series = list(dict.fromkeys(series for widget in definition.widgets for series in widget.series))
     end = datetime.now(UTC)
     whole = _points(cloudwatch, series, end - _RANGE, end, _COARSE_SECONDS)
-    start = min((points[0].at for points in whole.values() if points), default=None)
-    if start is None:
-        raise DashboardError("No metric has any data yet: send the stack a webhook, or play the demo.")
-    seconds = _period(end - start)
+    seconds = _period(end - _first(whole))
+    points = _points(cloudwatch, series, end - _RANGE, end, seconds)
     return Readings(
         definition,
-        start,
+        _first(points),
         end,
         seconds,
-        _points(cloudwatch, series, start, end, seconds),
+        points,
         _alarms(cloudwatch),
         tuple(sorted(_emitted(cloudwatch))),
     )
+
+
+def _first(points: Mapping[Series, tuple[Point, ...]]) -> datetime:
+    """Return the time of the first point.
+
+    Raises:
+        DashboardError: There is none.
+    """
+    try:
+        return min(some[0].at for some in points.values() if some)
+    except ValueError:
+        raise DashboardError("No metric has any data yet: send the stack a webhook, or play the demo.") from None
 
 
 def _period(shown: timedelta) -> int:
