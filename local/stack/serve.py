@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import shutil
 import signal
 import struct
@@ -25,6 +26,9 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+EXPRESSION_WORDS = frozenset({"SET", "REMOVE", "ADD", "DELETE", "AND", "OR", "NOT", "BETWEEN", "IN", "size"}) | {
+    f"{name}_exists" for name in ("attribute", "attribute_not", "if_not")
+}
 FORBIDDEN = (403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
 
 
@@ -45,6 +49,27 @@ def encryption_context(body: bytes) -> dict[str, Any]:
     pairs = json.loads(body or b"{}").get("EncryptionContext") or {}
     keys = {"kms:EncryptionContextKeys": list(pairs)} if pairs else {}
     return {**keys, **{f"kms:EncryptionContext:{name}": value for name, value in pairs.items()}}
+
+
+def supply_attributes() -> None:
+    """Let policies condition on the attributes that an update names, which the emulator shows to no policy."""
+    actions: Any = import_module("ministack.core.iam_actions")
+    request_context = actions.request_tag_context
+
+    def with_attributes(service: str, action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
+        context: dict[str, Any] = request_context(service, action, body, params)
+        return {**context, **(attributes_of(body) if action == "dynamodb:UpdateItem" else {})}
+
+    actions.request_tag_context = with_attributes
+
+
+def attributes_of(body: bytes) -> dict[str, Any]:
+    """Return the condition key that an UpdateItem request gives rise to: its key's and its expressions' attributes."""
+    request = json.loads(body or b"{}")
+    text = " ".join(request.get(name, "") for name in ("UpdateExpression", "ConditionExpression"))
+    words = set(re.findall(r"(?<![#:\w])[A-Za-z_]\w*", text)) - EXPRESSION_WORDS
+    names = {*request.get("Key", {}), *request.get("ExpressionAttributeNames", {}).values(), *words}
+    return {"dynamodb:Attributes": sorted(names)}
 
 
 def refuse_foreign_authorization() -> None:
@@ -151,6 +176,7 @@ def main() -> None:
     """Serve until the parent is gone or a signal comes."""
     threading.Thread(target=follow_parent, name="parent", daemon=True).start()
     supply_encryption_context()
+    supply_attributes()
     accept_signatures_for(os.environ.get("AWS_ENDPOINT_URL", ""))
     authorize_batches_as_singles()
     refuse_foreign_authorization()

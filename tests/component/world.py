@@ -187,6 +187,15 @@ class World:
         yield
         object.__setattr__(queue, "queue_url", url)
 
+    def sweep(self, limit: int | None = None) -> dict[str, int]:
+        """Run the sweep once."""
+        module, environment = function("sweep"), self.environment("sweep")
+        self.act_as("sweep")
+        bounded = environment if limit is None else environment | {"SWEEP_LIMIT": str(limit)}
+        module.sweeper, module.gauges = module.build_sweeper(bounded, clock=self.clock)
+        answer: dict[str, int] = module.lambda_handler({}, lambda_context())
+        return answer
+
     # ---- the queue
 
     def receive(self) -> list[Record]:

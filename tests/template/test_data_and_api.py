@@ -74,6 +74,7 @@ def problems_of_schema(template: Template) -> Iterator[str]:
         "by_link": (["link_id"], "KEYS_ONLY"),
         "by_user": (["client_user_id", "item_id"], "INCLUDE"),
         "by_status": (["status", "fresh_at"], "INCLUDE"),
+        "by_due": (["status", "due_at"], "KEYS_ONLY"),
     }:
         yield "the Items table has other keys"
     for index in items.get("GlobalSecondaryIndexes", []):

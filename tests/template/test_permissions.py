@@ -91,6 +91,10 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("ItemsFunctionRole", "ItemsTable/index/by_link"): {"Query"},
     ("ItemsFunctionRole", "ItemsTable/index/by_user"): {"Query"},
     ("ItemsFunctionRole", "ItemsTable/index/by_status"): {"Query", "Scan"},
+    ("SweepFunctionRole", "ItemsTable"): {"UpdateItem"},
+    ("SweepFunctionRole", "ItemsTable/index/by_due"): {"Query"},
+    ("SweepFunctionRole", "ItemsTable/index/by_status"): {"Query"},
+    ("SweepFunctionRole", "QuarantineTable"): {"Scan"},
     ("SyncFunctionRole", "TransactionsTable"): {"BatchGetItem", "Query", "UpdateItem", "BatchWriteItem"},
     ("ItemsFunctionRole", "TransactionsTable"): {"Query"},
     ("ItemsFunctionRole", "TransactionsTable/index/by_account"): {"Query"},
@@ -104,6 +108,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("SyncFunctionRole", "LinksTable"): {"DeleteItem"},
     ("WebhookFunctionRole", "SyncQueue"): {"SendMessage"},
     ("ItemsFunctionRole", "SyncQueue"): {"SendMessage"},
+    ("SweepFunctionRole", "SyncQueue"): {"SendMessage", "GetQueueAttributes"},
     ("SyncFunctionRole", "SyncQueue"): {
         "ReceiveMessage",
         "DeleteMessage",

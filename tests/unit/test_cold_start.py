@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "LINK_CLIENT_NAME": "Application",
     "EVENT_BUS_NAME": "bus",
     "TOKEN_KEY_ID": "key",
+    "SWEEP_LIMIT": "10",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "none",
@@ -39,7 +40,7 @@ def modules_after_importing(function: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
-@pytest.mark.parametrize("function", ["webhook", "sync", "items", "changes"])
+@pytest.mark.parametrize("function", ["webhook", "sync", "items", "changes", "sweep"])
 def test_no_function_imports_what_it_does_not_need(function: str) -> None:
     modules = modules_after_importing(function)
     assert ("plaid" in modules) == (function in {"sync", "items"})

@@ -37,7 +37,7 @@ def test_the_data_dictionary_has_exactly_the_attributes_of_a_transaction() -> No
 
 
 def test_the_data_dictionary_has_exactly_the_attributes_of_an_item() -> None:
-    indexes = {"by_link", "by_user", "by_status"}
+    indexes = {"by_link", "by_user", "by_status", "by_due"}
     named = set(re.findall(r"`(\w+)`", (item_format.__doc__ or "").split("Attributes:")[1])) - indexes
     assert attributes("Items") == named | {"item_id"}
     assert {status.value for status in ItemStatus} <= set(re.findall(r"`(\w+)`", (ROOT / "docs/data.md").read_text()))

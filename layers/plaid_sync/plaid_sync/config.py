@@ -8,7 +8,7 @@ does.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _PLAID_HOSTS: Final = {
 }
 _OPTIONAL: Final = frozenset({"plaid_base_url", "webhook_url"})
 
-_S = TypeVar("_S", bound="PlaidSettings | ChangesSettings")
+_S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | SweepSettings")
 
 
 class ConfigurationError(ValueError):
@@ -98,16 +98,39 @@ class ChangesSettings:
     event_bus_name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """The environment of `functions/sweep`.
+
+    Attributes:
+        sweep_limit: Items that one run puts on the queue, at most.
+    """
+
+    sync_queue_url: str
+    items_table: str
+    quarantine_table: str
+    sweep_limit: int
+
+
 def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
     """Read the settings of one function.
 
     Raises:
-        ConfigurationError: variables are missing (all are named) or `PLAID_ENV` has another value.
+        ConfigurationError: variables are missing (all are named), `PLAID_ENV` has another value, or `SWEEP_LIMIT` is
+            no number.
     """
-    values = {field.name: environment.get(field.name.upper(), "") for field in fields(settings)}
+    values: dict[str, Any] = {field.name: environment.get(field.name.upper(), "") for field in fields(settings)}
     missing = sorted(name.upper() for name, value in values.items() if not value and name not in _OPTIONAL)
     if missing:
         raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; template.yaml sets them")
     if values.get("plaid_env") not in {None, *_PLAID_HOSTS}:
         raise ConfigurationError(f"PLAID_ENV must be one of {', '.join(_PLAID_HOSTS)}")
+    if "sweep_limit" in values:
+        values["sweep_limit"] = _positive(values["sweep_limit"], "SWEEP_LIMIT")
     return settings(**values)
+
+
+def _positive(text: str, name: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1 on, not {text!r}")
+    return int(text)

@@ -5,6 +5,7 @@ from plaid_sync.config import (
     ChangesSettings,
     ConfigurationError,
     ItemsSettings,
+    SweepSettings,
     SyncSettings,
     WebhookSettings,
     from_environment,
@@ -31,8 +32,10 @@ def test_another_server_can_be_named_and_an_empty_name_is_none() -> None:
     assert from_environment(WebhookSettings, WEBHOOK | {"PLAID_BASE_URL": ""}).plaid_base_url == ""
 
 
-@pytest.mark.parametrize("settings", [WebhookSettings, SyncSettings, ItemsSettings, ChangesSettings])
-def test_every_missing_variable_is_named_at_once(settings: type[WebhookSettings | ChangesSettings]) -> None:
+@pytest.mark.parametrize("settings", [WebhookSettings, SyncSettings, ItemsSettings, ChangesSettings, SweepSettings])
+def test_every_missing_variable_is_named_at_once(
+    settings: type[WebhookSettings | ChangesSettings | SweepSettings],
+) -> None:
     with pytest.raises(ConfigurationError) as incomplete:
         from_environment(settings, {"PLAID_ENV": ""})
     required = {field.upper() for field in settings.__dataclass_fields__} - OPTIONAL
@@ -43,6 +46,19 @@ def test_every_missing_variable_is_named_at_once(settings: type[WebhookSettings 
 
 def test_what_tells_the_event_bus_knows_nothing_of_plaid() -> None:
     assert from_environment(ChangesSettings, {"EVENT_BUS_NAME": "bus"}).event_bus_name == "bus"
+
+
+SWEEP = {"SYNC_QUEUE_URL": "https://queue", "ITEMS_TABLE": "items", "QUARANTINE_TABLE": "quarantine"}
+
+
+def test_the_limit_of_the_sweep_is_a_number() -> None:
+    assert from_environment(SweepSettings, SWEEP | {"SWEEP_LIMIT": "1000"}).sweep_limit == 1000
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1e3", "many", "٣"])
+def test_a_limit_that_is_none_is_refused_by_name(limit: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"SWEEP_LIMIT must be a whole number from 1 on"):
+        from_environment(SweepSettings, SWEEP | {"SWEEP_LIMIT": limit})
 
 
 def test_a_wrong_plaid_environment_is_refused() -> None:

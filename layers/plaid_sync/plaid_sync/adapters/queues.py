@@ -48,6 +48,21 @@ class SqsSyncQueue:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingMessages:
+    """Tells how many messages can be received; fulfils `WaitingTriggers`. What waits for a retry is not among them."""
+
+    client: SQSClient
+    queue_url: str
+
+    def __call__(self) -> int:
+        """See `ports.lifecycle.WaitingTriggers`."""
+        name: Final = "ApproximateNumberOfMessages"
+        with aws_errors():
+            answer = self.client.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+
+@dataclass(frozen=True, slots=True)
 class SqsReceivedMessages:
     """Postpones and parks; fulfils `ReceivedMessages`."""
 

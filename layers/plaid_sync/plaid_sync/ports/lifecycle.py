@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from plaid_sync.core.history import HistoryEntry
-    from plaid_sync.core.items import Item, ItemId
+    from plaid_sync.core.items import Item, ItemId, ItemStatus
     from plaid_sync.core.lifecycle.announcing import BusEvent
     from plaid_sync.core.lifecycle.health import ItemHealth
+    from plaid_sync.core.lifecycle.sweeping import DueItem
 
 
 class PlaidItem(Protocol):
@@ -115,5 +117,49 @@ class BankLogins(Protocol):
 
         Raises:
             RetryableError: the table cannot take the write now.
+        """
+        ...
+
+
+class SweptItems(Protocol):
+    """The Items table as the sweep uses it. Both raise `RetryableError`."""
+
+    def due(self, status: ItemStatus, now: datetime, limit: int) -> Sequence[DueItem]:
+        """Return up to `limit` Items in a state that are due, the longest due first."""
+        ...
+
+    def put_off(self, item: DueItem, until: datetime) -> None:
+        """Let an Item be due later, unless somebody else has said when, meanwhile."""
+        ...
+
+
+class ItemGauges(Protocol):
+    """How the Items are, in numbers; the last moments may be missing. All raise `RetryableError`."""
+
+    def counts(self) -> dict[ItemStatus, int]:
+        """Return how many Items there are in each state."""
+        ...
+
+    def stalest_success(self) -> datetime | None:
+        """Return when the stalest of the active and expiring Items was last synced, or linked; None without any."""
+        ...
+
+    def removals_unfinished(self) -> int:
+        """Return of how many removed Items something is left to do."""
+        ...
+
+    def quarantined_rows(self) -> int:
+        """Return how many rows are in quarantine, as far as they can be counted at once."""
+        ...
+
+
+class WaitingTriggers(Protocol):
+    """The length of the sync queue."""
+
+    def __call__(self) -> int:
+        """Return about how many messages can be received now.
+
+        Raises:
+            RetryableError: the queue can't be reached.
         """
         ...

@@ -9,9 +9,10 @@ from plaid_sync.adapters.aws import aws_errors, from_text, to_text
 from plaid_sync.adapters.dynamodb.atomic import ConditionFailedError, action, write_together
 from plaid_sync.adapters.dynamodb.expressions import Expression, serialize
 from plaid_sync.adapters.dynamodb.history_table import entry_put
-from plaid_sync.adapters.dynamodb.item_format import account_attributes, standing_attributes
+from plaid_sync.adapters.dynamodb.item_format import account_attributes, due_text, standing_attributes
 from plaid_sync.adapters.dynamodb.record_format import bank_attributes, read_record, removal_attributes
 from plaid_sync.core.items import ItemStatus
+from plaid_sync.core.lifecycle.cadence import FIRST_SYNC, UNFINISHED_REMOVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +46,13 @@ class ItemChanges:
 
     def remove(self, record: ItemRecord, standing: Standing, entry: HistoryEntry, *, erase: bool) -> bool:
         """See `ports.items_api.ApiItems`."""
-        sets = removal_attributes(standing, entry.at, erase=erase)
+        sets = removal_attributes(record.item_id, standing, entry.at, erase=erase)
         return self._change(record.item_id, sets, entry, _lives)
 
     def erase_too(self, record: ItemRecord, entry: HistoryEntry) -> bool:
         """See `ports.items_api.ApiItems`. A removal that was completed is taken up again."""
-        sets = {"removal_erases": True, "removal_completed_at": None, "rows_to_erase": None}
+        due_at = due_text(record.item_id, UNFINISHED_REMOVAL, entry.at)
+        sets = {"removal_erases": True, "removal_completed_at": None, "rows_to_erase": None, "due_at": due_at}
 
         def kept(expression: Expression) -> str:
             return f"{expression.equals('status', _REMOVED)} AND {expression.equals('removal_erases', value=False)}"
@@ -64,11 +66,13 @@ class ItemChanges:
         def as_loaded(expression: Expression) -> str:
             return " AND ".join(expression.equals(name, value) for name, value in known.items())
 
-        return self._change(record.item_id, standing_attributes(standing), entry, as_loaded)
+        sets = standing_attributes(standing) | {"due_at": due_text(record.item_id, FIRST_SYNC, entry.at)}
+        return self._change(record.item_id, sets, entry, as_loaded)
 
     def owe_reconciliation(self, item_id: ItemId, entry: HistoryEntry) -> bool:
         """See `ports.items_api.ApiItems`."""
-        return self._change(item_id, {"reconcile": True}, entry, _lives)
+        sets = {"reconcile": True, "due_at": due_text(item_id, FIRST_SYNC, entry.at)}
+        return self._change(item_id, sets, entry, _lives)
 
     def keep_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
         """See `ports.items_api.ApiItems`."""

@@ -5,11 +5,12 @@ Key: `item_id`. Attributes: `access_token` (B, KMS ciphertext; absent once Plaid
 `status_at` (S), `expiry_code` and `expiry_until` (S) while a warning stands, `answered_until` (S, the latest deadline
 that a repair has answered), `cursor` (S), `writing_since` (N), `reconcile` (BOOL, only when true), `days_requested`
 (N), `update_status` (S), `pull_began_at`, `synced_at`, `linked_at` (S, ISO 8601 in UTC), `fresh_at` (S: `synced_at`, or
-`linked_at` before the first sync; sort key of the index `by_status`), `link_id` (S, SHA-256 of the public token; key of
-the index `by_link`), `client_user_id` (S, key of the index `by_user`), `institution_id` (S), `accounts` (L of M),
-`revoked_accounts` (SS), `bank_login_ids` (SS, the claims in the Links table), `refreshed_at` (S), what Plaid
-said of the bank when the API last asked: `bank_asked_at`, `bank_success_at`, `bank_failure_at` and `bank_error_code`
-(S), and once it is removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` (N),
+`linked_at` before the first sync; sort key of the index `by_status`), `due_at` (S: when the sweep looks at it, if
+nobody else has; sort key of the index `by_due`; absent where nothing is to be done any more), `link_id` (S, SHA-256 of
+the public token; key of the index `by_link`), `client_user_id` (S, key of the index `by_user`), `institution_id` (S),
+`accounts` (L of M), `revoked_accounts` (SS), `bank_login_ids` (SS, the claims in the Links table), `refreshed_at` (S),
+what Plaid said of the bank when the API last asked: `bank_asked_at`, `bank_success_at`, `bank_failure_at` and
+`bank_error_code` (S), and once it is removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` (N),
 `plaid_removed_at`, `removal_completed_at` and `replaced_by` (S, the Item that took its place).
 """
 
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.adapters.aws import from_text, to_text
 from plaid_sync.adapters.dynamodb.expressions import deserialize
 from plaid_sync.core.items import Account, Cursor, Expiry, Item, ItemId, ItemRemoval, ItemStatus, Standing
+from plaid_sync.core.lifecycle.cadence import CADENCES, NOT_READY, due_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
+    from plaid_sync.core.history import HistoryEntry
     from plaid_sync.core.sync.plan import Commit, Verdict
 
 _ACCOUNT: Final = ("account_id", "name", "mask", "kind", "subtype")
@@ -109,6 +112,7 @@ def committed(commit: Commit) -> dict[str, Any]:
         "pull_began_at": to_text(commit.pull_began_at),
         "synced_at": committed_at,
         "fresh_at": committed_at,
+        "due_at": _due_text(commit.entry, CADENCES[commit.standing.status]),
         "revoked_accounts": set(commit.revoked_accounts) or None,
         "accounts": account_attributes(commit.accounts) or None,
         **standing_attributes(commit.standing),
@@ -118,11 +122,22 @@ def committed(commit: Commit) -> dict[str, Any]:
 def found(verdict: Verdict) -> dict[str, Any]:
     """Return the attributes that an attempt sets which writes no rows (None: removes)."""
     told = {} if verdict.update_status is None else {"update_status": verdict.update_status}
+    works = verdict.standing.status in {ItemStatus.ACTIVE, ItemStatus.EXPIRING}
     return {
+        "due_at": _due_text(verdict.entry, NOT_READY if works else CADENCES[verdict.standing.status]),
         "revoked_accounts": set(verdict.revoked_accounts) or None,
         **told,
         **standing_attributes(verdict.standing),
     }
+
+
+def due_text(item_id: ItemId, wait: timedelta, now: datetime) -> str:
+    """Return the value of `due_at`: after so long, about."""
+    return to_text(due_after(item_id, wait, now))
+
+
+def _due_text(entry: HistoryEntry, wait: timedelta) -> str:
+    return due_text(entry.item_id, wait, entry.at)
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -9,11 +9,12 @@ from plaid_sync.adapters.aws import aws_errors, to_text
 from plaid_sync.adapters.dynamodb.atomic import ConditionFailedError, action, write_together
 from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.adapters.dynamodb.history_table import entry_put
-from plaid_sync.adapters.dynamodb.item_format import account_attributes
+from plaid_sync.adapters.dynamodb.item_format import account_attributes, due_text
 from plaid_sync.adapters.dynamodb.links_table import claim_puts, void_key, void_put
 from plaid_sync.adapters.dynamodb.record_format import read_record, removal_attributes
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items import ItemId, ItemStatus
+from plaid_sync.core.lifecycle.cadence import FIRST_SYNC
 from plaid_sync.core.linking.bank_logins import Claim
 from plaid_sync.core.linking.registration import ClaimHeldError
 
@@ -117,6 +118,7 @@ class ItemRegistry:
                 "days_requested": item.days_requested,
                 "linked_at": linked_at,
                 "fresh_at": linked_at,
+                "due_at": due_text(item.item_id, FIRST_SYNC, item.linked_at),
             },
         )
         condition = (
@@ -126,7 +128,7 @@ class ItemRegistry:
 
     def _replace(self, replacement: Replacement, item: NewItem) -> dict[str, Any]:
         expression = Expression()
-        sets = removal_attributes(replacement.standing, item.linked_at, erase=replacement.erase)
+        sets = removal_attributes(replacement.item_id, replacement.standing, item.linked_at, erase=replacement.erase)
         update = expression.update(sets | {"replaced_by": item.item_id})
         lives = f"{expression.name('status')} <> {expression.value(_REMOVED)}"
         condition = f"{lives} AND {expression.equals('client_user_id', item.client_user_id)}"

@@ -121,7 +121,7 @@ class ItemsTable:
         """See `ports.lifecycle.RemovalItems`. What tells of the user goes with the erased rows."""
         expression = Expression()
         erase = item.removal is not None and item.removal.erase
-        forgotten = ["accounts", "revoked_accounts", "bank_login_ids", "cursor", "writing_since", "reconcile"]
+        forgotten = ["accounts", "revoked_accounts", "bank_login_ids", "cursor", "writing_since", "reconcile", "due_at"]
         forgotten += ["client_user_id", "institution_id"] if erase else []
         sets = dict.fromkeys(forgotten) | {"removal_completed_at": to_text(self.clock())}
         condition = (

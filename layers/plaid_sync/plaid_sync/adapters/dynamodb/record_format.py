@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from plaid_sync.adapters.aws import aws_errors, from_text, to_text
 from plaid_sync.adapters.dynamodb.expressions import deserialize, serialize
-from plaid_sync.adapters.dynamodb.item_format import standing_attributes, to_accounts, to_standing
+from plaid_sync.adapters.dynamodb.item_format import due_text, standing_attributes, to_accounts, to_standing
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.items_api.item_record import BankContact, ItemRecord, RemovalRecord
+from plaid_sync.core.lifecycle.cadence import UNFINISHED_REMOVAL
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,9 +49,10 @@ def to_record(attributes: dict[str, Any]) -> ItemRecord:
     )
 
 
-def removal_attributes(standing: Standing, now: datetime, *, erase: bool) -> dict[str, Any]:
+def removal_attributes(item_id: ItemId, standing: Standing, now: datetime, *, erase: bool) -> dict[str, Any]:
     """Return the attributes by which an Item is removed (None: removes)."""
-    wish = {"removal_requested_at": to_text(now), "removal_erases": erase}
+    due_at = due_text(item_id, UNFINISHED_REMOVAL, now)
+    wish = {"removal_requested_at": to_text(now), "removal_erases": erase, "due_at": due_at}
     return standing_attributes(standing) | wish
 
 

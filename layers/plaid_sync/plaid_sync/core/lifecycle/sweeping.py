@@ -1,0 +1,97 @@
+"""The sweep: the safety net under lost webhooks, lost triggers and unfinished removals.
+
+Whatever writes an Item writes when it is due next (`core.lifecycle.cadence`). The sweep enqueues what is due, the
+longest due first, and puts it off until the next time: a sync that succeeds does so as well. It never enqueues more
+than `limit` at once, and less while the queue is not empty: an outage that has made every Item due is caught up with
+over hours, and not in a storm.
+"""
+
+from __future__ import annotations
+
+import heapq
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.core.items import ItemStatus
+from plaid_sync.core.lifecycle.cadence import CADENCES, due_after
+from plaid_sync.core.triggers import Cause, SyncTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from plaid_sync.core.items import ItemId
+    from plaid_sync.ports.common import Clock, SyncQueue
+    from plaid_sync.ports.lifecycle import SweptItems, WaitingTriggers
+
+_SECONDS_TO_STOP: Final = 30.0
+"""What the last message and the gauges take at worst."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DueItem:
+    """An Item that nobody has looked at for its cadence.
+
+    Attributes:
+        due_at: since when.
+    """
+
+    due_at: datetime
+    item_id: ItemId
+    status: ItemStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a run did.
+
+    Attributes:
+        enqueued: Items that were put on the queue.
+        left: Items that were seen to be due, and left for the next run.
+        waiting: messages that stood in the queue when it began.
+    """
+
+    enqueued: tuple[DueItem, ...]
+    left: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeper:
+    """Enqueues what is due.
+
+    Attributes:
+        limit: Items in a run, at most.
+    """
+
+    items: SweptItems
+    queue: SyncQueue
+    waiting: WaitingTriggers
+    clock: Clock
+    limit: int
+
+    def sweep(self, time_left: Callable[[], float]) -> Sweep:
+        """Enqueue what is due, as much as there is room for.
+
+        Raises:
+            RetryableError: the table or the queue can't be reached now: what is enqueued is enqueued.
+        """
+        now, waiting = self.clock(), self.waiting()
+        room = max(0, self.limit - waiting)
+        # One more than there is room for tells that some are left.
+        due = heapq.nsmallest(
+            self.limit + 1, (one for status in ItemStatus for one in self.items.due(status, now, self.limit + 1))
+        )
+        enqueued: list[DueItem] = []
+        for one in due[:room]:
+            if time_left() < _SECONDS_TO_STOP:
+                break
+            self._enqueue(one, now)
+            enqueued.append(one)
+        return Sweep(tuple(enqueued), len(due) - len(enqueued), waiting)
+
+    def _enqueue(self, one: DueItem, now: datetime) -> None:
+        """Send first: who dies in between sends it again, which is harmless; the other way round it would be lost."""
+        self.queue.send(SyncTrigger(one.item_id, Cause.SWEEP), str(uuid.uuid4()))
+        self.items.put_off(one, due_after(one.item_id, CADENCES[one.status], now))
