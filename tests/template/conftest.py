@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.template import operations
 from tests.template.cloudformation import PROJECT, Template
 
 
@@ -14,3 +15,18 @@ def text() -> str:
 @pytest.fixture(scope="session")
 def template(text: str) -> Template:
     return Template.parse(text)
+
+
+@pytest.fixture(scope="session")
+def alarms() -> Template:
+    return operations.read("alarms")
+
+
+@pytest.fixture(scope="session")
+def dashboard() -> Template:
+    return operations.read("dashboard")
+
+
+@pytest.fixture(scope="session")
+def queries() -> Template:
+    return operations.read("queries")

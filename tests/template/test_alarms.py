@@ -3,71 +3,226 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from plaid_sync.signals import Signal
 
 from tests.template.cloudformation import ABSENT, Template, environment
+from tests.template.operations import COMMANDS, HALVES, Alarm, alarms_of, commands_in, slug_of, slugs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
-WATCHED: Final = {"RowsQuarantinedAlarm": "RowsQuarantined"}
-"""The alarms on what the functions count themselves."""
+COMPOSITE: Final = "AWS::CloudWatch::CompositeAlarm"
+LONGEST: Final = 1024
+"""What CloudWatch takes for a description."""
+LONGEST_NAME: Final = "s" * 128
+"""What CloudFormation takes for a stack's."""
+AWS_METRICS: Final = {
+    ("AWS/Lambda", "Errors"),
+    ("AWS/Lambda", "Throttles"),
+    ("AWS/Lambda", "Duration"),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+    ("AWS/ApiGateway", "5xx"),
+}
+SLOW: Final = {"webhooks-silent", "removals-unfinished"}
+"""Alarms that count hours; all others ring within a quarter of an hour."""
+GAUGES: Final = {"StalestItemAge", "RemovalsUnfinished"}
+"""What the sweep measures with each run."""
 
 
-def problems_of_alarms(template: Template) -> Iterator[str]:
-    for name in template.of("AWS::CloudWatch::Alarm"):
-        alarm = template.properties(name)
-        if len(re.findall(r"\w+[.](?:\s|$)", alarm.get("AlarmDescription", ""))) < 2:
-            yield f"{name} does not say what to do"
-        if len(alarm.get("AlarmDescription", "")) > 1024:
-            yield f"{name} says more than CloudWatch takes"
-        if alarm.get("TreatMissingData") != "notBreaching":
-            yield f"{name} is undecided while nothing happens"
-        if not str(alarm.get("AlarmName", {}).get("Fn::Sub", "")).startswith("${AWS::StackName}-"):
-            yield f"{name} collides with another stack's"
+def problems_of_descriptions(template: Template) -> Iterator[str]:
+    longest_address = "u" * template.document["Parameters"]["RunbookUrl"]["MaxLength"]
+    for kind in ("AWS::CloudWatch::Alarm", COMPOSITE):
+        for name, found in template.of(kind).items():
+            text = str(found["Properties"].get("AlarmDescription", {}).get("Fn::Sub", ""))
+            symptom, *bullets, link = text.split("\n") if text.count("\n") > 1 else ("", "")
+            if not re.search(r"\w+ \w+ .*\.$", symptom):
+                yield f"{name} has no symptom"
+            if not 2 <= len(bullets) <= 4 or not all(bullet.startswith("- ") for bullet in bullets):
+                yield f"{name} does not say what to do"
+            if link != f"${{RunbookUrl}}#{slug_of(found['Properties'])}":
+                yield f"{name} leads elsewhere than to its heading"
+            written = text.replace("${RunbookUrl}", longest_address).replace("${StackName}", LONGEST_NAME)
+            if len(written) > LONGEST:
+                yield f"{name} says more than CloudWatch takes"
+            if unknown := set(commands_in(text)) - COMMANDS:
+                yield f"{name} names {unknown}"
 
 
-def problems_of_counted_alarms(template: Template) -> Iterator[str]:
-    """Powertools puts a metric into the namespace of its environment, under the dimension `service`."""
-    emitted = environment(template.document["Globals"]["Function"])
-    dimension = {"Name": "service", "Value": emitted["POWERTOOLS_SERVICE_NAME"]}
-    for name, metric in WATCHED.items():
-        alarm = template.properties(name)
-        if (alarm.get("Namespace"), alarm.get("MetricName")) != (emitted["POWERTOOLS_METRICS_NAMESPACE"], metric):
-            yield f"{name} watches another metric"
-        if alarm.get("Dimensions") != [dimension]:
-            yield f"{name} watches under other dimensions"
-        condition = (alarm.get("Statistic"), alarm.get("ComparisonOperator"), alarm.get("Threshold"))
-        if condition != ("Sum", "GreaterThanOrEqualToThreshold", 1) or alarm.get("EvaluationPeriods") != 1:
-            yield f"{name} does not ring at the first one"
+def problems_of_names(template: Template) -> Iterator[str]:
+    slugs = slugs_of(template)
+    if len(set(slugs)) != len(slugs):
+        yield "two alarms have one name"
+    for kind in ("AWS::CloudWatch::Alarm", COMPOSITE):
+        for name, found in template.of(kind).items():
+            if not found["Properties"]["AlarmName"]["Fn::Sub"].startswith("${StackName}-"):
+                yield f"{name} collides with another stack's"
 
 
-RULES: Final = {"alarms": problems_of_alarms, "counted": problems_of_counted_alarms}
+def problems_of_missing_data(template: Template) -> Iterator[str]:
+    """Too little is a dead-man's handle, and a gauge is not taken back by silence; else silence means nothing."""
+    for alarm in alarms_of(template):
+        awaited = "breaching" if "LessThan" in alarm.properties["ComparisonOperator"] else "notBreaching"
+        expected = "ignore" if alarm.metric.name in GAUGES else awaited
+        if alarm.properties.get("TreatMissingData") != expected:
+            yield f"{alarm.logical_id} is undecided while nothing happens"
+
+
+def problems_of_metrics(template: Template) -> Iterator[str]:
+    for alarm in alarms_of(template):
+        metric = alarm.metric
+        if "Metrics" in alarm.properties:
+            yield f"{alarm.logical_id} calculates"
+        if metric.namespace != "PlaidSync":
+            if (metric.namespace, metric.name) not in AWS_METRICS:
+                yield f"{alarm.logical_id} watches what AWS does not tell"
+        elif metric.name not in set(Signal):
+            yield f"{alarm.logical_id} watches what no function tells"
+        elif metric.dimensions != (("service", "${StackName}"),):
+            yield f"{alarm.logical_id} watches under other dimensions"
+
+
+def problems_of_time(template: Template) -> Iterator[str]:
+    for alarm in alarms_of(template):
+        period, number = alarm.properties["Period"], alarm.properties["EvaluationPeriods"]
+        if alarm.slug not in SLOW and period * number > 900:
+            yield f"{alarm.logical_id} rings late"
+
+
+def problems_of_composites(template: Template) -> Iterator[str]:
+    """One page for all: `attention` is any of them, and nothing else notifies."""
+    rules = {slug_of(found["Properties"]): _children(template, name) for name, found in template.of(COMPOSITE).items()}
+    if rules["sync-stopped"] != HALVES:
+        yield "sync-stopped is not both of its halves"
+    if rules["attention"] != set(slugs_of(template)) - HALVES - {"attention"}:
+        yield "attention does not watch all"
+    for name in ("SyncStoppedAlarm", "AttentionAlarm"):
+        operators = set(re.findall(r"\b(?:AND|OR|NOT)\b", template.properties(name)["AlarmRule"]["Fn::Sub"]))
+        if operators != ({"OR"} if name == "AttentionAlarm" else {"AND"}):
+            yield f"{name} combines in another way"
+    for name, found in template.resources.items():
+        actions = [found.get("Properties", {}).get(key) for key in ("AlarmActions", "OKActions")]
+        if actions != ([[{"Ref": "AlarmTopic"}]] * 2 if name == "AttentionAlarm" else [None, None]):
+            yield f"{name} notifies, or does not"
+
+
+def _children(template: Template, name: str) -> set[str]:
+    rule = template.properties(name)["AlarmRule"]["Fn::Sub"]
+    return {slug_of(template.properties(child)) for child in re.findall(r'ALARM\("\$\{(\w+)\}"\)', rule)}
+
+
+def problems_of_the_topic(template: Template) -> Iterator[str]:
+    """CloudWatch can't use the key aws/sns: an alarm would be raised, and nobody told."""
+    key = template.properties("AlarmTopic").get("KmsMasterKeyId")
+    if key != {"Ref": "AlarmKey"}:
+        yield "the topic is not encrypted with its key"
+    grants = {
+        statement["Principal"].get("Service"): set(statement["Action"])
+        for name, statement in template.statements()
+        if name == "AlarmKey"
+    }
+    if grants.get("cloudwatch.amazonaws.com") != {"kms:Decrypt", "kms:GenerateDataKey*"}:
+        yield "CloudWatch can't encrypt for the topic"
+
+
+def problems_of_the_local_difference(template: Template) -> Iterator[str]:
+    """The transport, and what the emulator refuses."""
+    conditional = {name for name, found in template.resources.items() if found.get("Condition") == "OnAws"}
+    if conditional - {*template.of(COMPOSITE)} != {"AlarmTopicPolicy"}:
+        yield "more or less differs locally than must"
+
+
+RULES: Final = {
+    "descriptions": problems_of_descriptions,
+    "names": problems_of_names,
+    "missing": problems_of_missing_data,
+    "metrics": problems_of_metrics,
+    "time": problems_of_time,
+    "composites": problems_of_composites,
+    "topic": problems_of_the_topic,
+    "local": problems_of_the_local_difference,
+}
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_template_keeps_the_rule(template: Template, rule: str) -> None:
-    assert list(RULES[rule](template)) == []
+def test_the_alarms_keep_the_rule(alarms: Template, rule: str) -> None:
+    assert list(RULES[rule](alarms)) == []
+
+
+QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
 
 
 @pytest.mark.parametrize(
     ("rule", "path", "value"),
     [
-        ("alarms", f"{QUARANTINED}/AlarmDescription", "Rows are quarantined."),
-        ("alarms", f"{QUARANTINED}/AlarmDescription", "So it is. " * 200),
-        ("alarms", f"{QUARANTINED}/TreatMissingData", ABSENT),
-        ("alarms", f"{QUARANTINED}/AlarmName", ABSENT),
-        ("counted", "Globals/Function/Environment/Variables/POWERTOOLS_METRICS_NAMESPACE", "Other"),
-        ("counted", "Globals/Function/Environment/Variables/POWERTOOLS_SERVICE_NAME", "sync"),
-        ("counted", f"{QUARANTINED}/MetricName", "RowsSettled"),
-        ("counted", f"{QUARANTINED}/Dimensions", ABSENT),
-        ("counted", f"{QUARANTINED}/Dimensions/0/Name", "Service"),
-        ("counted", f"{QUARANTINED}/Statistic", "Average"),
-        ("counted", f"{QUARANTINED}/Threshold", 5),
+        ("descriptions", f"{QUARANTINED}/AlarmDescription", {"Fn::Sub": "Rows are quarantined."}),
+        ("descriptions", f"{QUARANTINED}/AlarmName", {"Fn::Sub": "${StackName}-rows-in-quarantine"}),
+        ("names", f"{QUARANTINED}/AlarmName", {"Fn::Sub": "rows-quarantined"}),
+        ("names", f"{QUARANTINED}/AlarmName", {"Fn::Sub": "${StackName}-dead-letters"}),
+        ("missing", f"{QUARANTINED}/TreatMissingData", ABSENT),
+        ("missing", "Resources/WebhooksSilentAlarm/Properties/TreatMissingData", "notBreaching"),
+        ("metrics", f"{QUARANTINED}/MetricName", "RowsInQuarantine"),
+        ("metrics", f"{QUARANTINED}/Dimensions/0/Name", "Service"),
+        ("metrics", "Resources/Api5xxAlarm/Properties/MetricName", "5XXError"),
+        ("time", f"{QUARANTINED}/Period", 3600),
+        ("composites", f"{QUARANTINED}/AlarmActions", [{"Ref": "AlarmTopic"}]),
+        ("composites", "Resources/AttentionAlarm/Properties/OKActions", ABSENT),
+        ("composites", "Resources/AttentionAlarm/Properties/AlarmRule", {"Fn::Sub": 'ALARM("${DeadLettersAlarm}")'}),
+        ("topic", "Resources/AlarmTopic/Properties/KmsMasterKeyId", "alias/aws/sns"),
+        ("local", "Resources/RowsQuarantinedAlarm/Condition", "OnAws"),
     ],
 )
-def test_a_break_of_the_rule_is_noticed(template: Template, rule: str, path: str, value: object) -> None:
-    assert list(RULES[rule](template.broken(path, value)))
+def test_a_break_of_the_rule_is_noticed(alarms: Template, rule: str, path: str, value: object) -> None:
+    assert list(RULES[rule](alarms.broken(path, value)))
+
+
+def problems_of_function_alarms(alarms: Template, template: Template) -> Iterator[str]:
+    """Each function is watched for errors, throttles and 80 % of its timeout, by its own name."""
+    watched = {alarm.slug: alarm for alarm in alarms_of(alarms)}
+    for name, properties in template.functions.items():
+        function = properties["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+        expected: dict[str, tuple[str, str, float]] = {
+            f"{function}-errors": ("Errors", "Sum", 1),
+            f"{function}-throttled": ("Throttles", "Sum", 1),
+            f"{function}-slow": ("Duration", "Maximum", 0.8 * 1000 * properties["Timeout"]),
+        }
+        for slug, condition in expected.items():
+            if slug not in watched or _condition(watched[slug], function) != condition:
+                yield f"{name}: {slug} does not fit"
+        if f" {properties['Timeout'] * 8 // 10} s" not in watched[f"{function}-slow"].description:
+            yield f"{name}: the description has another figure"
+
+
+def _condition(alarm: Alarm, function: str) -> tuple[str, str, float] | None:
+    if alarm.metric.dimensions != (("FunctionName", f"${{StackName}}-{function}"),):
+        return None
+    return alarm.metric.name, alarm.statistic, alarm.properties["Threshold"]
+
+
+def test_each_function_is_watched_up_to_its_timeout(alarms: Template, template: Template) -> None:
+    assert list(problems_of_function_alarms(alarms, template)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("Resources/SyncFunction/Properties/Timeout", 299),
+        ("Resources/SyncFunction/Properties/FunctionName", {"Fn::Sub": "${AWS::StackName}-synchronise"}),
+    ],
+)
+def test_a_function_that_changes_leaves_its_alarms_behind(
+    alarms: Template, template: Template, path: str, value: Any
+) -> None:
+    with pytest.raises((AssertionError, KeyError)):
+        assert list(problems_of_function_alarms(alarms, template.broken(path, value))) == []
+
+
+def test_the_alarms_watch_where_the_functions_tell(template: Template) -> None:
+    told = environment(template.document["Globals"]["Function"])
+    assert told["POWERTOOLS_METRICS_NAMESPACE"] == "PlaidSync"
+    for name in ("Alarms", "Dashboard"):
+        given = template.properties(name)["Parameters"]["StackName"]
+        assert given == told["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}

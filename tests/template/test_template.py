@@ -36,7 +36,15 @@ OUTPUTS: Final = {
     "ItemsFunctionName",
     "ChangesFunctionName",
     "SweepFunctionName",
+    "DashboardName",
+    "DashboardUrl",
+    "AlarmTopicArn",
 }
+TEMPLATES: Final = {
+    path.name: path.read_text() for path in (PROJECT / "template.yaml", *sorted((PROJECT / "infra").glob("*.yaml")))
+}
+MOST_BYTES: Final = 1_000_000
+"""What CloudFormation takes from a bucket. It takes 51,200 without one, but nested templates can't come without one."""
 
 
 def suppressions(text: str) -> Iterator[tuple[str, str]]:
@@ -50,6 +58,7 @@ def unreasoned(text: str) -> list[str]:
     return [checks for checks, reason in suppressions(text) if not re.search(r"\w+ \w+ \w+", reason)]
 
 
+@pytest.mark.parametrize("text", TEMPLATES.values(), ids=TEMPLATES)
 def test_every_suppression_says_why(text: str) -> None:
     assert len(list(suppressions(text))) == len(re.findall(r"checkov:|ignore_checks|disable_checks", text))
     assert unreasoned(text) == []
@@ -68,12 +77,29 @@ def test_a_suppression_without_a_reason_is_noticed(text: str, line: str) -> None
     assert unreasoned(f"{text}\n{line}\n")
 
 
+@pytest.mark.parametrize("text", TEMPLATES.values(), ids=TEMPLATES)
 def test_cloudformation_reads_it(text: str) -> None:
     # CloudFormation's YAML has no anchors, aliases and merge keys.
     tokens = [type(token) for token in yaml.scan(text)]
     assert yaml.AnchorToken not in tokens
     assert yaml.AliasToken not in tokens
-    assert len(text.encode()) < 1_000_000  # what CloudFormation takes from a bucket, where SAM puts it
+    assert len(text.encode()) < MOST_BYTES
+
+
+def test_each_nested_template_gets_the_parameters_that_it_wants(template: Template) -> None:
+    nested = template.of("AWS::Serverless::Application")
+    assert {found["Properties"]["Location"] for found in nested.values()} == {
+        f"infra/{name}" for name in TEMPLATES if name != "template.yaml"
+    }
+    for found in nested.values():
+        wanted = Template.parse((PROJECT / found["Properties"]["Location"]).read_text()).document["Parameters"]
+        assert found["Properties"]["Parameters"].keys() == wanted.keys()
+
+
+def test_what_somebody_may_set_is_bounded_in_the_nested_template_as_well(template: Template, alarms: Template) -> None:
+    for name in ("AlarmEmail", "DeadManHours", "RunbookUrl"):
+        outer, inner = (dict(found.document["Parameters"][name]) for found in (template, alarms))
+        assert {**outer, "Description": ""} == {**inner, "Description": ""}
 
 
 def test_the_outputs_say_where_everything_is(template: Template) -> None:
@@ -116,8 +142,8 @@ def test_prod_is_confirmed_and_apart_from_dev() -> None:
     dev, prod = _deployment("dev"), _deployment("prod")
     assert prod["confirm_changeset"] is True
     assert dev["stack_name"] != prod["stack_name"]
-    # No IAM names: the stack can be deployed twice in an account.
-    assert (dev["capabilities"], prod["capabilities"]) == ("CAPABILITY_IAM", "CAPABILITY_IAM")
+    # No IAM names: the stack can be deployed twice in an account. Nested templates are expanded.
+    assert dev["capabilities"] == prod["capabilities"] == "CAPABILITY_IAM CAPABILITY_AUTO_EXPAND"
 
 
 @pytest.mark.parametrize(("environment", "calls_a_minute"), [("sandbox", 1_000), ("production", 2_500)])
