@@ -29,6 +29,7 @@ UNTOLD = {
     Signal.TRIGGERS_RENEWED: "no message waits through twelve receives",
     Signal.SYNC_COVERED: "a matter of who comes first",
     Signal.SYNC_SUPERSEDED: "no worker is overtaken by another",
+    Signal.SYNC_REVOKED: "no user takes the permission back",
     Signal.SWEEP_REPAIRS: "every lost webhook is made up for by a later one",
     Signal.UNKNOWN_PLAID_CODES: "Plaid says nothing new",
     Signal.MESSAGES_PARKED: "no message is given up",
