@@ -49,12 +49,12 @@ def output(
 ) -> Iterator[Output]:
     """Catch all logs of all libraries, down to DEBUG; the functions' own loggers write where this test reads."""
     caplog.set_level(logging.DEBUG)
-    for name in ("items", "sync", "webhook"):
+    for name in ("items", "sync", "webhook", "sweep"):
         logger = function(name).logger
         logger.setLevel("DEBUG")
         monkeypatch.setattr(logger.handlers[0], "stream", sys.stdout)
     yield Output(capsys, caplog)
-    for name in ("items", "sync", "webhook"):
+    for name in ("items", "sync", "webhook", "sweep"):
         function(name).logger.setLevel("INFO")
 
 
@@ -111,6 +111,7 @@ def walk(world: World, output: Output) -> list[str]:
     deliver(world, item_id)
     token = plaid.item(item_id).access_token
     accounts = [account["name"] for account in plaid.account_rows(item_id)]
+    world.sweep()
     ask(world, output, "DELETE", f"/items/{item_id}", transactions="erase")
     world.drain()
     names = {str(row["name"]) for row in plaid.truth(item_id).values() if len(row["name"]) > _TOO_SHORT}
@@ -156,7 +157,7 @@ def _fail(world: World, item_id: str) -> None:
 def test_no_log_no_metric_and_no_failure_holds_a_secret(world: World, output: Output) -> None:
     secrets = walk(world, output)
     text = output.text()
-    for proof in ("item synced", "request served", "webhook accepted", "sync failed", "RowsErased", "DEBUG"):
+    for proof in ("item synced", "request served", "webhook accepted", "swept", "sync failed", "RowsErased", "DEBUG"):
         assert proof in text, "the output that is searched must be there"
     assert len(secrets) > 15
     for secret in secrets:
