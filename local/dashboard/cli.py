@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.exceptions import EndpointConnectionError
 
 from local.dashboard.definition import DashboardError
 from local.dashboard.render import render
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rendered = render(_cloudwatch(Places().env), STACK_NAME, options.directory)
     except DashboardError as error:
         print(f"dashboard: {error}", file=sys.stderr)
+        return 1
+    except EndpointConnectionError as error:
+        print(f"dashboard: the stack of {Places().env} was killed: remove that file. {error}", file=sys.stderr)
         return 1
     print(rendered.as_json() if options.json else rendered.as_text())
     return 1 if rendered.readings.empty() else 0

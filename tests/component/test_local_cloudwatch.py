@@ -125,6 +125,14 @@ def test_an_alarm_over_periods_wants_each_of_them_and_other_series_do_not_count(
         assert stack.alarms()["sync-failing"] == "OK"
 
 
+def test_a_percentile_is_of_the_values_and_not_of_their_average(stack: LocalStack) -> None:
+    for values, state in (([1, 1, 10_000_000], "OK"), ([400_000, 400_000], "ALARM")):
+        for seconds_ago in (700, 400, 100):
+            for each in values:
+                put(stack, "TriggerWait", each, seconds_ago=seconds_ago)
+        assert stack.alarms()["sync-backlog"] == state
+
+
 def test_a_composite_alarm_follows_its_parts_and_silence_can_ring(stack: LocalStack) -> None:
     visible = {"QueueName": queue(stack, "SyncQueue")}
     with stack.alarms_later(WHOLE_DAY):
