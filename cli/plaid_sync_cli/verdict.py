@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from plaid_sync.core.items import ItemStatus
 
 from plaid_sync_cli.output import duration, plural
-from plaid_sync_cli.readings import SYNCED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +22,8 @@ STALE_AFTER: Final = timedelta(seconds=64_800)
 OLDEST_MESSAGE: Final = timedelta(seconds=50_400)
 """The threshold of the alarm message-too-old: no healthy message lives longer."""
 ENABLED: Final = "Enabled"
+_PARTS: Final = frozenset({"attention", "sync-idle", "sync-waiting"})
+"""`attention` is any of the others; idle and waiting together are `sync-stopped`, and each alone is no trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,9 @@ class Facts:
     swept_at: datetime | None = None
 
     @property
-    def synced(self) -> int:
-        """How many Items are synced."""
-        return sum(self.items.get(state, 0) for state in SYNCED)
+    def ringing(self) -> tuple[Alarm, ...]:
+        """The alarms that say something: not those that are only a part of others, or the sum of them all."""
+        return tuple(alarm for alarm in self.alarms if alarm.state == "ALARM" and alarm.slug not in _PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +148,11 @@ def _broken(facts: Facts) -> Iterator[Finding]:
             f"{plural(facts.dead_letters.total, 'dead letter')}: changes that were given up",
             "plaid-sync dlq list says why; when the cause is gone: plaid-sync dlq replay. Runbook: dead-letters",
         )
-    for alarm in facts.alarms:
-        if alarm.state == "ALARM":
-            yield Finding(f"alarm {alarm.name} since {duration(facts.read_at - alarm.since)}", _first_step(alarm))
-
-
-def _first_step(alarm: Alarm) -> str:
-    return alarm.description or "See docs/runbook.md"
+    for alarm in facts.ringing:
+        first, _, _ = alarm.description.partition(". ")
+        yield Finding(
+            f"alarm {alarm.slug} since {duration(facts.read_at - alarm.since)}", f"{first}. Runbook: {alarm.slug}"
+        )
 
 
 def _waiting_for_others(facts: Facts) -> Iterator[Finding]:

@@ -70,7 +70,7 @@ def document(facts: Facts, verdict: Verdict) -> dict[str, Any]:
         "paused": facts.mapping != ENABLED,
         "queue": _depth(facts.queue),
         "dead_letters": _depth(facts.dead_letters),
-        "alarms": [{"name": one.name, "state": one.state, "since": one.since} for one in facts.alarms],
+        "alarms": [{"name": one.slug, "state": one.state, "since": one.since} for one in facts.alarms],
         "items": {state.value: count for state, count in facts.items.items()},
         "stale_items": facts.stale,
         "stalest": [summary(record) for record in facts.stalest],
@@ -105,8 +105,8 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "queue", _queue_line(facts.queue)
     yield "dead letters", _queue_line(facts.dead_letters)
     yield "syncing", "on" if facts.mapping == ENABLED else f"off ({facts.mapping})"
-    ringing = [alarm.name for alarm in facts.alarms if alarm.state == "ALARM"]
-    yield "alarms", f"{len(facts.alarms)}, in alarm: {', '.join(ringing) or 'none'}"
+    ringing = ", ".join(alarm.slug for alarm in facts.ringing) or "none"
+    yield "alarms", f"{len(facts.alarms)}, in alarm: {ringing}"
     yield "last sweep", age(facts.swept_at, facts.read_at, never="unknown (no metric SweepRuns in six hours)")
 
 
