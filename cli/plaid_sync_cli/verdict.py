@@ -74,7 +74,7 @@ class Verdict:
     """The answer.
 
     Attributes:
-        fresh: every Item that can be synced is.
+        fresh: every Item that can be synced is up to date, and goes on being so.
         sentence: the answer in one line.
         findings: what there is to do, the most urgent first.
     """
@@ -98,8 +98,7 @@ def judge(facts: Facts) -> Verdict:
     behind = facts.stale + sum(
         facts.items.get(state, 0) for state in (ItemStatus.DEGRADED, ItemStatus.NEEDS_USER, ItemStatus.REVOKED)
     )
-    fresh = not behind and not any(finding.needs_someone for finding in findings)
-    return Verdict(fresh, _sentence(facts, total, behind, findings), findings)
+    return Verdict(not facts.stale and facts.mapping == ENABLED, _sentence(facts, total, behind, findings), findings)
 
 
 def _sentence(facts: Facts, total: int, behind: int, findings: tuple[Finding, ...]) -> str:

@@ -40,7 +40,7 @@ def test_all_is_well() -> None:
 def test_items_that_wait_for_others_are_told_and_need_nobody_here() -> None:
     verdict = judge(facts(items={ItemStatus.ACTIVE: 8, ItemStatus.NEEDS_USER: 1, ItemStatus.DEGRADED: 1}))
     assert verdict.sentence.startswith("Money data is fresh for 8 of 10 Items; the others wait")
-    assert (verdict.fresh, verdict.needs_someone) == (False, False)
+    assert (verdict.fresh, verdict.needs_someone) == (True, False)
     assert len(verdict.findings) == 2
 
 
