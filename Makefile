@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := functions layers/plaid_sync local tests
+CODE := functions layers/plaid_sync cli local tests
 
 .PHONY: help
 help: ## Print this list
@@ -30,12 +30,13 @@ plaid: setup ## Run the local Plaid server alone
 .PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
-.venv/.installed: tests/requirements.txt
+.venv/.installed: tests/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another one: make PYTHON=python3.13"; exit 1; }
 	@echo "Installing into .venv (half a minute, once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 test: setup ## Run all tests (ARGS="-k words" for some)
@@ -74,7 +75,7 @@ types: setup ## Types, with mypy strict
 	@$(BIN)/mypy $(CODE)
 
 imports: setup ## The dependency rule, with import-linter
-	@PYTHONPATH=layers/plaid_sync $(BIN)/lint-imports --no-cache
+	@PYTHONPATH=layers/plaid_sync:cli $(BIN)/lint-imports --no-cache
 
 TEMPLATES := template.yaml $(wildcard infra/*.yaml)
 template-lint: .local/lint/.installed ## sam validate, cfn-lint and checkov on every template (installs them: a minute, once)
@@ -101,7 +102,7 @@ locked: setup ## Fail where a lock does not fit pyproject.toml any more
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) pyproject.toml -o layers/dependencies/requirements.txt
-	@$(LOCK) $(ARGS) pyproject.toml --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
+	@$(LOCK) $(ARGS) pyproject.toml --extra cli --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
 	@$(LOCK) $(ARGS) --group emulator -o local/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt

@@ -40,6 +40,7 @@ def close_gaps(emulator: Emulator, resources: Resources) -> None:
     """Make the deployed stack what AWS would have made of its template."""
     import_routes(emulator, resources)
     grant_secrets_by_arn(emulator, resources)
+    enable_recovery(emulator, resources)
 
 
 def import_routes(emulator: Emulator, resources: Resources) -> None:
@@ -98,6 +99,16 @@ def switch_off_schedules(emulator: Emulator, resources: Resources) -> None:
         schedule = scheduler.get_schedule(Name=name)
         kept = ("GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target")
         scheduler.update_schedule(Name=name, State="DISABLED", **{field: schedule[field] for field in kept})
+
+
+def enable_recovery(emulator: Emulator, resources: Resources) -> None:
+    """Turn on the point-in-time recovery that tables ask for: the emulator's CloudFormation passes over it."""
+    for logical_id, resource in resources.template["Resources"].items():
+        wish = resource["Properties"].get("PointInTimeRecoverySpecification") if "Properties" in resource else None
+        if resource["Type"] == "AWS::DynamoDB::Table" and wish and logical_id in resources.ids:
+            emulator.client("dynamodb").update_continuous_backups(
+                TableName=resources.ids[logical_id], PointInTimeRecoverySpecification=wish
+            )
 
 
 def _create_route(gateway: Any, api_id: str, route: Route) -> None:  # noqa: ANN401 - a boto3 client

@@ -27,6 +27,7 @@ OUTPUTS: Final = {
     "LinksTable",
     "TransactionsStreamArn",
     "SyncQueueUrl",
+    "SyncTriggersId",
     "DeadLetterQueueUrl",
     "PlaidSecretId",
     "EventBusName",

@@ -63,15 +63,19 @@ class PlaidVerificationKeyApi:
         except (urllib3.exceptions.HTTPError, exact_json.InvalidJsonError) as error:
             raise RetryableError(f"verification_key_{type(error).__name__}") from error
         if answer.status == _OK:
-            return _parse_key(key_id, document)
+            return parse_key(key_id, document)
         code = error_code(document, answer.status)
         if code in _UNKNOWN_KEY_CODES:
             return None
         raise PlaidError(code)
 
 
-def _parse_key(key_id: str, document: Any) -> VerificationKey:  # noqa: ANN401 - foreign JSON
-    """Read Plaid's JWK; anything but a P-256 key for ES256 is not a key that we can use."""
+def parse_key(key_id: str, document: Any) -> VerificationKey:  # noqa: ANN401 - foreign JSON
+    """Read Plaid's answer, `{"key": JWK}`.
+
+    Raises:
+        RetryableError: it has no P-256 key for ES256, which is all that we can use.
+    """
     try:
         jwk = document["key"]
         expired_at = jwk.get("expired_at")

@@ -1,0 +1,96 @@
+"""`cost`: what a month comes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from plaid_sync.adapters.aws import utc_now
+
+from plaid_sync_cli import readings
+from plaid_sync_cli.command import Context, command
+from plaid_sync_cli.costing import bill, cents, expected, total
+from plaid_sync_cli.errors import ExitCode
+from plaid_sync_cli.output import plural, table
+from plaid_sync_cli.prices import PRICED_ON
+from plaid_sync_cli.usage import Period, measured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from plaid_sync_cli.costing import Line
+
+APP: Final = typer.Typer()
+_ALARMS: Final = 40
+_METRICS: Final = 90
+"""Of a stack whose metrics have all been seen."""
+
+
+@command(APP, "cost")
+def cost(
+    context: Context,
+    items: Annotated[int | None, typer.Option(min=1, help="Estimate for so many Items, without a deployment.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=60, help="Take the usage of so many last days.")] = 7,
+) -> int:
+    """Estimate what AWS charges for a month: from the usage of the last days, or for a number of Items.
+
+    Prices are those of us-east-1 without free tiers, and Plaid's own are not in it.
+
+    Example: `plaid-sync cost --items 10000`
+    """
+    if items is None:
+        count = len(readings.alarms(context.deployment))
+        usage = measured(Period(context.deployment, utc_now(), days), count)
+        basis = f"CloudWatch's usage of the last {plural(days, 'day')} x 30 / {days}"
+        if not usage.invocations.value:
+            context.output.say(
+                "CloudWatch has no usage of these days (the emulator never has): only what is fixed counts."
+            )
+    else:
+        usage = expected(items, _ALARMS, _METRICS)
+        basis = f"{plural(items, 'Item')}, each as docs/cli.md assumes"
+    lines = bill(usage)
+    context.output.show(_document(lines, basis), lambda: _picture(lines, basis))
+    return ExitCode.FINE
+
+
+def _document(lines: list[Line], basis: str) -> dict[str, Any]:
+    return {
+        "estimate": True,
+        "basis": basis,
+        "prices": f"us-east-1, {PRICED_ON}",
+        "dollars_a_month": total(lines),
+        "largest": lines[0].name,
+        "lines": [
+            {
+                "name": line.name,
+                "formula": line.quantity.formula,
+                "quantity": line.quantity.value,
+                "unit": line.price.unit,
+                "unit_price": line.price.dollars,
+                "dollars": cents(line.dollars),
+                "source": line.price.source,
+            }
+            for line in lines
+        ],
+    }
+
+
+def _picture(lines: list[Line], basis: str) -> Iterator[RenderableType]:
+    largest = lines[0]
+    yield f"About ${total(lines):,} a month; the largest part is {largest.name} (${cents(largest.dollars):,})."
+    yield f"[dim]An estimate: {basis}; prices of us-east-1, {PRICED_ON}, no free tier, without Plaid's.[/]"
+    yield ""
+    rows = [
+        (
+            line.name,
+            line.quantity.formula,
+            f"{line.quantity.value:,.2f}".rstrip("0").rstrip("."),
+            f"${line.price.dollars:f} / {line.price.unit}",
+            f"{cents(line.dollars):,}",
+        )
+        for line in lines
+    ]
+    yield table("part", "formula", "quantity", "price", "$ a month", right=["quantity", "$ a month"], rows=rows)

@@ -1,0 +1,171 @@
+"""Is money data fresh, which Items are not, why, and what to do: decided from what was read, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.core.items import ItemStatus
+
+from plaid_sync_cli.output import duration, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from plaid_sync.core.items_api.item_record import ItemRecord
+
+    from plaid_sync_cli.readings import Alarm, QueueDepth
+
+STALE_AFTER: Final = timedelta(seconds=64_800)
+"""The threshold of the alarm items-stale: one and a half times the sweep's cadence."""
+OLDEST_MESSAGE: Final = timedelta(seconds=50_400)
+"""The threshold of the alarm message-too-old: no healthy message lives longer."""
+ENABLED: Final = "Enabled"
+_PARTS: Final = frozenset({"attention", "sync-idle", "sync-waiting"})
+"""`attention` is any of the others; idle and waiting together are `sync-stopped`, and each alone is no trouble."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was read of a deployment.
+
+    Attributes:
+        mapping: how the event source mapping is, in Lambda's word.
+        items: how many Items there are in each state.
+        stale: how many of those that are synced were last fresh longer than `STALE_AFTER` ago.
+        stalest: the least fresh Items that are synced.
+        swept_at: when the sweep last ran; None where CloudWatch does not know.
+    """
+
+    read_at: datetime
+    queue: QueueDepth
+    dead_letters: QueueDepth
+    mapping: str
+    alarms: tuple[Alarm, ...]
+    items: Mapping[ItemStatus, int]
+    stale: int
+    stalest: tuple[ItemRecord, ...]
+    swept_at: datetime | None = None
+
+    @property
+    def ringing(self) -> tuple[Alarm, ...]:
+        """The alarms that say something: not those that are only a part of others, or the sum of them all."""
+        return tuple(alarm for alarm in self.alarms if alarm.state == "ALARM" and alarm.slug not in _PARTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        what: the matter and the reason.
+        fix: what to do.
+        needs_someone: an operator has to act; not so where the system or an Item's user will.
+    """
+
+    what: str
+    fix: str
+    needs_someone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer.
+
+    Attributes:
+        fresh: every Item that can be synced is up to date, and goes on being so.
+        sentence: the answer in one line.
+        findings: what there is to do, the most urgent first.
+    """
+
+    fresh: bool
+    sentence: str
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def needs_someone(self) -> bool:
+        """Whether an operator has to act."""
+        return any(finding.needs_someone for finding in self.findings)
+
+
+def judge(facts: Facts) -> Verdict:
+    """Judge what was read."""
+    findings = tuple(_findings(facts))
+    total = sum(facts.items.values()) - facts.items.get(ItemStatus.REMOVED, 0)
+    if not total:
+        return Verdict(not findings, "Nothing is linked yet: there are no Items.", findings)
+    behind = facts.stale + sum(
+        facts.items.get(state, 0) for state in (ItemStatus.DEGRADED, ItemStatus.NEEDS_USER, ItemStatus.REVOKED)
+    )
+    return Verdict(not facts.stale and facts.mapping == ENABLED, _sentence(facts, total, behind, findings), findings)
+
+
+def _sentence(facts: Facts, total: int, behind: int, findings: tuple[Finding, ...]) -> str:
+    urgent = next((finding for finding in findings if finding.needs_someone), None)
+    if facts.stale or (urgent is not None and facts.mapping != ENABLED):
+        return (
+            f"Money data is NOT fresh ({behind:,} of {plural(total, 'Item')} behind): {urgent.what if urgent else ''}"
+        )
+    state = f"Money data is fresh for {total - behind:,} of {plural(total, 'Item')}"
+    if urgent is not None:
+        return f"{state}, but somebody is needed: {urgent.what}"
+    if behind:
+        return f"{state}; the others wait for their banks or users, nothing for you to do."
+    return f"{state}, nothing to do."
+
+
+def _findings(facts: Facts) -> Iterator[Finding]:
+    yield from _stopped(facts)
+    yield from _broken(facts)
+    yield from _waiting_for_others(facts)
+
+
+def _stopped(facts: Facts) -> Iterator[Finding]:
+    if facts.mapping != ENABLED:
+        yield Finding(
+            f"syncing is paused (event source mapping {facts.mapping}), {plural(facts.queue.total, 'message')} queued",
+            "If nobody is working on it: plaid-sync resume",
+        )
+    if facts.stale:
+        since = facts.stalest[0].synced_at if facts.stalest else None
+        last = "never" if since is None else f"{duration(facts.read_at - since)} ago"
+        yield Finding(
+            f"{plural(facts.stale, 'Item')} not brought up to date for more than {duration(STALE_AFTER)} "
+            f"(the stalest: {last})",
+            "plaid-sync item ID explains one; plaid-sync sync ID brings it up to date. Runbook: items-stale",
+        )
+    if facts.queue.oldest is not None and facts.queue.oldest > OLDEST_MESSAGE:
+        yield Finding(
+            f"a message waits for {duration(facts.queue.oldest)}", "Look at the sync function. Runbook: message-too-old"
+        )
+
+
+def _broken(facts: Facts) -> Iterator[Finding]:
+    if facts.dead_letters.total:
+        yield Finding(
+            f"{plural(facts.dead_letters.total, 'dead letter')}: changes that were given up",
+            "plaid-sync dlq list says why; when the cause is gone: plaid-sync dlq replay. Runbook: dead-letters",
+        )
+    for alarm in facts.ringing:
+        first, _, _ = alarm.description.partition(". ")
+        yield Finding(
+            f"alarm {alarm.slug} since {duration(facts.read_at - alarm.since)}", f"{first}. Runbook: {alarm.slug}"
+        )
+
+
+def _waiting_for_others(facts: Facts) -> Iterator[Finding]:
+    words = {
+        ItemStatus.NEEDS_USER: (
+            "waiting for users to log in again",
+            "Your application asks them to (Link in update mode): plaid-sync items --state needs_user",
+        ),
+        ItemStatus.DEGRADED: ("waiting for banks that are down", "Nothing: they are tried again by themselves."),
+        ItemStatus.REVOKED: (
+            "ended at Plaid or at the bank",
+            "Their users can link them anew: plaid-sync items --state revoked",
+        ),
+    }
+    for state, (what, fix) in words.items():
+        if count := facts.items.get(state, 0):
+            yield Finding(f"{plural(count, 'Item')} {what}", fix, needs_someone=False)

@@ -1,0 +1,107 @@
+"""How long ago, how fast, how many; and one Item in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from plaid_sync_cli.explaining import Explained, amounts, freshness, headline, history_row, waiting
+from plaid_sync_cli.exporting import csv_cells
+from plaid_sync_cli.output import duration, plural, to_json
+from plaid_sync_cli.pacing import Pace, parse_rate
+
+NOW = datetime(2026, 3, 3, 3, tzinfo=UTC)
+ITEM: dict[str, Any] = {
+    "item_id": "a",
+    "state": "needs_user",
+    "code": "ITEM_LOGIN_REQUIRED",
+    "since": "2026-03-01T00:00:00.000Z",
+    "linked_at": "2026-01-01T00:00:00.000Z",
+    "accounts": [{"account_id": "1", "mask": "0000", "subtype": "checking"}],
+    "freshness": {"pulled_at": "2026-03-01T00:00:00.000Z", "bank": {"last_success_at": "2026-03-01T01:00:00.000Z"}},
+    "transactions": {"live": 1_200, "exact": True},
+    "history_phase": "historical",
+}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (3_720, "1 h 2 min"), (90_000, "1 d 1 h"), (-5, "0 s")],
+)
+def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == text
+
+
+def test_counts_and_json() -> None:
+    assert (plural(1, "Item"), plural(2_000, "entry", "entries")) == ("1 Item", "2,000 entries")
+    assert to_json({"amount": Decimal("0.10"), "at": NOW}) == '{"amount": 0.10, "at": "2026-03-03T03:00:00.000Z"}'
+
+
+@pytest.mark.parametrize(("text", "rate"), [("2/s", 2.0), ("30/min", 0.5), ("0.5/s", 0.5), ("36000/h", 10.0)])
+def test_rates(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+
+
+def test_a_pace_waits_for_each_turn_and_does_not_catch_up() -> None:
+    times, waits = iter([0.0, 0.1, 5.0]), list[float]()
+    pace = Pace(2.0, clock=lambda: next(times), pause=waits.append)
+    for _ in range(3):
+        pace.wait()
+    assert waits == [0.4]
+
+
+def test_an_item_in_words() -> None:
+    assert (
+        headline(ITEM, NOW)
+        == "a needs its user, because of ITEM_LOGIN_REQUIRED, since 2 d 3 h (2026-03-01T00:00:00.000Z)"
+    )
+    assert freshness(ITEM, NOW).startswith(
+        "our rows are Plaid's as of 2 d 3 h ago; Plaid last reached the bank 2 d 2 h ago"
+    )
+    explained = Explained(ITEM, [], [], [])
+    assert amounts(explained) == "1,200 transactions (whole history), 0 in quarantine, 1 account (checking ..0000)"
+
+
+def test_what_waits_is_what_came_since_the_last_sync() -> None:
+    webhook = {"kind": "webhook", "outcome": "queued", "at": "2026-03-03T02:00:00.000Z"}
+    ignored = {"kind": "webhook", "outcome": "ignored", "at": "2026-03-03T02:00:00.000Z"}
+    sync = {"kind": "sync", "outcome": "committed", "at": "2026-03-03T01:00:00.000Z"}
+    assert waiting(Explained(ITEM, [webhook, ignored, sync, webhook], [], []), NOW).startswith("1 trigger since")
+    assert waiting(Explained(ITEM, [ignored, sync, webhook], [], []), NOW).startswith("nothing has asked")
+
+
+def test_a_stale_item_and_one_with_broken_entries_need_someone_and_one_without_a_login_does_not() -> None:
+    broken = [{"field": "amount"}]
+    active = ITEM | {"state": "active"}
+    fixes = [fix for _, fix in Explained(active, [], ["unregistered"], broken).problems(NOW)]
+    assert fixes[:2] == ["plaid-sync sync a", "plaid-sync dlq replay --item a"]
+    assert "rows-quarantined" in fixes[2]
+    assert Explained(ITEM, [], [], []).problems(NOW) == []
+
+
+def test_a_history_entry_in_words() -> None:
+    entry = {
+        "kind": "sync",
+        "at": "2026-03-03T02:00:00.000Z",
+        "outcome": "needs_user",
+        "causes": ["webhook ITEM ERROR"],
+        "status_before": "active",
+        "status": "needs_user",
+        "code": "ITEM_LOGIN_REQUIRED",
+        "added": 3,
+        "milliseconds": 1_200,
+        "announcements": ["ItemNeedsUser"],
+    }
+    assert history_row(entry, NOW) == (
+        "1 h 0 min ago",
+        "sync (webhook ITEM ERROR)",
+        "needs_user",
+        "active -> needs_user; ITEM_LOGIN_REQUIRED; 3 added; 1,200 ms; told ItemNeedsUser",
+    )
+
+
+def test_cells_are_exact() -> None:
+    cells = csv_cells({"item_id": "a", "amount": Decimal("1E+3"), "pending": False, "name": "x"})
+    assert (cells[0], cells[5], cells[8], cells[10], cells[-1]) == ("a", "1000", "x", "false", "")
