@@ -53,6 +53,8 @@ class Samples:
             "webhook_unsigned": self._webhook(body, None),
             **self._api_requests(),
             "changes_item_needs_user": {"Records": [self._stream_record()]},
+            "audit_item": {"item_id": self._item.item_id, "values": False},
+            "audit_sample": {"sample": 5},
             "sync_batch_of_two_items": {"Records": [*self._records("item-a", 2), *self._records("item-b", 1)]},
         }
 

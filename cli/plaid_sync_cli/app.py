@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from plaid_sync_cli.commands import (
+    audit,
     cost,
     dlq,
     doctor,
@@ -26,5 +27,5 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-for module in (status, items, link, requests, dlq, pausing, watch, export, doctor, cost, verify_webhook):
+for module in (status, items, link, requests, audit, dlq, pausing, watch, export, doctor, cost, verify_webhook):
     app.add_typer(module.APP)

@@ -95,6 +95,11 @@ def test_every_route_has_a_sample_request() -> None:
     assert {event["routeKey"] for event in EVENTS.values() if "routeKey" in event} == routes
 
 
+def test_the_sample_audits_are_answered(world: World) -> None:
+    assert world.audit(EVENTS["audit_item"])["outcome"] == "unregistered"
+    assert world.audit(EVENTS["audit_sample"])["audited"] <= 5
+
+
 def test_the_sample_record_of_the_history_is_told_on_the_bus(world: World) -> None:
     module = function("changes")
     world.act_as("changes")

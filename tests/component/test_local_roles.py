@@ -68,6 +68,11 @@ def test_who_may_send_to_which_queue(stack: LocalStack, function: str, queue: st
         ("sync", "delete_item", {"TableName": "ItemsTable", "Key": KEY}, "AccessDeniedException"),
         ("sync", "delete_item", {"TableName": "TransactionsTable", "Key": ROW}, "AccessDeniedException"),
         ("sync", "scan", {"TableName": "TransactionsTable"}, "AccessDeniedException"),
+        ("audit", "get_item", {"TableName": "ItemsTable", "Key": KEY}, None),
+        ("audit", "put_item", {"TableName": "ItemsTable", "Item": KEY}, "AccessDeniedException"),
+        ("audit", "put_item", {"TableName": "TransactionsTable", "Item": ROW}, "AccessDeniedException"),
+        ("audit", "update_item", {"TableName": "TransactionsTable", "Key": ROW}, "AccessDeniedException"),
+        ("audit", "delete_item", {"TableName": "TransactionsTable", "Key": ROW}, "AccessDeniedException"),
     ],
 )
 def test_who_may_do_what_to_the_tables(
@@ -90,7 +95,7 @@ def test_a_transaction_is_refused_for_any_action_that_its_role_lacks(stack: Loca
     assert refusal(stack, "sync", "dynamodb", "transact_write_items", TransactItems=parts) == "AccessDeniedException"
 
 
-def test_only_items_seals_a_token_and_only_items_and_sync_open_it_for_its_own_item(stack: LocalStack) -> None:
+def test_only_items_seals_a_token_and_only_items_sync_and_audit_open_it_for_its_own_item(stack: LocalStack) -> None:
     key = {"KeyId": stack.resources.id("TokenKey")}
     plain = {**key, "Plaintext": b"token"}
     sealed = {**key, **stack.role_client("items", "kms").encrypt(**plain, **BOUND)}
@@ -98,14 +103,15 @@ def test_only_items_seals_a_token_and_only_items_and_sync_open_it_for_its_own_it
     assert refusal(stack, "items", "kms", "encrypt", **plain) == "AccessDeniedException"
     assert refusal(stack, "sync", "kms", "encrypt", **plain, **BOUND) == "AccessDeniedException"
     assert refusal(stack, "webhook", "kms", "encrypt", **plain, **BOUND) == "AccessDeniedException"
-    for function in ("sync", "items"):
+    assert refusal(stack, "audit", "kms", "encrypt", **plain, **BOUND) == "AccessDeniedException"
+    for function in ("sync", "items", "audit"):
         assert refusal(stack, function, "kms", "decrypt", **sealed, **BOUND) is None
         assert refusal(stack, function, "kms", "decrypt", **sealed) == "AccessDeniedException"
     assert refusal(stack, "changes", "kms", "decrypt", **sealed, **BOUND) == "AccessDeniedException"
     assert refusal(stack, "webhook", "kms", "decrypt", **sealed, **BOUND) == "AccessDeniedException"
 
 
-@pytest.mark.parametrize("function", ["webhook", "items", "sync"])
+@pytest.mark.parametrize("function", ["webhook", "items", "sync", "audit"])
 def test_functions_read_plaids_keys_and_cannot_change_them(stack: LocalStack, function: str) -> None:
     secret = {"SecretId": stack.resources.id("PlaidSecret")}
     changed = {**secret, "SecretString": "{}"}

@@ -136,7 +136,7 @@ def test_a_row_that_plaid_mends_without_a_word_comes_back_by_a_full_resync(world
     world.plaid.break_row(item_id, transaction_id, "amount a text")
     world.drain()
     world.plaid.item(item_id).breakages.clear()
-    world.set_attribute(item_id, "reconcile", {"BOOL": True})  # type: ignore[dict-item] # DynamoDB's form
+    world.set_attribute(item_id, "reconcile", {"BOOL": True})  # DynamoDB's form
     sync(world, item_id)
     world.assert_exact(item_id)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.adapters.dynamodb.quarantine_table import QuarantinedEntry
+    from plaid_sync.core.audit.sampling import Sampler
 
     from local.plaid import PlaidServer, PlaidSimulator
     from local.stack import LocalStack
@@ -113,7 +114,7 @@ class World:
         """Let the clients that are made from now on have a function's role, and no more rights than it."""
         boto3.DEFAULT_SESSION = self.deployment.sessions[name]
 
-    # ---- the three functions
+    # ---- the functions
 
     def link(self, *, ready: bool = True, **options: Any) -> str:
         """Link an Item through `POST /items`; its whole history is ready at once, or not at all."""
@@ -186,6 +187,21 @@ class World:
         object.__setattr__(queue, "queue_url", f"{url}-gone")
         yield
         object.__setattr__(queue, "queue_url", url)
+
+    def sampler(self) -> Sampler:
+        """Return the audit function's sampler, wired to this world, without waits between retries."""
+        self.act_as("audit")
+        sampler: Sampler = function("audit").build_sampler(
+            self.environment("audit"), clock=self.clock, pause=self.pause, jitter=lambda: 0.0
+        )
+        return sampler
+
+    def audit(self, event: dict[str, Any], time_left: float = 900.0) -> dict[str, Any]:
+        """Invoke the audit function."""
+        module = function("audit")
+        module.sampler = self.sampler()
+        answer: dict[str, Any] = module.lambda_handler(event, lambda_context(time_left))
+        return answer
 
     def sweep(self, limit: int | None = None) -> dict[str, int]:
         """Run the sweep once."""
@@ -273,7 +289,7 @@ class World:
         )
         return plain(answer.get("Item", {}))
 
-    def set_attribute(self, item_id: str, name: str, value: dict[str, str]) -> None:
+    def set_attribute(self, item_id: str, name: str, value: dict[str, Any]) -> None:
         """Tamper with an Item."""
         self.stack.client("dynamodb").update_item(
             TableName=self.stack.items_table,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.adapters.dynamodb.expressions import serialize
 from plaid_sync.adapters.dynamodb.history_table import entry_put
 from plaid_sync.adapters.dynamodb.item_format import committed, found
-from plaid_sync.core.failures import RetryableError
+from plaid_sync.core.failures import RowNewerThanItemError
 from plaid_sync.core.items import Item, ItemId, ItemRemoval, ItemStatus, Standing
 from plaid_sync.core.lifecycle.removal import Remover
 from plaid_sync.core.sync.catching_up import CatchUp
@@ -81,6 +81,10 @@ class Tables:
         self.items[item.item_id] = replace(item, generation=item.generation + 1)
         return self.items[item.item_id]
 
+    def raise_fence(self, item: Item, generation: int) -> None:
+        """See `ports.sync.SyncItems`."""
+        self.items[item.item_id] = replace(self.items[item.item_id], generation=generation, reconcile=True)
+
     def withdraw_accounts(self, item: Item, accounts: Collection[str]) -> None:
         """See `ports.sync.SyncItems`."""
         self.items[item.item_id] = replace(self.items[item.item_id], revoked_accounts=frozenset(accounts))
@@ -136,16 +140,16 @@ class Tables:
         """See `ports.sync.TransactionTable`."""
         item, rows = self.items[item_id], self.rows_of.setdefault(item_id, {})
         require(holds=generation == item.generation and not begin, what="written", shown=writes)
-        older = all(
-            rows[write.transaction_id].generation < generation for write in writes if write.transaction_id in rows
+        newest = max(
+            (rows[write.transaction_id].generation for write in writes if write.transaction_id in rows), default=0
         )
-        if not older:
-            raise RetryableError("row_newer_than_item")
+        if newest >= generation:
+            raise RowNewerThanItemError(newest)
         for write in writes:
-            known = rows.get(write.transaction_id)
+            older = rows.get(write.transaction_id)
             content = write if isinstance(write, TransactionRow) else None
             self.erased |= {write.transaction_id} if isinstance(write, Removal) and write.erase else set()
-            first = known.first_generation if known else generation
+            first = older.first_generation if older else generation
             rows[write.transaction_id] = StoredRow(
                 write.transaction_id, write.account_id, content is not None, generation, first, content
             )

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from plaid_sync.core.sync import catching_up, coalescing, pulling, syncing
 from plaid_sync.core.sync.pages import NetChanges
 from plaid_sync.core.sync.plan import Settlement, into_transactions, settle
-from plaid_sync.core.sync.pulling import Puller, Update
+from plaid_sync.core.sync.pulling import Pull, Puller, Update
 from plaid_sync.core.sync.syncing import SyncEngine
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ GUARDS: Final = (
     Guard(
         "complete-history",
         "only a complete history is reconciled against",
-        patches=((Update, "history_complete", property(_always_complete)),),
+        patches=((Pull, "history_complete", property(_always_complete)),),
         where="cursor rejected, history incomplete",
     ),
     Guard("began-after", "a trigger is covered only by a pull that began after it", where="crashes"),

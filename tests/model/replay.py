@@ -169,6 +169,9 @@ class _Ports:
         claimed = answer.item
         return real_item(item.item_id, claimed, None if claimed.began is None else _to_time(claimed.began))
 
+    def raise_fence(self, item: RealItem, generation: int) -> NoReturn:
+        raise AssertionError(item, generation)
+
     def withdraw_accounts(self, item: RealItem, accounts: Collection[str]) -> NoReturn:
         raise AssertionError(item, accounts)
 

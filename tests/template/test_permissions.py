@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 KEY: Final = "Resources/TokenKey/Properties/KeyPolicy/Statement"
 SYNC: Final = "Resources/SyncFunctionRole/Properties"
 STATEMENTS: Final = f"{SYNC}/Policies/0/PolicyDocument/Statement"
+AUDIT: Final = "Resources/AuditFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
 ITEMS: Final = "Resources/ItemsFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
 WITHOUT_A_RESOURCE: Final = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 """Actions that no resource can be named for."""
@@ -69,7 +70,7 @@ def problems_of_roles(template: Template) -> Iterator[str]:
 
 
 def problems_of_token_key(template: Template) -> Iterator[str]:
-    """Tokens are sealed by `items` alone and opened by `items` and `sync`, each only for the Item that it names."""
+    """Tokens are sealed by `items` alone and opened by `items`, `sync`, `audit`, each only for the Item it names."""
     users: dict[str, list[Any]] = {}
     for name, statement in template.statements():
         for action in listed(statement["Action"]):
@@ -79,8 +80,8 @@ def problems_of_token_key(template: Template) -> Iterator[str]:
                 users.setdefault(action, []).append(statement.get("Principal"))
                 if statement.get("Condition") != BOUND_TO_ITS_ITEM:
                     yield f"{action} is not bound to an Item"
-    items, sync = ({"AWS": {"Fn::GetAtt": [f"{name}FunctionRole", "Arn"]}} for name in ("Items", "Sync"))
-    if users != {"kms:Encrypt": [items], "kms:Decrypt": [items, sync]}:
+    items, *others = ({"AWS": {"Fn::GetAtt": [f"{name}FunctionRole", "Arn"]}} for name in ("Items", "Sync", "Audit"))
+    if users != {"kms:Encrypt": [items], "kms:Decrypt": [items, *others]}:
         yield f"the key is used by {users}"
 
 
@@ -98,6 +99,10 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("SyncFunctionRole", "TransactionsTable"): {"BatchGetItem", "Query", "UpdateItem", "BatchWriteItem"},
     ("ItemsFunctionRole", "TransactionsTable"): {"Query"},
     ("ItemsFunctionRole", "TransactionsTable/index/by_account"): {"Query"},
+    # The audit reads, and nothing else.
+    ("AuditFunctionRole", "ItemsTable"): {"GetItem"},
+    ("AuditFunctionRole", "ItemsTable/index/by_status"): {"Query"},
+    ("AuditFunctionRole", "TransactionsTable"): {"BatchGetItem", "Query"},
     # What is kept there is for people: it is counted and erased with its Item, and never read.
     ("SyncFunctionRole", "QuarantineTable"): {"UpdateItem", "BatchWriteItem", "Query"},
     # What has happened is neither changed nor deleted.
@@ -162,7 +167,7 @@ def test_every_function_has_a_role_of_its_own_without_managed_policies(template:
     assert list(problems_of_roles(template)) == []
 
 
-def test_only_items_seals_tokens_and_only_items_and_sync_open_them(template: Template) -> None:
+def test_only_items_seals_tokens_and_only_items_sync_and_audit_open_them(template: Template) -> None:
     assert list(problems_of_token_key(template)) == []
 
 
@@ -208,6 +213,8 @@ def test_a_role_that_is_too_wide_is_noticed(template: Template, path: str, value
         (f"{KEY}/SyncDecrypts/Action", ["kms:Encrypt", "kms:Decrypt"]),
         (f"{KEY}/SyncDecrypts/Principal/AWS", {"Fn::GetAtt": ["WebhookFunctionRole", "Arn"]}),
         (f"{KEY}/ItemsDecrypts/Principal/AWS", {"Fn::GetAtt": ["ChangesFunctionRole", "Arn"]}),
+        (f"{KEY}/AuditDecrypts/Action", "kms:Encrypt"),
+        (f"{KEY}/AuditDecrypts/Condition", ABSENT),
         (f"{KEY}/ItemsEncrypts/Condition", ABSENT),
         (f"{KEY}/ItemsDecrypts/Condition", ABSENT),
         (f"{KEY}/SyncDecrypts/Condition/Null", ABSENT),
@@ -247,6 +254,8 @@ def test_another_writer_is_noticed(template: Template, action: str, target: str)
         (f"{STATEMENTS}/QuarantineBrokenEntries/Action", ["dynamodb:UpdateItem", "dynamodb:Scan"]),
         (f"{STATEMENTS}/ReleaseBankLogins", ABSENT),
         (f"{ITEMS}/ReadTransactions/Action", ["dynamodb:Query", "dynamodb:UpdateItem"]),
+        (f"{AUDIT}/ReadTransactions/Action/0", "dynamodb:UpdateItem"),
+        (f"{AUDIT}/ReadItems/Action", ["dynamodb:GetItem", "dynamodb:UpdateItem"]),
         (f"{ITEMS}/ListItems/Resource", {"Fn::GetAtt": ["ItemsTable", "Arn"]}),
         (f"{ITEMS}/ReadAndChangeItems/Action/1", "dynamodb:DeleteItem"),
         (f"{ITEMS}/ReadAndAddHistory/Action/1", "dynamodb:DeleteItem"),

@@ -35,6 +35,7 @@ OUTPUTS: Final = {
     "WebhookFunctionName",
     "SyncFunctionName",
     "ItemsFunctionName",
+    "AuditFunctionName",
     "ChangesFunctionName",
     "SweepFunctionName",
     "DashboardName",

@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "LINKS_TABLE": "links",
     "LINK_CLIENT_NAME": "Application",
     "EVENT_BUS_NAME": "bus",
+    "AUDIT_SAMPLE_SIZE": "1",
     "TOKEN_KEY_ID": "key",
     "SWEEP_LIMIT": "10",
     "AWS_REGION": "us-east-1",
@@ -40,8 +41,8 @@ def modules_after_importing(function: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
-@pytest.mark.parametrize("function", ["webhook", "sync", "items", "changes", "sweep"])
+@pytest.mark.parametrize("function", ["webhook", "sync", "items", "changes", "sweep", "audit"])
 def test_no_function_imports_what_it_does_not_need(function: str) -> None:
     modules = modules_after_importing(function)
-    assert ("plaid" in modules) == (function in {"sync", "items"})
+    assert ("plaid" in modules) == (function in {"sync", "items", "audit"})
     assert not modules & {"aws_xray_sdk", "pydantic", "requests", "local", "tests"}

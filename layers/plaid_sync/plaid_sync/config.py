@@ -92,6 +92,20 @@ class ItemsSettings(PlaidSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings(PlaidSettings):
+    """The environment of `functions/audit`.
+
+    Attributes:
+        audit_sample_size: how many Items a scheduled audit looks at, where its time suffices.
+    """
+
+    items_table: str
+    transactions_table: str
+    token_key_id: str
+    audit_sample_size: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesSettings:
     """The environment of `functions/changes`."""
 

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from plaid_sync.adapters.dynamodb.transactions_table import TransactionsTable
-from plaid_sync.core.failures import RetryableError, SupersededError
+from plaid_sync.core.failures import RetryableError, RowNewerThanItemError, SupersededError
 from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.items import Account, Cursor, Expiry, Item, ItemId, ItemStatus, Standing
 from plaid_sync.core.lifecycle.states import Announcement
@@ -171,6 +171,32 @@ def test_a_row_newer_than_its_item_is_not_overwritten_and_not_called_superseded(
     set_attribute(dynamodb, "generation", {"N": "9"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
     with pytest.raises(RetryableError, match="row_newer_than_item"):
         transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+
+
+def test_the_fence_is_raised_above_newer_rows_unless_somebody_else_holds_the_item(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    older, newer = claim(items), claim(items, "another")
+    items.raise_fence(older, 50)
+    assert items.load(ITEM) == newer
+    set_attribute(dynamodb, "generation", {"N": "9"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
+    with pytest.raises(RowNewerThanItemError) as refused:
+        transactions.write(ITEM, 2, [ROW], begin=False, commit=COMMIT)
+    items.raise_fence(newer, refused.value.generation)
+    healed = claim(items)
+    assert (healed.generation, healed.reconcile) == (10, True)
+    transactions.write(ITEM, 10, [ROW], begin=False, commit=COMMIT)
+
+
+@pytest.mark.parametrize("generation", [{"S": "one"}, {"NULL": True}, {"BOOL": True}])
+def test_a_generation_that_is_no_number_is_not_in_the_way(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any, generation: dict[str, Any]
+) -> None:
+    claim(items)
+    set_attribute(dynamodb, "generation", generation, TRANSACTIONS, transaction_id=ROW.transaction_id)
+    transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+    (row,) = transactions.rows(ITEM, [ROW.transaction_id]).values()
+    assert (row.row, row.generation) == (ROW, 1)
 
 
 def test_a_large_update_is_marked_from_its_first_transaction_to_its_last(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plaid_sync.core.failures import PlaidError
+from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.items import Cursor, Expiry, ItemId, ItemStatus, Standing
 from plaid_sync.core.lifecycle.health import ItemHealth
 from plaid_sync.core.lifecycle.standing import Occurrence
@@ -312,3 +312,21 @@ def test_accounts_are_known_as_they_were_last_told() -> None:
     sync = Sync()
     sync.run()
     assert [(one.account_id, one.name) for one in sync.tables.items[ITEM].accounts] == [("another", "Savings")]
+
+
+# ---- rows newer than their Item
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_an_item_older_than_its_rows_raises_its_fence_above_them_and_pulls_everything(*, changed: bool) -> None:
+    sync = Sync()
+    rows = sync.tables.rows_of[ITEM]
+    content = rows[OLD].row if not changed else None
+    rows[OLD] = replace(rows[OLD], generation=40, row=content)
+    sync.tables.items[ITEM] = replace(sync.tables.items[ITEM], reconcile=True)
+    with pytest.raises(RetryableError, match="row_newer_than_item"):
+        sync.run()
+    assert (sync.tables.items[ITEM].generation, sync.tables.items[ITEM].reconcile) == (40, True)
+    report = sync.run()
+    assert (report.outcome, report.full_resync, report.generation) == (Outcome.COMMITTED, True, 41)
+    assert sync.tables.rows_of[ITEM][OLD].row is not None

@@ -40,6 +40,18 @@ class RetryableError(PlaidSyncError):
         self.code = code
 
 
+class RowNewerThanItemError(RetryableError):
+    """A row is of a later generation than its Item, as after a restore of the Items table from a backup.
+
+    Attributes:
+        generation: the latest of the rows that were met.
+    """
+
+    def __init__(self, generation: int) -> None:
+        super().__init__("row_newer_than_item")
+        self.generation = generation
+
+
 class UncertainError(RetryableError):
     """A call was sent, and its answer did not arrive or can't be read: it may have had its effect."""
 

@@ -29,6 +29,16 @@ class SyncItems(Protocol):
         """
         ...
 
+    def raise_fence(self, item: Item, generation: int) -> None:
+        """Raise the generation above that of rows which are newer than their Item, and owe it a full resync.
+
+        Whoever holds the Item by then has nothing to fear: nothing is changed.
+
+        Raises:
+            RetryableError: DynamoDB cannot take the write now.
+        """
+        ...
+
     def withdraw_accounts(self, item: Item, accounts: Collection[str]) -> None:
         """Record, under the fence, the accounts of which no row is let in any more.
 
@@ -86,6 +96,7 @@ class TransactionTable(Protocol):
 
         Raises:
             SupersededError: a newer attempt holds the Item.
+            RowNewerThanItemError: no attempt of the Item can have written one of the rows.
             RetryableError: the Item or a row changed in another way, or DynamoDB cannot take the write now.
         """
         ...

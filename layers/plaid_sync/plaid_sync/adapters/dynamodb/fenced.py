@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.adapters.dynamodb.atomic import ConditionFailedError, action, write_together
-from plaid_sync.adapters.dynamodb.expressions import serialize
-from plaid_sync.core.failures import RetryableError, SupersededError
+from plaid_sync.adapters.dynamodb.expressions import deserialize, serialize
+from plaid_sync.adapters.dynamodb.row_format import generation_of
+from plaid_sync.core.failures import RetryableError, RowNewerThanItemError, SupersededError
 from plaid_sync.core.items import ItemStatus
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def transact(
 
     Raises:
         SupersededError: a newer attempt holds the Item, or it is removed.
+        RowNewerThanItemError: no attempt of the Item can have written one of the rows.
         RetryableError: another condition failed, or DynamoDB cannot take the write now.
     """
     try:
@@ -46,7 +48,7 @@ def _refusal(found: Mapping[int, dict[str, Any]], generation: int) -> PlaidSyncE
     """Return what it means that the conditions of these actions failed."""
     if 0 not in found:
         # The Item's fence held, so that no newer attempt exists: the Items table is older than its rows.
-        return RetryableError("row_newer_than_item")
+        return RowNewerThanItemError(max(generation, *(generation_of(deserialize(row)) for row in found.values())))
     item = found[0]
     ours = item.get("generation") == serialize(generation)
     if ours and item.get("status") != serialize(ItemStatus.REMOVED.value):

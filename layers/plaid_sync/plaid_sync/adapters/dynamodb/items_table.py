@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,7 @@ class ItemsTable:
 
     def load(self, item_id: ItemId) -> Item | None:
         """See `ports.sync.SyncItems`."""
-        with aws_errors():
-            answer = self.client.get_item(TableName=self.table, Key=_key(item_id), ConsistentRead=True)
-        return to_item(answer["Item"]) if "Item" in answer else None
+        return load_item(self.client, self.table, item_id)
 
     def claim(self, item: Item, attempt_id: str) -> Item:
         """See `ports.sync.SyncItems`.
@@ -70,6 +69,18 @@ class ItemsTable:
                 if claimed.get("attempt_id") != serialize(attempt_id):
                     raise RetryableError("item_changed_while_claiming") from error
         return to_item(claimed)
+
+    def raise_fence(self, item: Item, generation: int) -> None:
+        """See `ports.sync.SyncItems`."""
+        expression = Expression()
+        with aws_errors(), suppress(self.client.exceptions.ConditionalCheckFailedException):
+            self.client.update_item(
+                TableName=self.table,
+                Key=_key(item.item_id),
+                UpdateExpression=expression.update({"generation": generation, "reconcile": True}),
+                ConditionExpression=expression.fenced(item.generation),
+                **expression.arguments(),
+            )
 
     def withdraw_accounts(self, item: Item, accounts: Collection[str]) -> None:
         """See `ports.sync.SyncItems`."""
@@ -142,6 +153,17 @@ class ItemsTable:
                 done = "removal_completed_at" in reasons[0].get("Item", {})
                 if not done:
                     raise RetryableError("removal_changed") from error
+
+
+def load_item(client: DynamoDBClient, table: str, item_id: ItemId) -> Item | None:
+    """Return an Item as last committed, or None when it is not registered.
+
+    Raises:
+        RetryableError: DynamoDB can't be read now.
+    """
+    with aws_errors():
+        answer = client.get_item(TableName=table, Key=_key(item_id), ConsistentRead=True)
+    return to_item(answer["Item"]) if "Item" in answer else None
 
 
 def _key(item_id: ItemId) -> dict[str, Any]:

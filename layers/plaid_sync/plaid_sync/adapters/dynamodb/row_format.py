@@ -9,6 +9,7 @@ Any other attribute is the application's own and is never touched.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import to_text
@@ -21,23 +22,15 @@ if TYPE_CHECKING:
 
     from plaid_sync.core.sync.plan import RowWrite
 
-_CONTENT: Final = (
-    "account_id",
-    "date",
-    "amount",
-    "pending",
-    "plaid",
-    "authorized_date",
-    "iso_currency_code",
-    "unofficial_currency_code",
-    "name",
-    "merchant_name",
-    "pending_transaction_id",
-    "category",
-    "payment_channel",
-)
-FENCE_ATTRIBUTES: Final = ("transaction_id", "account_id", "generation", "first_generation", "removed_at")
-ALL_ATTRIBUTES: Final = (*FENCE_ATTRIBUTES, *_CONTENT[1:])
+_CONTENT: Final = TransactionRow.ATTRIBUTES[:-1]
+_REQUIRED: Final = frozenset(_CONTENT[:5])
+_TYPES: Final[dict[str, type]] = {"amount": Decimal, "pending": bool, "plaid": bytes}
+"""Of the content, as Python has it; all else is text."""
+FENCE_ATTRIBUTES: Final = ("transaction_id", "account_id", "generation", "first_generation", "removed_at", "date_id")
+ALL_ATTRIBUTES: Final = (*FENCE_ATTRIBUTES, "expires_at", *_CONTENT[1:])
+_TOMBSTONE: Final = ("removed_at", "expires_at")
+MARKS: Final = ("generation", *TransactionRow.ATTRIBUTES)
+"""What has one of these is a row of the engine's, whatever else it has lost; all else is an application's note."""
 
 
 def written(write: RowWrite, now: datetime) -> dict[str, Any]:
@@ -55,19 +48,43 @@ def written(write: RowWrite, now: datetime) -> dict[str, Any]:
 
 
 def to_stored_row(attributes: dict[str, Any]) -> StoredRow:
-    """Read a row, with its content where that was asked for."""
+    """Read a row, with its content where that was asked for.
+
+    Whatever somebody has done to it, it can be read: a number that is none counts as 0, content that is not as the
+    engine writes it as none. A row that is in the index counts as live, for its readers see it.
+    """
     values = deserialize(attributes)
-    live = "removed_at" not in values
+    live = "removed_at" not in values or "date_id" in values
     return StoredRow(
         transaction_id=TransactionId(values["transaction_id"]),
-        account_id=values.get("account_id"),
+        account_id=_text(values, "account_id"),
         live=live,
-        generation=int(values["generation"]),
-        first_generation=int(values["first_generation"]),
-        row=_content(values) if live and "plaid" in values else None,
+        generation=generation_of(values),
+        first_generation=_number(values, "first_generation"),
+        row=_content(values) if live else None,
     )
 
 
-def _content(values: dict[str, Any]) -> TransactionRow:
-    content: dict[str, Any] = {name: values.get(name) for name in _CONTENT}
-    return TransactionRow(transaction_id=TransactionId(values["transaction_id"]), **content)
+def _content(values: dict[str, Any]) -> TransactionRow | None:
+    """Return the content of a live row; None where a row of that content would be written otherwise."""
+    found = {name: values[name] for name in _CONTENT if name in values}
+    if not found.keys() >= _REQUIRED or any(type(found[name]) is not _TYPES.get(name, str) for name in found):
+        return None
+    row = TransactionRow(transaction_id=TransactionId(values["transaction_id"]), **found)
+    marked = isinstance(values.get("generation"), Decimal) and "first_generation" in values
+    return row if marked and values.get("date_id") == row.date_id and values.keys().isdisjoint(_TOMBSTONE) else None
+
+
+def _text(values: dict[str, Any], name: str) -> str | None:
+    value = values.get(name)
+    return value if isinstance(value, str) else None
+
+
+def generation_of(values: dict[str, Any]) -> int:
+    """Return the attempt that wrote a row last; 0 where no attempt's number is there."""
+    return _number(values, "generation")
+
+
+def _number(values: dict[str, Any], name: str) -> int:
+    value = values.get(name)
+    return int(value) if isinstance(value, Decimal) else 0

@@ -125,7 +125,9 @@ class CatchUp:
         ids = [
             row.transaction_id for row in update.net.rows() if everything or row.transaction_id in update.net.modified
         ]
-        stored = self.transactions.rows(item.item_id, ids) if ids else {}
+        read = self.transactions.rows(item.item_id, ids) if ids else {}
+        # One newer than its Item is not left so: writing it shows that the fence has to be raised.
+        stored = {key: row for key, row in read.items() if row.generation < item.generation}
         # Whether Plaid goes on serving rows of an account that the user has withdrawn is not documented.
         allowed = without_accounts(update.net.changes.values(), attempt.revoked_accounts)
         return changed_only(allowed, stored)

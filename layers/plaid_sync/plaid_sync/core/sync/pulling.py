@@ -1,9 +1,12 @@
-"""Pulling one complete update from Plaid, before anything of it is written."""
+"""Pulling one complete update from Plaid, before anything of it is written.
+
+What its pages are folded into is the caller's: the sync's changes, or the audit's comparison.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.failures import PlaidError, RetryableError
@@ -19,7 +22,17 @@ if TYPE_CHECKING:
     from plaid_sync.ports.common import Clock
     from plaid_sync.ports.sync import PlaidTransactions
 
+
+class PageFold(Protocol):
+    """What the pages of a pull are folded into, one after the other."""
+
+    def fold(self, page: Page) -> None:
+        """Take the next page."""
+        ...
+
+
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=PageFold)
 
 MAXIMUM_RESTARTS: Final = 5
 MUTATION_PERSISTS: Final = "mutation_persists"
@@ -32,11 +45,11 @@ _SECONDS_FOR_A_PAGE: Final = 85.0
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
-    """A complete update: everything between two of Plaid's final cursors.
+class Pull(Generic[_F]):
+    """A complete pull: everything between two of Plaid's final cursors.
 
     Attributes:
-        net: the changes.
+        net: what its pages were folded into.
         cursor: where the next update starts; None while Plaid has nothing ready.
         update_status: Plaid's `transactions_update_status` on the last page.
         began_at: before the first page was asked for: what happened at Plaid earlier is in it.
@@ -46,7 +59,7 @@ class Update:
         accounts: the accounts that Plaid told of.
     """
 
-    net: NetChanges
+    net: _F
     cursor: Cursor | None
     update_status: str
     began_at: datetime
@@ -59,6 +72,10 @@ class Update:
     def history_complete(self) -> bool:
         """Whether Plaid had all of the requested history."""
         return self.update_status == HISTORY_COMPLETE
+
+
+Update = Pull[NetChanges]
+"""A pull as the sync takes it: as changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +99,21 @@ class Puller:
         days_requested: int | None,
         time_left: Callable[[], float],
     ) -> Update:
+        """Pull the changes from `cursor` to the end: see `pull_into`."""
+        return self.pull_into(NetChanges, access_token, cursor, days_requested, time_left)
+
+    def pull_into(
+        self,
+        begin: Callable[[], _F],
+        access_token: str,
+        cursor: Cursor | None,
+        days_requested: int | None,
+        time_left: Callable[[], float],
+    ) -> Pull[_F]:
         """Pull from `cursor` to the end, starting again from `cursor` when the data change underneath.
 
-        `time_left` tells the seconds until the worker is killed. Plaid asks to restart the whole loop, not the page (https://plaid.com/docs/errors/transactions/).
+        `begin` makes what the pages are folded into, anew for each start. `time_left` tells the seconds until the
+        worker is killed. Plaid asks to restart the whole loop, not the page (https://plaid.com/docs/errors/transactions/).
 
         Raises:
             PlaidError: Plaid refused.
@@ -93,7 +122,7 @@ class Puller:
         """
         for restarts in range(MAXIMUM_RESTARTS + 1):
             try:
-                return self._pull_once(access_token, cursor, days_requested, time_left, restarts)
+                return self._pull_once(begin(), access_token, cursor, days_requested, time_left, restarts)
             except PlaidError as error:
                 if error.failure_class is not FailureClass.RESTART:
                     raise
@@ -101,15 +130,16 @@ class Puller:
                 self.pause(_FIRST_PAUSE_SECONDS * 2**restarts)
         raise RetryableError(MUTATION_PERSISTS)
 
-    def _pull_once(
+    def _pull_once(  # noqa: PLR0913, PLR0917 - as above
         self,
+        net: _F,
         access_token: str,
         cursor: Cursor | None,
         days_requested: int | None,
         time_left: Callable[[], float],
         restarts: int,
-    ) -> Update:
-        began_at, net, pages = self.clock(), NetChanges(), 0
+    ) -> Pull[_F]:
+        began_at, pages = self.clock(), 0
         request_ids: list[str] = []
         accounts: tuple[Account, ...] = ()
         while True:
@@ -126,7 +156,7 @@ class Puller:
             cursor = page.next_cursor
             if not page.has_more:
                 break
-        return Update(net, cursor, page.update_status, began_at, pages, restarts, tuple(request_ids), accounts)
+        return Pull(net, cursor, page.update_status, began_at, pages, restarts, tuple(request_ids), accounts)
 
     def _page(
         self, access_token: str, cursor: Cursor | None, days_requested: int | None, time_left: Callable[[], float]

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.core.error_codes import FailureClass, classify
-from plaid_sync.core.failures import PlaidError, RemovalUnfinishedError, RetryableError, SupersededError
+from plaid_sync.core.failures import (
+    PlaidError,
+    RemovalUnfinishedError,
+    RetryableError,
+    RowNewerThanItemError,
+    SupersededError,
+)
 from plaid_sync.core.items import Cursor, Item, ItemStatus
 from plaid_sync.core.lifecycle.standing import Occurrence, found, judge
 from plaid_sync.core.lifecycle.states import TABLE, Action, Event
@@ -82,6 +88,10 @@ class SyncEngine:
             return self._sync_claimed(attempt)
         except SupersededError:
             return SyncReport(Outcome.SUPERSEDED, generation=claimed.generation)
+        except RowNewerThanItemError as error:
+            # The Items table was restored from a backup, so that its cursor has forgotten what its rows have seen.
+            self.items.raise_fence(claimed, error.generation)
+            raise
         except PlaidError as error:
             return self._record_failure(attempt, error)
 

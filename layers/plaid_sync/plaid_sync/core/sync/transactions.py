@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Context, Decimal
-from typing import Any, Final, NewType
+from typing import Any, ClassVar, Final, NewType
 
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import ContractBrokenError
@@ -48,6 +48,30 @@ class TransactionRow:
     pending_transaction_id: str | None = None
     category: str | None = None
     payment_channel: str | None = None
+
+    ATTRIBUTES: ClassVar[tuple[str, ...]] = (
+        "account_id",
+        "date",
+        "amount",
+        "pending",
+        "plaid",
+        "authorized_date",
+        "iso_currency_code",
+        "unofficial_currency_code",
+        "name",
+        "merchant_name",
+        "pending_transaction_id",
+        "category",
+        "payment_channel",
+        "date_id",
+    )
+    """What a live row holds beside its keys and the attempts' numbers; the first five and the last are never absent."""
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """What its row holds under `ATTRIBUTES`; what Plaid gives as null is absent."""
+        values = {name: getattr(self, name) for name in self.ATTRIBUTES}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def date_id(self) -> str:
