@@ -135,16 +135,26 @@ def count_items(deployment: Deployment, state: ItemStatus, before: datetime | No
     condition = expression.equals("status", state.value)
     if before is not None:
         condition += f" AND {expression.name('fresh_at')} < {expression.value(to_text(before))}"
+    return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()})
+
+
+def count_unsynced(deployment: Deployment, state: ItemStatus, since: datetime, before: datetime) -> int:
+    """Count the Items in a state that were linked between two times, and have had no sync yet."""
+    expression = Expression()
+    condition = expression.equals("status", state.value)
+    condition += f" AND {expression.name('fresh_at')} BETWEEN {expression.value(to_text(since))}"
+    condition += f" AND {expression.value(to_text(before))}"
+    never = expression.equals("synced_at", None)
+    return _count(
+        deployment, {"KeyConditionExpression": condition, "FilterExpression": never, **expression.arguments()}
+    )
+
+
+def _count(deployment: Deployment, request: dict[str, Any]) -> int:
     pages = (
         deployment.client("dynamodb")
         .get_paginator("query")
-        .paginate(
-            TableName=deployment.output("ItemsTable"),
-            IndexName="by_status",
-            Select="COUNT",
-            KeyConditionExpression=condition,
-            **expression.arguments(),
-        )
+        .paginate(TableName=deployment.output("ItemsTable"), IndexName="by_status", Select="COUNT", **request)
     )
     return sum(page["Count"] for page in pages)
 

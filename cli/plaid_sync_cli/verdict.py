@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STALE_AFTER: Final = timedelta(seconds=64_800)
 """The threshold of the alarm items-stale: one and a half times the sweep's cadence."""
+UNSYNCED_AFTER: Final = timedelta(hours=1)
+"""A first sync takes seconds, and is asked for again after a quarter of an hour."""
 OLDEST_MESSAGE: Final = timedelta(seconds=50_400)
 """The threshold of the alarm message-too-old: no healthy message lives longer."""
 ENABLED: Final = "Enabled"
@@ -35,6 +37,7 @@ class Facts:
         items: how many Items there are in each state.
         stale: how many of those that are synced were last fresh longer than `STALE_AFTER` ago.
         stalest: the least fresh Items that are synced.
+        unsynced: how many more were linked longer than `UNSYNCED_AFTER` ago, and have never been synced.
         swept_at: when the sweep last ran; None where CloudWatch does not know.
     """
 
@@ -46,6 +49,7 @@ class Facts:
     items: Mapping[ItemStatus, int]
     stale: int
     stalest: tuple[ItemRecord, ...]
+    unsynced: int = 0
     swept_at: datetime | None = None
 
     @property
@@ -95,15 +99,18 @@ def judge(facts: Facts) -> Verdict:
     total = sum(facts.items.values()) - facts.items.get(ItemStatus.REMOVED, 0)
     if not total:
         return Verdict(not findings, "Nothing is linked yet: there are no Items.", findings)
-    behind = facts.stale + sum(
-        facts.items.get(state, 0) for state in (ItemStatus.DEGRADED, ItemStatus.NEEDS_USER, ItemStatus.REVOKED)
+    behind = (
+        facts.stale
+        + facts.unsynced
+        + sum(facts.items.get(state, 0) for state in (ItemStatus.DEGRADED, ItemStatus.NEEDS_USER, ItemStatus.REVOKED))
     )
-    return Verdict(not facts.stale and facts.mapping == ENABLED, _sentence(facts, total, behind, findings), findings)
+    fresh = not facts.stale and not facts.unsynced and facts.mapping == ENABLED
+    return Verdict(fresh, _sentence(facts, total, behind, findings), findings)
 
 
 def _sentence(facts: Facts, total: int, behind: int, findings: tuple[Finding, ...]) -> str:
     urgent = next((finding for finding in findings if finding.needs_someone), None)
-    if facts.stale or (urgent is not None and facts.mapping != ENABLED):
+    if facts.stale or facts.unsynced or (urgent is not None and facts.mapping != ENABLED):
         return (
             f"Money data is NOT fresh ({behind:,} of {plural(total, 'Item')} behind): {urgent.what if urgent else ''}"
         )
@@ -134,6 +141,11 @@ def _stopped(facts: Facts) -> Iterator[Finding]:
             f"{plural(facts.stale, 'Item')} not brought up to date for more than {duration(STALE_AFTER)} "
             f"(the stalest: {last})",
             "plaid-sync item ID explains one; plaid-sync sync ID brings it up to date. Runbook: items-stale",
+        )
+    if facts.unsynced:
+        yield Finding(
+            f"{plural(facts.unsynced, 'Item')} without a first sync, {duration(UNSYNCED_AFTER)} or more after the link",
+            "plaid-sync item ID explains one; plaid-sync sync ID asks for the sync. Runbook: items-stale",
         )
     if facts.queue.oldest is not None and facts.queue.oldest > OLDEST_MESSAGE:
         yield Finding(

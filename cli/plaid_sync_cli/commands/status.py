@@ -14,7 +14,7 @@ from plaid_sync_cli import readings
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import ExitCode
 from plaid_sync_cli.output import age, duration, table
-from plaid_sync_cli.verdict import ENABLED, STALE_AFTER, Facts, Verdict, judge
+from plaid_sync_cli.verdict import ENABLED, STALE_AFTER, UNSYNCED_AFTER, Facts, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,10 @@ def read(deployment: Deployment) -> Facts:
         alarms=tuple(readings.alarms(deployment)),
         items={state: readings.count_items(deployment, state) for state in ItemStatus},
         stale=sum(readings.count_items(deployment, state, now - STALE_AFTER) for state in readings.SYNCED),
+        unsynced=sum(
+            readings.count_unsynced(deployment, state, now - STALE_AFTER, now - UNSYNCED_AFTER)
+            for state in readings.SYNCED
+        ),
         stalest=tuple(readings.stalest(deployment, readings.SYNCED, _SHOWN)),
         swept_at=readings.last_sweep(deployment, now),
     )
@@ -73,6 +77,7 @@ def document(facts: Facts, verdict: Verdict) -> dict[str, Any]:
         "alarms": [{"name": one.slug, "state": one.state, "since": one.since} for one in facts.alarms],
         "items": {state.value: count for state, count in facts.items.items()},
         "stale_items": facts.stale,
+        "unsynced_items": facts.unsynced,
         "stalest": [summary(record) for record in facts.stalest],
         "swept_at": facts.swept_at,
     }

@@ -55,6 +55,7 @@ def test_items_that_wait_for_others_are_told_and_need_nobody_here() -> None:
             {"mapping": "Disabled", "queue": QueueDepth(40, 2)},
             "syncing is paused (event source mapping Disabled), 42 mes",
         ),
+        ({"unsynced": 2}, "2 Items without a first sync, 1 h 0 min or more after the link"),
         ({"dead_letters": QueueDepth(3, 0)}, "3 dead letters"),
         ({"queue": QueueDepth(9, 0, timedelta(hours=15))}, "a message waits for 15 h 0 min"),
         ({"alarms": (ALARM,)}, "alarm dead-letters since 2 h 0 min"),
