@@ -13,12 +13,15 @@ help: ## Print this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 ##@ See it work
-.PHONY: demo local plaid
+.PHONY: demo local plaid dashboard
 demo: setup ## Deploy the template onto an emulator, drive it with webhooks, compare table and Plaid row by row
 	@$(BIN)/python -m local.demo $(ARGS)
 
 local: setup ## Keep the stack up on this machine (PLAID_BASE_URL=… LOCAL_AWS_PROXY=…), ends with Ctrl-C
 	@exec $(BIN)/python -m local.stack $(ARGS)
+
+dashboard: setup ## Draw the deployed dashboard into .local/dashboard.html and .png (of `make local`, or else of a demo)
+	@$(BIN)/python -m local.dashboard $(ARGS)
 
 plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)

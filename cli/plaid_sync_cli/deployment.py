@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionError  # noqa: A004 - botocore's own
 from plaid_sync.config import PlaidSettings
 
 from plaid_sync_cli.errors import CommandError, ExitCode, expected_failures, usage_error
@@ -149,8 +149,17 @@ def _find_local(choice: Choice) -> Deployment:
         raise CommandError(
             f"{LOCAL_ENV} has no {error.args[0]}", "Start the stack again: make local.", ExitCode.UNREACHABLE
         ) from None
-    with expected_failures():
-        found = _read(LOCAL_STACK, session, endpoint, reached)
+    try:
+        with expected_failures():
+            found = _read(LOCAL_STACK, session, endpoint, reached)
+    except CommandError as error:
+        if not isinstance(error.__cause__, ConnectionError):
+            raise
+        raise CommandError(
+            f"the local stack does not answer at {endpoint}, though {LOCAL_ENV} is there",
+            "It was killed, or is about to end. Start it again: make local.",
+            ExitCode.UNREACHABLE,
+        ) from error
     return replace(found, parameters={**found.parameters, "PlaidBaseUrl": plaid})
 
 

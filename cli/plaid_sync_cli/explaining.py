@@ -35,6 +35,7 @@ _CALM: Final = frozenset({ItemStatus.REMOVED, ItemStatus.REVOKED, ItemStatus.NEE
 _TRIGGERS: Final = frozenset({"queued", "linked", "erasure_requested"})
 """The outcomes of webhooks and requests that put a message into the queue."""
 _SOON: Final = timedelta(hours=1)
+_QUARANTINE: Final = "Read them in the table QuarantineTable; runbook: rows-quarantined"
 QUERY: Final = """\
 fields @timestamp, level, message, outcome, code, correlation_id, correlation_ids
 | filter item_id = "{}"
@@ -79,27 +80,22 @@ class Explained:
 
     def problems(self, now: datetime) -> list[tuple[str, str]]:
         """What an operator has to see to, each with what to do."""
-        found: list[tuple[str, str]] = []
+        return list(self._problems(now, str(self.item["item_id"])))
+
+    def _problems(self, now: datetime, item_id: str) -> Iterator[tuple[str, str]]:
         pulled = self.pulled_at() or moment_or_none(self.item.get("linked_at"))
         if self.state not in _CALM and (pulled is None or now - pulled > STALE_AFTER):
-            found.append((f"It was last brought up to date {age(self.pulled_at(), now)}.", "plaid-sync sync ID"))
+            yield f"It was last brought up to date {age(self.pulled_at(), now)}.", f"plaid-sync sync {item_id}"
         if self.dead_letters:
             what = f"{plural(len(self.dead_letters), 'message')} of it in the dead-letter queue: "
-            found.append((what + ", ".join(sorted(set(self.dead_letters))), "plaid-sync dlq replay --item ID"))
+            yield what + ", ".join(sorted(set(self.dead_letters))), f"plaid-sync dlq replay --item {item_id}"
         if self.quarantined:
             fields = ", ".join(sorted({str(entry["field"]) for entry in self.quarantined}))
-            found.append(
-                (f"{plural(len(self.quarantined), 'entry', 'entries')} in quarantine ({fields}).", _QUARANTINE)
-            )
-        if removal := self.item.get("removal"):
-            asked = moment_or_none(removal.get("requested_at"))
-            if "completed_at" not in removal and asked is not None and now - asked > _SOON:
-                found.append(("Its removal is not finished.", "plaid-sync remove ID asks for it again."))
-        item_id = str(self.item["item_id"])
-        return [(what, fix.replace("ID", item_id)) for what, fix in found]
-
-
-_QUARANTINE: Final = "Read them in the table QuarantineTable; runbook: rows-quarantined"
+            yield f"{plural(len(self.quarantined), 'entry', 'entries')} in quarantine ({fields}).", _QUARANTINE
+        removal = self.item.get("removal", {})
+        asked = moment_or_none(removal.get("requested_at"))
+        if "completed_at" not in removal and asked is not None and now - asked > _SOON:
+            yield "Its removal is not finished.", f"plaid-sync remove {item_id} asks for it again."
 
 
 def headline(item: Document, now: datetime) -> str:

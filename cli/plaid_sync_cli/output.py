@@ -53,11 +53,12 @@ class Output:
             return
         console = self.console
         for part in text():
-            console.print(part, highlight=False)
+            # A folded command can't be copied.
+            console.print(part, highlight=False, soft_wrap=isinstance(part, str))
 
     def say(self, line: str) -> None:
         """Tell how far the work is."""
-        self.notes.print(escape(line), highlight=False)
+        self.notes.print(escape(line), highlight=False, soft_wrap=True)
 
     def fail(self, error: CommandError) -> None:
         """Tell what went wrong, and the fix."""
@@ -65,8 +66,8 @@ class Output:
             document = {"error": error.message, "fix": error.fix, "exit_code": int(error.exit_code)}
             sys.stderr.write(to_json(document) + "\n")
             return
-        self.notes.print(f"[bold red]plaid-sync:[/] {escape(error.message)}", highlight=False)
-        self.notes.print(f"  {escape(error.fix)}", highlight=False)
+        self.notes.print(f"[bold red]plaid-sync:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+        self.notes.print(f"  {escape(error.fix)}", highlight=False, soft_wrap=True)
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before what can't be undone, or costs something.

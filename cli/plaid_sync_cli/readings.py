@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import to_text
@@ -48,12 +48,13 @@ class Alarm:
     """An alarm of the stack.
 
     Attributes:
+        slug: its name without the stack's: its heading in docs/runbook.md.
         since: when its state changed last.
         description: what to do about it.
         actions: the ARNs that are told when it goes off.
     """
 
-    name: str
+    slug: str
     state: str
     since: datetime
     description: str
@@ -113,13 +114,13 @@ def alarms(deployment: Deployment) -> list[Alarm]:
         .paginate(AlarmNamePrefix=f"{deployment.name}-", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     )
     found = [alarm for page in pages for kind in ("MetricAlarms", "CompositeAlarms") for alarm in page.get(kind, ())]
-    return [_alarm(one) for one in found]
+    return [_alarm(deployment, one) for one in found]
 
 
-def _alarm(alarm: dict[str, Any]) -> Alarm:
+def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
     actions = tuple(alarm.get("AlarmActions", ())) if alarm.get("ActionsEnabled", True) else ()
-    words = alarm["AlarmName"], alarm["StateValue"], alarm["StateUpdatedTimestamp"], alarm.get("AlarmDescription", "")
-    return Alarm(*words, actions)
+    slug = alarm["AlarmName"].removeprefix(f"{deployment.name}-")
+    return Alarm(slug, alarm["StateValue"], alarm["StateUpdatedTimestamp"], alarm.get("AlarmDescription", ""), actions)
 
 
 def mapping_state(deployment: Deployment) -> str:
@@ -134,16 +135,26 @@ def count_items(deployment: Deployment, state: ItemStatus, before: datetime | No
     condition = expression.equals("status", state.value)
     if before is not None:
         condition += f" AND {expression.name('fresh_at')} < {expression.value(to_text(before))}"
+    return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()})
+
+
+def count_unsynced(deployment: Deployment, state: ItemStatus, since: datetime, before: datetime) -> int:
+    """Count the Items in a state that were linked between two times, and have had no sync yet."""
+    expression = Expression()
+    condition = expression.equals("status", state.value)
+    condition += f" AND {expression.name('fresh_at')} BETWEEN {expression.value(to_text(since))}"
+    condition += f" AND {expression.value(to_text(before))}"
+    never = expression.equals("synced_at", None)
+    return _count(
+        deployment, {"KeyConditionExpression": condition, "FilterExpression": never, **expression.arguments()}
+    )
+
+
+def _count(deployment: Deployment, request: dict[str, Any]) -> int:
     pages = (
         deployment.client("dynamodb")
         .get_paginator("query")
-        .paginate(
-            TableName=deployment.output("ItemsTable"),
-            IndexName="by_status",
-            Select="COUNT",
-            KeyConditionExpression=condition,
-            **expression.arguments(),
-        )
+        .paginate(TableName=deployment.output("ItemsTable"), IndexName="by_status", Select="COUNT", **request)
     )
     return sum(page["Count"] for page in pages)
 
@@ -155,8 +166,8 @@ def stalest(deployment: Deployment, states: tuple[ItemStatus, ...], most: int) -
     return sorted(found, key=_fresh_at)[:most]
 
 
-def _fresh_at(record: ItemRecord) -> Any:  # noqa: ANN401 - a time; an Item has at least one of the two
-    return record.synced_at or record.linked_at
+def _fresh_at(record: ItemRecord) -> datetime:
+    return record.synced_at or record.linked_at or datetime.min.replace(tzinfo=UTC)
 
 
 def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...]) -> list[str]:

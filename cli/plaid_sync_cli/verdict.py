@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from plaid_sync.core.items import ItemStatus
 
 from plaid_sync_cli.output import duration, plural
-from plaid_sync_cli.readings import SYNCED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,9 +19,13 @@ if TYPE_CHECKING:
 
 STALE_AFTER: Final = timedelta(seconds=64_800)
 """The threshold of the alarm items-stale: one and a half times the sweep's cadence."""
+UNSYNCED_AFTER: Final = timedelta(hours=1)
+"""A first sync takes seconds, and is asked for again after a quarter of an hour."""
 OLDEST_MESSAGE: Final = timedelta(seconds=50_400)
 """The threshold of the alarm message-too-old: no healthy message lives longer."""
 ENABLED: Final = "Enabled"
+_PARTS: Final = frozenset({"attention", "sync-idle", "sync-waiting"})
+"""`attention` is any of the others; idle and waiting together are `sync-stopped`, and each alone is no trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,7 @@ class Facts:
         items: how many Items there are in each state.
         stale: how many of those that are synced were last fresh longer than `STALE_AFTER` ago.
         stalest: the least fresh Items that are synced.
+        unsynced: how many more were linked longer than `UNSYNCED_AFTER` ago, and have never been synced.
         swept_at: when the sweep last ran; None where CloudWatch does not know.
     """
 
@@ -45,12 +49,13 @@ class Facts:
     items: Mapping[ItemStatus, int]
     stale: int
     stalest: tuple[ItemRecord, ...]
+    unsynced: int = 0
     swept_at: datetime | None = None
 
     @property
-    def synced(self) -> int:
-        """How many Items are synced."""
-        return sum(self.items.get(state, 0) for state in SYNCED)
+    def ringing(self) -> tuple[Alarm, ...]:
+        """The alarms that say something: not those that are only a part of others, or the sum of them all."""
+        return tuple(alarm for alarm in self.alarms if alarm.state == "ALARM" and alarm.slug not in _PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class Verdict:
     """The answer.
 
     Attributes:
-        fresh: every Item that can be synced is.
+        fresh: every Item that can be synced is up to date, and goes on being so.
         sentence: the answer in one line.
         findings: what there is to do, the most urgent first.
     """
@@ -94,16 +99,18 @@ def judge(facts: Facts) -> Verdict:
     total = sum(facts.items.values()) - facts.items.get(ItemStatus.REMOVED, 0)
     if not total:
         return Verdict(not findings, "Nothing is linked yet: there are no Items.", findings)
-    behind = facts.stale + sum(
-        facts.items.get(state, 0) for state in (ItemStatus.DEGRADED, ItemStatus.NEEDS_USER, ItemStatus.REVOKED)
+    behind = (
+        facts.stale
+        + facts.unsynced
+        + sum(facts.items.get(state, 0) for state in (ItemStatus.DEGRADED, ItemStatus.NEEDS_USER, ItemStatus.REVOKED))
     )
-    fresh = not behind and not any(finding.needs_someone for finding in findings)
+    fresh = not facts.stale and not facts.unsynced and facts.mapping == ENABLED
     return Verdict(fresh, _sentence(facts, total, behind, findings), findings)
 
 
 def _sentence(facts: Facts, total: int, behind: int, findings: tuple[Finding, ...]) -> str:
     urgent = next((finding for finding in findings if finding.needs_someone), None)
-    if facts.stale or (urgent is not None and facts.mapping != ENABLED):
+    if facts.stale or facts.unsynced or (urgent is not None and facts.mapping != ENABLED):
         return (
             f"Money data is NOT fresh ({behind:,} of {plural(total, 'Item')} behind): {urgent.what if urgent else ''}"
         )
@@ -135,6 +142,11 @@ def _stopped(facts: Facts) -> Iterator[Finding]:
             f"(the stalest: {last})",
             "plaid-sync item ID explains one; plaid-sync sync ID brings it up to date. Runbook: items-stale",
         )
+    if facts.unsynced:
+        yield Finding(
+            f"{plural(facts.unsynced, 'Item')} without a first sync, {duration(UNSYNCED_AFTER)} or more after the link",
+            "plaid-sync item ID explains one; plaid-sync sync ID asks for the sync. Runbook: items-stale",
+        )
     if facts.queue.oldest is not None and facts.queue.oldest > OLDEST_MESSAGE:
         yield Finding(
             f"a message waits for {duration(facts.queue.oldest)}", "Look at the sync function. Runbook: message-too-old"
@@ -147,13 +159,11 @@ def _broken(facts: Facts) -> Iterator[Finding]:
             f"{plural(facts.dead_letters.total, 'dead letter')}: changes that were given up",
             "plaid-sync dlq list says why; when the cause is gone: plaid-sync dlq replay. Runbook: dead-letters",
         )
-    for alarm in facts.alarms:
-        if alarm.state == "ALARM":
-            yield Finding(f"alarm {alarm.name} since {duration(facts.read_at - alarm.since)}", _first_step(alarm))
-
-
-def _first_step(alarm: Alarm) -> str:
-    return alarm.description or "See docs/runbook.md"
+    for alarm in facts.ringing:
+        first, _, _ = alarm.description.partition(". ")
+        yield Finding(
+            f"alarm {alarm.slug} since {duration(facts.read_at - alarm.since)}", f"{first}. Runbook: {alarm.slug}"
+        )
 
 
 def _waiting_for_others(facts: Facts) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.items < FEWEST_ITEMS or given.steps < 0:
         parser.error(f"--items must be at least {FEWEST_ITEMS}, and --steps at least 0")
-    options = Options(given.seed, given.items, given.steps, given.patience, given.corrupt, given.keep)
+    options = Options(given.seed, given.items, given.steps, given.patience, given.corrupt, given.keep, given.dashboard)
     status = INTERRUPTED
     try:
         with stopping_in_order():
@@ -73,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON, and the story on stderr")
     parser.add_argument("--plain", action="store_true", help="plain lines, even on a terminal")
     parser.add_argument("--keep", action="store_true", help="keep the stack up after the verdict, until Ctrl-C")
+    parser.add_argument(
+        "--dashboard",
+        type=Path,
+        metavar="DIR",
+        help="draw the deployed dashboard into this folder; a widget that shows no data is a broken promise",
+    )
     parser.add_argument(
         "--corrupt",
         action="store_true",

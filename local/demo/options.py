@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FEWEST_ITEMS = 5
 
@@ -22,6 +26,7 @@ class Options:
         patience: seconds to wait for anything before giving up.
         corrupt: whether one row of the table is tampered with before the comparison, which must notice.
         keep: whether the stack stays up after the verdict.
+        dashboard: the folder that the dashboard is drawn into after the verdict, if it is.
     """
 
     seed: int = 7
@@ -30,3 +35,4 @@ class Options:
     patience: float = 90.0
     corrupt: bool = False
     keep: bool = False
+    dashboard: Path | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from local.comparison import Difference, Verdict
+    from local.dashboard.render import Rendered
     from local.demo.progress import Progress
 
 SHOWN_DIFFERENCES = 40
@@ -39,6 +40,7 @@ class Outcome:
         problems: promises that were not kept, other than differences.
         exhibits: amounts that a float would spoil, as the table has them.
         seconds: how long it took.
+        dashboard: what was drawn, if it was asked for.
     """
 
     verdict: Verdict
@@ -48,6 +50,7 @@ class Outcome:
     exhibits: tuple[Decimal, ...]
     seed: int
     seconds: float
+    dashboard: Rendered | None = None
 
     @property
     def good(self) -> bool:
@@ -79,6 +82,7 @@ class Outcome:
             ],
             "differences": [asdict(difference) for difference in verdict.differences],
             "problems": self.problems,
+            "dashboard": self.dashboard.document() if self.dashboard else None,
         }
         text: str = simplejson.dumps(document, indent=2, use_decimal=True, ensure_ascii=False, default=repr)
         return text

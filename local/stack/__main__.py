@@ -82,6 +82,7 @@ def _run(options: argparse.Namespace) -> None:
         LocalStack.start(
             plaid_base_url,
             places=places,
+            schedules=True,
             port=options.port,
             functions_endpoint_url=proxy,
             logs=places.logs,

@@ -89,6 +89,18 @@ def grant_secrets_by_arn(emulator: Emulator, resources: Resources) -> None:
                 iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(corrected))
 
 
+def switch_off_schedules(emulator: Emulator, resources: Resources) -> None:
+    """Have nothing invoked on a schedule. No gap: an hour's test run must not depend on which minute it began in."""
+    events, scheduler = emulator.client("events"), emulator.client("scheduler")
+    for name in resources.of("AWS::Events::Rule"):
+        if events.describe_rule(Name=name).get("ScheduleExpression"):
+            events.disable_rule(Name=name)
+    for name in resources.of("AWS::Scheduler::Schedule"):
+        schedule = scheduler.get_schedule(Name=name)
+        kept = ("GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target")
+        scheduler.update_schedule(Name=name, State="DISABLED", **{field: schedule[field] for field in kept})
+
+
 def enable_recovery(emulator: Emulator, resources: Resources) -> None:
     """Turn on the point-in-time recovery that tables ask for: the emulator's CloudFormation passes over it."""
     for logical_id, resource in resources.template["Resources"].items():

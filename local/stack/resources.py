@@ -22,10 +22,11 @@ class Resources:
     """The resources of a deployed stack.
 
     Attributes:
-        template: The template after SAM's transformation, intrinsic functions unresolved.
+        template: The template after SAM's transformation, intrinsic functions unresolved; none of a nested stack.
         ids: Physical id by logical id.
         types: Resource type by logical id.
         outputs: The stack's outputs.
+        nested: The resources of the stacks that it holds, by logical id.
         region: The stack's region.
     """
 
@@ -33,27 +34,39 @@ class Resources:
     ids: Mapping[str, str]
     types: Mapping[str, str]
     outputs: Mapping[str, str]
+    nested: Mapping[str, Resources]
     region: str
 
     @classmethod
     def read(cls, emulator: Emulator, stack_name: str) -> Resources:
-        """Read what the stack consists of."""
+        """Read what the stack consists of, and the stacks in it."""
         formation = emulator.client("cloudformation")
         body = formation.get_template(StackName=stack_name, TemplateStage="Processed")["TemplateBody"]
+        return cls._read(emulator, stack_name, json.loads(body) if isinstance(body, str) else body)
+
+    @classmethod
+    def _read(cls, emulator: Emulator, stack_name: str, template: Mapping[str, Any]) -> Resources:
+        formation = emulator.client("cloudformation")
         stack = formation.describe_stacks(StackName=stack_name)["Stacks"][0]
         pages = formation.get_paginator("list_stack_resources").paginate(StackName=stack_name)
         found = [resource for page in pages for resource in page["StackResourceSummaries"]]
         return cls(
-            template=json.loads(body) if isinstance(body, str) else body,
+            template=template,
             ids={resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found},
             types={resource["LogicalResourceId"]: resource["ResourceType"] for resource in found},
             outputs={output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
+            nested={
+                resource["LogicalResourceId"]: cls._read(emulator, resource["PhysicalResourceId"], {})
+                for resource in found
+                if resource["ResourceType"] == "AWS::CloudFormation::Stack"
+            },
             region=emulator.region,
         )
 
     def of(self, resource_type: str) -> list[str]:
-        """Return the physical ids of every resource of a type."""
-        return [self.ids[logical_id] for logical_id, kind in self.types.items() if kind == resource_type]
+        """Return the physical ids of every resource of a type, those in nested stacks included."""
+        own = [self.ids[logical_id] for logical_id, kind in self.types.items() if kind == resource_type]
+        return own + [found for resources in self.nested.values() for found in resources.of(resource_type)]
 
     def id(self, logical_id: str) -> str:
         """Return a resource's physical id.

@@ -1,10 +1,12 @@
 """Run the AWS emulator, in the emulator's own interpreter, for as long as its parent lives.
 
-Started by `local.stack.emulator` as a script: nothing of this project can be imported here. The parent holds the other
-end of standard input, so its end, however it came, is the end of the emulator and of the functions' processes.
+Started by `local.stack.emulator` as a script: of this project, only `local.cloudwatch` can be imported here. The parent
+holds the other end of standard input, so its end, however it came, is the end of the emulator and of the functions'
+processes.
 
-Seven things that the emulator leaves out cannot be put right through the AWS API, and are here. Its release is locked,
-so the names that they extend are known; the tests of the local stack notice if their meaning changes.
+What the emulator leaves out and cannot be put right through the AWS API is here, and for CloudWatch in
+`local.cloudwatch`. Its release is locked, so the names that they extend are known; the tests of the local stack notice
+if their meaning changes.
 """
 
 from __future__ import annotations
@@ -156,6 +158,12 @@ def follow_queue_clock(path: str) -> None:
     queues.time = SimpleNamespace(time=lambda: struct.unpack("d", page)[0])
 
 
+def complete_cloudwatch(logs: Path) -> None:
+    """Have CloudWatch tell the truth about what happens here: see `local.cloudwatch`."""
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+    import_module("local.cloudwatch.install").install(logs)
+
+
 def follow_parent() -> None:
     """Take the process group and its temporary files down once the parent is gone."""
     while os.read(sys.stdin.fileno(), 4096):
@@ -173,7 +181,9 @@ def main() -> None:
     authorize_batches_as_singles()
     refuse_foreign_authorization()
     follow_queue_clock(os.environ.get("LOCAL_QUEUE_CLOCK", ""))
-    log_to_files(Path(sys.argv.pop(1)))
+    logs = Path(sys.argv.pop(1))
+    log_to_files(logs)
+    complete_cloudwatch(logs)
     import_module("ministack.app").main()
 
 

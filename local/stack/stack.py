@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
-from local.stack.deploy import deploy
+from local.cloudwatch.clock import AlarmClock
+from local.stack.deploy import STACK_NAME, deploy
 from local.stack.emulator import Emulator, EmulatorOptions
 from local.stack.errors import LocalStackError
+from local.stack.gaps import switch_off_schedules
 from local.stack.paths import Places, Progress, say
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class LocalStack:
         plaid_base_url: str,
         *,
         places: Places | None = None,
+        schedules: bool = False,
         progress: Progress = say,
         **options: Unpack[EmulatorOptions],
     ) -> Iterator[LocalStack]:
@@ -60,6 +63,7 @@ class LocalStack:
             plaid_base_url: The Plaid server that the functions call, with the credentials in `PLAID_CLIENT_ID` and
                 `PLAID_SECRET` of this process's environment, by default those of the bundled server.
             places: The project to deploy, by default this one.
+            schedules: Whether what the template has invoked on a schedule is; otherwise whoever needs it invokes it.
             progress: Told about what takes time.
             options: The emulator's, see `Emulator.start`.
 
@@ -69,6 +73,8 @@ class LocalStack:
         places = places or Places()
         with Emulator.start(places, progress=progress, **options) as emulator:
             resources = deploy(emulator, places, {"Stage": "local", "PlaidBaseUrl": plaid_base_url}, progress)
+            if not schedules:
+                switch_off_schedules(emulator, resources)
             functions = {
                 logical_id.removesuffix("Function").lower(): resources.ids[logical_id]
                 for logical_id, kind in resources.types.items()
@@ -165,6 +171,29 @@ class LocalStack:
         name = self._name(function)
         configuration = self.client("lambda").get_function_configuration(FunctionName=name)
         return str(configuration.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}")
+
+    def alarms(self) -> dict[str, str]:
+        """Return the state of every alarm, by its name without the stack's: `OK`, `ALARM` or `INSUFFICIENT_DATA`."""
+        pages = self.client("cloudwatch").get_paginator("describe_alarms")
+        prefix, kinds = f"{STACK_NAME}-", ["MetricAlarm", "CompositeAlarm"]
+        return {
+            alarm["AlarmName"].removeprefix(prefix): alarm["StateValue"]
+            for page in pages.paginate(AlarmNamePrefix=prefix, AlarmTypes=kinds)
+            for alarm in page["MetricAlarms"] + page["CompositeAlarms"]
+        }
+
+    @contextmanager
+    def alarms_later(self, seconds: float) -> Iterator[None]:
+        """Have alarms judge as they will so many seconds from now, for the time of the `with` block.
+
+        Metrics keep their times: what is recorded until then, by others, is missing.
+        """
+        clock = AlarmClock(self.emulator.logs)
+        clock.ahead = seconds
+        try:
+            yield
+        finally:
+            clock.ahead = 0.0
 
     def set_environment(self, function: str, variables: Mapping[str, str]) -> None:
         """Change some of a function's environment: its `live` alias moves to a new version with new processes."""

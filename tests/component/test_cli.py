@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import re
+import threading
+import time
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -113,9 +115,8 @@ def test_watch_writes_a_line_for_each_look_without_a_terminal(cli: CommandLine) 
     assert all("NOT fresh" in line for line in lines)
 
 
-def test_a_sandbox_item_is_linked_in_one_command_listed_and_explained(cli: CommandLine, world: World) -> None:
+def test_a_sandbox_item_is_linked_in_one_command_and_explained(cli: CommandLine, world: World) -> None:
     item_id = cli.json("link", "--institution", "ins_109509")["item_id"]
-    assert item_id in [one["item_id"] for one in cli.json("items", "--state", "active", "--limit", "500")["items"]]
     fresh = cli.json("item", item_id)
     assert (fresh["item"]["state"], fresh["owed_triggers"]) == ("active", 1)
     while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
@@ -130,6 +131,20 @@ def test_a_sandbox_item_is_linked_in_one_command_listed_and_explained(cli: Comma
     assert "What you have to do: nothing" in lines[3]
 
 
+def test_a_real_user_links_on_a_page_while_the_command_waits(cli: CommandLine, world: World) -> None:
+    def go_through_link() -> None:
+        while not world.plaid.link_tokens:
+            time.sleep(0.1)
+        world.plaid.complete_link(next(iter(world.plaid.link_tokens)))
+
+    user = threading.Thread(target=go_through_link)
+    user.start()
+    item_id = cli.json("link", "--hosted", "--user", "user-of-the-page", "--wait", "1")["item_id"]
+    user.join()
+    assert [one["item_id"] for one in cli.json("items", "--user", "user-of-the-page")["items"]] == [item_id]
+    queued(world)
+
+
 def test_an_item_that_waits_for_its_user_says_so_and_asks_nothing_of_the_operator(
     cli: CommandLine, world: World
 ) -> None:
@@ -140,7 +155,10 @@ def test_an_item_that_waits_for_its_user_says_so_and_asks_nothing_of_the_operato
     world.set_attribute(item_id, "status", {"S": "degraded"})  # so that the sync asks how it is
     world.drain()
     assert cli.text("item", item_id).startswith(f"{item_id} needs its user, because of ITEM_LOGIN_REQUIRED")
-    assert item_id in cli.text("items", "--state", "needs_user", "--limit", "500")
+    listed = cli.json("items", "--state", "needs_user", "--limit", "5")["items"]
+    assert {one["state"] for one in listed} == {"needs_user"}
+    freshness = [one.get("pulled_at") or one["linked_at"] for one in listed]
+    assert freshness == sorted(freshness)
     park(world, trigger(item_id), item_id, "unregistered")
     explained = cli.json("item", item_id, code=1)
     assert explained["problems"] == [
@@ -171,7 +189,7 @@ def test_a_resync_of_all_goes_on_where_it_stopped(cli: CommandLine, world: World
     assert rest[0] == synced
     asked = cli.json("resync", "--all", "--yes", "--rate", "10/s", "--after", every[-2])
     assert asked["requested"] == every[-1:]
-    world.drain()
+    assert [json.loads(message["Body"])["item_id"] for message in queued(world)] == every[-1:]
 
 
 def test_a_resync_that_is_interrupted_stops_between_two_items(cli: CommandLine, world: World, synced: str) -> None:

@@ -1,16 +1,21 @@
-"""The demo as a newcomer runs it: it ends with the truth, notices a table that is wrong, and can be interrupted."""
+"""The demo as a newcomer runs it: it ends with the truth, notices a table that is wrong, and can be interrupted.
+
+One run is for all: what it shows on the dashboard, and which metrics it has told, is looked at here as well.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from signal import SIGINT
+from typing import Any
 
 import pytest
+from plaid_sync.signals import ALSO_BY, ONLY_BY, Signal
 
 from local.demo.steps.living import OPERATIONS
 
@@ -18,10 +23,42 @@ PROJECT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "local.demo"]
 
 
-def test_the_demo_notices_the_one_row_that_is_wrong_and_finds_everything_else_as_promised() -> None:
-    run = subprocess.run([*COMMAND, "--json", "--corrupt"], cwd=PROJECT, capture_output=True, text=True, check=False)
+UNTOLD = {
+    Signal.WEBHOOK_UNUSABLE: "Plaid signs nothing that cannot be read",
+    Signal.WEBHOOK_NOT_RECORDED: "DynamoDB does not fail",
+    Signal.TRIGGERS_RENEWED: "no message waits through twelve receives",
+    Signal.SYNC_COVERED: "a matter of who comes first",
+    Signal.SYNC_SUPERSEDED: "no worker is overtaken by another",
+    Signal.SYNC_REVOKED: "no user takes the permission back",
+    Signal.SWEEP_REPAIRS: "every lost webhook is made up for by a later one",
+    Signal.UNKNOWN_PLAID_CODES: "Plaid says nothing new",
+    Signal.MESSAGES_PARKED: "no message is given up",
+    Signal.PLAID_CREDENTIALS_REFUSED: "the secret is right",
+    Signal.REQUEST_FAILED: "nothing that a request needs fails",
+    Signal.LINK_FAILED: "no bank fails during Link",
+    Signal.LINK_UNDONE: "the same",
+    Signal.EXCHANGE_UNKNOWN: "no answer of Plaid's is lost",
+    Signal.ITEM_ORPHANED: "every Item that is exchanged is stored",
+    Signal.ANNOUNCEMENTS_FAILED: "EventBridge does not fail",
+}
+"""What the demo need not tell, and why it does not happen there."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "--json", "--corrupt", "--dashboard", str(tmp_path_factory.mktemp("dashboard"))]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def outcome(run: subprocess.CompletedProcess[str]) -> Any:
     assert run.returncode == 1, run.stderr
-    outcome = json.loads(run.stdout)
+    return json.loads(run.stdout)
+
+
+def test_the_demo_notices_the_one_row_that_is_wrong_and_finds_everything_else_as_promised(
+    run: subprocess.CompletedProcess[str], outcome: Any
+) -> None:
     assert outcome["problems"] == []
     (difference,) = outcome["differences"]
     row = f"Item {difference['item_id']}, transaction {difference['transaction_id']}, {difference['field']}"
@@ -35,6 +72,32 @@ def test_the_demo_notices_the_one_row_that_is_wrong_and_finds_everything_else_as
     assert sum(outcome["webhooks"]["rejected_by_reason"].values()) == outcome["happened"]["forged"]
 
 
+def test_every_widget_of_the_dashboard_shows_what_has_happened(outcome: Any) -> None:
+    dashboard = outcome["dashboard"]
+    assert dashboard["empty"] == []
+    assert dashboard["widgets"] > 30
+    assert Path(dashboard["picture"]).stat().st_size > 100_000
+    assert Path(dashboard["page"]).read_text(encoding="utf-8").count("<svg") > 20
+
+
+def test_every_metric_that_was_told_is_in_the_catalogue_and_the_rest_has_a_reason(outcome: Any) -> None:
+    told = {
+        (metric["name"], *metric["dimensions"])
+        for metric in outcome["dashboard"]["metrics"]
+        if metric["namespace"] == "PlaidSync"
+    }
+    listed = {series for signal in Signal for series in series_of(signal)}
+    assert told <= listed | {("ColdStart", "function_name", "service")}
+    assert set(Signal) - {name for name, *_ in told} <= UNTOLD.keys()
+
+
+def series_of(signal: Signal) -> set[tuple[str, ...]]:
+    """Return what the catalogue has of a metric: its name with the names of its dimensions, for each of its series."""
+    by = ALSO_BY.get(signal) or ONLY_BY.get(signal)
+    split = {(signal.value, *sorted(("service", by)))} if by else set()
+    return split if signal in ONLY_BY else split | {(signal.value, "service")}
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 def test_an_interrupted_demo_leaves_nothing_running() -> None:
     demo = subprocess.Popen(
@@ -44,7 +107,7 @@ def test_an_interrupted_demo_leaves_nothing_running() -> None:
     with demo.stdout:
         assert any("People link their banks" in line for line in demo.stdout)
         started = _descendants(demo.pid)
-        os.kill(demo.pid, signal.SIGINT)
+        os.kill(demo.pid, SIGINT)
         assert demo.wait(60) == 130
     assert started
     deadline = time.monotonic() + 10  # what was killed takes a moment to be gone

@@ -14,7 +14,7 @@ from plaid_sync_cli import readings
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import ExitCode
 from plaid_sync_cli.output import age, duration, table
-from plaid_sync_cli.verdict import ENABLED, STALE_AFTER, Facts, Verdict, judge
+from plaid_sync_cli.verdict import ENABLED, STALE_AFTER, UNSYNCED_AFTER, Facts, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,10 @@ def read(deployment: Deployment) -> Facts:
         alarms=tuple(readings.alarms(deployment)),
         items={state: readings.count_items(deployment, state) for state in ItemStatus},
         stale=sum(readings.count_items(deployment, state, now - STALE_AFTER) for state in readings.SYNCED),
+        unsynced=sum(
+            readings.count_unsynced(deployment, state, now - STALE_AFTER, now - UNSYNCED_AFTER)
+            for state in readings.SYNCED
+        ),
         stalest=tuple(readings.stalest(deployment, readings.SYNCED, _SHOWN)),
         swept_at=readings.last_sweep(deployment, now),
     )
@@ -70,9 +74,10 @@ def document(facts: Facts, verdict: Verdict) -> dict[str, Any]:
         "paused": facts.mapping != ENABLED,
         "queue": _depth(facts.queue),
         "dead_letters": _depth(facts.dead_letters),
-        "alarms": [{"name": one.name, "state": one.state, "since": one.since} for one in facts.alarms],
+        "alarms": [{"name": one.slug, "state": one.state, "since": one.since} for one in facts.alarms],
         "items": {state.value: count for state, count in facts.items.items()},
         "stale_items": facts.stale,
+        "unsynced_items": facts.unsynced,
         "stalest": [summary(record) for record in facts.stalest],
         "swept_at": facts.swept_at,
     }
@@ -105,8 +110,8 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "queue", _queue_line(facts.queue)
     yield "dead letters", _queue_line(facts.dead_letters)
     yield "syncing", "on" if facts.mapping == ENABLED else f"off ({facts.mapping})"
-    ringing = [alarm.name for alarm in facts.alarms if alarm.state == "ALARM"]
-    yield "alarms", f"{len(facts.alarms)}, in alarm: {', '.join(ringing) or 'none'}"
+    ringing = ", ".join(alarm.slug for alarm in facts.ringing) or "none"
+    yield "alarms", f"{len(facts.alarms)}, in alarm: {ringing}"
     yield "last sweep", age(facts.swept_at, facts.read_at, never="unknown (no metric SweepRuns in six hours)")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -75,9 +76,14 @@ def _moment(text: str | None) -> datetime | None:
 
 def _source(context: Context, path: Path | None) -> Callable[[str], VerificationKey | None]:
     if path is None:
-        return Plaid.of(context.deployment).keys.fetch
+        return partial(_fetch, context)
     key = read_key(_content("--key", path))
     return lambda key_id: key if key.key_id == key_id else None
+
+
+def _fetch(context: Context, key_id: str) -> VerificationKey | None:
+    """Ask Plaid; only then is a deployment needed."""
+    return Plaid.of(context.deployment).keys.fetch(key_id)
 
 
 def _picture(made: list[Check], reason: str | None, leads_to: str | None, now: datetime) -> Iterator[RenderableType]:

@@ -101,6 +101,18 @@ def test_what_cant_be_done_is_refused_with_the_fix_and_without_a_traceback(
     assert result.stdout == ""
 
 
+def test_a_local_stack_that_is_gone_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".local").mkdir()
+    addresses = dict.fromkeys(("API_URL", "WEBHOOK_URL", "PLAID_BASE_URL", "AWS_ENDPOINT_URL"), "http://127.0.0.1:9")
+    names = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_REGION": "us-east-1"}
+    (tmp_path / ".local" / "env").write_text(
+        "".join(f"{name}={value}\n" for name, value in (addresses | names).items())
+    )
+    result = CliRunner().invoke(app, ["status", "--local"])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "Start it again: make local." in result.stderr
+
+
 def test_a_refusal_is_json_where_json_is_asked_for() -> None:
     result = CliRunner().invoke(app, ["status", "--json"])
     told = json.loads(result.stderr)

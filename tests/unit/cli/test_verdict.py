@@ -24,7 +24,7 @@ WELL: dict[str, Any] = {
     "stalest": (),
 }
 STALE = ItemRecord(ItemId("a"), Standing(ItemStatus.ACTIVE), synced_at=NOW - timedelta(hours=30))
-ALARM = Alarm("plaid-sync-prod-dead-letters", "ALARM", NOW - timedelta(hours=2), "Look at it.")
+ALARM = Alarm("dead-letters", "ALARM", NOW - timedelta(hours=2), "Changes were given up. First look at the causes.")
 
 
 def facts(**changed: Any) -> Facts:
@@ -40,7 +40,7 @@ def test_all_is_well() -> None:
 def test_items_that_wait_for_others_are_told_and_need_nobody_here() -> None:
     verdict = judge(facts(items={ItemStatus.ACTIVE: 8, ItemStatus.NEEDS_USER: 1, ItemStatus.DEGRADED: 1}))
     assert verdict.sentence.startswith("Money data is fresh for 8 of 10 Items; the others wait")
-    assert (verdict.fresh, verdict.needs_someone) == (False, False)
+    assert (verdict.fresh, verdict.needs_someone) == (True, False)
     assert len(verdict.findings) == 2
 
 
@@ -55,9 +55,10 @@ def test_items_that_wait_for_others_are_told_and_need_nobody_here() -> None:
             {"mapping": "Disabled", "queue": QueueDepth(40, 2)},
             "syncing is paused (event source mapping Disabled), 42 mes",
         ),
+        ({"unsynced": 2}, "2 Items without a first sync, 1 h 0 min or more after the link"),
         ({"dead_letters": QueueDepth(3, 0)}, "3 dead letters"),
         ({"queue": QueueDepth(9, 0, timedelta(hours=15))}, "a message waits for 15 h 0 min"),
-        ({"alarms": (ALARM,)}, "alarm plaid-sync-prod-dead-letters since 2 h 0 min"),
+        ({"alarms": (ALARM,)}, "alarm dead-letters since 2 h 0 min"),
     ],
 )
 def test_what_needs_someone_stands_in_the_first_line_with_what_to_do(changed: dict[str, Any], told: str) -> None:
@@ -75,3 +76,10 @@ def test_stale_items_make_it_not_fresh_and_come_before_the_alarm_about_them() ->
 
 def test_no_items_are_no_trouble() -> None:
     assert judge(facts(items={ItemStatus.REMOVED: 3})).sentence == "Nothing is linked yet: there are no Items."
+
+
+def test_an_alarm_says_its_first_sentence_and_its_runbook_and_parts_of_others_say_nothing() -> None:
+    parts = [Alarm(slug, "ALARM", NOW, "") for slug in ("attention", "sync-idle", "sync-waiting")]
+    (finding,) = judge(facts(alarms=(*parts, ALARM))).findings
+    assert finding.fix == "Changes were given up. Runbook: dead-letters"
+    assert not judge(facts(alarms=tuple(parts))).needs_someone

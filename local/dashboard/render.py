@@ -1,0 +1,68 @@
+"""Writes the deployed dashboard as a page and as a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from local.dashboard.page import page_of
+from local.dashboard.picture import save_picture
+from local.dashboard.readings import Readings, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A dashboard that was drawn.
+
+    Attributes:
+        page: An HTML page.
+        picture: A PNG.
+    """
+
+    page: Path
+    picture: Path
+    readings: Readings
+
+    def document(self) -> dict[str, Any]:
+        """Return what there is to say of it, for programs."""
+        readings = self.readings
+        return {
+            "page": str(self.page),
+            "picture": str(self.picture),
+            "widgets": len(readings.definition.widgets),
+            "empty": readings.empty(),
+            "period_seconds": readings.seconds,
+            "alarms": readings.alarms,
+            "metrics": [
+                {"namespace": namespace, "name": name, "dimensions": dimensions}
+                for namespace, name, dimensions in readings.emitted
+            ],
+        }
+
+    def as_json(self) -> str:
+        """Return the same as text."""
+        return json.dumps(self.document(), indent=2)
+
+    def as_text(self) -> str:
+        """Return the same for a person, at a glance."""
+        empty = self.readings.empty()
+        lines = [f"{self.page}", f"{self.picture}", *(f"without data: {each}" for each in empty)]
+        return "\n".join(lines)
+
+
+def render(cloudwatch: Any, name: str, folder: Path) -> Rendered:  # noqa: ANN401 - a boto3 client
+    """Draw a dashboard into `dashboard.html` and `dashboard.png` of a folder.
+
+    Raises:
+        DashboardError: It cannot be read or drawn.
+    """
+    readings = read(cloudwatch, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    page, picture = folder / "dashboard.html", folder / "dashboard.png"
+    page.write_text(page_of(readings), encoding="utf-8")
+    save_picture(readings, picture)
+    return Rendered(page, picture, readings)
