@@ -145,6 +145,26 @@ def log_to_files(folder: Path) -> None:
     functions._emit_lambda_logs = emit_to_file  # noqa: SLF001
 
 
+def retry_reported_stream_records() -> None:
+    """Hand a batch of a stream out again where the function reports that a record of it failed.
+
+    The emulator takes such an answer for a success, and the record is lost. AWS comes again from that record; this
+    comes again with the whole batch, which functions have to stand anyway.
+    """
+    functions: Any = import_module("ministack.services.lambda_svc")
+    execute = functions._execute_function  # noqa: SLF001
+
+    def execute_and_look(function: dict[str, Any], event: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
+        result = execute(function, event, *rest, **named)
+        records = event.get("Records", []) if isinstance(event, dict) else []
+        body = result.get("body") if isinstance(result, dict) else None
+        of_a_stream = any(record.get("eventSource") == "aws:dynamodb" for record in records)
+        failed = of_a_stream and isinstance(body, dict) and bool(body.get("batchItemFailures"))
+        return {**result, "error": True} if failed else result
+
+    functions._execute_function = execute_and_look  # noqa: SLF001
+
+
 def follow_queue_clock(path: str) -> None:
     """Let the queues take the time from a file (seconds since 1970, a double) instead of the clock, where one is named.
 
@@ -180,6 +200,7 @@ def main() -> None:
     accept_signatures_for(os.environ.get("AWS_ENDPOINT_URL", ""))
     authorize_batches_as_singles()
     refuse_foreign_authorization()
+    retry_reported_stream_records()
     follow_queue_clock(os.environ.get("LOCAL_QUEUE_CLOCK", ""))
     logs = Path(sys.argv.pop(1))
     log_to_files(logs)
