@@ -50,8 +50,9 @@ class Alarm:
     Attributes:
         slug: its name without the stack's: its heading in docs/runbook.md.
         since: when its state changed last.
-        description: what to do about it.
+        description: a small runbook: a line with the meaning, then the steps.
         actions: the ARNs that are told when it goes off.
+        composite: it is made of others.
     """
 
     slug: str
@@ -59,6 +60,12 @@ class Alarm:
     since: datetime
     description: str
     actions: tuple[str, ...] = ()
+    composite: bool = False
+
+    @property
+    def meaning(self) -> str:
+        """What it says, in a line."""
+        return self.description.partition("\n")[0]
 
 
 def queue_depth(deployment: Deployment, url: str, now: datetime) -> QueueDepth:
@@ -120,7 +127,14 @@ def alarms(deployment: Deployment) -> list[Alarm]:
 def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
     actions = tuple(alarm.get("AlarmActions", ())) if alarm.get("ActionsEnabled", True) else ()
     slug = alarm["AlarmName"].removeprefix(f"{deployment.name}-")
-    return Alarm(slug, alarm["StateValue"], alarm["StateUpdatedTimestamp"], alarm.get("AlarmDescription", ""), actions)
+    return Alarm(
+        slug=slug,
+        state=alarm["StateValue"],
+        since=alarm["StateUpdatedTimestamp"],
+        description=alarm.get("AlarmDescription", ""),
+        actions=actions,
+        composite="AlarmRule" in alarm,
+    )
 
 
 def mapping_state(deployment: Deployment) -> str:

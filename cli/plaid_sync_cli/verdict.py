@@ -98,7 +98,7 @@ def judge(facts: Facts) -> Verdict:
     findings = tuple(_findings(facts))
     total = sum(facts.items.values()) - facts.items.get(ItemStatus.REMOVED, 0)
     if not total:
-        return Verdict(not findings, "Nothing is linked yet: there are no Items.", findings)
+        return Verdict(not findings, _nothing_linked(findings), findings)
     behind = (
         facts.stale
         + facts.unsynced
@@ -108,12 +108,17 @@ def judge(facts: Facts) -> Verdict:
     return Verdict(fresh, _sentence(facts, total, behind, findings), findings)
 
 
+def _nothing_linked(findings: tuple[Finding, ...]) -> str:
+    if findings:
+        return f"Nothing is linked yet, but somebody is needed: {findings[0].what}"
+    return "Nothing is linked yet: there are no Items."
+
+
 def _sentence(facts: Facts, total: int, behind: int, findings: tuple[Finding, ...]) -> str:
     urgent = next((finding for finding in findings if finding.needs_someone), None)
-    if facts.stale or facts.unsynced or (urgent is not None and facts.mapping != ENABLED):
-        return (
-            f"Money data is NOT fresh ({behind:,} of {plural(total, 'Item')} behind): {urgent.what if urgent else ''}"
-        )
+    if urgent is not None and (facts.stale or facts.unsynced or facts.mapping != ENABLED):
+        so_far = "" if facts.mapping == ENABLED else " so far"
+        return f"Money data is NOT fresh ({behind:,} of {plural(total, 'Item')} behind{so_far}): {urgent.what}"
     state = f"Money data is fresh for {total - behind:,} of {plural(total, 'Item')}"
     if urgent is not None:
         return f"{state}, but somebody is needed: {urgent.what}"
@@ -160,9 +165,9 @@ def _broken(facts: Facts) -> Iterator[Finding]:
             "plaid-sync dlq list says why; when the cause is gone: plaid-sync dlq replay. Runbook: dead-letters",
         )
     for alarm in facts.ringing:
-        first, _, _ = alarm.description.partition(". ")
         yield Finding(
-            f"alarm {alarm.slug} since {duration(facts.read_at - alarm.since)}", f"{first}. Runbook: {alarm.slug}"
+            f"alarm {alarm.slug} since {duration(facts.read_at - alarm.since)}",
+            f"{alarm.meaning} Runbook: {alarm.slug}".lstrip(),
         )
 
 

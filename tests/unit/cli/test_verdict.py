@@ -24,7 +24,12 @@ WELL: dict[str, Any] = {
     "stalest": (),
 }
 STALE = ItemRecord(ItemId("a"), Standing(ItemStatus.ACTIVE), synced_at=NOW - timedelta(hours=30))
-ALARM = Alarm("dead-letters", "ALARM", NOW - timedelta(hours=2), "Changes were given up. First look at the causes.")
+ALARM = Alarm(
+    "dead-letters",
+    "ALARM",
+    NOW - timedelta(hours=2),
+    "Changes were given up. They are late.\n- First look at the causes.\ndocs/runbook.md#dead-letters",
+)
 
 
 def facts(**changed: Any) -> Facts:
@@ -78,8 +83,18 @@ def test_no_items_are_no_trouble() -> None:
     assert judge(facts(items={ItemStatus.REMOVED: 3})).sentence == "Nothing is linked yet: there are no Items."
 
 
-def test_an_alarm_says_its_first_sentence_and_its_runbook_and_parts_of_others_say_nothing() -> None:
+def test_an_alarm_is_told_in_the_first_line_without_items_too() -> None:
+    verdict = judge(facts(items={}, alarms=(ALARM,)))
+    assert verdict.sentence == "Nothing is linked yet, but somebody is needed: alarm dead-letters since 2 h 0 min"
+
+
+def test_a_pause_says_that_what_is_behind_is_only_the_beginning() -> None:
+    verdict = judge(facts(mapping="Disabled"))
+    assert verdict.sentence.startswith("Money data is NOT fresh (0 of 10 Items behind so far): syncing is paused")
+
+
+def test_an_alarm_says_its_first_line_and_its_runbook_and_parts_of_others_say_nothing() -> None:
     parts = [Alarm(slug, "ALARM", NOW, "") for slug in ("attention", "sync-idle", "sync-waiting")]
     (finding,) = judge(facts(alarms=(*parts, ALARM))).findings
-    assert finding.fix == "Changes were given up. Runbook: dead-letters"
+    assert finding.fix == "Changes were given up. They are late. Runbook: dead-letters"
     assert not judge(facts(alarms=tuple(parts))).needs_someone
