@@ -71,9 +71,14 @@ def replay(
     return result
 
 
-def movable(letters: Sequence[DeadLetter]) -> bool:
-    """Tell whether SQS's own redrive does the same: it would move malformed ones, too, and keep old reasons."""
-    return not any(letter.malformed or REASON in letter.attributes for letter in letters)
+def movable(letters: Sequence[DeadLetter], total: int) -> bool:
+    """Tell whether SQS's own redrive does the same: it would move malformed ones, too, and keep old reasons.
+
+    Args:
+        letters: those that could be read.
+        total: how many there are; nobody knows what the others are.
+    """
+    return len(letters) >= total and not any(letter.malformed or REASON in letter.attributes for letter in letters)
 
 
 def move_all(

@@ -60,9 +60,10 @@ def test_sqs_itself_moves_only_what_it_has_given_up_itself() -> None:
     given_up = read_letter(message(trigger("a"), "a"), 20)
     parked = read_letter(message(trigger("a"), "a", "unregistered"), 20)
     malformed = read_letter(message("{", "a"), 20)
-    assert movable([given_up])
-    assert not movable([given_up, parked])
-    assert not movable([given_up, malformed])
+    assert movable([given_up], 1)
+    assert not movable([given_up, parked], 2)
+    assert not movable([given_up, malformed], 2)
+    assert not movable([given_up], 2)  # nobody knows what the other one is
 
 
 def stubbed(*answers: dict[str, Any]) -> tuple[DeadLetterQueue, Stubber]:
