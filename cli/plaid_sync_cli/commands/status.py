@@ -33,7 +33,7 @@ def status(context: Context) -> int:
 
     Exit code 1 if an operator has to act: not for Items that wait for their banks or users.
 
-    Example: `plaid-sync status --stack plaid-sync-prod`
+    Example: `plaid-sync status --stack plaid-sync`
     """
     facts = read(context.deployment)
     verdict = judge(facts)
