@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-
 def verbs_of(group: Any, prefix: str = "") -> Iterator[str]:
     """The commands of a group, those of its groups with the name of theirs."""
     for name, command in group.commands.items():
