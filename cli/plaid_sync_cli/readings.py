@@ -137,6 +137,24 @@ def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
     )
 
 
+def rang(deployment: Deployment, start: datetime, end: datetime) -> dict[str, datetime]:
+    """Return which alarms went off between two times, each with when it did so last."""
+    pages = (
+        deployment.client("cloudwatch")
+        .get_paginator("describe_alarm_history")
+        .paginate(
+            AlarmTypes=["MetricAlarm", "CompositeAlarm"], HistoryItemType="StateUpdate", StartDate=start, EndDate=end
+        )
+    )
+    prefix, found = f"{deployment.name}-", dict[str, datetime]()
+    for entry in (entry for page in pages for entry in page["AlarmHistoryItems"]):
+        # The history is that of all alarms of the account: AWS filters by a whole name only.
+        slug = entry["AlarmName"].removeprefix(prefix)
+        if slug != entry["AlarmName"] and entry["HistorySummary"].endswith(" to ALARM"):
+            found[slug] = max(entry["Timestamp"], found.get(slug, entry["Timestamp"]))
+    return found
+
+
 def mapping_state(deployment: Deployment) -> str:
     """Return how the event source mapping of the sync function is, in Lambda's word: such as `Enabled`."""
     answer = deployment.client("lambda").get_event_source_mapping(UUID=deployment.output("SyncTriggersId"))

@@ -38,7 +38,7 @@ def facts(**changed: Any) -> Facts:
 
 def test_all_is_well() -> None:
     verdict = judge(facts())
-    assert verdict.sentence == "Money data is fresh for 10 of 10 Items, nothing to do."
+    assert verdict.sentence == "Money data is fresh for 10 of 10 Items, nothing for you to do."
     assert (verdict.fresh, verdict.needs_someone) == (True, False)
 
 
@@ -86,6 +86,20 @@ def test_no_items_are_no_trouble() -> None:
 def test_an_alarm_is_told_in_the_first_line_without_items_too() -> None:
     verdict = judge(facts(items={}, alarms=(ALARM,)))
     assert verdict.sentence == "Nothing is linked yet, but somebody is needed: alarm dead-letters since 2 h 0 min"
+
+
+def test_an_alarm_that_is_quiet_again_is_told_and_needs_nobody_by_itself() -> None:
+    rang = {"drift-found": NOW - timedelta(minutes=12), "attention": NOW, "dead-letters": NOW - timedelta(hours=2)}
+    verdict = judge(facts(rang=rang))
+    assert verdict.sentence.endswith(". Nothing rings, but lately did: dead-letters, drift-found.")
+    (finding,) = verdict.findings
+    assert finding.what.endswith("quiet again: drift-found 12 min ago, dead-letters 2 h 0 min ago")
+    assert (verdict.fresh, verdict.needs_someone) == (True, False)
+    verdict = judge(facts(rang=rang, alarms=(ALARM,)))
+    assert [one.what.split(" (")[0].split(":")[-1] for one in verdict.findings] == [
+        "alarm dead-letters since 2 h 0 min",
+        " drift-found 12 min ago",
+    ]
 
 
 def test_a_pause_says_that_what_is_behind_is_only_the_beginning() -> None:
