@@ -94,8 +94,8 @@ class Workload:
         row_bytes: a row of the Transactions table and its copy in the index.
         webhook_seconds: the webhook function's time for one, as billed.
         sync_seconds: the sync function's time for one.
-        log_bytes: of a webhook or a sync: on the local stack 1,200 and 2,300; on top, by guess, what Lambda and the API log
-            themselves.
+        log_bytes: of a webhook or a sync: on the local stack 1,200 and 2,300; on top, by guess, what Lambda and the API
+            log themselves.
     """
 
     webhooks: int = 150
