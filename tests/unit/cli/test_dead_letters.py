@@ -103,3 +103,13 @@ def test_a_move_that_fails_says_how_to_go_on_and_one_that_there_is_not_is_none()
     queue, stubber = stubbed()
     with stubber:
         assert move_all(queue, lambda _: None, lambda _: None) is None
+
+
+def test_a_move_that_nobody_watches_any_more_says_that_it_goes_on() -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    queue, stubber = stubbed({"Status": "RUNNING"})
+    with stubber, pytest.raises(CommandError, match="goes on moving") as left:
+        move_all(queue, lambda _: None, interrupt)
+    assert left.value.exit_code == 130
