@@ -20,6 +20,8 @@ METRICS: Final = "PlaidSync"
 SYNCED: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING)
 """The states in which an Item's rows follow the bank's."""
 _DEPTH: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+_MOST_CHANGES: Final = 2_000
+"""Of alarms of the account that are read: the newest, so that a flapping one of another system makes nobody wait."""
 _TEN_MINUTES: Final = timedelta(minutes=10)
 
 
@@ -143,7 +145,12 @@ def rang(deployment: Deployment, start: datetime, end: datetime) -> dict[str, da
         deployment.client("cloudwatch")
         .get_paginator("describe_alarm_history")
         .paginate(
-            AlarmTypes=["MetricAlarm", "CompositeAlarm"], HistoryItemType="StateUpdate", StartDate=start, EndDate=end
+            AlarmTypes=["MetricAlarm", "CompositeAlarm"],
+            HistoryItemType="StateUpdate",
+            StartDate=start,
+            EndDate=end,
+            ScanBy="TimestampDescending",
+            PaginationConfig={"MaxItems": _MOST_CHANGES},
         )
     )
     prefix, found = f"{deployment.name}-", dict[str, datetime]()
