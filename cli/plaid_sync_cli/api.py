@@ -118,6 +118,8 @@ def _words(status: int, document: Mapping[str, Any]) -> tuple[str, str]:
     if status in _NOT_ALLOWED and "code" not in document:
         fix = "Grant execute-api:Invoke on the Item API (docs/cli.md has a policy), or use another --profile."
         return f"the Item API does not allow it: {detail}", fix
+    if document.get("code") == "item_not_found":
+        return str(detail), "plaid-sync items lists those that there are; removed ones with --state removed."
     return f"the Item API answered {status}: {detail}{code}", str(
         document.get("fix", "docs/api.md explains the codes.")
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
 from plaid_sync.core import exact_json
-from plaid_sync.core.audit.report import UNJUDGED, AuditOutcome, AuditReport
+from plaid_sync.core.audit.report import JUDGED, UNJUDGED, AuditOutcome, AuditReport
 from plaid_sync.core.items import ItemId
 
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
@@ -17,7 +17,7 @@ from plaid_sync_cli.deployment import ALIAS
 from plaid_sync_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from plaid_sync_cli.deployment import Deployment
     from plaid_sync_cli.pacing import Pace
@@ -51,7 +51,10 @@ class Auditing:
     values: bool = False
 
     def audit(self, ids: Sequence[str], pace: Pace, done: Callable[[Report], None]) -> list[Report]:
-        """Audit Items, a few at a time, at a steady rate; `done` is told of each. The order is that of the ids."""
+        """Audit Items, a few at a time, at a steady rate; `done` is told of each. The order is that of the ids.
+
+        Ctrl-C ends it at once: this pool's threads are daemons, and nobody waits for an answer that takes 15 minutes.
+        """
         deployment, name = self.deployment, self.deployment.output("AuditFunctionName")
         functions = deployment.session.client("lambda", endpoint_url=deployment.endpoint_url, config=_INVOCATION)
 
@@ -60,18 +63,12 @@ class Auditing:
             done(report)
             return report
 
-        with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-            try:
-                return list(pool.map(one, self._paced(ids, pace)))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    @staticmethod
-    def _paced(ids: Sequence[str], pace: Pace) -> Iterator[str]:
-        for item_id in ids:
-            pace.wait()
-            yield item_id
+        with ThreadPool(MOST_AT_ONCE) as pool:
+            begun = []
+            for item_id in ids:
+                pace.wait()
+                begun.append(pool.apply_async(one, (item_id,)))
+            return [answer.get() for answer in begun]
 
 
 def _invoke(functions: Any, name: str, item_id: str, *, values: bool) -> Report:  # noqa: ANN401 - boto3's, made at run time
@@ -90,6 +87,11 @@ def _invoke(functions: Any, name: str, item_id: str, *, values: bool) -> Report:
 def is_bad(report: Report) -> bool:
     """Tell whether an Item has drifted, or nobody knows."""
     return AuditOutcome(report["outcome"]) in _BAD
+
+
+def is_judged(report: Report) -> bool:
+    """Tell whether it is known if an Item's rows are Plaid's."""
+    return AuditOutcome(report["outcome"]) in JUDGED
 
 
 def has_drifted(report: Report) -> bool:

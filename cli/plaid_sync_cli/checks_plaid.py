@@ -36,8 +36,8 @@ def secret(deployment: Deployment) -> Finding:
             raise
         return failed(
             "the secret is empty or not what the functions read",
-            f"Fill it: aws secretsmanager put-secret-value --secret-id {deployment.output('PlaidSecretId')} "
-            '--secret-string \'{"client_id": "...", "secret": "..."}\'',
+            'Fill it: read -rs PLAID_KEYS, type {"client_id": "...", "secret": "..."}, then aws secretsmanager '
+            f'put-secret-value --secret-id {deployment.output("PlaidSecretId")} --secret-string "$PLAID_KEYS"',
         )
     return ok("readable, with client_id and secret")
 

@@ -17,6 +17,34 @@ DAYS: Final = Decimal(30)
 _CENT: Final = Decimal("0.01")
 GB: Final = Decimal(1_000_000_000)
 _CHANGES_GB_SECONDS: Final = Decimal("0.05")
+_SWEEPS: Final = 30 * 24 * 12
+_COUNTED_BYTES: Final = 200
+"""Of an Item in the index `by_status`, which each sweep reads to count them."""
+_UNIT_BYTES: Final = 4_096 * 2
+"""What a read unit reads, not consistently."""
+_AUDITS: Final = 30 * 50
+"""The default of AuditSampleSize, each day."""
+_AUDITED_ROW: Final = Decimal("1.25")
+"""Read units of a row in an audit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What a stack has whether anything happens or not.
+
+    Attributes:
+        alarms: on a metric.
+        composite_alarms: on other alarms.
+        metrics: as CloudWatch counts them, a name with its dimensions: those that were seen.
+    """
+
+    alarms: int
+    composite_alarms: int
+    metrics: int
+
+
+FIXED: Final = Fixed(alarms=36, composite_alarms=2, metrics=90)
+"""Of a stack whose metrics have all been seen; a test compares it with the templates of `infra/`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +68,6 @@ class Usage:
         gb_seconds: of all functions.
         queue_requests: sends, receives, deletes and changes of visibility.
         stored_gb: in all tables and their indexes.
-        alarms: of the stack.
-        metrics: as CloudWatch counts them: a name with its dimensions.
     """
 
     api_requests: Quantity
@@ -53,8 +79,7 @@ class Usage:
     stored_gb: Quantity
     log_gb: Quantity
     key_requests: Quantity
-    alarms: Quantity
-    metrics: Quantity
+    fixed: Fixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +94,8 @@ class Workload:
         row_bytes: a row of the Transactions table and its copy in the index.
         webhook_seconds: the webhook function's time for one, as billed.
         sync_seconds: the sync function's time for one.
-        log_bytes: of a webhook or a sync.
+        log_bytes: of a webhook or a sync: on the local stack 1,200 and 2,300; on top, by guess, what Lambda and the API
+            log themselves.
     """
 
     webhooks: int = 150
@@ -79,7 +105,7 @@ class Workload:
     row_bytes: int = 1_900
     webhook_seconds: Decimal = Decimal("0.03")
     sync_seconds: Decimal = Decimal("0.6")
-    log_bytes: int = 900
+    log_bytes: int = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +122,7 @@ class Line:
         return self.quantity.value * self.price.dollars
 
 
-def expected(items: int, alarms: int, metrics: int, work: Workload | None = None) -> Usage:
+def expected(items: int, work: Workload | None = None) -> Usage:
     """Return what so many Items use in a month, if each does as a `Workload` says."""
     work = work or Workload()
     webhooks, syncs, changes = (Decimal(items) * one for one in (work.webhooks, work.syncs, work.changes))
@@ -104,6 +130,7 @@ def expected(items: int, alarms: int, metrics: int, work: Workload | None = None
     # The webhook function has half a GB, the sync function one. In a transaction a write counts twice, and a row is in
     # one index. Ten entries of the history go into one invocation of the changes function.
     seconds = webhooks * work.webhook_seconds / 2 + syncs * work.sync_seconds + told / 10 * _CHANGES_GB_SECONDS
+    swept, audited = Decimal(items) * _SWEEPS * _COUNTED_BYTES / _UNIT_BYTES, min(items * 30, _AUDITS)
     return Usage(
         api_requests=Quantity(webhooks, f"{each}{work.webhooks} webhooks"),
         invocations=Quantity(told * Decimal("1.1"), f"{each}({work.webhooks} webhooks + {work.syncs} syncs) x 1.1"),
@@ -116,20 +143,23 @@ def expected(items: int, alarms: int, metrics: int, work: Workload | None = None
             4 * changes + 6 * syncs + webhooks,
             f"{each}({work.changes} rows x 4 + {work.syncs} syncs x 6 + {work.webhooks} webhooks)",
         ),
-        read_units=Quantity(2 * changes + 2 * syncs, f"{each}({work.changes} rows x 2 + {work.syncs} syncs x 2)"),
+        read_units=Quantity(
+            2 * changes + 2 * syncs + swept + audited * work.rows * _AUDITED_ROW,
+            f"{each}({work.changes} rows x 2 + {work.syncs} syncs x 2 + {swept / items:.0f} to be counted) "
+            f"+ {audited:,} audits x {work.rows:,} rows x {_AUDITED_ROW}",
+        ),
         stored_gb=Quantity(
             Decimal(items) * work.rows * work.row_bytes / GB, f"{each}{work.rows:,} rows x {work.row_bytes:,} bytes"
         ),
-        log_gb=Quantity(told * work.log_bytes / GB, f"{each}{work.webhooks + work.syncs} x {work.log_bytes} bytes"),
+        log_gb=Quantity(told * work.log_bytes / GB, f"{each}{work.webhooks + work.syncs} x {work.log_bytes:,} bytes"),
         key_requests=Quantity(syncs, f"{each}{work.syncs} syncs"),
-        alarms=Quantity(Decimal(alarms), "of the stack"),
-        metrics=Quantity(Decimal(metrics), "names x dimensions"),
+        fixed=FIXED,
     )
 
 
 def bill(usage: Usage) -> list[Line]:
     """Return the lines of a month's bill, the largest first."""
-    one = Quantity(Decimal(1), "one")
+    fixed = usage.fixed
     lines = [
         Line("API Gateway", usage.api_requests, prices.API_REQUEST),
         Line("Lambda requests", usage.invocations, prices.LAMBDA_REQUEST),
@@ -140,13 +170,19 @@ def bill(usage: Usage) -> list[Line]:
         Line("DynamoDB storage", usage.stored_gb, prices.STORED_GB),
         Line("Point-in-time recovery", usage.stored_gb, prices.RECOVERABLE_GB),
         Line("Logs", usage.log_gb, prices.LOG_GB),
-        Line("Metrics", usage.metrics, prices.METRIC),
-        Line("Alarms", usage.alarms, prices.ALARM),
-        Line("Token key", one, prices.KEY),
+        Line("Metrics", _so_many(fixed.metrics, "names x dimensions"), prices.METRIC),
+        Line("Alarms", _so_many(fixed.alarms, "of the stack"), prices.ALARM),
+        Line("Composite alarms", _so_many(fixed.composite_alarms, "attention, sync-stopped"), prices.COMPOSITE_ALARM),
+        Line("Dashboard", _so_many(1, "one"), prices.DASHBOARD),
+        Line("Keys", _so_many(2, "of tokens, of alarm messages"), prices.KEY),
         Line("Token key requests", usage.key_requests, prices.KEY_REQUEST),
-        Line("Secret of Plaid's keys", one, prices.SECRET),
+        Line("Secret of Plaid's keys", _so_many(1, "one"), prices.SECRET),
     ]
     return sorted(lines, key=lambda line: -line.dollars)
+
+
+def _so_many(count: int, what: str) -> Quantity:
+    return Quantity(Decimal(count), what)
 
 
 def total(lines: Iterable[Line]) -> Decimal:

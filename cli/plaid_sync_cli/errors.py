@@ -56,7 +56,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     """AWS or the deployment can't be reached, or a permission is missing."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C, or no yes to a question."""
 
 
 class CommandError(Exception):

@@ -168,6 +168,8 @@ def _details(entry: Document) -> Iterator[str]:
         yield f"{before} -> {after}"
     if entry.get("code"):
         yield str(entry["code"])
+        if entry.get("plaid_request_ids"):
+            yield f"Plaid's request_id {entry['plaid_request_ids'][-1]}"
     for name in ("added", "modified", "removed", "unchanged", "erased", "settled", "quarantined"):
         if entry.get(name):
             yield f"{entry[name]:,} {name}"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from plaid_sync_cli.errors import CommandError
+from plaid_sync_cli.errors import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -76,7 +76,7 @@ class Output:
             CommandError: the answer is no.
         """
         if not yes and not typer.confirm(question, err=True):
-            raise CommandError("not confirmed", "Nothing was changed.")
+            raise CommandError("not confirmed", "Nothing was changed.", ExitCode.INTERRUPTED)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -20,6 +20,8 @@ METRICS: Final = "PlaidSync"
 SYNCED: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING)
 """The states in which an Item's rows follow the bank's."""
 _DEPTH: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+_MOST_CHANGES: Final = 2_000
+"""Of alarms of the account that are read: the newest, so that a flapping one of another system makes nobody wait."""
 _TEN_MINUTES: Final = timedelta(minutes=10)
 
 
@@ -50,8 +52,9 @@ class Alarm:
     Attributes:
         slug: its name without the stack's: its heading in docs/runbook.md.
         since: when its state changed last.
-        description: what to do about it.
+        description: a small runbook: a line with the meaning, then the steps.
         actions: the ARNs that are told when it goes off.
+        composite: it is made of others.
     """
 
     slug: str
@@ -59,6 +62,12 @@ class Alarm:
     since: datetime
     description: str
     actions: tuple[str, ...] = ()
+    composite: bool = False
+
+    @property
+    def meaning(self) -> str:
+        """What it says, in a line."""
+        return self.description.partition("\n")[0]
 
 
 def queue_depth(deployment: Deployment, url: str, now: datetime) -> QueueDepth:
@@ -120,7 +129,37 @@ def alarms(deployment: Deployment) -> list[Alarm]:
 def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
     actions = tuple(alarm.get("AlarmActions", ())) if alarm.get("ActionsEnabled", True) else ()
     slug = alarm["AlarmName"].removeprefix(f"{deployment.name}-")
-    return Alarm(slug, alarm["StateValue"], alarm["StateUpdatedTimestamp"], alarm.get("AlarmDescription", ""), actions)
+    return Alarm(
+        slug=slug,
+        state=alarm["StateValue"],
+        since=alarm["StateUpdatedTimestamp"],
+        description=alarm.get("AlarmDescription", ""),
+        actions=actions,
+        composite="AlarmRule" in alarm,
+    )
+
+
+def rang(deployment: Deployment, start: datetime, end: datetime) -> dict[str, datetime]:
+    """Return which alarms went off between two times, each with when it did so last."""
+    pages = (
+        deployment.client("cloudwatch")
+        .get_paginator("describe_alarm_history")
+        .paginate(
+            AlarmTypes=["MetricAlarm", "CompositeAlarm"],
+            HistoryItemType="StateUpdate",
+            StartDate=start,
+            EndDate=end,
+            ScanBy="TimestampDescending",
+            PaginationConfig={"MaxItems": _MOST_CHANGES},
+        )
+    )
+    prefix, found = f"{deployment.name}-", dict[str, datetime]()
+    for entry in (entry for page in pages for entry in page["AlarmHistoryItems"]):
+        # The history is that of all alarms of the account: AWS filters by a whole name only.
+        slug = entry["AlarmName"].removeprefix(prefix)
+        if slug != entry["AlarmName"] and entry["HistorySummary"].endswith(" to ALARM"):
+            found[slug] = max(entry["Timestamp"], found.get(slug, entry["Timestamp"]))
+    return found
 
 
 def mapping_state(deployment: Deployment) -> str:

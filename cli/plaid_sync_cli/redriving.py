@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from plaid_sync.adapters.aws import error_code
 
 from plaid_sync_cli.dead_letters import REASON
-from plaid_sync_cli.errors import REFUSED, CommandError
+from plaid_sync_cli.errors import REFUSED, CommandError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,9 +71,14 @@ def replay(
     return result
 
 
-def movable(letters: Sequence[DeadLetter]) -> bool:
-    """Tell whether SQS's own redrive does the same: it would move malformed ones, too, and keep old reasons."""
-    return not any(letter.malformed or REASON in letter.attributes for letter in letters)
+def movable(letters: Sequence[DeadLetter], total: int) -> bool:
+    """Tell whether SQS's own redrive does the same: it would move malformed ones, too, and keep old reasons.
+
+    Args:
+        letters: those that could be read.
+        total: how many there are; nobody knows what the others are.
+    """
+    return len(letters) >= total and not any(letter.malformed or REASON in letter.attributes for letter in letters)
 
 
 def move_all(
@@ -87,7 +92,7 @@ def move_all(
         pause: waits so many seconds.
 
     Raises:
-        CommandError: SQS has stopped.
+        CommandError: SQS has stopped, or was left to itself by Ctrl-C.
     """
     sqs = queue.sqs
     source, target = (_arn(sqs, url) for url in (queue.url, queue.sync_queue_url))
@@ -97,6 +102,18 @@ def move_all(
         if error_code(error) in _UNKNOWN | REFUSED:
             return None
         raise
+    try:
+        return _watched(sqs, source, told, pause)
+    except KeyboardInterrupt:
+        raise CommandError(
+            "SQS goes on moving dead letters without being watched",
+            "plaid-sync watch shows both queues; aws sqs cancel-message-move-task stops it.",
+            ExitCode.INTERRUPTED,
+        ) from None
+
+
+def _watched(sqs: Any, source: str, told: Callable[[int], None], pause: Callable[[float], None]) -> int:  # noqa: ANN401
+    """Look every second how far SQS is, until it has ended; return how many it has moved."""
     done = 0
     while True:
         task = sqs.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"][0]

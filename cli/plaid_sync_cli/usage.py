@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from plaid_sync_cli.costing import DAYS, GB, Quantity, Usage
+from plaid_sync_cli import readings
+from plaid_sync_cli.costing import DAYS, GB, Fixed, Quantity, Usage
 from plaid_sync_cli.readings import METRICS, Metric, metric_points
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def functions(deployment: Deployment) -> list[str]:
     return sorted({value for name, value in deployment.outputs.items() if name.endswith("FunctionName")})
 
 
-def measured(period: Period, alarms: int) -> Usage:
+def measured(period: Period) -> Usage:
     """Read a month's usage."""
     deployment = period.deployment
     names, tables = functions(deployment), [deployment.output(name) for name in TABLES]
@@ -84,9 +85,14 @@ def measured(period: Period, alarms: int) -> Usage:
         stored_gb=Quantity(_sum(Decimal(_bytes(deployment, name)) for name in tables) / GB, "tables + indexes now"),
         log_gb=Quantity(logs / GB, "AWS/Logs IncomingBytes"),
         key_requests=Quantity(syncs, "one for each run of sync"),
-        alarms=Quantity(Decimal(alarms), "of the stack"),
-        metrics=Quantity(Decimal(count_metrics(deployment)), "names x dimensions"),
+        fixed=_fixed(deployment),
     )
+
+
+def _fixed(deployment: Deployment) -> Fixed:
+    found = readings.alarms(deployment)
+    composite = sum(alarm.composite for alarm in found)
+    return Fixed(len(found) - composite, composite, count_metrics(deployment))
 
 
 def count_metrics(deployment: Deployment) -> int:

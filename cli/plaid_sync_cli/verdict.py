@@ -23,6 +23,8 @@ UNSYNCED_AFTER: Final = timedelta(hours=1)
 """A first sync takes seconds, and is asked for again after a quarter of an hour."""
 OLDEST_MESSAGE: Final = timedelta(seconds=50_400)
 """The threshold of the alarm message-too-old: no healthy message lives longer."""
+LATELY: Final = timedelta(hours=12)
+"""How far back alarms are told that have cleared: as long as a night."""
 ENABLED: Final = "Enabled"
 _PARTS: Final = frozenset({"attention", "sync-idle", "sync-waiting"})
 """`attention` is any of the others; idle and waiting together are `sync-stopped`, and each alone is no trouble."""
@@ -39,6 +41,7 @@ class Facts:
         stalest: the least fresh Items that are synced.
         unsynced: how many more were linked longer than `UNSYNCED_AFTER` ago, and have never been synced.
         swept_at: when the sweep last ran; None where CloudWatch does not know.
+        rang: which alarms went off `LATELY`, and when.
     """
 
     read_at: datetime
@@ -51,6 +54,13 @@ class Facts:
     stalest: tuple[ItemRecord, ...]
     unsynced: int = 0
     swept_at: datetime | None = None
+    rang: Mapping[str, datetime] = field(default_factory=dict)
+
+    @property
+    def cleared(self) -> Mapping[str, datetime]:
+        """The alarms that went off lately and are quiet now: those that tell of an event clear by themselves."""
+        still = {alarm.slug for alarm in self.ringing} | _PARTS
+        return {slug: at for slug, at in self.rang.items() if slug not in still}
 
     @property
     def ringing(self) -> tuple[Alarm, ...]:
@@ -98,7 +108,7 @@ def judge(facts: Facts) -> Verdict:
     findings = tuple(_findings(facts))
     total = sum(facts.items.values()) - facts.items.get(ItemStatus.REMOVED, 0)
     if not total:
-        return Verdict(not findings, "Nothing is linked yet: there are no Items.", findings)
+        return Verdict(not any(one.needs_someone for one in findings), _nothing_linked(findings), findings)
     behind = (
         facts.stale
         + facts.unsynced
@@ -108,23 +118,30 @@ def judge(facts: Facts) -> Verdict:
     return Verdict(fresh, _sentence(facts, total, behind, findings), findings)
 
 
+def _nothing_linked(findings: tuple[Finding, ...]) -> str:
+    if findings and findings[0].needs_someone:
+        return f"Nothing is linked yet, but somebody is needed: {findings[0].what}"
+    return "Nothing is linked yet: there are no Items."
+
+
 def _sentence(facts: Facts, total: int, behind: int, findings: tuple[Finding, ...]) -> str:
     urgent = next((finding for finding in findings if finding.needs_someone), None)
-    if facts.stale or facts.unsynced or (urgent is not None and facts.mapping != ENABLED):
-        return (
-            f"Money data is NOT fresh ({behind:,} of {plural(total, 'Item')} behind): {urgent.what if urgent else ''}"
-        )
+    if urgent is not None and (facts.stale or facts.unsynced or facts.mapping != ENABLED):
+        so_far = "" if facts.mapping == ENABLED else " so far"
+        return f"Money data is NOT fresh ({behind:,} of {plural(total, 'Item')} behind{so_far}): {urgent.what}"
     state = f"Money data is fresh for {total - behind:,} of {plural(total, 'Item')}"
     if urgent is not None:
         return f"{state}, but somebody is needed: {urgent.what}"
-    if behind:
-        return f"{state}; the others wait for their banks or users, nothing for you to do."
-    return f"{state}, nothing to do."
+    others = "; the others wait for their banks or users" if behind else ""
+    if facts.cleared:
+        return f"{state}{others}. Nothing rings, but lately did: {', '.join(sorted(facts.cleared))}."
+    return f"{state}{others}, nothing for you to do."
 
 
 def _findings(facts: Facts) -> Iterator[Finding]:
     yield from _stopped(facts)
     yield from _broken(facts)
+    yield from _cleared(facts)
     yield from _waiting_for_others(facts)
 
 
@@ -160,9 +177,21 @@ def _broken(facts: Facts) -> Iterator[Finding]:
             "plaid-sync dlq list says why; when the cause is gone: plaid-sync dlq replay. Runbook: dead-letters",
         )
     for alarm in facts.ringing:
-        first, _, _ = alarm.description.partition(". ")
         yield Finding(
-            f"alarm {alarm.slug} since {duration(facts.read_at - alarm.since)}", f"{first}. Runbook: {alarm.slug}"
+            f"alarm {alarm.slug} since {duration(facts.read_at - alarm.since)}",
+            f"{alarm.meaning} Runbook: {alarm.slug}".lstrip(),
+        )
+
+
+def _cleared(facts: Facts) -> Iterator[Finding]:
+    if facts.cleared:
+        newest = sorted(facts.cleared.items(), key=lambda one: one[1], reverse=True)
+        told = ", ".join(f"{slug} {duration(facts.read_at - at)} ago" for slug, at in newest)
+        yield Finding(
+            f"rang in the last {LATELY // timedelta(hours=1)} hours and is quiet again: {told}",
+            "What tells of an event is quiet after minutes, whether anybody has seen to it or not: look into the "
+            "runbook.",
+            needs_someone=False,
         )
 
 

@@ -1,7 +1,8 @@
 """The state of a metric alarm, from its rule and the values of its metric.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
-One thing is otherwise: the newest period ends now, not at the last full minute, so an alarm's answer is there at once.
+Two things are otherwise. The newest period ends now, not at the last full minute, so that its answer is there at once.
+And where periods are without data, CloudWatch takes older ones that have some, so that there it rings and clears later.
 """
 
 from __future__ import annotations

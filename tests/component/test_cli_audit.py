@@ -74,4 +74,7 @@ def test_drift_is_shown_then_repaired_and_gone(world: World, tmp_path: Path, mon
     world.assert_exact(bad)
     cli.text("audit", code=2)
     cli.text("audit", good, "--all", code=2)
-    cli.text("audit", "nobody", code=1)
+    assert cli.text("audit", "nobody", code=1).startswith("Nothing could be compared: 1 unregistered.")
+    assert "1 Item, 20 transactions at Plaid compared. Not compared: 1 unregistered." in cli.text(
+        "audit", good, "nobody", "--rate", "10/s", code=1
+    )

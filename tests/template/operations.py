@@ -7,20 +7,28 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync_cli.app import app
+from typer.main import get_command
+
 from tests.template.cloudformation import PROJECT, Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+def verbs_of(group: Any, prefix: str = "") -> Iterator[str]:
+    """The commands of a group, those of its groups with the name of theirs."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs_of(command, f"{name} ")
+        else:
+            yield prefix + name
+
+
 STACK: Final = "${StackName}"
 RUNBOOK: Final = (PROJECT / "docs" / "runbook.md").read_text()
-COMMANDS: Final = frozenset(
-    {
-        *("status", "items", "item", "link", "sync", "refresh", "resync", "remove", "audit", "dlq list", "dlq replay"),
-        *("pause", "resume", "watch", "export", "cost", "doctor", "verify-webhook"),
-    }
-)
-"""The verbs of `plaid-sync`."""
+COMMANDS: Final = frozenset(verbs_of(get_command(app)))
+"""The verbs of `plaid-sync`, as it has them."""
 HALVES: Final = frozenset({"sync-idle", "sync-waiting"})
 """Alarms that mean something together only."""
 

@@ -57,9 +57,8 @@ def test_the_fields_are_those_of_the_logs(queries: Template, template: Template)
 def test_they_stand_in_the_stacks_folder_and_search_its_log_groups(queries: Template, template: Template) -> None:
     functions = {found["FunctionName"]["Fn::Sub"] for found in template.functions.values()}
     groups = {f"/aws/lambda/{name}" for name in functions} | {"/aws/vendedlogs/${AWS::StackName}-api"}
-    to_come = {f"/aws/lambda/${{AWS::StackName}}-{name}" for name in ("sweep", "audit")}
     for found in queries.of("AWS::Logs::QueryDefinition").values():
         properties = found["Properties"]
         assert properties["Name"]["Fn::Sub"].startswith("${StackName}/")
         searched = {group["Fn::Sub"] for group in properties["LogGroupNames"]}
-        assert {name.replace("${StackName}", "${AWS::StackName}") for name in searched} <= groups | to_come
+        assert {name.replace("${StackName}", "${AWS::StackName}") for name in searched} <= groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,7 +11,7 @@ import typer
 from plaid_sync.core.audit.report import DriftKind
 from plaid_sync.core.audit.sampling import AUDITABLE, draw
 
-from plaid_sync_cli.auditing import Auditing, Report, drift_of, has_drifted, is_bad, repair
+from plaid_sync_cli.auditing import Auditing, Report, drift_of, has_drifted, is_bad, is_judged, repair
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import ExitCode, usage_error
 from plaid_sync_cli.output import duration, plural, table
@@ -107,10 +108,8 @@ def _picture(
     reports: list[Report], again: list[Report], refused: dict[str, str], *, values: bool, fixed: bool
 ) -> Iterator[RenderableType]:
     bad = [report for report in reports if is_bad(report)]
-    rows, items = sum(map(drift_of, reports)), sum(map(has_drifted, reports))
-    compared = sum(report["at_plaid"] for report in reports)
-    sentence = f"{plural(rows, 'row')} of {plural(items, 'Item')} drifted" if rows else "No drift"
-    yield f"{sentence}: {plural(len(reports), 'Item')}, {plural(compared, 'transaction')} at Plaid compared."
+    rows = sum(map(drift_of, reports))
+    yield _sentence(reports)
     if bad or len(reports) <= 1:
         yield _by_item(bad or reports)
     differences = [
@@ -126,6 +125,20 @@ def _picture(
         yield from [_by_item(left)] if left else []
     elif rows and not fixed:
         yield "Repair with --repair: a resync, which rewrites these rows and no other."
+
+
+def _sentence(reports: list[Report]) -> str:
+    """Say what was found, of what: an Item that could not be compared is no Item without drift."""
+    rows, items = sum(map(drift_of, reports)), sum(map(has_drifted, reports))
+    judged = [report for report in reports if is_judged(report)]
+    others = Counter(report["outcome"] for report in reports if not is_judged(report))
+    left_out = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(others.items()))
+    if not judged:
+        return f"Nothing could be compared: {left_out or 'there are no such Items'}."
+    found = f"{plural(rows, 'row')} of {plural(items, 'Item')} drifted" if rows else "No drift"
+    compared = plural(sum(report["at_plaid"] for report in judged), "transaction")
+    more = f" Not compared: {left_out}." if left_out else ""
+    return f"{found}: {plural(len(judged), 'Item')}, {compared} at Plaid compared.{more}"
 
 
 def _by_item(reports: list[Report]) -> RenderableType:

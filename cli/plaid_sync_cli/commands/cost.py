@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from plaid_sync.adapters.aws import utc_now
 
-from plaid_sync_cli import readings
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.costing import bill, cents, expected, total
 from plaid_sync_cli.errors import ExitCode
 from plaid_sync_cli.output import plural, table
-from plaid_sync_cli.prices import PRICED_ON
+from plaid_sync_cli.prices import LOOKED_UP, UNCONFIRMED
 from plaid_sync_cli.usage import Period, measured
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from plaid_sync_cli.costing import Line
 
 APP: Final = typer.Typer()
-_ALARMS: Final = 40
-_METRICS: Final = 90
-"""Of a stack whose metrics have all been seen."""
 
 
 @command(APP, "cost")
@@ -41,15 +37,14 @@ def cost(
     Example: `plaid-sync cost --items 10000`
     """
     if items is None:
-        count = len(readings.alarms(context.deployment))
-        usage = measured(Period(context.deployment, utc_now(), days), count)
+        usage = measured(Period(context.deployment, utc_now(), days))
         basis = f"CloudWatch's usage of the last {plural(days, 'day')} x 30 / {days}"
         if not usage.invocations.value:
             context.output.say(
                 "CloudWatch has no usage of these days (the emulator never has): only what is fixed counts."
             )
     else:
-        usage = expected(items, _ALARMS, _METRICS)
+        usage = expected(items)
         basis = f"{plural(items, 'Item')}, each as docs/cli.md assumes"
     lines = bill(usage)
     context.output.show(_document(lines, basis), lambda: _picture(lines, basis))
@@ -60,7 +55,7 @@ def _document(lines: list[Line], basis: str) -> dict[str, Any]:
     return {
         "estimate": True,
         "basis": basis,
-        "prices": f"us-east-1, {PRICED_ON}",
+        "prices": "us-east-1, no free tier",
         "dollars_a_month": total(lines),
         "largest": lines[0].name,
         "lines": [
@@ -72,6 +67,7 @@ def _document(lines: list[Line], basis: str) -> dict[str, Any]:
                 "unit_price": line.price.dollars,
                 "dollars": cents(line.dollars),
                 "source": line.price.source,
+                "standing": line.price.standing,
             }
             for line in lines
         ],
@@ -81,14 +77,15 @@ def _document(lines: list[Line], basis: str) -> dict[str, Any]:
 def _picture(lines: list[Line], basis: str) -> Iterator[RenderableType]:
     largest = lines[0]
     yield f"About ${total(lines):,} a month; the largest part is {largest.name} (${cents(largest.dollars):,})."
-    yield f"[dim]An estimate: {basis}; prices of us-east-1, {PRICED_ON}, no free tier, without Plaid's.[/]"
+    yield f"[dim]An estimate: {basis}; prices of us-east-1, no free tier, without Plaid's.[/]"
+    yield f"[dim]Prices are {LOOKED_UP}; those with a ? are {UNCONFIRMED}.[/]"
     yield ""
     rows = [
         (
             line.name,
             line.quantity.formula,
             f"{line.quantity.value:,.2f}".rstrip("0").rstrip("."),
-            f"${line.price.dollars:f} / {line.price.unit}",
+            f"${line.price.dollars:f} / {line.price.unit}{' ?' if line.price.standing == UNCONFIRMED else ''}",
             f"{cents(line.dollars):,}",
         )
         for line in lines

@@ -73,7 +73,8 @@ def _list(letters: Sequence[DeadLetter], total: int, now: datetime) -> Iterator[
         yield "No dead letters." if not total else f"{plural(total, 'dead letter')}, none to be read now: try again."
         return
     more = f" (of about {total:,}: the others are behind these)" if total > len(letters) else ""
-    yield f"{plural(len(letters), 'dead letter')}{more}. When the cause is gone: plaid-sync dlq replay"
+    then = "" if all(letter.malformed for letter in letters) else " When the cause is gone: plaid-sync dlq replay"
+    yield f"{plural(len(letters), 'dead letter')}{more}.{then}"
     yield ""
     rows = [(one.cause, f"{one.count:,}", age(one.oldest, now), _named(one.items)) for one in grouped(letters)]
     yield table("cause", "messages", "oldest", "Items", right=["messages"], rows=rows)
@@ -117,13 +118,13 @@ def replay_letters(  # noqa: PLR0913 - each is an option
     if not chosen:
         return _told(context, 0, [letter for letter in found if letter.malformed])
     context.output.confirm(f"Send {plural(len(chosen), 'dead letter')} back to the sync queue?", yes=yes)
-    if item is None and cause is None and limit is None and movable(found):
+    total = readings.queue_depth(context.deployment, queue.url, utc_now()).total
+    if item is None and cause is None and limit is None and movable(found, total):
         with progress(context.output.notes, "moved by SQS", None) as advance:
             moved = move_all(queue, advance)
         if moved is not None:
             return _told(context, moved, [])
-    total = limit or readings.queue_depth(context.deployment, queue.url, utc_now()).total
-    with progress(context.output.notes, "replay", total) as advance:
+    with progress(context.output.notes, "replay", limit or total) as advance:
         result = replay(queue, wanted, limit, lambda _: advance(1))
     return _told(context, len(result.sent), [letter for letter in result.kept if letter.malformed])
 

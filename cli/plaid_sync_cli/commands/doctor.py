@@ -11,6 +11,7 @@ from plaid_sync_cli import checks_aws, checks_plaid
 from plaid_sync_cli.checking import Finding, Result, run
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import ExitCode
+from plaid_sync_cli.output import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ def doctor(context: Context) -> int:
 
     Exit code 1 if a check failed; warnings are none.
 
-    Example: `plaid-sync doctor --stack plaid-sync-prod`
+    Example: `plaid-sync doctor --stack plaid-sync`
     """
     found: list[tuple[str, Finding]] = []
     checks = (*checks_plaid.CHECKS, *checks_aws.CHECKS)
@@ -47,7 +48,7 @@ def doctor(context: Context) -> int:
 
 def _picture(found: list[tuple[str, Finding]]) -> Iterator[str]:
     counts = {result: sum(one.result is result for _, one in found) for result in Result}
-    yield f"{counts[Result.OK]} ok, {counts[Result.WARNING]} warnings, {counts[Result.FAILED]} failed"
+    yield f"{counts[Result.OK]} ok, {plural(counts[Result.WARNING], 'warning')}, {counts[Result.FAILED]} failed"
     for name, one in found:
         yield f"[{_COLOURS[one.result]}]{one.result.value:8}[/] [bold]{escape(name)}[/]: {escape(one.what)}"
         if one.fix:

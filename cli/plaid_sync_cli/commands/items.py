@@ -145,7 +145,7 @@ def _picture(
     yield f"  {escape(explaining.meaning(one))}"
     yield f"  [bold]What its user has to do:[/] {escape(one['what_to_do'])}"
     for what, fix in problems:
-        yield f"  [red]![/] {escape(what)} [dim]{escape(fix)}[/]"
+        yield f"  [red]![/] {escape(what)}\n    [dim]{escape(fix)}[/]"
     if not problems:
         yield "  [bold]What you have to do:[/] nothing"
     yield ""

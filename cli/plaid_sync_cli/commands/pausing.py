@@ -21,7 +21,7 @@ _SECONDS: Final = 120
 def pause(context: Context, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> int:
     """Stop syncing: webhooks are still accepted, and wait in the queue, for four days at most.
 
-    Example: `plaid-sync pause --stack plaid-sync-prod`
+    Example: `plaid-sync pause --stack plaid-sync`
     """
     context.output.confirm(f"Stop all syncing of {context.deployment.name}?", yes=yes)
     return _switch(context, enabled=False)
@@ -31,7 +31,7 @@ def pause(context: Context, *, yes: Annotated[bool, typer.Option("--yes", help="
 def resume(context: Context) -> int:
     """Go on syncing after `pause`.
 
-    Example: `plaid-sync resume --stack plaid-sync-prod`
+    Example: `plaid-sync resume --stack plaid-sync`
     """
     return _switch(context, enabled=True)
 

@@ -14,7 +14,7 @@ from plaid_sync_cli import readings
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import ExitCode
 from plaid_sync_cli.output import age, duration, table
-from plaid_sync_cli.verdict import ENABLED, STALE_AFTER, UNSYNCED_AFTER, Facts, Verdict, judge
+from plaid_sync_cli.verdict import ENABLED, LATELY, STALE_AFTER, UNSYNCED_AFTER, Facts, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def status(context: Context) -> int:
 
     Exit code 1 if an operator has to act: not for Items that wait for their banks or users.
 
-    Example: `plaid-sync status --stack plaid-sync-prod`
+    Example: `plaid-sync status --stack plaid-sync`
     """
     facts = read(context.deployment)
     verdict = judge(facts)
@@ -58,6 +58,7 @@ def read(deployment: Deployment) -> Facts:
         ),
         stalest=tuple(readings.stalest(deployment, readings.SYNCED, _SHOWN)),
         swept_at=readings.last_sweep(deployment, now),
+        rang=readings.rang(deployment, now - LATELY, now),
     )
 
 
@@ -75,6 +76,7 @@ def document(facts: Facts, verdict: Verdict) -> dict[str, Any]:
         "queue": _depth(facts.queue),
         "dead_letters": _depth(facts.dead_letters),
         "alarms": [{"name": one.slug, "state": one.state, "since": one.since} for one in facts.alarms],
+        "rang": dict(facts.rang),
         "items": {state.value: count for state, count in facts.items.items()},
         "stale_items": facts.stale,
         "unsynced_items": facts.unsynced,

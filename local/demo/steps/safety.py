@@ -10,14 +10,12 @@ if TYPE_CHECKING:
 
 def sweep(world: World) -> None:
     """Look for Items that are due; none is, for nothing here is older than a minute."""
-    if "sweep" in world.stack.functions:
-        world.stack.invoke("sweep", {})
+    world.stack.invoke("sweep", {})
 
 
 def audit(world: World) -> None:
     """Have the deployed system compare a sample of Items with Plaid by itself."""
-    if "audit" in world.stack.functions:
-        reports = world.stack.invoke("audit", {})["reports"]
-        drifted = [report for report in reports if report["outcome"] == "drifted"]
-        world.expect("the audit finds what Plaid has", kept=not drifted)
-        world.say(f"the audit has compared {len(reports)} Items with Plaid: {len(drifted)} differ")
+    reports = world.stack.invoke("audit", {})["reports"]
+    drifted = [report for report in reports if report["outcome"] == "drifted"]
+    world.expect("the audit finds what Plaid has", kept=not drifted)
+    world.say(f"the audit has compared {len(reports)} Items with Plaid: {len(drifted)} differ")

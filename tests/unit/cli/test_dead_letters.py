@@ -60,9 +60,10 @@ def test_sqs_itself_moves_only_what_it_has_given_up_itself() -> None:
     given_up = read_letter(message(trigger("a"), "a"), 20)
     parked = read_letter(message(trigger("a"), "a", "unregistered"), 20)
     malformed = read_letter(message("{", "a"), 20)
-    assert movable([given_up])
-    assert not movable([given_up, parked])
-    assert not movable([given_up, malformed])
+    assert movable([given_up], 1)
+    assert not movable([given_up, parked], 2)
+    assert not movable([given_up, malformed], 2)
+    assert not movable([given_up], 2)  # nobody knows what the other one is
 
 
 def stubbed(*answers: dict[str, Any]) -> tuple[DeadLetterQueue, Stubber]:
@@ -102,3 +103,13 @@ def test_a_move_that_fails_says_how_to_go_on_and_one_that_there_is_not_is_none()
     queue, stubber = stubbed()
     with stubber:
         assert move_all(queue, lambda _: None, lambda _: None) is None
+
+
+def test_a_move_that_nobody_watches_any_more_says_that_it_goes_on() -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    queue, stubber = stubbed({"Status": "RUNNING"})
+    with stubber, pytest.raises(CommandError, match="goes on moving") as left:
+        move_all(queue, lambda _: None, interrupt)
+    assert left.value.exit_code == 130

@@ -24,7 +24,12 @@ WELL: dict[str, Any] = {
     "stalest": (),
 }
 STALE = ItemRecord(ItemId("a"), Standing(ItemStatus.ACTIVE), synced_at=NOW - timedelta(hours=30))
-ALARM = Alarm("dead-letters", "ALARM", NOW - timedelta(hours=2), "Changes were given up. First look at the causes.")
+ALARM = Alarm(
+    "dead-letters",
+    "ALARM",
+    NOW - timedelta(hours=2),
+    "Changes were given up. They are late.\n- First look at the causes.\ndocs/runbook.md#dead-letters",
+)
 
 
 def facts(**changed: Any) -> Facts:
@@ -33,7 +38,7 @@ def facts(**changed: Any) -> Facts:
 
 def test_all_is_well() -> None:
     verdict = judge(facts())
-    assert verdict.sentence == "Money data is fresh for 10 of 10 Items, nothing to do."
+    assert verdict.sentence == "Money data is fresh for 10 of 10 Items, nothing for you to do."
     assert (verdict.fresh, verdict.needs_someone) == (True, False)
 
 
@@ -78,8 +83,32 @@ def test_no_items_are_no_trouble() -> None:
     assert judge(facts(items={ItemStatus.REMOVED: 3})).sentence == "Nothing is linked yet: there are no Items."
 
 
-def test_an_alarm_says_its_first_sentence_and_its_runbook_and_parts_of_others_say_nothing() -> None:
+def test_an_alarm_is_told_in_the_first_line_without_items_too() -> None:
+    verdict = judge(facts(items={}, alarms=(ALARM,)))
+    assert verdict.sentence == "Nothing is linked yet, but somebody is needed: alarm dead-letters since 2 h 0 min"
+
+
+def test_an_alarm_that_is_quiet_again_is_told_and_needs_nobody_by_itself() -> None:
+    rang = {"drift-found": NOW - timedelta(minutes=12), "attention": NOW, "dead-letters": NOW - timedelta(hours=2)}
+    verdict = judge(facts(rang=rang))
+    assert verdict.sentence.endswith(". Nothing rings, but lately did: dead-letters, drift-found.")
+    (finding,) = verdict.findings
+    assert finding.what.endswith("quiet again: drift-found 12 min ago, dead-letters 2 h 0 min ago")
+    assert (verdict.fresh, verdict.needs_someone) == (True, False)
+    verdict = judge(facts(rang=rang, alarms=(ALARM,)))
+    assert [one.what.split(" (")[0].split(":")[-1] for one in verdict.findings] == [
+        "alarm dead-letters since 2 h 0 min",
+        " drift-found 12 min ago",
+    ]
+
+
+def test_a_pause_says_that_what_is_behind_is_only_the_beginning() -> None:
+    verdict = judge(facts(mapping="Disabled"))
+    assert verdict.sentence.startswith("Money data is NOT fresh (0 of 10 Items behind so far): syncing is paused")
+
+
+def test_an_alarm_says_its_first_line_and_its_runbook_and_parts_of_others_say_nothing() -> None:
     parts = [Alarm(slug, "ALARM", NOW, "") for slug in ("attention", "sync-idle", "sync-waiting")]
     (finding,) = judge(facts(alarms=(*parts, ALARM))).findings
-    assert finding.fix == "Changes were given up. Runbook: dead-letters"
+    assert finding.fix == "Changes were given up. They are late. Runbook: dead-letters"
     assert not judge(facts(alarms=tuple(parts))).needs_someone

@@ -90,6 +90,7 @@ def test_a_history_entry_in_words() -> None:
         "status_before": "active",
         "status": "needs_user",
         "code": "ITEM_LOGIN_REQUIRED",
+        "plaid_request_ids": ["older", "qk5B"],
         "added": 3,
         "milliseconds": 1_200,
         "announcements": ["ItemNeedsUser"],
@@ -98,7 +99,7 @@ def test_a_history_entry_in_words() -> None:
         "1 h 0 min ago",
         "sync (webhook ITEM ERROR)",
         "needs_user",
-        "active -> needs_user; ITEM_LOGIN_REQUIRED; 3 added; 1,200 ms; told ItemNeedsUser",
+        "active -> needs_user; ITEM_LOGIN_REQUIRED; Plaid's request_id qk5B; 3 added; 1,200 ms; told ItemNeedsUser",
     )
 
 
