@@ -216,6 +216,25 @@ def test_an_item_that_is_synced_while_it_is_looked_at_gives_no_false_alarm(
     world.assert_exact(item_id)
 
 
+def test_an_account_that_is_withdrawn_while_it_is_looked_at_gives_no_false_alarm(world: World) -> None:
+    """By a sync that had claimed the Item before, and whose own pull takes longer than the audit."""
+    item_id = world.link(transactions=600)
+    world.drain()
+    account_id = min(row["account_id"] for row in world.live(item_id).values())
+
+    def withdraw() -> None:
+        bury, moment = "SET #removed_at = :v REMOVE #date_id", "2026-01-01T00:00:00.000Z"
+        world.set_attribute(item_id, "revoked_accounts", {"SS": [account_id]})
+        for transaction_id, row in world.live(item_id).items():
+            if row["account_id"] == account_id:
+                change(world, item_id, transaction_id, bury, moment)
+
+    auditor = world.sampler().auditor
+    held_up = replace(auditor, rows=Meanwhile(auditor.rows, withdraw, [1]))
+    report = held_up.audit(ItemId(item_id), lambda: 900.0)
+    assert (report.outcome, report.looks) == ("clean", 2)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "outcome"),
     [

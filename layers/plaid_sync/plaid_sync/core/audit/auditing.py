@@ -34,6 +34,7 @@ _NOT_ASKED: Final = {
     ItemStatus.NEEDS_USER: AuditOutcome.NEEDS_USER,
 }
 """Of these Plaid has nothing to tell, or refuses: their rows stay as they are."""
+_MOVED_BY_WRITERS: Final = ("generation", "cursor", "pull_began_at", "status", "revoked_accounts")
 _REFUSED: Final = {
     FailureClass.NEEDS_USER: AuditOutcome.NEEDS_USER,
     FailureClass.TERMINAL: AuditOutcome.REVOKED,
@@ -124,11 +125,10 @@ def _stood_still(before: Item, now: Item) -> bool:
     """Tell whether no row was written in between.
 
     A claim raises the generation before it writes. One that had claimed before, and wrote since, has marked the Item or
-    committed, which renews the time of the pull even where the cursor is the same.
+    committed, which renews the time of the pull even where the cursor is the same; if it erased rows of a withdrawn
+    account, the Item has said so since before the first of them.
     """
-    return not _owes(now) and all(
-        getattr(before, name) == getattr(now, name) for name in ("generation", "cursor", "pull_began_at", "status")
-    )
+    return not _owes(now) and all(getattr(before, name) == getattr(now, name) for name in _MOVED_BY_WRITERS)
 
 
 def _report(item: Item, outcome: AuditOutcome, pull: Pull[Tally], look: int) -> AuditReport:
