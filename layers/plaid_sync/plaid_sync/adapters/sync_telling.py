@@ -11,7 +11,7 @@ from plaid_sync.signals import Signal
 
 if TYPE_CHECKING:
     from plaid_sync.core.items import ItemId
-    from plaid_sync.core.sync.batch import BatchResult, Failure
+    from plaid_sync.core.sync.batch_result import BatchResult, Failure
     from plaid_sync.core.sync.sync_job import SyncJob, SyncReport
 
 _OUTCOMES: Final = {
