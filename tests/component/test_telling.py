@@ -146,6 +146,13 @@ def test_a_rejection_is_counted_in_all_and_by_its_reason(world: World, told: Tol
     assert reasons == ["missing_header"]
 
 
+def test_a_webhook_that_can_not_be_queued_is_proven_all_the_same(world: World, told: Told) -> None:
+    body = json.dumps({"webhook_type": "ITEM", "webhook_code": "ERROR", "item_id": "item"}).encode()
+    with world.webhook_queue_gone():
+        assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 503
+    assert (told.metric("WebhookVerified"), told.metric("WebhookFailed")) == ([1], [1])
+
+
 def test_calls_to_plaid_are_timed_and_failures_counted_by_class(world: World, told: Told) -> None:
     item_id = world.link(transactions=5)
     world.drain()
