@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from plaid_sync.ports.common import TokenDecryptor
 
 MAXIMUM_LOOKS: Final = 3
+_MOVES: Final = ("generation", "cursor", "pull_began_at", "status", "revoked_accounts")
+"""What of an Item changes with its rows, if not a mark is set."""
 _PAUSE_SECONDS: Final = 5.0
 """A sync that was met takes seconds."""
 _NOT_ASKED: Final = {
@@ -34,7 +36,6 @@ _NOT_ASKED: Final = {
     ItemStatus.NEEDS_USER: AuditOutcome.NEEDS_USER,
 }
 """Of these Plaid has nothing to tell, or refuses: their rows stay as they are."""
-_MOVED_BY_WRITERS: Final = ("generation", "cursor", "pull_began_at", "status", "revoked_accounts")
 _REFUSED: Final = {
     FailureClass.NEEDS_USER: AuditOutcome.NEEDS_USER,
     FailureClass.TERMINAL: AuditOutcome.REVOKED,
@@ -125,10 +126,10 @@ def _stood_still(before: Item, now: Item) -> bool:
     """Tell whether no row was written in between.
 
     A claim raises the generation before it writes. One that had claimed before, and wrote since, has marked the Item or
-    committed, which renews the time of the pull even where the cursor is the same; if it erased rows of a withdrawn
-    account, the Item has said so since before the first of them.
+    committed, which renews the time of the pull even where the cursor is the same; or it has recorded an account that
+    was withdrawn, and erases its rows.
     """
-    return not _owes(now) and all(getattr(before, name) == getattr(now, name) for name in _MOVED_BY_WRITERS)
+    return not _owes(now) and all(getattr(before, name) == getattr(now, name) for name in _MOVES)
 
 
 def _report(item: Item, outcome: AuditOutcome, pull: Pull[Tally], look: int) -> AuditReport:
