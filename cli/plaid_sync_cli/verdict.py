@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.core.items import ItemStatus
+from plaid_sync.core.lifecycle.cadence import LONGEST_AGE
 
 from plaid_sync_cli.output import duration, plural
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from plaid_sync_cli.readings import Alarm, QueueDepth
 
-STALE_AFTER: Final = timedelta(seconds=64_800)
-"""The threshold of the alarm items-stale: one and a half times the sweep's cadence."""
+STALE_AFTER: Final = LONGEST_AGE
+"""The threshold of the alarm items-stale."""
 UNSYNCED_AFTER: Final = timedelta(hours=1)
 """A first sync takes seconds, and is asked for again after a quarter of an hour."""
 OLDEST_MESSAGE: Final = timedelta(seconds=50_400)

@@ -54,7 +54,7 @@ def build_sampler(
         tokens=KmsTokens(client("kms"), settings.token_key_id),
         puller=Puller(plaid, clock, pause, jitter),
     )
-    return Sampler(auditor, int(settings.audit_sample_size), below)
+    return Sampler(auditor, settings.audit_sample_size, below)
 
 
 sampler = build_sampler(os.environ)

@@ -14,6 +14,7 @@ from plaid_sync.adapters.dynamodb.swept_items import SweptItemsTable
 from plaid_sync.adapters.queues import SqsSyncQueue, WaitingMessages
 from plaid_sync.adapters.telemetry import correlation_id, count, logger, measure, metrics
 from plaid_sync.config import SweepSettings, from_environment
+from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.lifecycle.sweeping import Sweeper
 from plaid_sync.signals import Signal
 
@@ -41,12 +42,21 @@ sweeper, gauges = build_sweeper(os.environ)
 @metrics.log_metrics(capture_cold_start_metric=True)
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    """Sweep once."""
+    """Sweep once.
+
+    Raises:
+        RetryableError: something was refused, so that an alarm tells; all that could be done is done.
+    """
     logger.set_correlation_id(context.aws_request_id)
-    done = sweeper.sweep(lambda: context.get_remaining_time_in_millis() / 1000)
-    _tell(done)
-    _tell_gauges()
+    try:
+        done = sweeper.sweep(lambda: context.get_remaining_time_in_millis() / 1000)
+        _tell(done)
+    finally:
+        # Also where nothing could be enqueued: then how stale the Items are is what somebody has to hear of.
+        _tell_gauges()
     count(Signal.SWEEP_RUNS)
+    if done.refusals:
+        raise RetryableError(done.refusals[0])
     return {"enqueued": len(done.enqueued), "left": done.left, "waiting": done.waiting}
 
 
@@ -54,8 +64,8 @@ def _tell(done: Sweep) -> None:
     count(Signal.SWEEP_ENQUEUED, len(done.enqueued))
     count(Signal.SWEEP_LEFT, done.left)
     for one in done.enqueued:
-        logger.info("item swept", item_id=one.item_id, status=one.status, due_at=one.due_at.isoformat())
-    logger.info("swept", enqueued=len(done.enqueued), left=done.left, waiting=done.waiting)
+        logger.info("item swept", item_id=one.item_id, status=one.status, due_at=one.due_at)
+    logger.info("swept", enqueued=len(done.enqueued), left=done.left, waiting=done.waiting, refusals=done.refusals)
 
 
 def _tell_gauges() -> None:

@@ -21,7 +21,7 @@ from plaid_sync.adapters.telemetry import correlate, correlation_id, count, logg
 from plaid_sync.config import WebhookSettings, from_environment
 from plaid_sync.core import exact_json
 from plaid_sync.core.failures import RetryableError
-from plaid_sync.core.webhooks.receiver import UnusableError, WebhookReceiver
+from plaid_sync.core.webhooks.receiver import NotQueuedError, UnusableError, WebhookReceiver
 from plaid_sync.core.webhooks.verification import RejectedError
 from plaid_sync.core.webhooks.verification_keys import VerificationKeys
 from plaid_sync.signals import Signal
@@ -67,6 +67,7 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Answer:
         logger.error("webhook unusable", reason=str(error))
         return _answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
     except RetryableError as error:
+        count(Signal.WEBHOOK_VERIFIED, int(isinstance(error, NotQueuedError)))
         count(Signal.WEBHOOK_FAILED)
         logger.error("webhook not accepted", reason=error.code)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code})

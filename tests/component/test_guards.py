@@ -16,7 +16,7 @@ from tests.component.world import function, lambda_context
 
 if TYPE_CHECKING:
     import pytest
-    from plaid_sync.core.sync.batch import BatchResult
+    from plaid_sync.core.sync.batch_result import BatchResult
 
     from tests.component.world import Record, World
 

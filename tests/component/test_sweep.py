@@ -12,8 +12,10 @@ from botocore.exceptions import ClientError
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.core.lifecycle.cadence import CADENCES, FIRST_SYNC, NOT_READY, UNFINISHED_REMOVAL
 
-from local.plaid import Behaviour, SimulatedClock, utc_now
+from local.plaid import Behaviour, Phase, SimulatedClock, utc_now
 from tests.component.crashes import Crash, killed_at
+from tests.component.links import content, link_token, triggers
+from tests.component.links import linked as linked_by
 from tests.component.world import function
 
 if TYPE_CHECKING:
@@ -161,6 +163,26 @@ def test_a_resync_whose_trigger_was_refused_and_that_nobody_asks_for_again_is_ca
     step(world, FIRST_SYNC * 1.2)
     world.sweep()
     assert swept(world) == [item_id]
+
+
+def test_what_the_api_asked_for_and_whose_trigger_was_lost_is_carried_out(world: World) -> None:
+    repaired, kept, replaced = linked_by(world, "ann"), linked_by(world, "ben"), linked_by(world, "cat", "login")
+    while world.plaid.advance_phase(repaired) < Phase.HISTORICAL:
+        pass
+    world.drain()
+    content(world.request("DELETE", f"/items/{kept}"), 202)
+    world.drain()
+    assert "due_at" not in world.item(kept)
+
+    token = link_token(world, "ann", item_id=repaired)
+    world.plaid.complete_link(token)
+    content(world.request("POST", f"/items/{repaired}/sync", {"link_token": token}), 202)
+    content(world.request("DELETE", f"/items/{kept}", query={"transactions": "erase"}), 202)
+    new = linked_by(world, "cat", "login", {"replace": replaced})
+    triggers(world)
+    step(world, UNFINISHED_REMOVAL * 1.2)
+    world.sweep()
+    assert sorted(swept(world)) == sorted([repaired, kept, replaced, new])
 
 
 def test_an_outage_is_caught_up_with_a_limit_at_a_time_the_longest_due_first(world: World) -> None:

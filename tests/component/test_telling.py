@@ -9,8 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plaid_sync.core.failures import RetryableError
+from plaid_sync.core.items import ItemStatus
 
 from local.plaid import SimulatedClock, utc_now
+from tests.component.crashes import unreachable
 from tests.component.links import history
 from tests.component.world import function
 
@@ -52,7 +55,7 @@ class Told:
             value
             for record in self.records()
             for directive in record.get("_aws", {}).get("CloudWatchMetrics", [])
-            if ["service", *dimensions] in [sorted(names, reverse=True) for names in directive["Dimensions"]]
+            if {"service", *dimensions} in map(set, directive["Dimensions"])
             and name in {metric["Name"] for metric in directive["Metrics"]}
             for value in (record[name] if isinstance(record[name], list) else [record[name]])
         ]
@@ -79,7 +82,8 @@ def step(world: World, delay: timedelta) -> None:
 def test_one_id_leads_from_the_request_to_the_rows(world: World, told: Told) -> None:
     item_id = world.link(transactions=5)
     world.drain()
-    first, second = deliver(world, item_id), deliver(world, item_id)
+    first = deliver(world, item_id)
+    second = deliver(world, item_id, timedelta(seconds=1))  # the history is in order of time
     assert first != second
     step(world, timedelta(seconds=1))
     world.drain()
@@ -143,6 +147,13 @@ def test_a_rejection_is_counted_in_all_and_by_its_reason(world: World, told: Tol
     assert reasons == ["missing_header"]
 
 
+def test_a_webhook_that_can_not_be_queued_is_proven_all_the_same(world: World, told: Told) -> None:
+    body = json.dumps({"webhook_type": "ITEM", "webhook_code": "ERROR", "item_id": "item"}).encode()
+    with world.webhook_queue_gone():
+        assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 503
+    assert (told.metric("WebhookVerified"), told.metric("WebhookFailed")) == ([1], [1])
+
+
 def test_calls_to_plaid_are_timed_and_failures_counted_by_class(world: World, told: Told) -> None:
     item_id = world.link(transactions=5)
     world.drain()
@@ -162,3 +173,27 @@ def test_refused_keys_are_told_apart(world: World, told: Told) -> None:
     world.trigger(item_id)
     world.handle(world.receive())
     assert told.metric("PlaidCredentialsRefused") == [1]
+
+
+@pytest.mark.parametrize(("refused", "runs"), [("GetQueueAttributes", []), ("SendMessage", [1])])
+def test_a_sweep_that_can_not_enqueue_tells_how_all_items_are_and_fails(
+    world: World, told: Told, refused: str, runs: list[float]
+) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    world.set_attribute(item_id, "due_at", {"S": "2026-01-01T00:00:00.000Z"})
+    with unreachable(refused, before=True), pytest.raises(RetryableError):
+        world.sweep(limit=1)
+    for gauge in ("StalestItemAge", "RemovalsUnfinished", "QuarantinedRows"):
+        assert len(told.metric(gauge)) == 1
+    assert len(told.metric("Items", "state")) == len(ItemStatus)
+    assert told.metric("SweepRuns") == runs
+
+
+def test_rows_that_a_removal_erases_are_counted(world: World, told: Told) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    told.records().clear()
+    world.request("DELETE", f"/items/{item_id}", query={"transactions": "erase"})
+    world.drain()
+    assert told.metric("RowsErased") == [5]

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from plaid_sync.core.lifecycle.cadence import LONGEST_AGE
 from plaid_sync.signals import Signal
 
 from tests.template.cloudformation import ABSENT, Template, environment
@@ -200,6 +201,11 @@ def _condition(alarm: Alarm, function: str) -> tuple[str, str, float] | None:
     if alarm.metric.dimensions != (("FunctionName", f"${{StackName}}-{function}"),):
         return None
     return alarm.metric.name, alarm.statistic, alarm.properties["Threshold"]
+
+
+def test_an_item_counts_as_stale_when_the_sweep_must_have_seen_to_it_long_ago(alarms: Template) -> None:
+    (stale,) = (alarm for alarm in alarms_of(alarms) if alarm.metric.name == "StalestItemAge")
+    assert stale.properties["Threshold"] == LONGEST_AGE.total_seconds()
 
 
 def test_each_function_is_watched_up_to_its_timeout(alarms: Template, template: Template) -> None:

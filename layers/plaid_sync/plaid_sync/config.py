@@ -18,6 +18,7 @@ _PLAID_HOSTS: Final = {
     "production": "https://production.plaid.com",
 }
 _OPTIONAL: Final = frozenset({"plaid_base_url", "webhook_url"})
+_NUMBERS: Final = frozenset({"sweep_limit", "audit_sample_size"})
 
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | SweepSettings")
 
@@ -102,7 +103,7 @@ class AuditSettings(PlaidSettings):
     items_table: str
     transactions_table: str
     token_key_id: str
-    audit_sample_size: str
+    audit_sample_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +131,7 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
     """Read the settings of one function.
 
     Raises:
-        ConfigurationError: variables are missing (all are named), `PLAID_ENV` has another value, or `SWEEP_LIMIT` is
-            no number.
+        ConfigurationError: variables are missing (all are named), `PLAID_ENV` has another value, or a number is none.
     """
     values: dict[str, Any] = {field.name: environment.get(field.name.upper(), "") for field in fields(settings)}
     missing = sorted(name.upper() for name, value in values.items() if not value and name not in _OPTIONAL)
@@ -139,8 +139,8 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
         raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; template.yaml sets them")
     if values.get("plaid_env") not in {None, *_PLAID_HOSTS}:
         raise ConfigurationError(f"PLAID_ENV must be one of {', '.join(_PLAID_HOSTS)}")
-    if "sweep_limit" in values:
-        values["sweep_limit"] = _positive(values["sweep_limit"], "SWEEP_LIMIT")
+    for name in _NUMBERS & values.keys():
+        values[name] = _positive(values[name], name.upper())
     return settings(**values)
 
 

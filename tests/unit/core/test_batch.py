@@ -10,7 +10,7 @@ from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.items import Cursor, ItemId
 from plaid_sync.core.lifecycle.health import ItemHealth
-from plaid_sync.core.sync.batch import RENEW_AFTER, BatchProcessor, BatchResult
+from plaid_sync.core.sync.batch import RENEW_AFTER, BatchProcessor
 from plaid_sync.core.sync.pages import Page, parse_page
 from plaid_sync.core.triggers import Cause, SyncTrigger
 
@@ -19,6 +19,8 @@ from tests.unit.core.test_pages import answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from plaid_sync.core.sync.batch_result import BatchResult
 
 ITEM = ItemId("item")
 RECEIVES = 20

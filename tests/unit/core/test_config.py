@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from plaid_sync.config import (
+    AuditSettings,
     ChangesSettings,
     ConfigurationError,
     ItemsSettings,
@@ -32,9 +33,11 @@ def test_another_server_can_be_named_and_an_empty_name_is_none() -> None:
     assert from_environment(WebhookSettings, WEBHOOK | {"PLAID_BASE_URL": ""}).plaid_base_url == ""
 
 
-@pytest.mark.parametrize("settings", [WebhookSettings, SyncSettings, ItemsSettings, ChangesSettings, SweepSettings])
+@pytest.mark.parametrize(
+    "settings", [WebhookSettings, SyncSettings, ItemsSettings, AuditSettings, ChangesSettings, SweepSettings]
+)
 def test_every_missing_variable_is_named_at_once(
-    settings: type[WebhookSettings | ChangesSettings | SweepSettings],
+    settings: type[WebhookSettings | AuditSettings | ChangesSettings | SweepSettings],
 ) -> None:
     with pytest.raises(ConfigurationError) as incomplete:
         from_environment(settings, {"PLAID_ENV": ""})
@@ -55,10 +58,16 @@ def test_the_limit_of_the_sweep_is_a_number() -> None:
     assert from_environment(SweepSettings, SWEEP | {"SWEEP_LIMIT": "1000"}).sweep_limit == 1000
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "1e3", "many", "٣"])
-def test_a_limit_that_is_none_is_refused_by_name(limit: str) -> None:
+AUDIT = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "TOKEN_KEY_ID": "key"}
+AUDIT |= {"ITEMS_TABLE": "items", "TRANSACTIONS_TABLE": "transactions"}
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1e3", "many", "٣"])
+def test_a_number_that_is_none_is_refused_by_name(number: str) -> None:
     with pytest.raises(ConfigurationError, match=r"SWEEP_LIMIT must be a whole number from 1 on"):
-        from_environment(SweepSettings, SWEEP | {"SWEEP_LIMIT": limit})
+        from_environment(SweepSettings, SWEEP | {"SWEEP_LIMIT": number})
+    with pytest.raises(ConfigurationError, match=r"AUDIT_SAMPLE_SIZE must be a whole number from 1 on"):
+        from_environment(AuditSettings, AUDIT | {"AUDIT_SAMPLE_SIZE": number})
 
 
 def test_a_wrong_plaid_environment_is_refused() -> None:

@@ -11,7 +11,7 @@ from plaid_sync.signals import Signal
 
 if TYPE_CHECKING:
     from plaid_sync.core.items import ItemId
-    from plaid_sync.core.sync.batch import BatchResult, Failure
+    from plaid_sync.core.sync.batch_result import BatchResult, Failure
     from plaid_sync.core.sync.sync_job import SyncJob, SyncReport
 
 _OUTCOMES: Final = {
@@ -57,9 +57,8 @@ def _tell_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
         Signal.FULL_RESYNCS: int(report.full_resync),
         Signal.SWEEP_REPAIRS: int(job.swept and report.changed > 0),
     }
-    if report.outcome is Outcome.COMMITTED:
-        for signal, number in counts.items():
-            count(signal, number)
+    for signal, number in counts.items():
+        count(signal, number)
     logger.info(
         "item synced",
         extra={

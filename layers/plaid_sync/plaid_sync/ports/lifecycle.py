@@ -141,7 +141,10 @@ class ItemGauges(Protocol):
         ...
 
     def stalest_success(self) -> datetime | None:
-        """Return when the stalest of the active and expiring Items was last synced, or linked; None without any."""
+        """Return when the stalest of the active and expiring Items was last synced, or linked; None without any.
+
+        One that was in trouble and has just been repaired counts from then: its first sync is on its way.
+        """
         ...
 
     def removals_unfinished(self) -> int:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _MOST_QUARANTINE_PAGES: Final = 5
 """Of one megabyte each: usually there is nothing to count, and of a flood it is enough to know that there is one."""
+_STALE_AT_ONCE: Final = 20
+"""Items that are read to find the stalest: usually it is the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +38,24 @@ class SweptItemsTable:
         request = {"IndexName": "by_due", "KeyConditionExpression": condition, **expression.arguments()}
         found: list[DueItem] = []
         for page in self._pages(request, limit):
-            found += [
-                DueItem(from_text(row["due_at"]["S"]), ItemId(row["item_id"]["S"]), status) for row in page["Items"]
-            ]
+            found += [DueItem(row["due_at"]["S"], ItemId(row["item_id"]["S"]), status) for row in page["Items"]]
             if len(found) >= limit:
                 break
         return found[:limit]
 
     def put_off(self, item: DueItem, until: datetime) -> None:
-        """See `ports.lifecycle.SweptItems`. Unfenced: no sync reads it."""
-        expression = Expression()
+        """See `ports.lifecycle.SweptItems`. Unfenced: no sync reads it. Who writes the Item now has the last word."""
+        expression, refused = Expression(), self.client.exceptions
         with aws_errors():
             try:
                 self.client.update_item(
                     TableName=self.table,
                     Key={"item_id": serialize(item.item_id)},
                     UpdateExpression=expression.update({"due_at": to_text(until)}),
-                    ConditionExpression=expression.equals("due_at", to_text(item.due_at)),
+                    ConditionExpression=expression.equals("due_at", item.due_at),
                     **expression.arguments(),
                 )
-            except self.client.exceptions.ConditionalCheckFailedException:
+            except (refused.ConditionalCheckFailedException, refused.TransactionConflictException):
                 return
 
     def counts(self) -> dict[ItemStatus, int]:
@@ -64,14 +64,22 @@ class SweptItemsTable:
 
     def stalest_success(self) -> datetime | None:
         """See `ports.lifecycle.ItemGauges`."""
-        moments: list[datetime] = []
+        stalest = ""
         for status in (ItemStatus.ACTIVE, ItemStatus.EXPIRING):
-            expression = Expression()
-            condition = expression.equals("status", status.value)
-            request = {"IndexName": "by_status", "KeyConditionExpression": condition, **expression.arguments()}
-            first = next(self._pages(request, 1))["Items"]
-            moments += [from_text(row["fresh_at"]["S"]) for row in first]
-        return min(moments, default=None)
+            for fresh_at, well_since in self._by_freshness(status):
+                if stalest and fresh_at >= stalest:
+                    break
+                since = max(fresh_at, well_since)
+                stalest = min(stalest or since, since)
+        return from_text(stalest) if stalest else None
+
+    def _by_freshness(self, status: ItemStatus) -> Iterator[tuple[str, str]]:
+        """Yield of each Item in a state, the stalest first, its last success and since when it is in that state."""
+        expression = Expression()
+        condition = expression.equals("status", status.value)
+        request = {"IndexName": "by_status", "KeyConditionExpression": condition, **expression.arguments()}
+        for page in self._pages(request, _STALE_AT_ONCE):
+            yield from ((row["fresh_at"]["S"], row.get("status_at", {}).get("S", "")) for row in page["Items"])
 
     def removals_unfinished(self) -> int:
         """See `ports.lifecycle.ItemGauges`."""

@@ -13,6 +13,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.core.lifecycle.cadence import CADENCES, due_after
 from plaid_sync.core.triggers import Cause, SyncTrigger
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _SECONDS_TO_STOP: Final = 30.0
 """What the last message and the gauges take at worst."""
+_MOST_REFUSALS: Final = 10
+"""So many are no matter of single Items: the run stops."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,10 +37,10 @@ class DueItem:
     """An Item that nobody has looked at for its cadence.
 
     Attributes:
-        due_at: since when.
+        due_at: since when, exactly as the table has it (text order is time order).
     """
 
-    due_at: datetime
+    due_at: str
     item_id: ItemId
     status: ItemStatus
 
@@ -50,11 +53,13 @@ class Sweep:
         enqueued: Items that were put on the queue.
         left: Items that were seen to be due, and left for the next run.
         waiting: messages that stood in the queue when it began.
+        refusals: codes of why Items could not be enqueued or put off; they are among those left.
     """
 
     enqueued: tuple[DueItem, ...]
     left: int
     waiting: int
+    refusals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,10 @@ class Sweeper:
     limit: int
 
     def sweep(self, time_left: Callable[[], float]) -> Sweep:
-        """Enqueue what is due, as much as there is room for.
+        """Enqueue what is due, as much as there is room for; what is refused of one Item keeps no other waiting.
 
         Raises:
-            RetryableError: the table or the queue can't be reached now: what is enqueued is enqueued.
+            RetryableError: the table or the queue can't be read now: nothing is enqueued.
         """
         now, waiting = self.clock(), self.waiting()
         room = max(0, self.limit - waiting)
@@ -84,12 +89,17 @@ class Sweeper:
             self.limit + 1, (one for status in ItemStatus for one in self.items.due(status, now, self.limit + 1))
         )
         enqueued: list[DueItem] = []
+        refusals: list[str] = []
         for one in due[:room]:
-            if time_left() < _SECONDS_TO_STOP:
+            if time_left() < _SECONDS_TO_STOP or len(refusals) == _MOST_REFUSALS:
                 break
-            self._enqueue(one, now)
-            enqueued.append(one)
-        return Sweep(tuple(enqueued), len(due) - len(enqueued), waiting)
+            try:
+                self._enqueue(one, now)
+            except RetryableError as error:
+                refusals.append(error.code)
+            else:
+                enqueued.append(one)
+        return Sweep(tuple(enqueued), len(due) - len(enqueued), waiting, tuple(refusals))
 
     def _enqueue(self, one: DueItem, now: datetime) -> None:
         """Send first: who dies in between sends it again, which is harmless; the other way round it would be lost."""

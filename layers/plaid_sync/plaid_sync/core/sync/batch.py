@@ -6,15 +6,16 @@ failure never fails another's messages.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.core.error_codes import FailureClass, is_known
 from plaid_sync.core.failures import PlaidError, RemovalUnfinishedError, RetryableError
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.lifecycle.notices import cause_of, occurrence_of
+from plaid_sync.core.sync.batch_result import BatchResult, Failure
 from plaid_sync.core.sync.pulling import OUT_OF_TIME
-from plaid_sync.core.sync.sync_job import Outcome, SyncJob, SyncReport
+from plaid_sync.core.sync.sync_job import Outcome, SyncJob
 from plaid_sync.core.triggers import (
     CORRELATION_ID,
     SINCE,
@@ -27,8 +28,8 @@ from plaid_sync.core.triggers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import timedelta
 
+    from plaid_sync.core.sync.sync_job import SyncReport
     from plaid_sync.core.sync.syncing import SyncEngine
     from plaid_sync.ports.sync import ReceivedMessages
 
@@ -49,54 +50,6 @@ RENEW_AFTER: Final = 12
 """Receives of a message that must not be given up: replaced by a copy, before the queue does."""
 PARK_UNREGISTERED_AFTER: Final = 8
 """Receives, at the delays of `retry` about ten minutes: a webhook outruns its link by seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An Item whose messages stay in the queue.
-
-    Attributes:
-        code: Plaid's error code or our reason.
-        delay: seconds until they come back; None where that could not be set, and the queue's own timeout holds.
-        correlation_ids: what marks the requests that led to it.
-        bug: the exception that nobody expected, where one is the cause.
-        unknown: whether it is a code of Plaid's that is not in our table.
-    """
-
-    item_id: ItemId
-    failure_class: FailureClass
-    code: str
-    delay: int | None
-    correlation_ids: tuple[str, ...] = ()
-    bug: Exception | None = None
-    unknown: bool = False
-
-
-@dataclass(slots=True)
-class BatchResult:
-    """What became of a batch.
-
-    Attributes:
-        failed_message_ids: to be reported to SQS; all others are done.
-        waits: how long each trigger that was received for the first time had been in the queue.
-        jobs: what was asked for of each Item that was begun.
-        reports: one for each Item that was synced (or needed no sync).
-        lags: of each Item whose rows were committed, from when the oldest of its webhooks was accepted until then.
-        failures: one for each Item that has to come back.
-        parked: message ids and reasons of what went to the dead-letter queue.
-        coalesced: triggers that another one's sync covered.
-        renewed: triggers that were put into the queue anew, so that waiting for Plaid's limits never ends them.
-    """
-
-    failed_message_ids: list[str] = field(default_factory=list)
-    waits: list[timedelta] = field(default_factory=list)
-    jobs: dict[ItemId, SyncJob] = field(default_factory=dict)
-    reports: dict[ItemId, SyncReport] = field(default_factory=dict)
-    lags: dict[ItemId, timedelta] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
-    parked: dict[str, str] = field(default_factory=dict)
-    coalesced: int = 0
-    renewed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ class UnusableError(PlaidSyncError):
     """The webhook is Plaid's, but nothing can be done with it; no retry changes that."""
 
 
+class NotQueuedError(RetryableError):
+    """The body is proven to be Plaid's, and the queue has not accepted it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """A proven webhook; types and codes stay open strings, for Plaid adds to them.
@@ -104,10 +108,16 @@ class WebhookReceiver:
         if webhook.is_queued:
             if webhook.item_id is None:
                 raise UnusableError("item_id must be 1 to 128 printable ASCII characters")
-            self.queue.send(_trigger(webhook, webhook.item_id, body), delivery)
+            self._queue(_trigger(webhook, webhook.item_id, body), delivery)
         return Receipt(
             webhook, webhook.is_queued, now - signed_at, self._record(webhook, delivery, now, correlation_id)
         )
+
+    def _queue(self, trigger: SyncTrigger, delivery: str) -> None:
+        try:
+            self.queue.send(trigger, delivery)
+        except RetryableError as error:
+            raise NotQueuedError(error.code) from error
 
     def _record(self, webhook: Webhook, delivery: str, now: datetime, correlation_id: str) -> bool | None:
         """Record it; that it can't be is no reason to have Plaid send again what the queue has accepted."""
