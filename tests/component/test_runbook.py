@@ -183,7 +183,7 @@ def test_a_pause_that_was_forgotten_is_noticed_and_ended(stage: Rehearsal, item:
             stage.await_alarm(alarm)
     status = stage.cli.json("status", code=1)
     assert status["paused"]
-    assert status["verdict"].startswith("Money data is NOT fresh (0 of 1 Item behind): syncing is paused")
+    assert status["verdict"].startswith("Money data is NOT fresh (0 of 1 Item behind so far): syncing is paused")
     stage.cli.json("resume")
     stage.wait_until(lambda: stage.exact(item))
     for alarm in ("sync-idle", "sync-waiting", "sync-stopped"):

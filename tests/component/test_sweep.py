@@ -204,6 +204,14 @@ def test_nothing_is_put_on_a_queue_that_is_full(world: World) -> None:
     assert world.sweep(limit=3) == {"enqueued": 1, "left": 0, "waiting": 0}
 
 
+def test_a_tenth_of_the_limit_is_enqueued_however_much_waits(world: World) -> None:
+    linked(world, 2)
+    step(world, A_CYCLE)
+    for number in range(12):
+        world.trigger(f"nobody-{number}")
+    assert world.sweep(limit=10) == {"enqueued": 1, "left": 1, "waiting": 12}
+
+
 def test_items_in_trouble_do_not_wait_behind_those_that_are_well(world: World) -> None:
     ill, *well = linked(world, 4)
     world.plaid.inject_fault("/transactions/sync", "ITEM_LOGIN_REQUIRED")

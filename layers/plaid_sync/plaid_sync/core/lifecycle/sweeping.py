@@ -2,8 +2,8 @@
 
 Whatever writes an Item writes when it is due next (`core.lifecycle.cadence`). The sweep enqueues what is due, the
 longest due first, and puts it off until the next time: a sync that succeeds does so as well. It never enqueues more
-than `limit` at once, and less while the queue is not empty: an outage that has made every Item due is caught up with
-over hours, and not in a storm.
+than `limit` at once, and less while the queue is not empty, down to a tenth: an outage that has made every Item due is
+caught up with over hours, and not in a storm.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Sweeper:
             RetryableError: the table or the queue can't be read now: nothing is enqueued.
         """
         now, waiting = self.clock(), self.waiting()
-        room = max(0, self.limit - waiting)
+        # What waits behind a postponed message of its Item is counted, too: banks that are down must not stop the sweep.
+        room = max(self.limit // 10, self.limit - waiting)
         # One more than there is room for tells that some are left.
         due = heapq.nsmallest(
             self.limit + 1, (one for status in ItemStatus for one in self.items.due(status, now, self.limit + 1))
