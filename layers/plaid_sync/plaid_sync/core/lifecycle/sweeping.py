@@ -83,7 +83,7 @@ class Sweeper:
             RetryableError: the table or the queue can't be read now: nothing is enqueued.
         """
         now, waiting = self.clock(), self.waiting()
-        # What waits behind a postponed message of its Item is counted, too: banks that are down must not stop the sweep.
+        # What waits behind a postponed message of its Item is counted, too: banks that are down must not stop it.
         room = max(self.limit // 10, self.limit - waiting)
         # One more than there is room for tells that some are left.
         due = heapq.nsmallest(
