@@ -197,3 +197,19 @@ def test_rows_that_a_removal_erases_are_counted(world: World, told: Told) -> Non
     world.request("DELETE", f"/items/{item_id}", query={"transactions": "erase"})
     world.drain()
     assert told.metric("RowsErased") == [5]
+
+
+def test_what_nobody_but_the_sweep_has_noticed_counts_as_its_repair(world: World, told: Told) -> None:
+    item_id = world.link(transactions=5)
+    world.drain()
+    repaired = []
+    for causes, changes in ((["sweep"], True), (["sweep"], False), (["sweep", "request"], True), (["request"], True)):
+        if changes:
+            world.plaid.evolve(item_id, steps=3)
+        told.records().clear()
+        for cause in causes:
+            world.trigger(item_id, cause)
+        world.drain()
+        repaired += told.metric("SweepRepairs")
+        world.assert_exact(item_id)
+    assert repaired == [1, 0, 0, 0]

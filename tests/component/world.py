@@ -252,11 +252,11 @@ class World:
             assert batches < 100, "the queue does not empty"
         return batches
 
-    def trigger(self, item_id: str) -> None:
+    def trigger(self, item_id: str, cause: str = "request") -> None:
         """Enqueue a sync by hand."""
         self.stack.client("sqs").send_message(
             QueueUrl=self.stack.sync_queue_url,
-            MessageBody=json.dumps({"item_id": item_id, "cause": "request"}),
+            MessageBody=json.dumps({"item_id": item_id, "cause": cause}),
             MessageGroupId=item_id,
             MessageDeduplicationId=os.urandom(16).hex(),
         )
