@@ -26,6 +26,7 @@ from plaid_sync.core.audit.report import JUDGED, UNJUDGED
 from plaid_sync.core.audit.sampling import Sampler
 from plaid_sync.core.items import ItemId
 from plaid_sync.core.sync.pulling import Puller
+from plaid_sync.core.triggers import is_item_id
 from plaid_sync.signals import Signal
 
 if TYPE_CHECKING:
@@ -63,25 +64,42 @@ sampler = build_sampler(os.environ)
 @metrics.log_metrics(capture_cold_start_metric=True)
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Audit one Item, or a sample."""
+    """Audit one Item, or a sample.
+
+    Raises:
+        ValueError: `item_id` or `sample` can't be one; the text says what it must be.
+    """
     logger.set_correlation_id(context.aws_request_id)
 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
     if "item_id" in event:
-        report = sampler.auditor.audit(ItemId(event["item_id"]), time_left)
+        report = sampler.auditor.audit(_item_of(event), time_left)
         _tell(report)
         _measure([report])
         return report.as_json(values=event.get("values") is True)
     reports: list[AuditReport] = []
     try:
-        for report in sampler.audits(event.get("sample"), time_left):
+        for report in sampler.audits(_size_of(event), time_left):
             _tell(report)
             reports.append(report)
     finally:
         _measure(reports)
     return {"audited": len(reports), "reports": [report.counts() for report in reports]}
+
+
+def _item_of(event: dict[str, Any]) -> ItemId:
+    if not is_item_id(event["item_id"]):
+        raise ValueError("item_id must be 1 to 128 printable ASCII characters")
+    return ItemId(event["item_id"])
+
+
+def _size_of(event: dict[str, Any]) -> int | None:
+    size = event.get("sample")
+    if size is not None and (type(size) is not int or size < 1):
+        raise ValueError("sample must be a whole number from 1 on; leave it out for the function's own size")
+    return size
 
 
 def _tell(report: AuditReport) -> None:

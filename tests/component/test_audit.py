@@ -337,3 +337,19 @@ def test_a_cursor_that_plaid_rejects_is_the_next_syncs_business(world: World) ->
     world.trigger(item_id)
     world.drain()
     world.assert_exact(item_id)
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        ({"item_id": 7}, "item_id must be 1 to 128 printable ASCII characters"),
+        ({"item_id": "an Item"}, "item_id must be 1 to 128 printable ASCII characters"),
+        ({"sample": "5"}, "sample must be a whole number from 1 on"),
+        ({"sample": 0}, "sample must be a whole number from 1 on"),
+        ({"sample": True}, "sample must be a whole number from 1 on"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:No application metrics")
+def test_an_event_that_cannot_be_one_is_refused_by_its_field(world: World, event: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        world.audit(event)
