@@ -26,14 +26,19 @@ ul.alarms {{ list-style: none; margin: 0; padding: 0; columns: 5; font-size: 12p
 svg {{ width: 100%; height: 100%; display: block }}"""
 
 
-def page_of(readings: Readings) -> str:
-    """Return the page."""
+def page_of(readings: Readings, to_project: str) -> str:
+    """Return the page.
+
+    Args:
+        readings: What it shows.
+        to_project: The way from the page's folder to the project's, for links to its documents.
+    """
     name = escape(readings.definition.name)
     empty = "".join(f"<p class=empty>No data: {escape(each)}</p>" for each in readings.empty())
     widgets = "\n".join(_section(widget, readings) for widget in readings.definition.widgets)
     return f"""\
 <!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{name}</title>
+<html lang="en"><meta charset="utf-8"><base href="{escape(to_project)}/"><title>{name}</title>
 <style>{_STYLE}</style>
 <h1>{name}</h1><p class="note">{escape(note(readings))}</p>{empty}
 <main>

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local.dashboard.page import page_of
 from local.dashboard.picture import save_picture
 from local.dashboard.readings import Readings, read
+from local.stack.paths import PROJECT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +65,6 @@ def render(cloudwatch: Any, name: str, folder: Path) -> Rendered:  # noqa: ANN40
     readings = read(cloudwatch, name)
     folder.mkdir(parents=True, exist_ok=True)
     page, picture = folder / "dashboard.html", folder / "dashboard.png"
-    page.write_text(page_of(readings), encoding="utf-8")
+    page.write_text(page_of(readings, os.path.relpath(PROJECT, folder)), encoding="utf-8")
     save_picture(readings, picture)
     return Rendered(page, picture, readings)

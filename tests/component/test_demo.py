@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -77,7 +78,14 @@ def test_every_widget_of_the_dashboard_shows_what_has_happened(outcome: Any) -> 
     assert dashboard["empty"] == []
     assert dashboard["widgets"] > 30
     assert Path(dashboard["picture"]).stat().st_size > 100_000
-    assert Path(dashboard["page"]).read_text(encoding="utf-8").count("<svg") > 20
+    page = Path(dashboard["page"])
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") > 20
+    base = re.search('<base href="([^"]+)">', text)
+    assert base is not None
+    linked = re.findall('href="(docs/[^"#]+)', text)
+    assert linked
+    assert all((page.parent / base[1] / link).exists() for link in linked)
 
 
 def test_every_metric_that_was_told_is_in_the_catalogue_and_the_rest_has_a_reason(outcome: Any) -> None:

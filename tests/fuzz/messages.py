@@ -168,6 +168,8 @@ class MessagesTarget:
         again = looked if health.again else set()
         # An answer that can't be read comes before Plaid's limits, and isn't waited for.
         waiting = ({THROTTLED} | (again if health.down else set())) - unread
+        # What nests so deeply that it may be read or not may tell of its Item, too, or may not.
+        uncertain = {record["attributes"]["MessageGroupId"] for record in records if kind_of(record) == EITHER}
         sent = {message["MessageDeduplicationId"]: message for message in queue.sent}
         for record in records:
             kept, letter = record["messageId"] in failed, sent.get(record["messageId"])
@@ -176,11 +178,12 @@ class MessagesTarget:
                 letter,
                 unread | again,
                 waiting,
+                uncertain,
                 kept=kept,
                 may_park=not queue.out_of_order,
             )
         for name in HEALTHY:
-            if told[name] and name not in unread:
+            if told[name] and name not in unread | uncertain:
                 self._judge_item(ItemId(name), told[name], tables, health)
 
     def _judge_item(self, item_id: ItemId, told: Iterable[tuple[str, object]], tables: Tables, health: _Health) -> None:
@@ -202,6 +205,7 @@ class MessagesTarget:
         letter: dict[str, Any] | None,
         not_well: set[str],
         waiting: set[str],
+        uncertain: set[str],
         *,
         kept: bool,
         may_park: bool,
@@ -222,7 +226,7 @@ class MessagesTarget:
             require(holds=not may_park or reason.startswith(wanted), what=f"reason {reason!r}", shown=record)
             same = letter is None or is_body_of(letter, record["body"])
             require(holds=same, what="parked with another body", shown=(record, letter))
-        elif kind == OURS:
+        elif kind == OURS and item_id not in uncertain:
             worn = item_id in waiting and received >= RENEWED_RECEIVES and may_park
             require(holds=renewed == worn == (letter is not None), what=f"ours, but {fate}", shown=record)
             same = letter is None or (letter["MessageBody"], letter["MessageGroupId"]) == (record["body"], item_id)
@@ -238,7 +242,8 @@ def is_body_of(letter: Record, body: str) -> bool:
         return not reason.endswith(" bytes)")
     size = len(kept.encode())
     note = f" (body cut to {size} bytes)"
-    beside = len("reason" + "String" + reason)
+    attributes = {name: attribute["StringValue"] for name, attribute in letter["MessageAttributes"].items()}
+    beside = sum(len((name + "String" + value).encode()) for name, value in attributes.items())
     fits = len(body.encode()) + beside - len(note) <= LARGEST_MESSAGE
     # A character has four bytes at most, and is not divided.
     full = size + beside > LARGEST_MESSAGE - 4
