@@ -67,7 +67,12 @@ class Bench:
         template = Template.parse((PROJECT / "template.yaml").read_text())
         for name, logical_id in _TABLES.items():
             _create(client, name, template.properties(logical_id))
-        return cls(client, emulator.client)
+
+        def connect(service: str) -> Any:
+            # Not the shared one: what a case registers on a client must not reach the next case's calls.
+            return emulator.client_of(service, emulator.access_key_id, emulator.secret_access_key)
+
+        return cls(client, connect)
 
     @property
     def items(self) -> ItemsTable:
