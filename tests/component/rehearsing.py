@@ -8,7 +8,6 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +17,9 @@ from local.demo.application import Application
 from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
 from local.snapshot import tables_of, truth_of
 from local.stack import LocalStack
-from local.stack.deploy import STACK_NAME
 from local.stack.paths import Places
 from tests.component.cli_runs import CommandLine
+from tests.component.measurements import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,15 +162,7 @@ class Rehearsal:
 
     def put(self, name: str, value: float, *, ago: float, **dimensions: str) -> None:
         """Record a value of a metric as of some time ago: what would have been measured if the fault were that old."""
-        known = dimensions or {"service": STACK_NAME}
-        namespace = "AWS/SQS" if "QueueName" in known else "AWS/Lambda" if "FunctionName" in known else "PlaidSync"
-        datum = {
-            "MetricName": name,
-            "Dimensions": [{"Name": key, "Value": text} for key, text in known.items()],
-            "Timestamp": datetime.now(UTC) - timedelta(seconds=ago),
-            "Value": value,
-        }
-        self.stack.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum])
+        put(self.stack, name, value, ago=ago, **dimensions)
 
     @contextmanager
     def denied(self, function: str, *actions: str) -> Iterator[None]:

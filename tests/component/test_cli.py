@@ -85,15 +85,7 @@ def trigger(item_id: str) -> str:
 
 def queued(world: World) -> list[dict[str, Any]]:
     """Take what is in the sync queue."""
-    answer = world.stack.client("sqs").receive_message(
-        QueueUrl=world.stack.sync_queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-    )
-    messages: list[dict[str, Any]] = answer.get("Messages", [])
-    for message in messages:
-        world.stack.client("sqs").delete_message(
-            QueueUrl=world.stack.sync_queue_url, ReceiptHandle=message["ReceiptHandle"]
-        )
-    return messages
+    return world.take(world.stack.sync_queue_url)
 
 
 def test_status_answers_in_its_first_line_and_by_its_exit_code(cli: CommandLine, world: World, synced: str) -> None:

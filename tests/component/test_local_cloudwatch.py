@@ -16,6 +16,7 @@ from local.dashboard.render import render
 from local.stack.deploy import STACK_NAME
 from local.stack.gaps import switch_off_schedules
 from local.stack.resources import Resources
+from tests.component.measurements import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,19 +25,6 @@ if TYPE_CHECKING:
     from local.stack import LocalStack
 
 WHOLE_DAY = 86400
-
-
-def put(stack: LocalStack, name: str, value: float, *, seconds_ago: float = 0, **other: str) -> None:
-    """Record one value of a metric of the stack, as of some time ago."""
-    dimensions = other or {"service": STACK_NAME}
-    datum = {
-        "MetricName": name,
-        "Dimensions": [{"Name": key, "Value": text} for key, text in dimensions.items()],
-        "Timestamp": datetime.now(UTC) - timedelta(seconds=seconds_ago),
-        "Value": value,
-    }
-    namespace = "AWS/SQS" if "QueueName" in dimensions else "PlaidSync"
-    stack.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum])
 
 
 def total(stack: LocalStack, namespace: str, name: str, **dimensions: str) -> dict[str, Any]:
@@ -115,8 +103,8 @@ def test_a_dead_letter_rings_and_clears(stack: LocalStack) -> None:
 
 
 def test_an_alarm_over_periods_wants_each_of_them_and_other_series_do_not_count(stack: LocalStack) -> None:
-    for seconds_ago in (610, 310):
-        put(stack, "SyncFailed", 25, seconds_ago=seconds_ago)
+    for ago in (610, 310):
+        put(stack, "SyncFailed", 25, ago=ago)
     put(stack, "SyncFailed", 25, service="another-stack")
     assert stack.alarms()["sync-failing"] == "OK"
     put(stack, "SyncFailed", 25)
@@ -127,9 +115,9 @@ def test_an_alarm_over_periods_wants_each_of_them_and_other_series_do_not_count(
 
 def test_a_percentile_is_of_the_values_and_not_of_their_average(stack: LocalStack) -> None:
     for values, state in (([1, 1, 10_000_000], "OK"), ([400_000, 400_000], "ALARM")):
-        for seconds_ago in (700, 400, 100):
+        for ago in (700, 400, 100):
             for each in values:
-                put(stack, "TriggerWait", each, seconds_ago=seconds_ago)
+                put(stack, "TriggerWait", each, ago=ago)
         assert stack.alarms()["sync-backlog"] == state
 
 
@@ -138,10 +126,10 @@ def test_a_composite_alarm_follows_its_parts_and_silence_can_ring(stack: LocalSt
     with stack.alarms_later(WHOLE_DAY):
         assert stack.alarms()["sync-idle"] == "ALARM"
         assert stack.alarms()["sync-stopped"] == "OK"
-        for seconds_ago in (700, 400, 100):
-            put(stack, "ApproximateNumberOfMessagesVisible", 1, seconds_ago=seconds_ago - WHOLE_DAY, **visible)
+        for ago in (700, 400, 100):
+            put(stack, "ApproximateNumberOfMessagesVisible", 1, ago=ago - WHOLE_DAY, **visible)
         assert stack.alarms()["sync-stopped"] == "ALARM"
-        put(stack, "TriggersReceived", 1, seconds_ago=-WHOLE_DAY)
+        put(stack, "TriggersReceived", 1, ago=-WHOLE_DAY)
         assert stack.alarms()["sync-stopped"] == "OK"
 
 

@@ -270,14 +270,15 @@ class World:
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Take what is in the dead-letter queue."""
-        answer = self.stack.client("sqs").receive_message(
-            QueueUrl=self.stack.dead_letter_queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-        )
+        return self.take(self.stack.dead_letter_queue_url)
+
+    def take(self, url: str) -> list[dict[str, Any]]:
+        """Take up to ten messages out of a queue."""
+        sqs = self.stack.client("sqs")
+        answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
         messages: list[dict[str, Any]] = answer.get("Messages", [])
         for message in messages:
-            self.stack.client("sqs").delete_message(
-                QueueUrl=self.stack.dead_letter_queue_url, ReceiptHandle=message["ReceiptHandle"]
-            )
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return messages
 
     # ---- the tables

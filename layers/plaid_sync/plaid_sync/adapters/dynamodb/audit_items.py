@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.dynamodb.expressions import Expression
 from plaid_sync.adapters.dynamodb.items_table import load_item
+from plaid_sync.adapters.dynamodb.queries import query_pages
 from plaid_sync.core.items import Item, ItemId, ItemStatus
 
 if TYPE_CHECKING:
@@ -37,10 +37,5 @@ class AuditItems:
             "ProjectionExpression": expression.name("item_id"),
             **expression.arguments(),
         }
-        while True:
-            with aws_errors():
-                answer = self.client.query(**request)
-            yield from (ItemId(row["item_id"]["S"]) for row in answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        for page in query_pages(self.client, request):
+            yield from (ItemId(row["item_id"]["S"]) for row in page["Items"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.dynamodb.atomic import TRIES, back_off
 from plaid_sync.adapters.dynamodb.expressions import Expression
+from plaid_sync.adapters.dynamodb.queries import query_pages
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.sync.pulling import require_time
 
@@ -56,16 +57,12 @@ class ErasableTables:
         self, table: str, item_id: ItemId, expression: Expression | None = None, **request: str
     ) -> Iterator[dict[str, Any]]:
         expression = expression or Expression()
-        paginator: Any = self.client.get_paginator("query")
-        pages = paginator.paginate(
-            TableName=table,
-            ConsistentRead=True,
-            KeyConditionExpression=expression.equals("item_id", item_id),
-            **request,
-            **expression.arguments(),
-        )
-        with aws_errors():
-            yield from pages
+        of_item = {
+            "TableName": table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": expression.equals("item_id", item_id),
+        }
+        return query_pages(self.client, {**of_item, **request, **expression.arguments()})
 
     def _delete(self, table: str, keys: list[dict[str, Any]]) -> None:
         request: Any = {table: [{"DeleteRequest": {"Key": key}} for key in keys]}

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.adapters.aws import aws_errors, from_text, to_text
+from plaid_sync.adapters.aws import from_text, to_text
 from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.adapters.dynamodb.fenced import on_item, transact
+from plaid_sync.adapters.dynamodb.queries import query_pages
 from plaid_sync.core.sync.quarantine import BrokenEntry, join
 from plaid_sync.core.sync.transactions import TransactionId
 
@@ -104,15 +105,14 @@ class QuarantineTable:
         condition = expression.equals("item_id", item_id)
         if prefix:
             condition += f" AND begins_with({expression.name('entry_part')}, {expression.value(prefix)})"
-        pages = self.client.get_paginator("query").paginate(
-            TableName=self.quarantine_table,
-            ConsistentRead=True,
-            KeyConditionExpression=condition,
+        request: dict[str, Any] = {
+            "TableName": self.quarantine_table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": condition,
             **expression.arguments(),
-        )
-        with aws_errors():
-            for page in pages:
-                yield from map(deserialize, page["Items"])
+        }
+        for page in query_pages(self.client, request):
+            yield from map(deserialize, page["Items"])
 
 
 def _joined(entry_id: str, parts: list[dict[str, Any]]) -> QuarantinedEntry:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.adapters.dynamodb.atomic import TRIES, back_off
 from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize, serialize
+from plaid_sync.adapters.dynamodb.queries import query_pages
 from plaid_sync.adapters.dynamodb.row_format import ALL_ATTRIBUTES, FENCE_ATTRIBUTES, MARKS, to_stored_row
 from plaid_sync.core.failures import RetryableError
 from plaid_sync.core.sync.transactions import TransactionId
@@ -95,13 +96,8 @@ class StoredRows:
             "ProjectionExpression": ", ".join(expression.name(name) for name in FENCE_ATTRIBUTES),
             **expression.arguments(),
         }
-        while True:
-            with aws_errors():
-                answer = self.client.query(**request)
-            yield from map(to_stored_row, answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        for page in query_pages(self.client, request):
+            yield from map(to_stored_row, page["Items"])
 
 
 def _since(expression: Expression, generation: int) -> str:

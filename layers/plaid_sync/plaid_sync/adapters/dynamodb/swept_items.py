@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.adapters.aws import aws_errors, from_text, to_text
 from plaid_sync.adapters.dynamodb.expressions import Expression, serialize
+from plaid_sync.adapters.dynamodb.queries import query_pages
 from plaid_sync.core.items import ItemId, ItemStatus
 from plaid_sync.core.lifecycle.sweeping import DueItem
 
@@ -98,11 +99,5 @@ class SweptItemsTable:
         return sum(page["Count"] for page in self._pages(request | {"Select": "COUNT"}))
 
     def _pages(self, request: dict[str, Any], limit: int | None = None) -> Iterator[Any]:
-        arguments: Any = {"TableName": self.table, **request, **({} if limit is None else {"Limit": limit})}
-        pages = iter(self.client.get_paginator("query").paginate(**arguments))
-        while True:
-            with aws_errors():
-                page = next(pages, None)
-            if page is None:
-                return
-            yield page
+        bounded = {} if limit is None else {"Limit": limit}
+        return query_pages(self.client, {"TableName": self.table, **request, **bounded})
