@@ -26,6 +26,31 @@ dashboard: setup ## Draw the deployed dashboard into .local/dashboard.html and .
 plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
+##@ Build it
+.PHONY: build build-local
+# What Lambda runs compiles the layers, and SAM wants it by its name, first on PATH. Whatever does not run is passed
+# over: a version manager's stand-in for a Python that is not chosen answers an error.
+PYTHON313 ?= $(shell for python in python3.13 $(PYTHON) $(BIN)/python \
+	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
+	"$${UV_PYTHON_INSTALL_DIR:-$$HOME/.local/share/uv/python}"/cpython-3.13*/bin/python3.13; do \
+	"$$python" -c 'import pip, sys; assert sys.version_info[:2] == (3, 13); print(sys.executable)' 2>/dev/null && break; done)
+ARCHITECTURE ?= arm64
+SAM := SAM_CLI_TELEMETRY=0 .local/tools/sam/bin/sam
+# SAM takes a layer out of its cache by its source and architecture, which is why both are told the latter.
+SAM_BUILD = PATH="$$(dirname "$(PYTHON313)"):$$PATH" LAYER_PLATFORM=$(1) $(SAM) build --parameter-overrides Architecture=$(1)
+
+build: .local/tools/.installed .python313 ## Build what is deployed, for ARCHITECTURE=arm64 or x86_64, on any machine, into .aws-sam/build
+	@$(call SAM_BUILD,$(ARCHITECTURE))
+
+build-local: .local/tools/.installed .python313 ## Build the same for this machine's architecture, into .aws-sam/local
+	@$(call SAM_BUILD,$(THIS_ARCHITECTURE)) --build-dir .aws-sam/local --no-cached
+
+THIS_ARCHITECTURE := $(patsubst aarch64,arm64,$(shell uname -m))
+
+.PHONY: .python313
+.python313:
+	@test -n "$(PYTHON313)" || { echo "No Python 3.13 with pip was found: install one (pyenv install 3.13, uv python install 3.13, or your system's python3.13), or name one: make build PYTHON313=…"; exit 1; }
+
 ##@ Work on it
 .PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
@@ -78,17 +103,17 @@ imports: setup ## The dependency rule, with import-linter
 	@PYTHONPATH=layers/plaid_sync:cli $(BIN)/lint-imports --no-cache
 
 TEMPLATES := template.yaml $(wildcard infra/*.yaml)
-template-lint: .local/lint/.installed ## sam validate, cfn-lint and checkov on every template (installs them: a minute, once)
-	@for template in $(TEMPLATES); do SAM_CLI_TELEMETRY=0 .local/lint/sam/bin/sam validate --lint --template "$$template"; done
-	@.local/lint/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- $(TEMPLATES)
-	@.local/lint/checkov/bin/checkov --skip-download --framework cloudformation --file $(TEMPLATES) --compact --quiet
+template-lint: .local/tools/.installed ## sam validate, cfn-lint and checkov on every template (installs them: a minute, once)
+	@for template in $(TEMPLATES); do $(SAM) validate --lint --template "$$template"; done
+	@.local/tools/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- $(TEMPLATES)
+	@.local/tools/checkov/bin/checkov --skip-download --framework cloudformation --file $(TEMPLATES) --compact --quiet
 	@echo "$(TEMPLATES): sam validate --lint, cfn-lint and checkov found nothing"
 
-.local/lint/.installed: infra/requirements.txt infra/requirements-checkov.txt
-	@echo "Installing the template linters into .local/lint"
-	@$(PYTHON) -m venv .local/lint/sam && $(PYTHON) -m venv .local/lint/checkov
-	@.local/lint/sam/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements.txt
-	@.local/lint/checkov/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
+.local/tools/.installed: infra/requirements.txt infra/requirements-checkov.txt
+	@echo "Installing the SAM CLI and the template linters into .local/tools (a minute, once)"
+	@$(PYTHON) -m venv .local/tools/sam && $(PYTHON) -m venv .local/tools/checkov
+	@.local/tools/sam/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements.txt
+	@.local/tools/checkov/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
 	@touch $@
 
 format: setup ## Rewrite the code in the house style
