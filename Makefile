@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := functions layers/plaid_sync cli local tests
+CODE := functions layers cli local tests
 
 .PHONY: help
 help: ## Print this list
@@ -122,12 +122,13 @@ format: setup ## Rewrite the code in the house style
 
 locked: setup ## Fail where a lock does not fit pyproject.toml any more
 	@$(MAKE) lock
-	@git diff --exit-code --stat -- layers/dependencies/requirements.txt tests/requirements.txt local/requirements.txt infra tests/fuzz/requirements.txt
+	@git diff --exit-code --stat -- layers/dependencies tests/requirements.txt local/requirements.txt infra tests/fuzz/requirements.txt
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) pyproject.toml -o layers/dependencies/requirements.txt
 	@$(LOCK) $(ARGS) pyproject.toml --extra cli --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
+	@$(LOCK) $(ARGS) --group layer-build -o layers/dependencies/requirements-build.txt
 	@$(LOCK) $(ARGS) --group emulator -o local/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt
