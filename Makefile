@@ -27,7 +27,7 @@ plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
 ##@ Build it
-.PHONY: build build-local
+.PHONY: build build-local reproducible licences
 # What Lambda runs compiles the layers, and SAM wants it by its name, first on PATH. Whatever does not run is passed
 # over: a version manager's stand-in for a Python that is not chosen answers an error.
 PYTHON313 ?= $(shell for python in python3.13 $(PYTHON) $(BIN)/python \
@@ -36,16 +36,31 @@ PYTHON313 ?= $(shell for python in python3.13 $(PYTHON) $(BIN)/python \
 	"$$python" -c 'import pip, sys; assert sys.version_info[:2] == (3, 13); print(sys.executable)' 2>/dev/null && break; done)
 ARCHITECTURE ?= arm64
 SAM := SAM_CLI_TELEMETRY=0 .local/tools/sam/bin/sam
-# SAM takes a layer out of its cache by its source and architecture, which is why both are told the latter.
-SAM_BUILD = PATH="$$(dirname "$(PYTHON313)"):$$PATH" LAYER_PLATFORM=$(1) $(SAM) build --parameter-overrides Architecture=$(1)
-
-build: .local/tools/.installed .python313 ## Build what is deployed, for ARCHITECTURE=arm64 or x86_64, on any machine, into .aws-sam/build
-	@$(call SAM_BUILD,$(ARCHITECTURE))
-
-build-local: .local/tools/.installed .python313 ## Build the same for this machine's architecture, into .aws-sam/local
-	@$(call SAM_BUILD,$(THIS_ARCHITECTURE)) --build-dir .aws-sam/local --no-cached
-
 THIS_ARCHITECTURE := $(patsubst aarch64,arm64,$(shell uname -m))
+# SAM takes a layer out of its cache by its source and architecture, which is why both are told the latter. Permissions
+# of the functions' files are what the clone's umask made them.
+define SAM_BUILD
+@PATH="$$(dirname "$(PYTHON313)"):$$PATH" LAYER_PLATFORM=$(1) $(SAM) build --parameter-overrides Architecture=$(1) --build-dir $(2) $(3)
+@find $(2)/*Function -type d -exec chmod 755 {} + -o -exec chmod 644 {} +
+@$(BIN)/python -m local.builds --build $(2) --architecture $(1) $(if $(filter $(1),$(THIS_ARCHITECTURE)),--python "$(PYTHON313)")
+endef
+
+build: setup .local/tools/.installed .python313 ## Build what is deployed, for ARCHITECTURE=arm64 or x86_64, on any machine, into .aws-sam/build
+	$(call SAM_BUILD,$(ARCHITECTURE),.aws-sam/build)
+
+build-local: setup .local/tools/.installed .python313 ## Build the same for this machine's architecture, into .aws-sam/local
+	$(call SAM_BUILD,$(THIS_ARCHITECTURE),.aws-sam/local,--no-cached)
+
+reproducible: build ## Build it once more, from a copy in another folder and under another umask, and compare the hashes
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && umask 077 && \
+		git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xf - -C "$$copy" && \
+		mkdir "$$copy/.local" && ln -s "$(CURDIR)/.local/tools" "$$copy/.local/tools" && ln -s "$(CURDIR)/.venv" "$$copy/.venv" && \
+		$(MAKE) -C "$$copy" build && again=$$($(BIN)/python -m local.builds --digest --build "$$copy/.aws-sam/build") && \
+		first=$$($(BIN)/python -m local.builds --digest) && { test "$$first" = "$$again" && echo "Two builds, one hash: $$first" || \
+		{ echo "Two builds differ: $$first and $$again"; exit 1; }; }
+
+licences: setup ## List the third-party software of the last build, with its licences
+	@$(BIN)/python -m local.builds --third-party
 
 .PHONY: .python313
 .python313:
