@@ -2,8 +2,8 @@
 
 Not its typed deserialisation: that costs about three seconds of CPU for 500 transactions and turns amounts into
 floats. Answers are taken as bytes (`_preload_content=False`) and parsed by the core with exact decimals. And not its
-`PlaidApi`, which makes the very same call of `ApiClient` after importing the models of all of Plaid's products: a
-third of a second of every cold start, and most of the layer.
+`PlaidApi`, which makes the very same call of `ApiClient`, but first imports the models of all of Plaid's products:
+measured, 124 ms of CPU where all else takes 5, several times that on a small function, and half of the layer.
 """
 
 from __future__ import annotations
