@@ -53,7 +53,7 @@ class Report:
         found, licences, budgets = software(build), Licences.read(), Budgets.read()
         loaded = measure(build, python) if python else []
         problems = [
-            *([] if build.architecture == architecture else [f"It is for {build.architecture}, not {architecture}."]),
+            *_problems_of_architecture(build, architecture),
             *budgets.problems_of_size(build),
             *budgets.problems_of_imports(loaded),
             *licences.problems(found),
@@ -95,3 +95,8 @@ class Report:
             "imports": {one.function: {"modules": len(one.modules), "bytecode": one.bytecode} for one in self.loaded},
             "problems": self.problems,
         }
+
+
+def _problems_of_architecture(build: Build, architecture: str) -> Iterator[str]:
+    if build.architecture != architecture:
+        yield f"{build.folder} is for {build.architecture}, not {architecture}: remove .aws-sam and build it again."
