@@ -8,12 +8,14 @@ import json
 import os
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from local.stack.dotenv import published, variables_of
+from local.sam.files import environments, for_containers, loopback_ports, template_for_sam
+from local.sam.relay import find_bridge, relayed
+from local.stack.dotenv import dotenv, published, variables_of
 from local.stack.errors import LocalStackError
 from local.stack.paths import Places, say, silent
 from local.stack.signals import stopping_in_order
@@ -69,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         "--directory", type=Path, default=Places().run, metavar="DIR", help="for env, logs and lock (default: .local)"
     )
     parser.add_argument("--json", action="store_true", help="print the endpoints as one line of JSON")
+    parser.add_argument(
+        "--containers", action="store_true", help="let containers of this machine reach the stack, for `sam local`"
+    )
     return parser
 
 
@@ -88,7 +93,8 @@ def _run(options: argparse.Namespace) -> None:
             logs=places.logs,
             progress=silent if options.json else say,
         ) as stack,
-        published(places.env, variables_of(stack)),
+        _for_sam(options.containers, stack, places, proxy),
+        published(places.env, dotenv(variables_of(stack))),
     ):
         print(_as_json(stack) if options.json else _as_text(stack, places, time.monotonic() - started), flush=True)
         while stack.emulator.running:
@@ -121,10 +127,23 @@ def _only_one(places: Places) -> Iterator[None]:
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
-        # What a stack left that was killed.
-        places.env.unlink(missing_ok=True)
+        for path in places.left_behind:
+            path.unlink(missing_ok=True)
         for log in places.logs.glob("*.log"):
             log.unlink()
+        yield
+
+
+@contextmanager
+def _for_sam(wanted: bool, stack: LocalStack, places: Places, functions_endpoint_url: str | None) -> Iterator[None]:  # noqa: FBT001 - an option
+    """Serve `sam local` for the time of the `with` block, if that is wanted."""
+    with ExitStack() as serving:
+        if wanted:
+            found = environments(stack, functions_endpoint_url)
+            if bridge := find_bridge():
+                serving.enter_context(relayed(bridge, loopback_ports(found)))
+            serving.enter_context(published(places.sam_template, template_for_sam(places)))
+            serving.enter_context(published(places.sam_env, for_containers(found)))
         yield
 
 

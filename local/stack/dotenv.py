@@ -1,4 +1,4 @@
-"""The dotenv file that tells other programs how to reach a running local stack."""
+"""The files that tell other programs how to reach a running local stack."""
 
 from __future__ import annotations
 
@@ -35,12 +35,26 @@ def variables_of(stack: LocalStack) -> dict[str, str]:
     }
 
 
+def dotenv(variables: Mapping[str, str]) -> str:
+    """Return the variables as a shell and its like read them."""
+    return "".join(f"{name}={value}\n" for name, value in variables.items())
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """Return the variables of a stack that runs; none where the file is not there."""
+    if not path.is_file():
+        return {}
+    pairs = (line.partition("=") for line in path.read_text().splitlines())
+    return {name: value for name, _, value in pairs}
+
+
 @contextmanager
-def published(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
+def published(path: Path, text: str) -> Iterator[None]:
     """Have the file exist, complete from its first moment, for the time of the `with` block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-    partial.chmod(0o600)
+    partial.touch(mode=0o600)
+    partial.write_text(text)
     partial.replace(path)
     try:
         yield

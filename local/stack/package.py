@@ -13,14 +13,14 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from local.stack.errors import LocalStackError
 from local.stack.layers import IGNORED, built_layer
+from local.stack.nodes import child, compose, items, local_path, serialize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    import yaml
 
     from local.stack.paths import Places, Progress
 
@@ -60,29 +60,29 @@ class Packager:
         Raises:
             LocalStackError: The template cannot be read or a layer cannot be built.
         """
-        root = _compose(template)
-        for logical_id, resource in _items(_child(root, "Resources")):
-            kind, properties = _child(resource, "Type"), _child(resource, "Properties")
+        root = compose(template)
+        for logical_id, resource in items(child(root, "Resources")):
+            kind, properties = child(resource, "Type"), child(resource, "Properties")
             if kind is not None and properties is not None:
                 self._upload_paths(template.parent, logical_id, kind.value, resource, properties)
-        text = yaml.serialize(root, Dumper=yaml.SafeDumper)
+        text = serialize(root)
         key = self._put(f"{template.stem}.yaml", text.encode())
         url = f"{self.s3.meta.endpoint_url}/{BUCKET}/{key}"
-        return Package(url, frozenset(name for name, _ in _items(_child(root, "Parameters"))))
+        return Package(url, frozenset(name for name, _ in items(child(root, "Parameters"))))
 
     def _upload_paths(
         self, folder: Path, logical_id: str, kind: str, resource: yaml.Node, properties: yaml.Node
     ) -> None:
         match kind:
-            case "AWS::Serverless::Function" if code := _local(_child(properties, "CodeUri")):
+            case "AWS::Serverless::Function" if code := local_path(child(properties, "CodeUri")):
                 code.value = self._uri(logical_id, zipped_folder(folder / code.value))
-            case "AWS::Serverless::LayerVersion" if content := _local(_child(properties, "ContentUri")):
+            case "AWS::Serverless::LayerVersion" if content := local_path(child(properties, "ContentUri")):
                 content.value = self._uri(logical_id, self._layer(logical_id, folder / content.value, resource))
-            case "AWS::Serverless::Application" if location := _local(_child(properties, "Location")):
+            case "AWS::Serverless::Application" if location := local_path(child(properties, "Location")):
                 location.value = self.package(folder / location.value).url
 
     def _layer(self, logical_id: str, source: Path, resource: yaml.Node) -> bytes:
-        method = _child(_child(resource, "Metadata"), "BuildMethod")
+        method = child(resource, "Metadata", "BuildMethod")
         if method is None:
             return zipped_folder(source)
         if method.value != "makefile":
@@ -128,29 +128,3 @@ def _zip(files: dict[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content)
     return buffer.getvalue()
-
-
-def _compose(template: Path) -> yaml.Node:
-    try:
-        root = yaml.compose(template.read_text(), Loader=yaml.SafeLoader)
-    except (OSError, yaml.YAMLError) as error:
-        raise LocalStackError(f"{template} cannot be read: {error}") from error
-    if root is None:
-        raise LocalStackError(f"{template} is empty.")
-    return root
-
-
-def _items(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield key.value, value
-
-
-def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
-    return dict(_items(node)).get(name)
-
-
-def _local(node: yaml.Node | None) -> yaml.Node | None:
-    """Return the node if it is a path in the project, not a URI, an object or an intrinsic function."""
-    plain = isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str"
-    return node if plain and node is not None and "://" not in node.value else None

@@ -77,3 +77,23 @@ class Places:
     def env(self) -> Path:
         """The dotenv file that exists exactly while `make local` is ready."""
         return self.run / "env"
+
+    @property
+    def built(self) -> Path:
+        """The functions and layers as `make build-local` builds them, a folder each."""
+        return self.project / ".aws-sam" / "local"
+
+    @property
+    def sam_template(self) -> Path:
+        """The template for `sam local`, which exists as long as `sam_env`."""
+        return self.run / "sam" / "template.yaml"
+
+    @property
+    def sam_env(self) -> Path:
+        """The functions' environment for `sam local`, which exists while `make local ARGS=--containers` is ready."""
+        return self.run / "sam" / "env.json"
+
+    @property
+    def left_behind(self) -> tuple[Path, ...]:
+        """What a stack that was killed leaves, and the next one removes."""
+        return (self.env, self.sam_template, self.sam_env)
