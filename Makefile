@@ -66,6 +66,11 @@ licences: setup ## List the third-party software of the last build, with its lic
 .python313:
 	@test -n "$(PYTHON313)" || { echo "No Python 3.13 with pip was found: install one (pyenv install 3.13, uv python install 3.13, or your system's python3.13), or name one: make build PYTHON313=…"; exit 1; }
 
+##@ Run it as Lambda does
+.PHONY: invoke
+invoke: setup ## Invoke one function with one event, without containers: FN=webhook EVENT=webhook_base64 (ITEM=…, ARGS=--json)
+	@$(BIN)/python -m local.invoke "$(FN)" "$(EVENT)" $(if $(ITEM),--item "$(ITEM)") $(ARGS)
+
 ##@ Work on it
 .PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)

@@ -110,6 +110,8 @@ def _release(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> ob
 def _sign(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
     text = fields.text(body, "body").encode()
     iat = fields.integer(body, "iat", 0, 2**40)
+    if forgery := fields.optional_text(body, "forge"):
+        return {"token": sim.forge(text, forgery, iat)}
     return {"token": sim.sign(text, iat, fields.optional_text(body, "kid"))}
 
 
@@ -123,6 +125,12 @@ _LINES: tuple[tuple[str, str, Action, str], ...] = (
         "/items/{item}/webhooks",
         item_actions.fire,
         '{"webhook_type", "webhook_code", "extra": {}}: send any webhook',
+    ),
+    (
+        "POST",
+        "/items/{item}/webhooks/draft",
+        item_actions.draft,
+        '{"webhook_type", "webhook_code"}: the body of a webhook that is not sent',
     ),
     ("POST", "/items/{item}/error", item_actions.set_error, '{"error_code": "ITEM_LOGIN_REQUIRED" or null}'),
     ("POST", "/items/{item}/mutations", item_actions.mutations, '{"times": 2, "anywhere": false}: fail the next pages'),
@@ -149,7 +157,12 @@ _LINES: tuple[tuple[str, str, Action, str], ...] = (
     ("GET", "/webhooks", _webhooks, "every webhook, its attempts and state"),
     ("POST", "/webhooks/hold", _hold, "keep webhooks back"),
     ("POST", "/webhooks/release", _release, '{"order": "fifo" | "lifo" | "shuffled"}: send them'),
-    ("POST", "/sign", _sign, '{"body", "iat", "kid"}: a Plaid-Verification token'),
+    (
+        "POST",
+        "/sign",
+        _sign,
+        '{"body", "iat", "kid", "forge": "none" | "HS256" | "ES256"}: a Plaid-Verification token, or a false one',
+    ),
     ("POST", "/keys/rotate", _rotate, '{"overlap": 0}: sign with a new key'),
     ("POST", "/keys/{kid}/expire", _expire, "expire a key"),
     ("POST", "/faults", _faults, '{"endpoint", "error_code", "status", "times", "skip", "delay", "drop", "item_id"}'),

@@ -60,6 +60,13 @@ def fire(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
     return {"fired": sim.fire_webhook(path["item"], kind, fields.text(body, "webhook_code"), **extra)}
 
 
+def draft(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
+    """Return the body of any webhook about it, as it would be sent now."""
+    kind = fields.optional_text(body, "webhook_type") or "TRANSACTIONS"
+    drafted = sim.draft_webhook(path["item"], kind, fields.text(body, "webhook_code"))
+    return {"body": wire.encode(drafted).decode()}
+
+
 def set_error(sim: PlaidSimulator, body: JsonObject, path: dict[str, str]) -> object:
     """Put it into an error state, or out of it."""
     sim.set_item_error(path["item"], fields.optional_text(body, "error_code"))

@@ -10,9 +10,11 @@ from local.plaid.evolution import HistoryOperations
 from local.plaid.faults import Drop, Fault
 from local.plaid.sessions import LinkSessionOperations
 from local.plaid.syncing import SyncOperations
+from local.plaid.webhooks import payload
 
 if TYPE_CHECKING:
     from local.plaid.delivery import Delivery
+    from local.plaid.wire import JsonObject
 
 
 class PlaidSimulator(LinkSessionOperations, SyncOperations, HistoryOperations):
@@ -22,6 +24,11 @@ class PlaidSimulator(LinkSessionOperations, SyncOperations, HistoryOperations):
         """Send any webhook about an Item, with the code's own fields overridden or extended by `extra`."""
         with self.lock:
             return self.emit(self.items[item_id], webhook_type, webhook_code, **extra)
+
+    def draft_webhook(self, item_id: str, webhook_type: str, webhook_code: str) -> JsonObject:
+        """Return the body of any webhook about an Item, which is not sent."""
+        with self.lock:
+            return payload(self.items[item_id], webhook_type, webhook_code, self.behaviour.environment, self.clock())
 
     def webhooks(self, item_id: str | None = None) -> list[Delivery]:
         """Return every webhook so far (of one Item), with its attempts and state."""

@@ -75,15 +75,18 @@ def _is_ours(address: str) -> bool:
 
 
 @contextlib.contextmanager
-def relayed(bridge: Bridge, ports: Iterable[int]) -> Iterator[None]:
+def relayed(bridge: Bridge | None, ports: Iterable[int]) -> Iterator[None]:
     """Pass connections to `ports` of the bridge's address on to the loopback, for the time of the `with` block.
+
+    Without a bridge, there is nothing to do.
 
     Raises:
         LocalStackError: A port is taken there.
     """
     with contextlib.ExitStack() as stack:
-        for port in sorted(ports):
-            stack.enter_context(_relay(bridge, port))
+        if bridge:
+            for port in sorted(ports):
+                stack.enter_context(_relay(bridge, port))
         yield
 
 

@@ -8,23 +8,21 @@ import json
 import os
 import sys
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from local.sam.files import environments, for_containers, loopback_ports, template_for_sam
-from local.sam.relay import find_bridge, relayed
 from local.stack.dotenv import dotenv, published, variables_of
 from local.stack.errors import LocalStackError
 from local.stack.paths import Places, say, silent
+from local.stack.serving import bundled_plaid_server, open_to_containers
 from local.stack.signals import stopping_in_order
-from local.stack.stack import LocalStack, plaid_credentials
+from local.stack.stack import LocalStack
 from local.stack.venv import check_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
 DESCRIPTION = """\
 Deploy template.yaml onto an AWS emulator on this machine, beside a Plaid server, and keep both up
@@ -80,10 +78,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     started = time.monotonic()
     places = Places(run=options.directory.resolve())
+    plaid = _http_url("PLAID_BASE_URL", options.plaid_base_url)
     proxy = _http_url("LOCAL_AWS_PROXY", os.environ.get("LOCAL_AWS_PROXY"))
     with (
         _only_one(places),
-        _plaid_server(_http_url("PLAID_BASE_URL", options.plaid_base_url)) as plaid_base_url,
+        nullcontext(plaid) if plaid else bundled_plaid_server() as plaid_base_url,
         LocalStack.start(
             plaid_base_url,
             places=places,
@@ -93,7 +92,7 @@ def _run(options: argparse.Namespace) -> None:
             logs=places.logs,
             progress=silent if options.json else say,
         ) as stack,
-        _for_sam(options.containers, stack, places, proxy),
+        open_to_containers(stack, places, proxy) if options.containers else nullcontext(),
         published(places.env, dotenv(variables_of(stack))),
     ):
         print(_as_json(stack) if options.json else _as_text(stack, places, time.monotonic() - started), flush=True)
@@ -132,33 +131,6 @@ def _only_one(places: Places) -> Iterator[None]:
         for log in places.logs.glob("*.log"):
             log.unlink()
         yield
-
-
-@contextmanager
-def _for_sam(wanted: bool, stack: LocalStack, places: Places, functions_endpoint_url: str | None) -> Iterator[None]:  # noqa: FBT001 - an option
-    """Serve `sam local` for the time of the `with` block, if that is wanted."""
-    with ExitStack() as serving:
-        if wanted:
-            found = environments(stack, functions_endpoint_url)
-            if bridge := find_bridge():
-                serving.enter_context(relayed(bridge, loopback_ports(found)))
-            serving.enter_context(published(places.sam_template, template_for_sam(places)))
-            serving.enter_context(published(places.sam_env, for_containers(found)))
-        yield
-
-
-def _plaid_server(base_url: str | None) -> AbstractContextManager[str]:
-    return nullcontext(base_url) if base_url else _bundled_plaid_server()
-
-
-@contextmanager
-def _bundled_plaid_server() -> Iterator[str]:
-    # Not needed, and not loaded, with another server.
-    from local.plaid import OffsetClock, PlaidServer, PlaidSimulator  # noqa: PLC0415
-
-    client_id, secret = plaid_credentials()
-    with PlaidServer(PlaidSimulator(clock=OffsetClock(), client_id=client_id, secret=secret)) as server:
-        yield server.base_url
 
 
 def _as_json(stack: LocalStack) -> str:

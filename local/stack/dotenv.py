@@ -29,6 +29,7 @@ def variables_of(stack: LocalStack) -> dict[str, str]:
         "TRANSACTIONS_TABLE": stack.transactions_table,
         "QUARANTINE_TABLE": stack.quarantine_table,
         "HISTORY_TABLE": stack.history_table,
+        "PLAID_SECRET_ID": stack.resources.id("PlaidSecret"),
         "EVENT_BUS_NAME": stack.resources.id("EventBus"),
         "SYNC_QUEUE_URL": stack.sync_queue_url,
         "DEAD_LETTER_QUEUE_URL": stack.dead_letter_queue_url,

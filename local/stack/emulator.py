@@ -127,15 +127,7 @@ class Emulator:
 
     def client_of(self, service: str, access_key_id: str, secret_access_key: str, token: str | None = None) -> Any:  # noqa: ANN401
         """Return a boto3 client with the rights of whoever these credentials belong to."""
-        return _session().client(
-            service,
-            endpoint_url=self.endpoint_url,
-            region_name=self.region,
-            aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret_access_key,
-            aws_session_token=token,
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=900, max_pool_connections=32, proxies={}),
-        )
+        return aws_client(self.endpoint_url, self.region, service, (access_key_id, secret_access_key, token))
 
     def reset(self) -> None:
         """Forget everything that was created, and end the functions' processes."""
@@ -159,6 +151,20 @@ class Emulator:
     def log_tail(self, characters: int = 2000) -> str:
         """Return the end of the emulator's own log."""
         return (self.logs / "emulator.log").read_text(errors="replace")[-characters:]
+
+
+def aws_client(endpoint_url: str, region: str, service: str, credentials: tuple[str, str, str | None]) -> Any:  # noqa: ANN401
+    """Return a boto3 client of an emulator: access key id, secret access key and session token say whose."""
+    access_key_id, secret_access_key, token = credentials
+    return _session().client(
+        service,
+        endpoint_url=endpoint_url,
+        region_name=region,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+        aws_session_token=token,
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=900, max_pool_connections=32, proxies={}),
+    )
 
 
 def _session() -> boto3.Session:

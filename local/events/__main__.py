@@ -1,0 +1,69 @@
+"""Print sample events, for the stack that runs, or write those of `tests/events`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+
+import local.events
+from local.events.fixed import WRITTEN_AT, FixedSubject
+from local.events.running import RunningSubject
+from local.events.samples import FOLDER, Samples
+from local.stack.errors import LocalStackError
+from local.stack.paths import Places, say
+from local.stack.running import RunningStack
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print or write events; return the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.write:
+        _write()
+        return 0
+    names = Samples(FixedSubject(WRITTEN_AT)).names
+    if options.name is None:
+        print("\n".join(names))
+        return 0
+    if options.name not in names:
+        print(f"There is no event {options.name}; there are: {', '.join(names)}", file=sys.stderr)
+        return 2
+    try:
+        event = _samples(options.item).event(options.name)
+    except LocalStackError as error:
+        print(f"events: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(event, indent=2))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.events",
+        description=local.events.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", help="print this event, signed now; without a name, list the names")
+    parser.add_argument("--item", metavar="ID", help="the running stack's Item that it is about (default: the first)")
+    parser.add_argument("--write", action="store_true", help="write all of them to tests/events, for a fixed moment")
+    return parser
+
+
+def _samples(item_id: str | None) -> Samples:
+    stack = RunningStack.find(Places())
+    if stack is not None:
+        return Samples(RunningSubject(stack, say, item_id))
+    if item_id is not None:
+        raise LocalStackError(f"There is no Item {item_id}, for no stack runs: start one (make local).")
+    return Samples(FixedSubject(datetime.now(UTC)))
+
+
+def _write() -> None:
+    samples = Samples(FixedSubject(WRITTEN_AT))
+    for name in samples.names:
+        (FOLDER / f"{name}.json").write_text(json.dumps(samples.event(name), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
