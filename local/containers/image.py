@@ -38,6 +38,10 @@ LEFT_OUT = shutil.ignore_patterns(
     "site-packages",
     "*.a",
 )
+SYSTEM_LIBRARIES = (
+    *("libgcc_s.so.1", "libstdc++.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libutil.so.1", "libpthread.so.0"),
+    *("libresolv.so.2", "libnss_files.so.2", "libnss_dns.so.2"),
+)
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 BOOTSTRAP = f"""#!/bin/sh
 export AWS_EXECUTION_ENV=AWS_Lambda_python{VERSION}
@@ -106,7 +110,7 @@ def _fill(root: Path, runtime: Path) -> None:
     for library in prefix.glob("lib/libpython3*.so*"):
         shutil.copy2(library, lang / "lib")
     _copy_libraries([python, *lang.glob(f"lib/python{VERSION}/lib-dynload/*.so")], root, prefix)
-    _copy_libraries(_of_the_resolver(), root)
+    _copy_libraries(_of_the_system(), root)
     client = root / "var/runtime"
     shutil.copytree(_packages(runtime), client, ignore=shutil.ignore_patterns("pip*", "__pycache__"))
     _copy_libraries(client.glob("*.so"), root)
@@ -115,10 +119,9 @@ def _fill(root: Path, runtime: Path) -> None:
     (client / "bootstrap").chmod(0o755)
 
 
-def _of_the_resolver() -> list[Path]:
-    """Return the libraries that libc itself loads to look names up, and what wheels expect to be there."""
-    names = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2", "libstdc++.so.6", "libgcc_s.so.1")
-    return [path for name in names for path in Path("/lib").glob(f"*-linux-gnu/{name}")]
+def _of_the_system() -> list[Path]:
+    """Return the libraries that every wheel may expect to be there, and those by which libc looks names up."""
+    return [path for name in SYSTEM_LIBRARIES for path in Path("/lib").glob(f"*-linux-gnu/{name}")]
 
 
 def _copy(file: Path, root: Path, target: str | None = None) -> None:

@@ -134,7 +134,7 @@ class RunningSubject:
         """
         url = f"{self.stack.plaid_base_url}{path}"
         try:
-            answer = urllib3.request("GET" if body is None else "POST", url, json=body, retries=False)
+            answer = urllib3.request("GET" if body is None else "POST", url, json=body, retries=False, timeout=60)
             document = answer.json()
         except (urllib3.exceptions.HTTPError, ValueError) as error:
             raise LocalStackError(
