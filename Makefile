@@ -67,9 +67,18 @@ licences: setup ## List the third-party software of the last build, with its lic
 	@test -n "$(PYTHON313)" || { echo "No Python 3.13 with pip was found: install one (pyenv install 3.13, uv python install 3.13, or your system's python3.13), or name one: make build PYTHON313=…"; exit 1; }
 
 ##@ Run it as Lambda does
-.PHONY: invoke
+.PHONY: invoke sam-local
 invoke: setup ## Invoke one function with one event, without containers: FN=webhook EVENT=webhook_base64 (ITEM=…, ARGS=--json)
 	@$(BIN)/python -m local.invoke "$(FN)" "$(EVENT)" $(if $(ITEM),--item "$(ITEM)") $(ARGS)
+
+sam-local: setup build-local .local/runtime/.installed ## Run `sam local` for real: every function, every sample event, against the local stack
+	@$(BIN)/python -m pytest tests/sam_local -v $(ARGS)
+
+.local/runtime/.installed: local/lambda_runtime/requirements.txt .venv/.installed | .python313
+	@"$(PYTHON313)" -m venv --clear --without-pip .local/runtime
+	@$(BIN)/pip --python .local/runtime/bin/python install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r $< || \
+		{ echo "Lambda's runtime interface client can't be installed here: it is built for Linux alone, on x86_64 and arm64."; exit 2; }
+	@touch $@
 
 ##@ Work on it
 .PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint lock
@@ -142,7 +151,7 @@ format: setup ## Rewrite the code in the house style
 
 locked: setup ## Fail where a lock does not fit pyproject.toml any more
 	@$(MAKE) lock
-	@git diff --exit-code --stat -- layers/dependencies tests/requirements.txt local/requirements.txt infra tests/fuzz/requirements.txt
+	@git diff --exit-code --stat -- layers/dependencies tests/requirements.txt local/requirements.txt local/lambda_runtime/requirements.txt infra tests/fuzz/requirements.txt
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)
@@ -150,6 +159,7 @@ lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer ver
 	@$(LOCK) $(ARGS) pyproject.toml --extra cli --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
 	@$(LOCK) $(ARGS) --group layer-build -o layers/dependencies/requirements-build.txt
 	@$(LOCK) $(ARGS) --group emulator -o local/requirements.txt
+	@$(LOCK) $(ARGS) --group lambda-runtime -o local/lambda_runtime/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt
 	@$(LOCK) $(ARGS) --group fuzz -o tests/fuzz/requirements.txt

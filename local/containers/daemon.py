@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 START_SECONDS = 30
 STOP_SECONDS = 10
 BRIDGE = "docker0"
+FOLLOW_PARENT = """
+exec 3<&0
+"$@" </dev/null 3<&- & daemon=$!
+trap 'kill $daemon' TERM
+{ cat >/dev/null; kill $daemon; } <&3 2>/dev/null &
+wait $daemon
+wait $daemon
+"""
+"""Runs a command that ends with its parent, however that ends: we hold the other end of its standard input."""
 TRACES = tuple(Path(path) for path in ("/etc/docker/key.json", "/etc/docker", "/run/docker", "/opt/containerd"))
 """What an engine writes outside the folders that it is given."""
 
@@ -86,13 +95,13 @@ def _start(programs: Programs, folder: Path, address: str) -> subprocess.Popen[b
         "ip-forward": "false",
         "ip-masq": "false",
     }
-    command = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]
+    command = ["sh", "-c", FOLLOW_PARENT, "sh", "dockerd", *(f"--{name}={value}" for name, value in options.items())]
     with (folder / "run" / "dockerd.log").open("wb") as log:
         # A session of its own: an interrupt from the terminal reaches it through us.
         return subprocess.Popen(  # noqa: S603 - the engine, with arguments of our own
             command,
             env=programs.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -125,3 +134,5 @@ def _stop(programs: Programs, process: subprocess.Popen[bytes], address: str) ->
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    if process.stdin:
+        process.stdin.close()

@@ -55,7 +55,8 @@ class ContainerEngine:
         progress("starting a container engine")
         with running_daemon(programs, folder) as address:
             image = base_image(programs, address, runtime, progress)
-            yield cls({"DOCKER_HOST": address}, ("--skip-pull-image", "--invoke-image", image))
+            found_by = {"DOCKER_HOST": address, "PATH": programs.environment["PATH"]}
+            yield cls(found_by, ("--skip-pull-image", "--invoke-image", image))
 
 
 def _answers() -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import os
 import platform
 import selectors
 import shutil
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 from local.stack.errors import LocalStackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 LOOPBACK = "127.0.0.1"
 _BLOCK = 65536
@@ -42,18 +43,23 @@ class Bridge:
     network: ipaddress.IPv4Network
 
 
-def find_bridge() -> Bridge | None:
+def find_bridge(environment: Mapping[str, str]) -> Bridge | None:
     """Return the container engine's bridge; None where the engine runs in a machine of its own and needs no relay.
+
+    Args:
+        environment: Where the engine is, if not where `docker` looks by itself.
 
     Raises:
         LocalStackError: No engine answers.
     """
     if platform.system() != "Linux":
         return None
-    docker = shutil.which("docker")
+    docker = shutil.which("docker", path=environment.get("PATH"))
     asked = ["network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"]
     # The engine's own client.
-    done = docker and subprocess.run([docker, *asked], capture_output=True, text=True, check=False)  # noqa: S603
+    done = docker and subprocess.run(  # noqa: S603
+        [docker, *asked], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
     if not done or done.returncode:
         reason = done.stderr.strip() if done else "there is no docker on PATH"
         raise LocalStackError(f"--containers needs a container engine that runs: {reason}")

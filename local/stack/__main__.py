@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from local.stack.dotenv import dotenv, published, variables_of
 from local.stack.errors import LocalStackError
 from local.stack.paths import Places, say, silent
-from local.stack.serving import bundled_plaid_server, open_to_containers
+from local.stack.serving import bundled_plaid_server, only_one, open_to_containers
 from local.stack.signals import stopping_in_order
 from local.stack.stack import LocalStack
 from local.stack.venv import check_python
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DESCRIPTION = """\
 Deploy template.yaml onto an AWS emulator on this machine, beside a Plaid server, and keep both up
@@ -81,7 +76,7 @@ def _run(options: argparse.Namespace) -> None:
     plaid = _http_url("PLAID_BASE_URL", options.plaid_base_url)
     proxy = _http_url("LOCAL_AWS_PROXY", os.environ.get("LOCAL_AWS_PROXY"))
     with (
-        _only_one(places),
+        only_one(places),
         nullcontext(plaid) if plaid else bundled_plaid_server() as plaid_base_url,
         LocalStack.start(
             plaid_base_url,
@@ -105,32 +100,6 @@ def _http_url(name: str, value: str | None) -> str | None:
     if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
         raise LocalStackError(f"{name} must be a URL such as http://127.0.0.1:8080, not {value!r}.")
     return value.rstrip("/") if value else None
-
-
-@contextmanager
-def _only_one(places: Places) -> Iterator[None]:
-    """Hold `.local` for one running stack.
-
-    Raises:
-        LocalStackError: Another one runs.
-    """
-    places.logs.mkdir(parents=True, exist_ok=True)
-    with places.lock.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            raise LocalStackError(
-                f"The local stack runs already, as process {handle.read()}: use it (see {places.env}), or kill it."
-            ) from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        for path in places.left_behind:
-            path.unlink(missing_ok=True)
-        for log in places.logs.glob("*.log"):
-            log.unlink()
-        yield
 
 
 def _as_json(stack: LocalStack) -> str:

@@ -1,20 +1,49 @@
-"""What stands beside the stack while it runs: the bundled Plaid server, and the files that `sam local` reads."""
+"""What stands beside the stack while it runs: its lock, the bundled Plaid server, and what `sam local` needs."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from local.sam.files import environments, for_containers, loopback_ports, template_for_sam
 from local.sam.relay import find_bridge, relayed
 from local.stack.dotenv import published
+from local.stack.errors import LocalStackError
 from local.stack.stack import plaid_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from local.stack.paths import Places
     from local.stack.stack import LocalStack
+
+
+@contextmanager
+def only_one(places: Places) -> Iterator[None]:
+    """Hold `.local` for one running stack.
+
+    Raises:
+        LocalStackError: Another one runs.
+    """
+    places.logs.mkdir(parents=True, exist_ok=True)
+    with places.lock.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            raise LocalStackError(
+                f"The local stack runs already, as process {handle.read()}: use it (see {places.env}), or kill it."
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        for path in places.left_behind:
+            path.unlink(missing_ok=True)
+        for log in places.logs.glob("*.log"):
+            log.unlink()
+        yield
 
 
 @contextmanager
@@ -29,13 +58,24 @@ def bundled_plaid_server() -> Iterator[str]:
 
 
 @contextmanager
-def open_to_containers(stack: LocalStack, places: Places, functions_endpoint_url: str | None = None) -> Iterator[None]:
+def open_to_containers(
+    stack: LocalStack,
+    places: Places,
+    functions_endpoint_url: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[None]:
     """Let containers reach the stack, and tell `sam local` how, for the time of the `with` block.
+
+    Args:
+        stack: The stack.
+        places: Where `sam local` looks.
+        functions_endpoint_url: Where functions reach AWS, if not at the emulator directly.
+        environment: Where the container engine is, if not where `docker` looks by itself.
 
     Raises:
         LocalStackError: No container engine answers, or the bridge's ports are taken.
     """
-    found, bridge = environments(stack, functions_endpoint_url), find_bridge()
+    found, bridge = environments(stack, functions_endpoint_url), find_bridge(environment or {})
     ports = loopback_ports(found) if bridge else set()
     with (
         relayed(bridge, ports),
