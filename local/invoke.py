@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         make = event_maker(options.function, options.event, options.item)
         check_python()
-        with stopping_in_order(), _stack() as stack:
+        with stopping_in_order(), _stack(Places(run=options.directory)) as stack:
             invocation = stack.invoke(options.function, make(stack))
             print(_as_json(invocation) if options.json else _as_text(invocation))
             status = FAILED if invocation.failed else SUCCEEDED
@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("event", help="a sample's name, a file, or -")
     parser.add_argument("--item", metavar="ID", help="the Item that a sample is about (default: the stack's first)")
     parser.add_argument("--json", action="store_true", help="print answer, failed and log as one line of JSON")
+    parser.add_argument(
+        "--directory", type=Path, default=Places().run, metavar="DIR", help="make local's (default: .local)"
+    )
     return parser
 
 
@@ -100,14 +103,14 @@ def _own_event(source: str, samples: list[str]) -> Any:  # noqa: ANN401 - any JS
 
 
 @contextmanager
-def _stack() -> Iterator[RunningStack]:
+def _stack(places: Places) -> Iterator[RunningStack]:
     """Use the stack that runs, or run one."""
-    running = RunningStack.find(Places())
+    running = RunningStack.find(places)
     if running is not None:
         yield running
         return
     say("no stack runs (make local keeps one up): starting one for this call")
-    with bundled_plaid_server() as plaid_base_url, LocalStack.start(plaid_base_url) as stack:
+    with bundled_plaid_server() as plaid_base_url, LocalStack.start(plaid_base_url, places=places) as stack:
         yield RunningStack(variables_of(stack))
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import local.events
 from local.events.fixed import WRITTEN_AT, FixedSubject
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"There is no event {options.name}; there are: {', '.join(names)}", file=sys.stderr)
         return 2
     try:
-        event = _samples(options.item).event(options.name)
+        event = _samples(Places(run=options.directory), options.item).event(options.name)
     except LocalStackError as error:
         print(f"events: {error}", file=sys.stderr)
         return 1
@@ -46,12 +47,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", nargs="?", help="print this event, signed now; without a name, list the names")
     parser.add_argument("--item", metavar="ID", help="the running stack's Item that it is about (default: the first)")
+    parser.add_argument(
+        "--directory", type=Path, default=Places().run, metavar="DIR", help="make local's (default: .local)"
+    )
     parser.add_argument("--write", action="store_true", help="write all of them to tests/events, for a fixed moment")
     return parser
 
 
-def _samples(item_id: str | None) -> Samples:
-    stack = RunningStack.find(Places())
+def _samples(places: Places, item_id: str | None) -> Samples:
+    stack = RunningStack.find(places)
     if stack is not None:
         return Samples(RunningSubject(stack, say, item_id))
     if item_id is not None:

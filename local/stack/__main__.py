@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from local.stack.dotenv import dotenv, published, variables_of
 from local.stack.errors import LocalStackError
 from local.stack.paths import Places, say, silent
-from local.stack.serving import bundled_plaid_server, only_one, open_to_containers
+from local.stack.serving import bundled_plaid_server, check_built, only_one, open_to_containers
 from local.stack.signals import stopping_in_order
 from local.stack.stack import LocalStack
 from local.stack.venv import check_python
@@ -33,7 +33,8 @@ environment:
                               put in between
   LOCAL_PORT                  the AWS endpoint's port (default: a free one)
 
-.local/env (dotenv) exists exactly while the stack is ready. Logs are in .local/logs."""
+.local/env (dotenv) exists exactly while the stack is ready, and with --containers .local/sam/env.json, which the
+configuration `local` of samconfig.toml names. Logs are in .local/logs."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,6 +76,8 @@ def _run(options: argparse.Namespace) -> None:
     places = Places(run=options.directory.resolve())
     plaid = _http_url("PLAID_BASE_URL", options.plaid_base_url)
     proxy = _http_url("LOCAL_AWS_PROXY", os.environ.get("LOCAL_AWS_PROXY"))
+    if options.containers:
+        check_built(places)  # before anything takes time
     with (
         only_one(places),
         nullcontext(plaid) if plaid else bundled_plaid_server() as plaid_base_url,

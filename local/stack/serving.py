@@ -57,6 +57,16 @@ def bundled_plaid_server() -> Iterator[str]:
         yield server.base_url
 
 
+def check_built(places: Places) -> None:
+    """Refuse to serve `sam local` without what it would run.
+
+    Raises:
+        LocalStackError: It is not built.
+    """
+    if not (places.built / "template.yaml").is_file():
+        raise LocalStackError(f"--containers: there is nothing in {os.path.relpath(places.built)}: make build-local.")
+
+
 @contextmanager
 def open_to_containers(
     stack: LocalStack,
@@ -73,8 +83,9 @@ def open_to_containers(
         environment: Where the container engine is, if not where `docker` looks by itself.
 
     Raises:
-        LocalStackError: No container engine answers, or the bridge's ports are taken.
+        LocalStackError: Nothing is built, no container engine answers, or the bridge's ports are taken.
     """
+    check_built(places)
     found, bridge = environments(stack, functions_endpoint_url), find_bridge(environment or {})
     ports = loopback_ports(found) if bridge else set()
     with (

@@ -44,7 +44,7 @@ def test_make_local_is_up_while_its_env_file_exists_and_ends_in_order(tmp_path: 
                 "AWS_SECRET_ACCESS_KEY",
             ),
             *("PLAID_BASE_URL", "ITEMS_TABLE", "TRANSACTIONS_TABLE", "QUARANTINE_TABLE"),
-            *("HISTORY_TABLE", "EVENT_BUS_NAME"),
+            *("HISTORY_TABLE", "PLAID_SECRET_ID", "EVENT_BUS_NAME"),
             *("SYNC_QUEUE_URL", "DEAD_LETTER_QUEUE_URL"),
         ]
         assert env.items() <= ready.items()
