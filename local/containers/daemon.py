@@ -66,6 +66,7 @@ def running_daemon(programs: Programs, folder: Path) -> Iterator[str]:
     run.mkdir(parents=True, exist_ok=True)
     address = f"unix://{run}/docker.sock"
     traces = [path for path in TRACES if not path.exists()]
+    groups = set(_control_groups())
     bridged = _bridge_exists()
     process = _start(programs, folder, address)
     try:
@@ -75,9 +76,23 @@ def running_daemon(programs: Programs, folder: Path) -> Iterator[str]:
         _stop(programs, process, address)
         if not bridged and _bridge_exists():
             subprocess.run(["ip", "link", "delete", BRIDGE], check=False)  # noqa: S603, S607 - the system's own
+        for group in set(_control_groups()) - groups:
+            _remove_control_group(group)
         for path in traces:
             path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(run, ignore_errors=True)
+
+
+def _control_groups() -> list[Path]:
+    """Return those that hold an engine's containers, in either version's layout."""
+    root = Path("/sys/fs/cgroup")
+    return [*root.glob("docker"), *root.glob("*/docker")]
+
+
+def _remove_control_group(group: Path) -> None:
+    for path in (*sorted(group.rglob("*/"), reverse=True), group):
+        with suppress(OSError):  # its files can't be removed, and need not be
+            path.rmdir()
 
 
 def _bridge_exists() -> bool:
@@ -95,7 +110,17 @@ def _start(programs: Programs, folder: Path, address: str) -> subprocess.Popen[b
         "ip-forward": "false",
         "ip-masq": "false",
     }
-    command = ["sh", "-c", FOLLOW_PARENT, "sh", "dockerd", *(f"--{name}={value}" for name, value in options.items())]
+    # Mounts of its own: they end with it.
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        FOLLOW_PARENT,
+        "sh",
+        "dockerd",
+        *(f"--{name}={value}" for name, value in options.items()),
+    ]
     with (folder / "run" / "dockerd.log").open("wb") as log:
         # A session of its own: an interrupt from the terminal reaches it through us.
         return subprocess.Popen(  # noqa: S603 - the engine, with arguments of our own

@@ -26,7 +26,7 @@ def engine() -> Iterator[ContainerEngine]:
         with ContainerEngine.running(Places(), say) as engine:
             yield engine
     except NoContainerEngineError as error:
-        pytest.skip(f"sam local was not run: {error}")
+        pytest.exit(f"sam local was not run: {error}", returncode=0)
 
 
 @pytest.fixture(scope="session")
