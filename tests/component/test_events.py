@@ -105,3 +105,8 @@ def test_the_sample_record_of_the_history_is_told_on_the_bus(world: World) -> No
     world.act_as("changes")
     module.bus = module.build_bus(world.environment("changes"))
     assert module.lambda_handler(EVENTS["changes_item_needs_user"], lambda_context()) == {"batchItemFailures": []}
+
+
+def test_the_sample_schedule_makes_a_sweep(world: World) -> None:
+    world.sweep()
+    assert function("sweep").lambda_handler(EVENTS["sweep_scheduled"], lambda_context())["enqueued"] == 0
