@@ -5,15 +5,18 @@ from __future__ import annotations
 import typer
 
 from plaid_sync_cli.commands import (
+    about,
     audit,
     cost,
     dlq,
     doctor,
     export,
     items,
+    keys,
     link,
     pausing,
     requests,
+    smoke,
     status,
     verify_webhook,
     watch,
@@ -27,5 +30,21 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-for module in (status, items, link, requests, audit, dlq, pausing, watch, export, doctor, cost, verify_webhook):
+for module in (
+    status,
+    items,
+    link,
+    requests,
+    audit,
+    dlq,
+    pausing,
+    watch,
+    export,
+    doctor,
+    smoke,
+    about,
+    keys,
+    cost,
+    verify_webhook,
+):
     app.add_typer(module.APP)
