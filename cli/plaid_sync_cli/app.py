@@ -8,6 +8,7 @@ from plaid_sync_cli.commands import (
     about,
     audit,
     cost,
+    destroy,
     dlq,
     doctor,
     export,
@@ -44,6 +45,7 @@ for module in (
     smoke,
     about,
     keys,
+    destroy,
     cost,
     verify_webhook,
 ):
