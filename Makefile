@@ -26,6 +26,38 @@ dashboard: setup ## Draw the deployed dashboard into .local/dashboard.html and .
 plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
+##@ Deploy it
+.PHONY: deploy smoke destroy
+SAM ?= SAM_CLI_TELEMETRY=0 .local/lint/sam/bin/sam
+TEMPLATE ?= .aws-sam/build/template.yaml
+# ENV is an environment of samconfig.toml, which names its stack; local is the stack of `make local`.
+SAMCONFIG = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("samconfig.toml", "rb")).get("$(ENV)", {}).get("deploy", {}).get("parameters", {}).get("$(1)", ""))')
+STACK = $(call SAMCONFIG,stack_name)
+NEED_ENV = test -n "$(STACK)$(filter local,$(1))" || { echo "ENV must be an environment of samconfig.toml, as in: make $@ ENV=dev"; exit 2; }
+WHERE = $(if $(filter local,$(ENV)),--local,--stack "$(STACK)")
+
+deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail=…", CONFIRM=no for CI); asks for Plaid's keys if there are none
+	@$(call NEED_ENV,)
+	@test -t 0 -o "$(CONFIRM)" = no -o "$(call SAMCONFIG,confirm_changeset)" != True || \
+		{ echo "$(ENV) shows its changes and asks, and there is no terminal: CONFIRM=no deploys without being asked"; exit 2; }
+	@$(BIN)/plaid-sync whoami
+	@$(MAKE) .local/lint/.installed
+	@$(if $(filter .aws-sam/build/%,$(TEMPLATE)),$(MAKE) build </dev/null)
+	@test -t 0 || exec </dev/null; \
+		$(SAM) deploy --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
+		--parameter-overrides $(call SAMCONFIG,parameter_overrides) $(PARAMETERS)
+	@$(BIN)/plaid-sync keys set --if-missing $(WHERE)
+	@$(BIN)/plaid-sync about $(WHERE)
+	@$(BIN)/plaid-sync doctor $(WHERE)
+
+smoke: setup ## Try the deployed ENV end to end: link a sandbox bank, audit, webhook, erase (local is the stack of `make local`)
+	@$(call NEED_ENV,$(ENV))
+	@$(BIN)/plaid-sync smoke $(WHERE) $(ARGS)
+
+destroy: setup ## Delete the deployed ENV with its data; refuses while any is protected, and says how to lift that
+	@$(call NEED_ENV,$(ENV))
+	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
+
 ##@ Work on it
 .PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)

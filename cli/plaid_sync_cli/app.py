@@ -19,6 +19,7 @@ from plaid_sync_cli.commands import (
     requests,
     smoke,
     status,
+    upgrade,
     verify_webhook,
     watch,
 )
@@ -45,6 +46,7 @@ for module in (
     smoke,
     about,
     keys,
+    upgrade,
     destroy,
     cost,
     verify_webhook,

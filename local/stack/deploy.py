@@ -21,7 +21,9 @@ CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAN
 DEPLOY_SECONDS = 120
 
 
-def deploy(emulator: Emulator, places: Places, parameters: Mapping[str, str], progress: Progress) -> Resources:
+def deploy(
+    emulator: Emulator, places: Places, parameters: Mapping[str, str], progress: Progress, *, update: bool = False
+) -> Resources:
     """Package and deploy the template, and close the emulator's gaps.
 
     Args:
@@ -29,14 +31,16 @@ def deploy(emulator: Emulator, places: Places, parameters: Mapping[str, str], pr
         places: The project.
         parameters: Values for the template's parameters; those that it does not have are left out.
         progress: Told about what takes time.
+        update: Whether the stack is there, from this or an older template.
 
     Raises:
         LocalStackError: The template cannot be built or is refused.
     """
     s3 = emulator.client("s3")
-    s3.create_bucket(Bucket=BUCKET)
+    if not update:
+        s3.create_bucket(Bucket=BUCKET)
     package = Packager(s3, places, progress).package(places.template)
-    put_stack(emulator.client("cloudformation"), STACK_NAME, package, parameters)
+    put_stack(emulator.client("cloudformation"), STACK_NAME, package, parameters, update=update)
     resources = Resources.read(emulator, STACK_NAME)
     close_gaps(emulator, resources)
     return resources

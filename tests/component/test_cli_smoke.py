@@ -91,7 +91,9 @@ def test_about_says_where_all_is_and_what_comes_next(cli: CommandLine, running: 
     document = cli.json("about")
     assert document["addresses"]["webhook URL"] == running.stack.webhook_url
     assert document["next"].startswith("plaid-sync smoke --local")
-    assert running.stack.webhook_url in cli.text("about")
+    lines = cli.text("about")
+    assert running.stack.webhook_url in lines
+    assert running.stack.resources.outputs["PlaidSecretId"] in lines  # its `:secret:` is no emoji
 
 
 def test_whoami_says_which_account_commands_go_to(cli: CommandLine) -> None:

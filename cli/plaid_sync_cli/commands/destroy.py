@@ -66,7 +66,7 @@ def _confirm(context: Context, remains: Remains, *, yes: bool) -> None:
     what = "what is left of it" if remains.gone else "the stack and all that it keeps"
     tables, keys = (len(remains.of(kind)) for kind in ("AWS::DynamoDB::Table", "AWS::KMS::Key"))
     context.output.say(
-        f"{remains.name}: {what} will be deleted for good: {plural(tables, 'table')} with their backups, queues, logs, "
+        f"{remains.name}: {what} will be deleted for good: {plural(tables, 'table')}, queues, logs, "
         f"and in 30 days {plural(keys, 'key')}."
     )
     if yes:
