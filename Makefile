@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := functions layers/plaid_sync cli local tests
+CODE := functions layers cli local tests
 
 .PHONY: help
 help: ## Print this list
@@ -26,9 +26,48 @@ dashboard: setup ## Draw the deployed dashboard into .local/dashboard.html and .
 plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
+##@ Build it
+.PHONY: build build-local reproducible licences
+# What Lambda runs compiles the layers, and SAM wants it by its name, first on PATH. Whatever does not run is passed
+# over: a version manager's stand-in for a Python that is not chosen answers an error.
+PYTHON313 ?= $(shell for python in python3.13 $(PYTHON) $(BIN)/python \
+	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
+	"$${UV_PYTHON_INSTALL_DIR:-$$HOME/.local/share/uv/python}"/cpython-3.13*/bin/python3.13; do \
+	"$$python" -c 'import pip, sys; assert sys.version_info[:2] == (3, 13); print(sys.executable)' 2>/dev/null && break; done)
+ARCHITECTURE ?= arm64
+SAM := SAM_CLI_TELEMETRY=0 .local/tools/sam/bin/sam
+THIS_ARCHITECTURE := $(patsubst aarch64,arm64,$(shell uname -m))
+# SAM takes a layer out of its cache by its source and architecture, which is why both are told the latter. Permissions
+# of the functions' files are what the clone's umask made them.
+define SAM_BUILD
+@PATH="$$(dirname "$(PYTHON313)"):$$PATH" LAYER_PLATFORM=$(1) $(SAM) build --parameter-overrides Architecture=$(1) --build-dir $(2) $(3)
+@find $(2)/*Function -type d -exec chmod 755 {} + -o -exec chmod 644 {} +
+@$(BIN)/python -m local.builds --build $(2) --architecture $(1) $(if $(filter $(1),$(THIS_ARCHITECTURE)),--python "$(PYTHON313)")
+endef
+
+build: setup .local/tools/.installed .python313 ## Build what is deployed, for ARCHITECTURE=arm64 or x86_64, on any machine, into .aws-sam/build
+	$(call SAM_BUILD,$(ARCHITECTURE),.aws-sam/build)
+
+build-local: setup .local/tools/.installed .python313 ## Build the same for this machine's architecture, into .aws-sam/local
+	$(call SAM_BUILD,$(THIS_ARCHITECTURE),.aws-sam/local,--no-cached)
+
+reproducible: build ## Build it once more, from a copy in another folder and under another umask, and compare the hashes
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && umask 077 && \
+		git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xf - -C "$$copy" && \
+		mkdir "$$copy/.local" && ln -s "$(CURDIR)/.local/tools" "$$copy/.local/tools" && ln -s "$(CURDIR)/.venv" "$$copy/.venv" && \
+		$(MAKE) -C "$$copy" build && again=$$($(BIN)/python -m local.builds --digest --build "$$copy/.aws-sam/build") && \
+		first=$$($(BIN)/python -m local.builds --digest) && { test "$$first" = "$$again" && echo "Two builds, one hash: $$first" || \
+		{ echo "Two builds differ: $$first and $$again"; exit 1; }; }
+
+licences: setup ## List the third-party software of the last build, with its licences
+	@$(BIN)/python -m local.builds --third-party
+
+.PHONY: .python313
+.python313:
+	@test -n "$(PYTHON313)" || { echo "No Python 3.13 with pip was found: install one (pyenv install 3.13, uv python install 3.13, or your system's python3.13), or name one: make build PYTHON313=…"; exit 1; }
+
 ##@ Deploy it
 .PHONY: deploy smoke destroy
-SAM ?= SAM_CLI_TELEMETRY=0 .local/lint/sam/bin/sam
 TEMPLATE ?= .aws-sam/build/template.yaml
 # ENV is an environment of samconfig.toml, which names its stack; local is the stack of `make local`.
 SAMCONFIG = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("samconfig.toml", "rb")).get("$(ENV)", {}).get("deploy", {}).get("parameters", {}).get("$(1)", ""))')
@@ -41,7 +80,7 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 	@test -t 0 -o "$(CONFIRM)" = no -o "$(call SAMCONFIG,confirm_changeset)" != True || \
 		{ echo "$(ENV) shows its changes and asks, and there is no terminal: CONFIRM=no deploys without being asked"; exit 2; }
 	@$(BIN)/plaid-sync whoami
-	@$(MAKE) .local/lint/.installed
+	@$(MAKE) .local/tools/.installed
 	@$(if $(filter .aws-sam/build/%,$(TEMPLATE)),$(MAKE) build </dev/null)
 	@test -t 0 || exec </dev/null; \
 		$(SAM) deploy --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
@@ -110,17 +149,17 @@ imports: setup ## The dependency rule, with import-linter
 	@PYTHONPATH=layers/plaid_sync:cli $(BIN)/lint-imports --no-cache
 
 TEMPLATES := template.yaml $(wildcard infra/*.yaml)
-template-lint: .local/lint/.installed ## sam validate, cfn-lint and checkov on every template (installs them: a minute, once)
-	@for template in $(TEMPLATES); do SAM_CLI_TELEMETRY=0 .local/lint/sam/bin/sam validate --lint --template "$$template"; done
-	@.local/lint/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- $(TEMPLATES)
-	@.local/lint/checkov/bin/checkov --skip-download --framework cloudformation --file $(TEMPLATES) --compact --quiet
+template-lint: .local/tools/.installed ## sam validate, cfn-lint and checkov on every template (installs them: a minute, once)
+	@for template in $(TEMPLATES); do $(SAM) validate --lint --template "$$template"; done
+	@.local/tools/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- $(TEMPLATES)
+	@.local/tools/checkov/bin/checkov --skip-download --framework cloudformation --file $(TEMPLATES) --compact --quiet
 	@echo "$(TEMPLATES): sam validate --lint, cfn-lint and checkov found nothing"
 
-.local/lint/.installed: infra/requirements.txt infra/requirements-checkov.txt
-	@echo "Installing the template linters into .local/lint"
-	@$(PYTHON) -m venv .local/lint/sam && $(PYTHON) -m venv .local/lint/checkov
-	@.local/lint/sam/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements.txt
-	@.local/lint/checkov/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
+.local/tools/.installed: infra/requirements.txt infra/requirements-checkov.txt
+	@echo "Installing the SAM CLI and the template linters into .local/tools (a minute, once)"
+	@$(PYTHON) -m venv .local/tools/sam && $(PYTHON) -m venv .local/tools/checkov
+	@.local/tools/sam/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements.txt
+	@.local/tools/checkov/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
 	@touch $@
 
 format: setup ## Rewrite the code in the house style
@@ -129,12 +168,13 @@ format: setup ## Rewrite the code in the house style
 
 locked: setup ## Fail where a lock does not fit pyproject.toml any more
 	@$(MAKE) lock
-	@git diff --exit-code --stat -- layers/dependencies/requirements.txt tests/requirements.txt local/requirements.txt infra tests/fuzz/requirements.txt
+	@git diff --exit-code --stat -- layers/dependencies tests/requirements.txt local/requirements.txt infra tests/fuzz/requirements.txt
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) pyproject.toml -o layers/dependencies/requirements.txt
 	@$(LOCK) $(ARGS) pyproject.toml --extra cli --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
+	@$(LOCK) $(ARGS) --group layer-build -o layers/dependencies/requirements-build.txt
 	@$(LOCK) $(ARGS) --group emulator -o local/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt

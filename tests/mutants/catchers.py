@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from local.builds.imports import ENVIRONMENT
 from tests.mutants.copy import NotRunError
-from tests.unit.test_cold_start import ENVIRONMENT
 
 if TYPE_CHECKING:
     from tests.mutants.copy import Copy

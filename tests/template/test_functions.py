@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WEBHOOK: Final = "Resources/WebhookFunction/Properties"
+ARCHITECTURES: Final = [{"Ref": "Architecture"}]
 POWERTOOLS: Final = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
 PLAID_WAITS: Final = 10
 OTHER_CALLS_TAKE: Final = 15
@@ -55,7 +56,7 @@ def problems_of_publishing(template: Template) -> Iterator[str]:
 
 def problems_of_runtime(template: Template) -> Iterator[str]:
     for name, properties in template.functions.items():
-        if (properties["Runtime"], properties["Architectures"]) != ("python3.13", ["arm64"]):
+        if (properties["Runtime"], properties["Architectures"]) != ("python3.13", ARCHITECTURES):
             yield f"{name} runs elsewhere than its layers"
         if properties.get("Tracing") != "Active":
             yield f"{name} is not traced"
@@ -63,8 +64,10 @@ def problems_of_runtime(template: Template) -> Iterator[str]:
             yield f"{name} has no handler"
     for name, layer in template.of("AWS::Serverless::LayerVersion").items():
         properties = layer["Properties"]
-        if (properties["CompatibleRuntimes"], properties["CompatibleArchitectures"]) != (["python3.13"], ["arm64"]):
+        if (properties["CompatibleRuntimes"], properties["CompatibleArchitectures"]) != (["python3.13"], ARCHITECTURES):
             yield f"{name} is for another runtime"
+        if layer["Metadata"]["BuildArchitecture"] != ARCHITECTURES[0]:
+            yield f"sam build takes {name} of another architecture out of its cache"
         makefile = PROJECT / properties["ContentUri"] / "Makefile"
         if f"\nbuild-{name}:\n" not in makefile.read_text():
             yield f"{makefile.parent.name} has no target for {name}"
@@ -125,6 +128,8 @@ def test_the_template_keeps_the_rule(template: Template, rule: str) -> None:
         ("publishing", "Resources/PlaidSyncLayer/Properties/PublishLambdaVersion", ABSENT),
         ("publishing", "Resources/PlaidSyncLayer/Metadata/BuildMethod", "python3.13"),
         ("runtime", "Globals/Function/Architectures", ["x86_64"]),
+        ("runtime", "Resources/PlaidSyncLayer/Properties/CompatibleArchitectures", ["x86_64"]),
+        ("runtime", "Resources/PlaidSyncLayer/Metadata/BuildArchitecture", "arm64"),
         ("runtime", f"{WEBHOOK}/Runtime", "python3.12"),
         ("runtime", f"{WEBHOOK}/Tracing", "PassThrough"),
         ("runtime", f"{WEBHOOK}/CodeUri", "functions/nothing"),

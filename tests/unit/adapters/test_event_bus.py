@@ -17,8 +17,8 @@ from plaid_sync.core.history import EntryKind, HistoryEntry
 from plaid_sync.core.lifecycle.announcing import BusEvent
 from plaid_sync.core.lifecycle.states import Announcement
 
+from local.builds.imports import ENVIRONMENT
 from tests.fuzz.webhook import lambda_context
-from tests.unit.test_cold_start import ENVIRONMENT
 
 from .conftest import ITEM, NOON
 

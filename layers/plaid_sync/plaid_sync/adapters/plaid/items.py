@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from plaid.api.plaid_api import PlaidApi
 from plaid.model.accounts_get_request import AccountsGetRequest
 from plaid.model.item_get_request import ItemGetRequest
 from plaid.model.item_remove_request import ItemRemoveRequest
@@ -53,7 +52,7 @@ class PlaidItems:
             RetryableError: Plaid could not be reached, or did not answer as documented.
         """
         request = ItemGetRequest(access_token=access_token)
-        return self.transport.call(PlaidApi.item_get, request, seconds * 0.6, parse_health, seconds / 10)
+        return self.transport.call("/item/get", request, seconds * 0.6, parse_health, seconds / 10)
 
     def remove(self, access_token: str) -> None:
         """Remove the Item at Plaid, which ends its billing. Removing a removed Item succeeds.
@@ -65,7 +64,7 @@ class PlaidItems:
         """
         request = ItemRemoveRequest(access_token=access_token)
         try:
-            self.transport.call(PlaidApi.item_remove, request, _REMOVE_SECONDS, len)
+            self.transport.call("/item/remove", request, _REMOVE_SECONDS, len)
         except PlaidError as error:
             ours = access_token.startswith(f"access-{self.plaid_env}-")
             if error.code not in _GONE and not (error.code == _UNKNOWN_TOKEN and ours):
@@ -74,14 +73,14 @@ class PlaidItems:
     def accounts(self, access_token: str) -> AccountList:
         """See `ports.items_api.PlaidItemCalls`."""
         request = AccountsGetRequest(access_token=access_token)
-        return self.transport.call(PlaidApi.accounts_get, request, _ACCOUNTS_SECONDS, parse_account_list)
+        return self.transport.call("/accounts/get", request, _ACCOUNTS_SECONDS, parse_account_list)
 
     def refresh(self, access_token: str) -> str:
         """See `ports.items_api.PlaidItemCalls`."""
         request = TransactionsRefreshRequest(access_token=access_token)
-        return self.transport.call(PlaidApi.transactions_refresh, request, _REFRESH_SECONDS, request_id_of)
+        return self.transport.call("/transactions/refresh", request, _REFRESH_SECONDS, request_id_of)
 
     def set_webhook(self, access_token: str, url: str) -> str:
         """See `ports.items_api.PlaidItemCalls`."""
         request = ItemWebhookUpdateRequest(access_token=access_token, webhook=url)
-        return self.transport.call(PlaidApi.item_webhook_update, request, _WEBHOOK_SECONDS, request_id_of)
+        return self.transport.call("/item/webhook/update", request, _WEBHOOK_SECONDS, request_id_of)

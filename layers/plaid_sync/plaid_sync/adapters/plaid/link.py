@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid.api.plaid_api import PlaidApi
 from plaid.model.country_code import CountryCode
 from plaid.model.item_public_token_exchange_request import ItemPublicTokenExchangeRequest
 from plaid.model.link_token_create_hosted_link import LinkTokenCreateHostedLink
@@ -37,17 +36,17 @@ class PlaidLinkClient:
     def create_link_token(self, order: LinkTokenOrder) -> LinkToken:
         """See `ports.items_api.PlaidLinkTokens`."""
         request = LinkTokenCreateRequest(**_fields(order))
-        return self.transport.call(PlaidApi.link_token_create, request, _CREATE_SECONDS, parse_link_token)
+        return self.transport.call("/link/token/create", request, _CREATE_SECONDS, parse_link_token)
 
     def link_results(self, link_token: str) -> LinkResults:
         """See `ports.items_api.PlaidLink`."""
         request = LinkTokenGetRequest(link_token=link_token)
-        return self.transport.call(PlaidApi.link_token_get, request, _GET_SECONDS, parse_link_results)
+        return self.transport.call("/link/token/get", request, _GET_SECONDS, parse_link_results)
 
     def exchange(self, public_token: str) -> ExchangedItem:
         """See `ports.items_api.PlaidLink`. Never repeated here: a public token works once."""
         request = ItemPublicTokenExchangeRequest(public_token=public_token)
-        return self.transport.call(PlaidApi.item_public_token_exchange, request, _EXCHANGE_SECONDS, parse_exchange)
+        return self.transport.call("/item/public_token/exchange", request, _EXCHANGE_SECONDS, parse_exchange)
 
 
 def _fields(order: LinkTokenOrder) -> dict[str, Any]:

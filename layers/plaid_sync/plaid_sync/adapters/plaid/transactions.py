@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from plaid.api.plaid_api import PlaidApi
 from plaid.model.transactions_sync_request import TransactionsSyncRequest
 from plaid.model.transactions_sync_request_options import TransactionsSyncRequestOptions
 
@@ -33,4 +32,4 @@ class PlaidTransactionsClient:
             request.cursor = cursor
         elif days_requested is not None:
             request.options = TransactionsSyncRequestOptions(days_requested=days_requested)
-        return self.transport.call(PlaidApi.transactions_sync, request, _SYNC_SECONDS, parse_page)
+        return self.transport.call("/transactions/sync", request, _SYNC_SECONDS, parse_page)

@@ -1,4 +1,4 @@
-"""Plaid's /webhook_verification_key/get with urllib3 alone: importing plaid costs a cold start a third of a second."""
+"""Plaid's /webhook_verification_key/get with urllib3 alone: the webhook function does without plaid-python."""
 
 from __future__ import annotations
 
