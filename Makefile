@@ -81,11 +81,12 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 		{ echo "$(ENV) shows its changes and asks, and there is no terminal: CONFIRM=no deploys without being asked"; exit 2; }
 	@$(BIN)/plaid-sync whoami
 	@$(MAKE) .local/tools/.installed
-	@$(if $(filter .aws-sam/build/%,$(TEMPLATE)),$(MAKE) build </dev/null)
+	@$(if $(filter no,$(BUILD)),,$(MAKE) build </dev/null)
 	@test -t 0 || exec </dev/null; \
 		$(SAM) deploy --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
-		--parameter-overrides $(call SAMCONFIG,parameter_overrides) $(PARAMETERS)
+		--parameter-overrides Architecture=$(ARCHITECTURE) $(call SAMCONFIG,parameter_overrides) $(PARAMETERS)
 	@$(BIN)/plaid-sync keys set --if-missing $(WHERE)
+	@$(BIN)/plaid-sync upgrade $(WHERE)
 	@$(BIN)/plaid-sync about $(WHERE)
 	@$(BIN)/plaid-sync doctor $(WHERE)
 
@@ -98,7 +99,7 @@ destroy: setup ## Delete the deployed ENV with its data; refuses while any is pr
 	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint lock
+.PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint workflow-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -154,6 +155,9 @@ template-lint: .local/tools/.installed ## sam validate, cfn-lint and checkov on 
 	@.local/tools/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- $(TEMPLATES)
 	@.local/tools/checkov/bin/checkov --skip-download --framework cloudformation --file $(TEMPLATES) --compact --quiet
 	@echo "$(TEMPLATES): sam validate --lint, cfn-lint and checkov found nothing"
+
+workflow-lint: .local/tools/.installed ## zizmor on GitHub's workflows
+	@.local/tools/sam/bin/zizmor --offline --quiet .github/workflows && echo ".github/workflows: zizmor found nothing"
 
 .local/tools/.installed: infra/requirements.txt infra/requirements-checkov.txt
 	@echo "Installing the SAM CLI and the template linters into .local/tools (a minute, once)"
