@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.stack import LocalStack
+from local.stack.deploy import deploy
+from local.stack.paths import Places, silent
 from local.stack.resources import ACCOUNT_ID
 from local.stack.stack import CLIENT_ID, SECRET
 from tests.component.cli_runs import CommandLine
@@ -173,3 +176,24 @@ def test_on_a_terminal_keys_are_asked_for_without_echo(running: Running, tmp_pat
     assert CLIENT_ID.encode() not in shown
     assert SECRET.encode() not in shown
     assert stored(running) == GOOD
+
+
+# -- production: the last, for the stack is another one afterwards -----------------------------------------------------
+
+
+def test_in_production_nothing_is_created(cli: CommandLine, running: Running) -> None:
+    stack, items = running.stack, len(running.plaid.items)
+    parameters = {"Stage": "local", "PlaidBaseUrl": running.server.base_url, "PlaidEnvironment": "production"}
+    resources = deploy(stack.emulator, Places(), parameters, silent, update=True)
+    LocalStack.of(stack.emulator, resources, running.server.base_url)
+    events = stack.client("events")
+    for rule in stack.resources.of("AWS::Events::Rule"):
+        events.enable_rule(Name=rule)
+    document = cli.json("smoke")
+    assert (names(document), document["passed"]) == (["forged webhook", "unsigned call", "doctor"], True)
+    assert len(running.plaid.items) == items
+    assert cli.json("about")["next"].startswith("plaid-sync link --hosted --local")
+    for rule in stack.resources.of("AWS::Events::Rule"):
+        events.disable_rule(Name=rule)
+    found = cli.json("smoke", code=1)
+    assert found["steps"][-1]["what"].startswith("schedules: off:")

@@ -11,11 +11,13 @@ from plaid_sync_cli import deployment, destroying
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import CommandError, ExitCode, usage_error
 from plaid_sync_cli.output import plural
+from plaid_sync_cli.remains import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plaid_sync_cli.destroying import Ended, Obstacle, Remains
+    from plaid_sync_cli.destroying import Ended, Obstacle
+    from plaid_sync_cli.remains import Remains
 
 APP: Final = typer.Typer()
 
@@ -36,7 +38,7 @@ def destroy(
     if not name:
         raise usage_error("--stack is missing", "Give --stack NAME or set PLAID_SYNC_STACK.")
     session, _ = deployment.session_of(context.choice)
-    remains = destroying.look(name, session)
+    remains = look(name, session)
     found = list(destroying.obstacles(remains))
     if found:
         document = {"destroyed": False, "obstacles": [{"what": one.what, "lift": one.lift} for one in found]}
