@@ -83,7 +83,7 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 	@$(MAKE) .local/tools/.installed
 	@$(if $(filter no,$(BUILD)),,$(MAKE) build </dev/null)
 	@test -t 0 || exec </dev/null; \
-		$(SAM) deploy --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
+		$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
 		--parameter-overrides Architecture=$(ARCHITECTURE) $(call SAMCONFIG,parameter_overrides) $(PARAMETERS)
 	@$(BIN)/plaid-sync keys set --if-missing $(WHERE)
 	@$(BIN)/plaid-sync upgrade $(WHERE)
