@@ -152,6 +152,8 @@ def test_keys_that_are_there_are_left_alone_if_asked_to(cli: CommandLine, runnin
     secret = running.stack.resources.id("PlaidSecret")
     running.stack.client("secretsmanager").put_secret_value(SecretId=secret, SecretString="{}")
     assert cli.json("about")["next"].startswith("plaid-sync keys set --local")
+    without = cli.json("smoke", code=1)
+    assert (names(without), without["left_item_id"]) == (STEPS[:3], None)
     assert cli.json("keys", "set", "--if-missing", stdin=json.dumps(GOOD)) == {"set": True, "tried": True}
     assert stored(running) == GOOD
 
