@@ -80,8 +80,40 @@ sam-local: setup build-local .local/runtime/.installed ## Run `sam local` for re
 		{ echo "Lambda's runtime interface client can't be installed here: it is built for Linux alone, on x86_64 and arm64."; exit 2; }
 	@touch $@
 
+##@ Deploy it
+.PHONY: deploy smoke destroy
+TEMPLATE ?= .aws-sam/build/template.yaml
+# ENV is an environment of samconfig.toml, which names its stack; local is the stack of `make local`.
+SAMCONFIG = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("samconfig.toml", "rb")).get("$(ENV)", {}).get("deploy", {}).get("parameters", {}).get("$(1)", ""))')
+STACK = $(call SAMCONFIG,stack_name)
+NEED_ENV = test -n "$(STACK)$(filter local,$(1))" || { echo "ENV must be an environment of samconfig.toml, as in: make $@ ENV=dev"; exit 2; }
+WHERE = $(if $(filter local,$(ENV)),--local,--stack "$(STACK)")
+
+deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail=…", CONFIRM=no for CI); asks for Plaid's keys if there are none
+	@$(call NEED_ENV,)
+	@test -t 0 -o "$(CONFIRM)" = no -o "$(call SAMCONFIG,confirm_changeset)" != True || \
+		{ echo "$(ENV) shows its changes and asks, and there is no terminal: CONFIRM=no deploys without being asked"; exit 2; }
+	@$(BIN)/plaid-sync whoami
+	@$(MAKE) .local/tools/.installed
+	@$(if $(filter no,$(BUILD)),,$(MAKE) build </dev/null)
+	@test -t 0 || exec </dev/null; \
+		$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
+		--parameter-overrides Architecture=$(ARCHITECTURE) $(call SAMCONFIG,parameter_overrides) $(PARAMETERS)
+	@$(BIN)/plaid-sync keys set --if-missing $(WHERE)
+	@$(BIN)/plaid-sync upgrade $(WHERE)
+	@$(BIN)/plaid-sync about $(WHERE)
+	@$(BIN)/plaid-sync doctor $(WHERE)
+
+smoke: setup ## Try the deployed ENV end to end: link a sandbox bank, audit, webhook, erase (local is the stack of `make local`)
+	@$(call NEED_ENV,$(ENV))
+	@$(BIN)/plaid-sync smoke $(WHERE) $(ARGS)
+
+destroy: setup ## Delete the deployed ENV with its data; refuses while any is protected, and says how to lift that
+	@$(call NEED_ENV,$(ENV))
+	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
+
 ##@ Work on it
-.PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint lock
+.PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint workflow-lint lock
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -137,6 +169,9 @@ template-lint: .local/tools/.installed ## sam validate, cfn-lint and checkov on 
 	@.local/tools/sam/bin/cfn-lint -c I -a cfn_lint_serverless.rules -- $(TEMPLATES)
 	@.local/tools/checkov/bin/checkov --skip-download --framework cloudformation --file $(TEMPLATES) --compact --quiet
 	@echo "$(TEMPLATES): sam validate --lint, cfn-lint and checkov found nothing"
+
+workflow-lint: .local/tools/.installed ## zizmor on GitHub's workflows
+	@.local/tools/sam/bin/zizmor --offline --quiet .github/workflows && echo ".github/workflows: zizmor found nothing"
 
 .local/tools/.installed: infra/requirements.txt infra/requirements-checkov.txt
 	@echo "Installing the SAM CLI and the template linters into .local/tools (a minute, once)"

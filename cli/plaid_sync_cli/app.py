@@ -5,16 +5,21 @@ from __future__ import annotations
 import typer
 
 from plaid_sync_cli.commands import (
+    about,
     audit,
     cost,
+    destroy,
     dlq,
     doctor,
     export,
     items,
+    keys,
     link,
     pausing,
     requests,
+    smoke,
     status,
+    upgrade,
     verify_webhook,
     watch,
 )
@@ -27,5 +32,23 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-for module in (status, items, link, requests, audit, dlq, pausing, watch, export, doctor, cost, verify_webhook):
+for module in (
+    status,
+    items,
+    link,
+    requests,
+    audit,
+    dlq,
+    pausing,
+    watch,
+    export,
+    doctor,
+    smoke,
+    about,
+    keys,
+    upgrade,
+    destroy,
+    cost,
+    verify_webhook,
+):
     app.add_typer(module.APP)

@@ -36,8 +36,7 @@ def secret(deployment: Deployment) -> Finding:
             raise
         return failed(
             "the secret is empty or not what the functions read",
-            'Fill it: read -rs PLAID_KEYS, type {"client_id": "...", "secret": "..."}, then aws secretsmanager '
-            f'put-secret-value --secret-id {deployment.output("PlaidSecretId")} --secret-string "$PLAID_KEYS"',
+            "Fill it: plaid-sync keys set",
         )
     return ok("readable, with client_id and secret")
 

@@ -24,12 +24,22 @@ if TYPE_CHECKING:
 LOCAL_STACK: Final = "plaid-sync-local"
 LOCAL_ENV: Final = Path(".local") / "env"
 ALIAS: Final = "live"
-_CONFIG: Final = Config(
+_LOCAL_VARIABLES: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    "API_URL",
+    "WEBHOOK_URL",
+    "PLAID_BASE_URL",
+)
+CONFIG: Final = Config(
     connect_timeout=3,
     read_timeout=20,
     retries={"mode": "standard", "total_max_attempts": 4},
     user_agent_extra="plaid-sync",
 )
+"""How AWS is asked: short questions, which are asked again where that does no harm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +90,7 @@ class Deployment:
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
         """Return the client of an AWS service; the same one each time."""
         if service not in self._clients:
-            self._clients[service] = self.session.client(service, endpoint_url=self.endpoint_url, config=_CONFIG)
+            self._clients[service] = self.session.client(service, endpoint_url=self.endpoint_url, config=CONFIG)
         return self._clients[service]
 
     @cached_property
@@ -128,27 +138,28 @@ def find(choice: Choice) -> Deployment:
             "the stack of `make local`.",
         )
     with expected_failures():
-        session = boto3.Session(profile_name=choice.profile, region_name=choice.region)
+        session, _ = session_of(choice)
         return _read(name, session, None, {})
 
 
+def session_of(choice: Choice) -> tuple[boto3.Session, str | None]:
+    """Return the caller's credentials and region, and where AWS is; None for AWS itself.
+
+    Raises:
+        CommandError: there is no local stack, though it is meant.
+        BotoCoreError: there is no such profile.
+    """
+    if choice.local:
+        variables = _local_variables(choice)
+        return _local_session(variables), variables["AWS_ENDPOINT_URL"]
+    return boto3.Session(profile_name=choice.profile, region_name=choice.region), None
+
+
 def _find_local(choice: Choice) -> Deployment:
-    if choice.stack or choice.region or choice.profile:
-        raise usage_error("--local", "Leave --stack, --region and --profile out: the local stack has its own.")
-    variables = read_env(_env_file())
-    try:
-        session = boto3.Session(
-            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
-            region_name=variables["AWS_REGION"],
-        )
-        # API Gateway's host names lead nowhere on the emulator.
-        reached = {"ApiUrl": variables["API_URL"], "WebhookUrl": variables["WEBHOOK_URL"]}
-        endpoint, plaid = variables["AWS_ENDPOINT_URL"], variables["PLAID_BASE_URL"]
-    except KeyError as error:
-        raise CommandError(
-            f"{LOCAL_ENV} has no {error.args[0]}", "Start the stack again: make local.", ExitCode.UNREACHABLE
-        ) from None
+    variables = _local_variables(choice)
+    session, endpoint = _local_session(variables), variables["AWS_ENDPOINT_URL"]
+    # API Gateway's host names lead nowhere on the emulator.
+    reached = {"ApiUrl": variables["API_URL"], "WebhookUrl": variables["WEBHOOK_URL"]}
     try:
         with expected_failures():
             found = _read(LOCAL_STACK, session, endpoint, reached)
@@ -160,7 +171,27 @@ def _find_local(choice: Choice) -> Deployment:
             "It was killed, or is about to end. Start it again: make local.",
             ExitCode.UNREACHABLE,
         ) from error
-    return replace(found, parameters={**found.parameters, "PlaidBaseUrl": plaid})
+    return replace(found, parameters={**found.parameters, "PlaidBaseUrl": variables["PLAID_BASE_URL"]})
+
+
+def _local_session(variables: Mapping[str, str]) -> boto3.Session:
+    return boto3.Session(
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        region_name=variables["AWS_REGION"],
+    )
+
+
+def _local_variables(choice: Choice) -> dict[str, str]:
+    if choice.stack or choice.region or choice.profile:
+        raise usage_error("--local", "Leave --stack, --region and --profile out: the local stack has its own.")
+    variables = read_env(_env_file())
+    missing = [name for name in _LOCAL_VARIABLES if name not in variables]
+    if missing:
+        raise CommandError(
+            f"{LOCAL_ENV} has no {missing[0]}", "Start the stack again: make local.", ExitCode.UNREACHABLE
+        )
+    return variables
 
 
 def _env_file() -> Path:
@@ -183,7 +214,7 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def _read(name: str, session: boto3.Session, endpoint: str | None, reached: Mapping[str, str]) -> Deployment:
-    formation = session.client("cloudformation", endpoint_url=endpoint, config=_CONFIG)
+    formation = session.client("cloudformation", endpoint_url=endpoint, config=CONFIG)
     try:
         (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:

@@ -189,8 +189,6 @@ def log_links(deployment: Deployment, item_id: str) -> Mapping[str, str]:
         return {"logs": f"grep {item_id} .local/logs/sync.log"}
     source, text = (quote(part, safe="").replace("%", "*") for part in (group, query))
     detail = f"~(end~0~start~-86400~timeType~'RELATIVE~unit~'seconds~editorString~'{text}~source~(~'{source}))"
-    console = f"https://{deployment.region}.console.aws.amazon.com/cloudwatch/home?region={deployment.region}"
-    return {
-        "logs": f"{console}#logsV2:logs-insights$3FqueryDetail$3D{detail}",
-        "dashboard": deployment.outputs.get("DashboardUrl", "this stack has none"),
-    }
+    dashboard = deployment.output("DashboardUrl")
+    console, _, _ = dashboard.partition("#")  # its host differs between AWS's partitions: the template knows
+    return {"logs": f"{console}#logsV2:logs-insights$3FqueryDetail$3D{detail}", "dashboard": dashboard}

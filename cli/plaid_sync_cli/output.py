@@ -80,7 +80,7 @@ class Output:
 
 
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, soft_wrap=False)
+    console = Console(stderr=stderr, soft_wrap=False, emoji=False)  # an ARN has :secret: in it
     if not console.is_terminal:
         console.width = _WIDTH_OF_A_PIPE
     return console

@@ -19,9 +19,25 @@ from plaid_sync_cli.errors import CommandError, ExitCode
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from plaid_sync.adapters.plaid.credentials import PlaidCredentials, PlaidKeys
+
     from plaid_sync_cli.deployment import Deployment
 
 _TIMEOUT: Final = urllib3.Timeout(connect=3, read=15)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenKeys:
+    """Keys that need not be read from anywhere; fulfils `PlaidKeys`."""
+
+    credentials: PlaidCredentials
+
+    def get(self) -> PlaidCredentials:
+        """Return them."""
+        return self.credentials
+
+    def forget(self) -> None:
+        """Keep them: there are no newer ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +46,11 @@ class Plaid:
 
     Attributes:
         host: scheme and host.
-        secret: the stack's keys.
+        secret: the stack's keys, or others of the same client.
     """
 
     host: str
-    secret: PlaidSecret
+    secret: PlaidKeys
     http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
 
     @classmethod

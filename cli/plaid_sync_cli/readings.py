@@ -22,6 +22,7 @@ SYNCED: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING)
 _DEPTH: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _MOST_CHANGES: Final = 2_000
 """Of alarms of the account that are read: the newest, so that a flapping one of another system makes nobody wait."""
+_KEYS_AT_ONCE: Final = 100
 _TEN_MINUTES: Final = timedelta(minutes=10)
 
 
@@ -209,8 +210,8 @@ def _fresh_at(record: ItemRecord) -> datetime:
     return record.synced_at or record.linked_at or datetime.min.replace(tzinfo=UTC)
 
 
-def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...]) -> list[str]:
-    """Return the ids of the Items in these states."""
+def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...], index: str = "by_status") -> list[str]:
+    """Return the ids of the Items in these states, of those that an index has."""
     table, found = deployment.output("ItemsTable"), list[str]()
     for state in states:
         expression = Expression()
@@ -219,11 +220,26 @@ def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...]) -> list[str
             .get_paginator("query")
             .paginate(
                 TableName=table,
-                IndexName="by_status",
+                IndexName=index,
                 KeyConditionExpression=expression.equals("status", state.value),
                 ProjectionExpression=expression.name("item_id"),
                 **expression.arguments(),
             )
         )
         found += [row["item_id"]["S"] for page in pages for row in page["Items"]]
+    return found
+
+
+def unfinished_removals(deployment: Deployment, removed: list[str]) -> list[str]:
+    """Return those of removed Items of which something is left to do."""
+    client, table = deployment.client("dynamodb"), deployment.output("ItemsTable")
+    found: list[str] = []
+    for start in range(0, len(removed), _KEYS_AT_ONCE):
+        keys = [{"item_id": {"S": one}} for one in removed[start : start + _KEYS_AT_ONCE]]
+        asked = {table: {"Keys": keys, "ProjectionExpression": "item_id, removal_completed_at"}}
+        while asked:
+            answer = client.batch_get_item(RequestItems=asked)
+            rows = answer["Responses"].get(table, [])
+            found += [row["item_id"]["S"] for row in rows if "removal_completed_at" not in row]
+            asked = answer.get("UnprocessedKeys")
     return found

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from plaid_sync_cli import readings
 from plaid_sync_cli.costing import DAYS, GB, Fixed, Quantity, Usage
@@ -69,7 +68,7 @@ def measured(period: Period) -> Usage:
 
     return Usage(
         api_requests=Quantity(
-            period.month("AWS/ApiGateway", "Count", ApiId=api_id(deployment)), "AWS/ApiGateway Count"
+            period.month("AWS/ApiGateway", "Count", ApiId=deployment.output("ApiId")), "AWS/ApiGateway Count"
         ),
         invocations=Quantity(
             _sum(period.month("AWS/Lambda", "Invocations", FunctionName=name) for name in names),
@@ -103,12 +102,6 @@ def count_metrics(deployment: Deployment) -> int:
         .paginate(Namespace=METRICS, Dimensions=[{"Name": "service", "Value": deployment.name}])
     )
     return sum(len(page["Metrics"]) for page in pages)
-
-
-def api_id(deployment: Deployment) -> str:
-    """Return the id of the HTTP API."""
-    address = urlsplit(deployment.output("ApiUrl"))
-    return address.path.rsplit("/", 1)[-1] if deployment.local else str(address.hostname).split(".")[0]
 
 
 def _gb_seconds(period: Period, function: str) -> Decimal:

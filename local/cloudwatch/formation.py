@@ -10,11 +10,16 @@ from typing import Any
 
 
 def add_resource_types() -> None:
-    """Let templates have composite alarms, and saved queries, of which the emulator has no API: they lead nowhere."""
+    """Let templates have composite alarms; and saved queries and CodeDeploy, of which the emulator has no API.
+
+    These lead nowhere. So an alias moves to its new version at once, as the emulator does it without CodeDeploy.
+    """
     provisioners: Any = import_module("ministack.services.cloudformation.provisioners")
     types = provisioners._RESOURCE_HANDLERS  # noqa: SLF001 - see `local.stack.serve`
     types["AWS::CloudWatch::CompositeAlarm"] = {"create": _create_composite_alarm, "delete": _delete_composite_alarm}
-    types["AWS::Logs::QueryDefinition"] = {"create": _create_query, "delete": _delete_query}
+    nowhere = {"create": _create_nothing, "update": _keep_nothing, "delete": _delete_nothing}
+    for kind in ("AWS::Logs::QueryDefinition", "AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"):
+        types[kind] = nowhere
 
 
 def _create_composite_alarm(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, dict[str, str]]:
@@ -42,9 +47,13 @@ def _ask(handler: str, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _create_query(_logical_id: str, _properties: dict[str, Any], _stack: str) -> tuple[str, dict[str, str]]:
+def _create_nothing(_logical_id: str, _properties: dict[str, Any], _stack: str) -> tuple[str, dict[str, str]]:
     return str(uuid.uuid4()), {}
 
 
-def _delete_query(_query: str, _properties: dict[str, Any]) -> None:
+def _keep_nothing(name: str, *_request: Any, **_named: Any) -> tuple[str, dict[str, str]]:  # noqa: ANN401
+    return name, {}
+
+
+def _delete_nothing(_name: str, _properties: dict[str, Any]) -> None:
     """Delete nothing: there is nothing."""

@@ -66,6 +66,11 @@ class Generator:
         ids = (account["account_id"] for account in self.accounts)
         self._weights: dict[str, int] = dict(zip(ids, _WEIGHTS, strict=True))
 
+    def take_over(self, accounts: list[JsonObject]) -> None:
+        """Go on with accounts that another generator has invented."""
+        self.accounts = accounts
+        self._weights = {str(account["account_id"]): _NEW_ACCOUNT_WEIGHT for account in accounts}
+
     def open_account(self) -> str:
         """Add an account that the user has newly shared; return its id."""
         account = self._account(f"Joint Savings {len(self._weights)}", "depository", "savings", "USD")

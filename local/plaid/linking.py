@@ -97,9 +97,14 @@ class LinkOperations(SimulatorCore):
             self._register(token.item)
             return LinkedItem(token.item.item_id, token.item.access_token)
 
+    def adopt(self, item: Item) -> None:
+        """Go on with an Item as another simulator left it."""
+        with self.lock:
+            self.items[item.item_id] = item
+            self._access[item.access_token] = item
+
     def _register(self, item: Item) -> None:
-        self.items[item.item_id] = item
-        self._access[item.access_token] = item
+        self.adopt(item)
         if item.options.by_link:
             self.initialise(item, None)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.stack.errors import LocalStackError
 from local.stack.gaps import close_gaps
-from local.stack.package import BUCKET, Packager
+from local.stack.package import BUCKET, Package, Packager
 from local.stack.resources import Resources
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAN
 DEPLOY_SECONDS = 120
 
 
-def deploy(emulator: Emulator, places: Places, parameters: Mapping[str, str], progress: Progress) -> Resources:
+def deploy(
+    emulator: Emulator, places: Places, parameters: Mapping[str, str], progress: Progress, *, update: bool = False
+) -> Resources:
     """Package and deploy the template, and close the emulator's gaps.
 
     Args:
@@ -29,42 +31,63 @@ def deploy(emulator: Emulator, places: Places, parameters: Mapping[str, str], pr
         places: The project.
         parameters: Values for the template's parameters; those that it does not have are left out.
         progress: Told about what takes time.
+        update: Whether the stack is there, from this or an older template.
 
     Raises:
         LocalStackError: The template cannot be built or is refused.
     """
     s3 = emulator.client("s3")
-    s3.create_bucket(Bucket=BUCKET)
+    if not update:
+        s3.create_bucket(Bucket=BUCKET)
     package = Packager(s3, places, progress).package(places.template)
-    formation = emulator.client("cloudformation")
-    formation.create_stack(
-        StackName=STACK_NAME,
-        TemplateURL=package.url,
-        Capabilities=CAPABILITIES,
-        Parameters=[
-            {"ParameterKey": name, "ParameterValue": value}
-            for name, value in parameters.items()
-            if name in package.parameters
-        ],
-    )
-    _await_created(formation)
+    put_stack(emulator.client("cloudformation"), STACK_NAME, package, parameters, update=update)
     resources = Resources.read(emulator, STACK_NAME)
     close_gaps(emulator, resources)
     return resources
 
 
-def _await_created(formation: Any) -> None:  # noqa: ANN401 - a boto3 client
+def put_stack(
+    formation: Any,  # noqa: ANN401 - a boto3 client
+    name: str,
+    package: Package,
+    parameters: Mapping[str, str],
+    *,
+    update: bool = False,
+) -> None:
+    """Create a stack, or update the one that there is, and wait for it.
+
+    Args:
+        formation: Where to.
+        name: The stack's.
+        package: The template.
+        parameters: Values for the template's parameters; those that it does not have are left out.
+        update: Whether it is there.
+
+    Raises:
+        LocalStackError: A resource is refused. What CloudFormation refuses before it begins is its own error.
+    """
+    put = formation.update_stack if update else formation.create_stack
+    put(
+        StackName=name,
+        TemplateURL=package.url,
+        Capabilities=CAPABILITIES,
+        Parameters=[
+            {"ParameterKey": parameter, "ParameterValue": value}
+            for parameter, value in parameters.items()
+            if parameter in package.parameters
+        ],
+    )
     deadline = time.monotonic() + DEPLOY_SECONDS
-    status = "CREATE_IN_PROGRESS"
+    status = "IN_PROGRESS"
     while status.endswith("IN_PROGRESS") and time.monotonic() < deadline:
-        status = formation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]["StackStatus"]
+        status = formation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
         time.sleep(0.02)
-    if status != "CREATE_COMPLETE":
-        raise LocalStackError(f"template.yaml was not deployed ({status}):\n{_failures(formation)}")
+    if status != ("UPDATE_COMPLETE" if update else "CREATE_COMPLETE"):
+        raise LocalStackError(f"template.yaml was not deployed ({status}):\n{_failures(formation, name)}")
 
 
-def _failures(formation: Any) -> str:  # noqa: ANN401 - a boto3 client
-    events = formation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+def _failures(formation: Any, name: str) -> str:  # noqa: ANN401 - a boto3 client
+    events = formation.describe_stack_events(StackName=name)["StackEvents"]
     failed = [event for event in reversed(events) if "FAILED" in event["ResourceStatus"]]
     return "\n".join(
         f"  {event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason')}"

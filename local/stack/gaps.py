@@ -58,8 +58,11 @@ def import_routes(emulator: Emulator, resources: Resources) -> None:
             raise LocalStackError(
                 f"{logical_id} has no routes: the local stack reads them from the API's OpenAPI body."
             )
+        api_id = resources.ids[logical_id]
+        for route in gateway.get_routes(ApiId=api_id)["Items"]:  # an older template's
+            gateway.delete_route(ApiId=api_id, RouteId=route["RouteId"])
         for route in routes:
-            _create_route(gateway, resources.ids[logical_id], route)
+            _create_route(gateway, api_id, route)
 
 
 def routes_of(body: Mapping[str, Any], resources: Resources) -> Iterator[Route]:

@@ -75,16 +75,21 @@ class LocalStack:
             resources = deploy(emulator, places, {"Stage": "local", "PlaidBaseUrl": plaid_base_url}, progress)
             if not schedules:
                 switch_off_schedules(emulator, resources)
-            functions = {
-                logical_id.removesuffix("Function").lower(): resources.ids[logical_id]
-                for logical_id, kind in resources.types.items()
-                if kind == "AWS::Lambda::Function"
-            }
-            stack = cls(emulator, resources, plaid_base_url, functions)
-            stack.set_plaid_credentials(*plaid_credentials())
-            # API Gateway's host name leads nowhere here: the emulator is reached by address and path.
-            stack.set_environment("items", {"WEBHOOK_URL": stack.webhook_url})
-            yield stack
+            yield cls.of(emulator, resources, plaid_base_url)
+
+    @classmethod
+    def of(cls, emulator: Emulator, resources: Resources, plaid_base_url: str) -> LocalStack:
+        """Return what is deployed, ready to be used: with Plaid's keys, and an address at which it is reached."""
+        functions = {
+            logical_id.removesuffix("Function").lower(): resources.ids[logical_id]
+            for logical_id, kind in resources.types.items()
+            if kind == "AWS::Lambda::Function"
+        }
+        stack = cls(emulator, resources, plaid_base_url, functions)
+        stack.set_plaid_credentials(*plaid_credentials())
+        # API Gateway's host name leads nowhere here: the emulator is reached by address and path.
+        stack.set_environment("items", {"WEBHOOK_URL": stack.webhook_url})
+        return stack
 
     @property
     def api_url(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from plaid_sync_cli.app import app
 from typer.testing import CliRunner
@@ -14,32 +14,43 @@ from local.stack.dotenv import variables_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.component.world import World
+    from local.plaid import PlaidServer
+    from local.stack import LocalStack
 
 SECRETS = ("access-sandbox", "local-secret", "public-sandbox")
+
+
+class Driven(Protocol):
+    """A stack, and its Plaid."""
+
+    @property
+    def stack(self) -> LocalStack: ...
+
+    @property
+    def server(self) -> PlaidServer: ...
 
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
     """Runs `plaid-sync … --local` in a folder that says where the stack is."""
 
-    world: World
+    world: Driven
 
     @classmethod
-    def at(cls, world: World, folder: Path) -> CommandLine:
+    def at(cls, world: Driven, folder: Path) -> CommandLine:
         """Write the folder's `.local/env`, as `make local` does."""
         variables = variables_of(world.stack) | {"PLAID_BASE_URL": world.server.base_url}
         (folder / ".local").mkdir()
         (folder / ".local" / "env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
         return cls(world)
 
-    def text(self, *arguments: str, code: int = 0) -> str:
-        """Run a command; return its standard output."""
-        result = CliRunner().invoke(app, [*arguments, "--local"])
+    def text(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
+        """Run a command without a terminal; return its standard output."""
+        result = CliRunner().invoke(app, [*arguments, "--local"], input=stdin)
         assert result.exit_code == code, result.output
         assert not any(secret in result.output for secret in SECRETS)
         return result.stdout
 
-    def json(self, *arguments: str, code: int = 0) -> Any:
+    def json(self, *arguments: str, code: int = 0, stdin: str = "") -> Any:
         """Run a command with `--json`; return its document."""
-        return json.loads(self.text(*arguments, "--json", code=code))
+        return json.loads(self.text(*arguments, "--json", code=code, stdin=stdin))

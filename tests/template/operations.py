@@ -153,4 +153,4 @@ def anchors(document: str, level: str) -> list[str]:
 
 def commands_in(text: str) -> Iterator[str]:
     """The verbs of `plaid-sync` that a text names."""
-    yield from re.findall(r"plaid-sync ([a-z][a-z-]*(?: (?:list|replay)\b)?)", text)
+    yield from re.findall(r"plaid-sync ([a-z][a-z-]*(?: (?:list|replay|set)\b)?)", text)

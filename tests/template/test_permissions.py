@@ -16,8 +16,25 @@ SYNC: Final = "Resources/SyncFunctionRole/Properties"
 STATEMENTS: Final = f"{SYNC}/Policies/0/PolicyDocument/Statement"
 AUDIT: Final = "Resources/AuditFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
 ITEMS: Final = "Resources/ItemsFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
-WITHOUT_A_RESOURCE: Final = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
-"""Actions that no resource can be named for."""
+WITHOUT_A_RESOURCE: Final = {
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+}
+"""Actions that no resource can be named for; those on network interfaces are Lambda's own, see NetworkPolicy."""
+ON_DEMAND: Final = [
+    {"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]}
+    for condition, policy in (("InVpc", "NetworkPolicy"), ("OwnKey", "DataKeyPolicy"))
+]
+"""What parameters add to each function's role."""
+BOUNDARY: Final = {"Fn::If": ["Bounded", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+SHARED_KEY: Final = {"DataKey", "DataKeyPolicy"}
+"""Where the key of tables, queues and logs is granted; TokenKey is another matter."""
 RESOURCE_POLICIES: Final = {"AWS::SQS::QueuePolicy", "AWS::KMS::Key"}
 """In these `*` is what the policy is attached to."""
 USES_OF_A_KEY: Final = {
@@ -59,11 +76,14 @@ def problems_of_roles(template: Template) -> Iterator[str]:
     if None in roles or len(set(roles)) != len(roles):
         yield "a function has no role of its own"
     for name, role in template.of("AWS::IAM::Role").items():
-        if role["Properties"].get("ManagedPolicyArns"):
+        of_a_function = name in roles
+        if role["Properties"].get("ManagedPolicyArns", []) != (ON_DEMAND if of_a_function else []):
             yield f"{name} has managed policies"
         trusted = [statement["Principal"] for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]]
-        if trusted != [{"Service": "lambda.amazonaws.com"}]:
-            yield f"{name} can be assumed by others than Lambda"
+        if trusted != [{"Service": "lambda.amazonaws.com" if of_a_function else "codedeploy.amazonaws.com"}]:
+            yield f"{name} can be assumed by others than Lambda, or CodeDeploy"
+        if role["Properties"].get("PermissionsBoundary") != BOUNDARY:
+            yield f"{name} is not bounded by what bounds the others"
     for name, properties in template.functions.items():
         if {"Policies", "Connectors"} & properties.keys():
             yield f"{name} has permissions that are not in its role"
@@ -73,7 +93,7 @@ def problems_of_token_key(template: Template) -> Iterator[str]:
     """Tokens are sealed by `items` alone and opened by `items`, `sync`, `audit`, each only for the Item it names."""
     users: dict[str, list[Any]] = {}
     for name, statement in template.statements():
-        for action in listed(statement["Action"]):
+        for action in listed(statement["Action"]) if name not in SHARED_KEY else []:
             if action.startswith("kms:") and name != "TokenKey":
                 yield f"{name} allows {action} beside the key policy"
             if action in USES_OF_A_KEY:
@@ -200,6 +220,10 @@ def test_a_statement_that_is_too_wide_is_noticed(template: Template, path: str, 
         ("Resources/WebhookFunction/Properties/Role", {"Fn::GetAtt": ["SyncFunctionRole", "Arn"]}),
         ("Resources/WebhookFunction/Properties/Policies", ["AmazonSQSFullAccess"]),
         (f"{SYNC}/ManagedPolicyArns", ["arn:aws:iam::aws:policy/AdministratorAccess"]),
+        (f"{SYNC}/PermissionsBoundary", ABSENT),
+        ("Resources/DeploymentRole/Properties/PermissionsBoundary", ABSENT),
+        ("Resources/DeploymentRole/Properties/ManagedPolicyArns", ["arn:aws:iam::aws:policy/AWSCodeDeployRole"]),
+        ("Resources/DeploymentRole/Properties/AssumeRolePolicyDocument/Statement/0/Principal", {"AWS": "*"}),
         (f"{SYNC}/AssumeRolePolicyDocument/Statement/0/Principal", {"AWS": "*"}),
     ],
 )

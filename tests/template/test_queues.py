@@ -63,7 +63,7 @@ def problems_of_queues(template: Template) -> Iterator[str]:
             yield f"{name} takes equal bodies for duplicates"
         if any(queue.get(setting) != value for setting, value in HIGH_THROUGHPUT.items()):
             yield f"{name} is limited to 300 messages a second"
-        if queue.get("SqsManagedSseEnabled") is not True:
+        if queue.get("SqsManagedSseEnabled") != {"Fn::If": ["OwnKey", False, True]}:
             yield f"{name} is not encrypted"
         yield from _problems_of_redrive(template, name, queue)
 

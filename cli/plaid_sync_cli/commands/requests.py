@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 APP: Final = typer.Typer()
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="item_ids.")]
 _TRIES: Final = 5
+_REMOVE: Final = "remove"
 _RESYNCED: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING, ItemStatus.DEGRADED, ItemStatus.NEEDS_USER)
 """Those that the Item API lets resync."""
 
@@ -70,7 +71,7 @@ def refresh(context: Context, item_ids: Ids) -> int:
 def _ask_each(context: Context, ids: list[str], action: str) -> int:
     asked = Asked()
     for item_id in ids:
-        _ask(context.api, item_id, action, asked)
+        ask(context.api, item_id, action, asked)
     return _told(context, asked, action)
 
 
@@ -135,7 +136,7 @@ def ask_all(api: ItemApi, output: Output, ids: Sequence[str], pace: Pace) -> Ask
         with progress(output.notes, "resync", len(ids)) as advance:
             for item_id in ids:
                 pace.wait()
-                _ask(api, item_id, "resync", asked)
+                ask(api, item_id, "resync", asked)
                 last = item_id
                 advance(1)
     except KeyboardInterrupt:
@@ -145,11 +146,12 @@ def ask_all(api: ItemApi, output: Output, ids: Sequence[str], pace: Pace) -> Ask
     return asked
 
 
-def _ask(api: ItemApi, item_id: str, action: str, asked: Asked) -> None:
-    """Make a request, again where it comes too fast; what stops all of them is raised."""
+def ask(api: ItemApi, item_id: str, action: str, asked: Asked) -> None:
+    """Make a request, `remove` or a POST, again where it comes too fast; what stops all of them is raised."""
+    method, path = ("DELETE", item_path(item_id)) if action == _REMOVE else ("POST", item_path(item_id, action))
     for left in reversed(range(_TRIES)):
         try:
-            api.call("POST", item_path(item_id, action))
+            api.call(method, path)
         except ApiError as error:
             if error.status == HTTPStatus.TOO_MANY_REQUESTS and error.code != "refreshed_recently" and left:
                 time.sleep(error.retry_after or 1)

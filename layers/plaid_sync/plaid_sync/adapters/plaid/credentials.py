@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.adapters.aws import aws_errors
 from plaid_sync.core import exact_json
@@ -28,9 +28,23 @@ class PlaidCredentials:
     secret: str = field(repr=False)
 
 
+class PlaidKeys(Protocol):
+    """Where credentials come from."""
+
+    def get(self) -> PlaidCredentials:
+        """Return them.
+
+        Raises:
+            RetryableError: there are none that can be used.
+        """
+
+    def forget(self) -> None:
+        """Look for newer ones next time: Plaid has refused these."""
+
+
 @dataclass(slots=True)
 class PlaidSecret:
-    """Reads the secret when it is first needed.
+    """Reads the secret when it is first needed; fulfils `PlaidKeys`.
 
     Attributes:
         connect: makes the client, so that a function that never needs the secret never pays for one.

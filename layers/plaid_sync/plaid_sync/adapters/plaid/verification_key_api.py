@@ -17,7 +17,7 @@ from plaid_sync.core.failures import PlaidError, RetryableError
 from plaid_sync.core.webhooks.verification import ALGORITHM, VerificationKey
 
 if TYPE_CHECKING:
-    from plaid_sync.adapters.plaid.credentials import PlaidCredentials, PlaidSecret
+    from plaid_sync.adapters.plaid.credentials import PlaidCredentials, PlaidKeys
     from plaid_sync.ports.common import PlaidCalls
 
 _TIMEOUT: Final = urllib3.Timeout(connect=0.5, read=1.5)
@@ -35,7 +35,7 @@ class PlaidVerificationKeyApi:
     """
 
     host: str
-    secret: PlaidSecret
+    secret: PlaidKeys
     http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
     tell: PlaidCalls = unobserved
 

@@ -1,0 +1,30 @@
+"""A stack of one's own that syncs by itself, with its Plaid: as `make local` has it, but for schedules."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
+from local.stack import LocalStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs."""
+
+    stack: LocalStack
+    server: PlaidServer
+    plaid: PlaidSimulator
+
+
+@contextmanager
+def running_stack(seed: int) -> Iterator[Running]:
+    """Run them for the time of the `with` block."""
+    plaid = PlaidSimulator(seed=seed, clock=utc_now, behaviour=Behaviour(initial_seconds=0.1, historical_seconds=0.5))
+    with PlaidServer(plaid) as server, LocalStack.start(server.base_url) as stack:
+        yield Running(stack, server, plaid)

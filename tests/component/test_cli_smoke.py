@@ -1,0 +1,201 @@
+"""`plaid-sync smoke`, `keys`, `about` and `whoami` against a stack that syncs by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.stack import LocalStack
+from local.stack.deploy import deploy
+from local.stack.paths import Places, silent
+from local.stack.resources import ACCOUNT_ID
+from local.stack.stack import CLIENT_ID, SECRET
+from tests.component.cli_runs import CommandLine
+from tests.component.running import Running, running_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STEPS = ["forged webhook", "unsigned call", "link", "rows", "audit", "webhook", "erase"]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with running_stack(seed=71) as running:
+        yield running
+
+
+@pytest.fixture
+def cli(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PLAID_CLIENT_ID", "PLAID_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    return CommandLine.at(running, tmp_path)
+
+
+def rows(running: Running) -> int:
+    tables = (running.stack.transactions_table, running.stack.quarantine_table)
+    return sum(int(running.stack.client("dynamodb").scan(TableName=name, Select="COUNT")["Count"]) for name in tables)
+
+
+def left_at_plaid(running: Running) -> list[str]:
+    return [item_id for item_id, item in running.plaid.items.items() if not item.removed]
+
+
+def names(document: Any) -> list[str]:
+    return [step["step"] for step in document["steps"]]
+
+
+def test_a_deployment_that_works_passes_and_nothing_is_left(cli: CommandLine, running: Running) -> None:
+    document = cli.json("smoke", "--wait", "60")
+    assert (document["passed"], document["left_item_id"]) == (True, None)
+    assert names(document) == STEPS
+    assert "0 differences" in document["steps"][4]["what"]
+    assert (rows(running), left_at_plaid(running)) == (0, [])
+    assert len(running.plaid.items) > 0
+
+
+def test_a_paused_deployment_fails_says_where_and_leaves_no_item_that_is_billed(
+    cli: CommandLine, running: Running
+) -> None:
+    cli.json("pause", "--yes")
+    try:
+        document = cli.json("smoke", "--wait", "3", code=1)
+    finally:
+        cli.json("resume")
+    assert names(document) == [*STEPS[:4], "clean up"]
+    assert document["steps"][3]["what"] == "the rows have not come within 3 s"
+    # While syncing is paused nothing is erased, and the command says what is left. It goes once syncing goes on.
+    left = document["left_item_id"]
+    while "completed_at" not in cli.json("item", left)["item"]["removal"]:
+        time.sleep(0.2)
+    assert (rows(running), left_at_plaid(running)) == (0, [])
+
+
+def test_with_keys_of_the_environment_the_stacks_own_are_not_needed(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAID_CLIENT_ID", CLIENT_ID)
+    monkeypatch.setenv("PLAID_SECRET", "another-secret")
+    document = cli.json("smoke", code=1)
+    assert names(document) == STEPS[:3]
+    assert "INVALID_API_KEYS" in document["steps"][2]["what"]
+
+
+def test_about_says_where_all_is_and_what_comes_next(cli: CommandLine, running: Running) -> None:
+    document = cli.json("about")
+    assert document["addresses"]["webhook URL"] == running.stack.webhook_url
+    assert document["next"].startswith("plaid-sync smoke --local")
+    lines = cli.text("about")
+    assert running.stack.webhook_url in lines
+    assert running.stack.resources.outputs["PlaidSecretId"] in lines  # its `:secret:` is no emoji
+
+
+def test_whoami_says_which_account_commands_go_to(cli: CommandLine) -> None:
+    document = cli.json("whoami")
+    assert (document["account"], document["region"]) == (ACCOUNT_ID, "us-east-1")
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+def stored(running: Running) -> Any:
+    secret = running.stack.client("secretsmanager").get_secret_value(SecretId=running.stack.resources.id("PlaidSecret"))
+    return json.loads(secret["SecretString"])
+
+
+GOOD = {"client_id": CLIENT_ID, "secret": SECRET}
+
+
+def test_keys_come_in_as_json_and_are_tried_first(cli: CommandLine, running: Running) -> None:
+    assert cli.json("keys", "set", stdin=json.dumps(GOOD)) == {"set": True, "tried": True}
+    assert stored(running) == GOOD
+
+
+def test_keys_that_plaid_refuses_are_not_stored_unless_asked_to(cli: CommandLine, running: Running) -> None:
+    wrong = json.dumps({**GOOD, "secret": "not-this-one"})
+    assert cli.text("keys", "set", stdin=wrong, code=1) == ""
+    assert stored(running) == GOOD
+    assert cli.json("keys", "set", "--untried", stdin=wrong) == {"set": True, "tried": False}
+    cli.json("keys", "set", stdin=json.dumps(GOOD))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "no JSON",
+        "[]",
+        json.dumps({"client_id": CLIENT_ID}),
+        json.dumps({**GOOD, "extra": "1"}),
+        json.dumps({**GOOD, "secret": "..."}),
+        json.dumps({**GOOD, "secret": "two words"}),
+        json.dumps({**GOOD, "secret": 12345678}),
+        json.dumps({"client_id": CLIENT_ID, "secret": CLIENT_ID}),
+    ],
+)
+def test_what_cannot_be_keys_is_refused_and_nothing_changed(cli: CommandLine, running: Running, given: str) -> None:
+    assert cli.text("keys", "set", stdin=given, code=2) == ""
+    assert stored(running) == GOOD
+
+
+def test_keys_that_are_there_are_left_alone_if_asked_to(cli: CommandLine, running: Running) -> None:
+    assert cli.json("keys", "set", "--if-missing") == {"set": False, "tried": False}
+    secret = running.stack.resources.id("PlaidSecret")
+    running.stack.client("secretsmanager").put_secret_value(SecretId=secret, SecretString="{}")
+    assert cli.json("about")["next"].startswith("plaid-sync keys set --local")
+    without = cli.json("smoke", code=1)
+    assert (names(without), without["left_item_id"]) == (STEPS[:3], None)
+    assert cli.json("keys", "set", "--if-missing", stdin=json.dumps(GOOD)) == {"set": True, "tried": True}
+    assert stored(running) == GOOD
+
+
+@pytest.mark.usefixtures("cli")
+def test_on_a_terminal_keys_are_asked_for_without_echo(running: Running, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "plaid_sync_cli", "keys", "set", "--local"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        for field in ("client_id", "secret"):
+            while f"{field} (not shown): ".encode() not in shown:
+                shown += os.read(ours, 1024)
+            os.write(ours, f"{GOOD[field]}\n".encode())
+        while b"are stored" not in shown:
+            shown += os.read(ours, 1024)
+        assert process.wait(60) == 0
+    os.close(ours)
+    assert CLIENT_ID.encode() not in shown
+    assert SECRET.encode() not in shown
+    assert stored(running) == GOOD
+
+
+# -- production: the last, for the stack is another one afterwards -----------------------------------------------------
+
+
+def test_in_production_nothing_is_created(cli: CommandLine, running: Running) -> None:
+    stack, items = running.stack, len(running.plaid.items)
+    parameters = {"Stage": "local", "PlaidBaseUrl": running.server.base_url, "PlaidEnvironment": "production"}
+    resources = deploy(stack.emulator, Places(), parameters, silent, update=True)
+    LocalStack.of(stack.emulator, resources, running.server.base_url)
+    events = stack.client("events")
+    for rule in stack.resources.of("AWS::Events::Rule"):
+        events.enable_rule(Name=rule)
+    document = cli.json("smoke")
+    assert (names(document), document["passed"]) == (["forged webhook", "unsigned call", "doctor"], True)
+    assert len(running.plaid.items) == items
+    assert cli.json("about")["next"].startswith("plaid-sync link --hosted --local")
+    for rule in stack.resources.of("AWS::Events::Rule"):
+        events.disable_rule(Name=rule)
+    found = cli.json("smoke", code=1)
+    assert found["steps"][-1]["what"].startswith("schedules: off:")

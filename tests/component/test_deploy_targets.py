@@ -1,0 +1,53 @@
+"""`make deploy`, `smoke` and `destroy` refuse in a line what can't be meant, before anything is built or asked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.stack.paths import PROJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def refusal(tmp_path: Path, *arguments: str) -> str:
+    """What a target says without credentials, a configuration of AWS and a terminal."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "PLAID_"))}
+    nowhere = {"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    environment = {**kept, **nowhere, "AWS_EC2_METADATA_DISABLED": "true"}
+    run = subprocess.run(
+        ["make", *arguments],  # noqa: S607 - the one on PATH
+        cwd=PROJECT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2  # make's own
+    return run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("target", ["deploy", "smoke", "destroy"])
+@pytest.mark.parametrize("environment", [[], ["ENV=staging"], ["ENV=default"]], ids=str)
+def test_an_environment_is_one_of_samconfigs(tmp_path: Path, target: str, environment: list[str]) -> None:
+    said = refusal(tmp_path, target, *environment)
+    assert said.splitlines()[0] == f"ENV must be an environment of samconfig.toml, as in: make {target} ENV=dev"
+
+
+def test_local_is_nothing_to_deploy_to(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "deploy", "ENV=local").startswith("ENV must be an environment of samconfig.toml")
+
+
+def test_prod_is_not_deployed_unseen(tmp_path: Path) -> None:
+    assert "CONFIRM=no deploys without being asked" in refusal(tmp_path, "deploy", "ENV=prod").splitlines()[0]
+
+
+@pytest.mark.parametrize("target", [["deploy", "ENV=dev"], ["deploy", "ENV=prod", "CONFIRM=no"], ["smoke", "ENV=dev"]])
+def test_without_credentials_nothing_begins(tmp_path: Path, target: list[str]) -> None:
+    lines = refusal(tmp_path, *target, "PYTHONWARNINGS=ignore").splitlines()
+    assert lines[0] == "plaid-sync: there are no AWS credentials" or "no AWS region" in lines[0]

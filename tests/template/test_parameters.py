@@ -1,0 +1,242 @@
+"""What the parameters of a deployment make of the template, and which combinations are refused."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.template import operations
+from tests.template.cloudformation import Template, environment
+from tests.template.resolving import NO_VALUE, Resolver
+from tests.template.test_template import TEMPLATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CERTIFICATE: Final = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
+VPC: Final = {"SubnetIds": "subnet-0a1,subnet-0b2", "SecurityGroupIds": "sg-0c3"}
+DOMAIN: Final = {"DomainName": "api.example.com", "CertificateArn": CERTIFICATE}
+KEY: Final = {"CustomerManagedKey": "true"}
+ADDED: Final[dict[str, set[str]]] = {
+    # What each adds to a deployment that sets nothing.
+    "nothing": set(),
+    "network": {"NetworkPolicy"},
+    "domain": {"ApiDomain", "ApiDomainMapping"},
+    "zone": {"ApiDomain", "ApiDomainMapping", "ApiDomainRecord"},
+    "key": {"DataKey", "DataKeyAlias", "DataKeyPolicy"},
+    "boundary": set(),
+}
+SETS: Final[dict[str, dict[str, str]]] = {
+    "nothing": {},
+    "network": VPC,
+    "domain": DOMAIN,
+    "zone": DOMAIN | {"HostedZoneId": "Z0123"},
+    "key": KEY,
+    "boundary": {"PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/bound"},
+}
+ROLES: Final = 7
+
+
+def resolved(template: Template, parameters: Mapping[str, str]) -> Template:
+    resolver = Resolver.of(template, parameters)
+    assert resolver.refusals() == []
+    return resolver.resolved()
+
+
+def values_of(value: Any, key: str) -> Iterator[Any]:
+    """All values of a key, wherever they stand."""
+    if isinstance(value, dict):
+        yield from (one for name, one in value.items() if name == key)
+        for one in value.values():
+            yield from values_of(one, key)
+    elif isinstance(value, list):
+        for one in value:
+            yield from values_of(one, key)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_each_set_of_parameters_adds_what_it_needs_and_nothing_else(template: Template, name: str) -> None:
+    without, made = resolved(template, {}), resolved(template, SETS[name])
+    assert made.resources.keys() - without.resources.keys() == ADDED[name]
+    assert without.resources.keys() <= made.resources.keys()
+
+
+def test_who_sets_nothing_gets_no_network_no_domain_no_key_and_no_boundary(template: Template) -> None:
+    made = resolved(template, {})
+    names = ("VpcConfig", "PermissionsBoundary", "DisableExecuteApiEndpoint", "KmsKeyId", "KMSMasterKeyId")
+    for name in (*names, "SSEType", "KmsMasterKeyId"):
+        assert list(values_of(made.document, name)) == []
+    assert set(values_of(made.document, "SqsManagedSseEnabled")) == {True}
+    assert all(role["Properties"].get("ManagedPolicyArns", []) == [] for role in made.of("AWS::IAM::Role").values())
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"SubnetIds": "subnet-0a1"}, "SecurityGroupIds must be given with SubnetIds."),
+        ({"SecurityGroupIds": "sg-0a1"}, "SubnetIds must be given with SecurityGroupIds."),
+        ({"DomainName": "api.example.com"}, "CertificateArn must be given with DomainName."),
+        ({"CertificateArn": CERTIFICATE}, "DomainName must be given with CertificateArn."),
+        ({"HostedZoneId": "Z0123"}, "DomainName must be given with HostedZoneId."),
+        ({"Stage": "prod", "PlaidBaseUrl": "https://plaid.example.com"}, "PlaidBaseUrl must be empty in prod."),
+    ],
+)
+def test_what_makes_no_sense_is_refused(template: Template, parameters: dict[str, str], complaint: str) -> None:
+    assert Resolver.of(template, parameters).refusals() == [complaint]
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("SubnetIds", ["subnet-0a1", VPC["SubnetIds"]], ["subnet-0a1, subnet-0b2", "sg-0c3", "subnet-0a1,"]),
+        ("SecurityGroupIds", ["sg-0c3", "sg-1,sg-2,sg-3,sg-4,sg-5"], ["sg-1,sg-2,sg-3,sg-4,sg-5,sg-6", "default"]),
+        (
+            "DomainName",
+            ["api.example.com", "a.de"],
+            ["https://a.de", "localhost", "API.example.com", "a..b"],
+        ),
+        ("CertificateArn", [CERTIFICATE, CERTIFICATE.replace("aws", "aws-cn", 1)], ["arn:aws:iam::1:x", "1234"]),
+        ("HostedZoneId", ["Z0123ABC"], ["/hostedzone/Z0123", "example.com"]),
+        (
+            "PermissionsBoundaryArn",
+            ["arn:aws:iam::111122223333:policy/bound", "arn:aws-us-gov:iam::aws:policy/PowerUserAccess"],
+            ["bound", "arn:aws:iam::111122223333:role/admin"],
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_one_is_refused(template: Template, name: str, good: list[str], bad: list[str]) -> None:
+    parameter = template.document["Parameters"][name]
+    for value in (*good, ""):
+        assert re.fullmatch(parameter["AllowedPattern"], value)
+    for value in bad:
+        assert not re.fullmatch(parameter["AllowedPattern"], value)
+    assert parameter["ConstraintDescription"].startswith("must be empty or ")
+
+
+# -- canary ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "configuration"),
+    [
+        ({"Stage": "dev"}, "CodeDeployDefault.LambdaAllAtOnce"),
+        ({"Stage": "prod"}, "CodeDeployDefault.LambdaCanary10Percent5Minutes"),
+        ({"Stage": "prod", "DeploymentType": "AllAtOnce"}, {"Fn::Sub": "CodeDeployDefault.Lambda${DeploymentType}"}),
+    ],
+)
+def test_prod_gets_a_new_version_by_a_canary(
+    template: Template, parameters: dict[str, str], configuration: object
+) -> None:
+    functions = resolved(template, parameters).functions
+    assert len(functions) == 6
+    for properties in functions.values():
+        assert properties["DeploymentPreference"]["Type"] == configuration
+        assert properties["DeploymentPreference"]["Role"] == {"Fn::GetAtt": ["DeploymentRole", "Arn"]}
+
+
+def test_an_alarm_of_ours_takes_a_version_back_and_can_be_told_not_to(template: Template, alarms: Template) -> None:
+    watched = resolved(template, {}).functions["WebhookFunction"]["DeploymentPreference"]["Alarms"]
+    names = [one["Fn::Sub"] for one in watched]
+    assert 0 < len(names) <= 10  # CodeDeploy takes no more
+    single = {alarm.slug for alarm in operations.alarms_of(alarms)}  # composite ones are not for CodeDeploy
+    assert {name.removeprefix("${AWS::StackName}-") for name in names} <= single
+    ignored = resolved(template, {"RollbackOnAlarms": "false"}).functions["WebhookFunction"]["DeploymentPreference"]
+    assert ignored["Alarms"] == []
+
+
+def test_codedeploy_moves_the_aliases_of_our_functions_and_no_other(template: Template) -> None:
+    statements = template.properties("DeploymentRole")["Policies"][0]["PolicyDocument"]["Statement"]
+    shift, provisioned, alarms = statements
+    assert shift["Action"] == ["lambda:GetAlias", "lambda:UpdateAlias"]
+    assert {one["Fn::GetAtt"][0] for one in shift["Resource"]} == template.functions.keys()
+    assert {one["Fn::Sub"] for one in provisioned["Resource"]} == {f"${{{name}.Arn}}:*" for name in template.functions}
+    assert alarms["Resource"]["Fn::Sub"].endswith(":alarm:${AWS::StackName}-*")
+
+
+# -- boundary, network, domain, key ------------------------------------------------------------------------------------
+
+
+def test_the_boundary_bounds_every_role(template: Template) -> None:
+    roles = resolved(template, SETS["boundary"]).of("AWS::IAM::Role")
+    assert len(roles) == ROLES
+    assert {str(role["Properties"]["PermissionsBoundary"]) for role in roles.values()} == {
+        "{'Ref': 'PermissionsBoundaryArn'}"
+    }
+
+
+def test_in_a_network_every_function_is_attached_and_may_be(template: Template) -> None:
+    made = resolved(template, VPC)
+    for name, properties in made.functions.items():
+        assert properties["VpcConfig"] == {
+            "SubnetIds": {"Fn::Split": [",", {"Ref": "SubnetIds"}]},
+            "SecurityGroupIds": {"Fn::Split": [",", {"Ref": "SecurityGroupIds"}]},
+        }
+        assert made.properties(f"{name}Role")["ManagedPolicyArns"] == [{"Ref": "NetworkPolicy"}]
+
+
+def test_with_a_domain_all_that_names_the_host_follows(template: Template) -> None:
+    made = resolved(template, DOMAIN)
+    assert made.properties("Api")["DisableExecuteApiEndpoint"] is True
+    outputs = made.document["Outputs"]
+    assert outputs["ApiUrl"]["Value"] == {"Fn::Sub": "https://${DomainName}"}
+    assert outputs["WebhookUrl"]["Value"] == {"Fn::Sub": "https://${DomainName}/webhooks/plaid"}
+    assert environment(made.properties("ItemsFunction"))["WEBHOOK_URL"] == outputs["WebhookUrl"]["Value"]
+    assert "execute-api.${AWS::Region}" not in str(made.document)
+    elsewhere = resolved(template, DOMAIN | {"WebhookUrl": "https://proxy.example.com/webhooks/plaid"})
+    assert environment(elsewhere.properties("ItemsFunction"))["WEBHOOK_URL"] == {"Ref": "WebhookUrl"}
+
+
+def test_a_key_of_the_accounts_own_encrypts_all_that_is_kept(template: Template) -> None:
+    made, arn = resolved(template, KEY), {"Fn::GetAtt": ["DataKey", "Arn"]}
+    for table in made.of("AWS::DynamoDB::Table").values():
+        assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": arn}
+    for queue in made.of("AWS::SQS::Queue").values():
+        assert (queue["Properties"]["KmsMasterKeyId"], queue["Properties"]["SqsManagedSseEnabled"]) == (arn, False)
+    for kind in ("AWS::Logs::LogGroup", "AWS::SecretsManager::Secret"):
+        assert [one["Properties"]["KmsKeyId"] for one in made.of(kind).values()] == [arn] * len(made.of(kind))
+    for name in made.functions:
+        assert made.properties(f"{name}Role")["ManagedPolicyArns"] == [{"Ref": "DataKeyPolicy"}]
+    assert made.resources["DataKey"]["DeletionPolicy"] == made.resources["DataKey"]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_functions_use_that_key_through_the_services_that_keep_data_and_not_by_themselves(
+    template: Template,
+) -> None:
+    (statement,) = template.properties("DataKeyPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert statement["Resource"] == {"Fn::GetAtt": ["DataKey", "Arn"]}
+    services = {one["Fn::Sub"].split(".")[0] for one in statement["Condition"]["StringEquals"]["kms:ViaService"]}
+    assert services == {"dynamodb", "sqs", "secretsmanager"}
+
+
+# -- regions -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", TEMPLATES.values(), ids=TEMPLATES)
+def test_nothing_is_bound_to_a_region_or_a_partition(text: str) -> None:
+    written = "\n".join(line for line in text.splitlines() if "AllowedPattern" not in line)
+    assert re.findall(r"\b[a-z]{2}-(?:[a-z]+-)+\d\b", written) == []  # us-east-1
+    assert re.findall(r"arn:aws[a-z-]*:", written) == []
+    assert re.findall(r"\d{12}", written) == []
+    hosts = set(re.findall(r"[\w.-]*amazonaws[\w.-]*|[\w.-]*aws\.amazon\.com[\w.]*", written))
+    principals = {f"{name}.amazonaws.com" for name in ("lambda", "codedeploy", "cloudwatch", "events")}
+    consoles = {"console.aws.amazon.com", "console.amazonaws.cn", "console.amazonaws-us-gov.com"}
+    assert hosts - principals - consoles - {"health.aws.amazon.com"} == set()
+
+
+def test_the_console_is_where_the_partition_has_it(template: Template) -> None:
+    found = {}
+    for partition in ("aws", "aws-cn", "aws-us-gov"):
+        resolver = Resolver(template, {**Resolver.of(template, {}).values, "AWS::Partition": partition})
+        found[partition] = resolver.resolved().properties("Dashboard")["Parameters"]["Console"]
+    assert found == {
+        "aws": "console.aws.amazon.com",
+        "aws-cn": "console.amazonaws.cn",
+        "aws-us-gov": "console.amazonaws-us-gov.com",
+    }
+
+
+def test_no_value_is_left(template: Template) -> None:
+    assert str(NO_VALUE) not in str(resolved(template, {}).resources)

@@ -1,0 +1,1 @@
+"""States of stacks of older versions, and how they are brought back to life."""
