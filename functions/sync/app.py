@@ -44,7 +44,7 @@ def build_processor(
     environment: Mapping[str, str],
     clock: Clock = utc_now,
     pause: Callable[[float], None] = time.sleep,
-    jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311 - no secret
+    jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311 # nosec B311 - no secret
 ) -> BatchProcessor:
     """Wire the processor; nothing is called yet."""
     settings = from_environment(SyncSettings, environment)

@@ -170,7 +170,7 @@ def world_of(options: Options, say: Callable[[str], None]) -> Iterator[World]:
         LocalStack.start(server.base_url, progress=say) as stack,
         Observer(stack, told) as observer,
     ):
-        rng = Random(f"{options.seed}:demo")  # noqa: S311 - reproducible on purpose
+        rng = Random(f"{options.seed}:demo")  # noqa: S311 # nosec B311 - reproducible on purpose
         world = World(options, plaid, clock, stack, Application.create(stack), observer, say, rng, started=started)
         worlds.append(world)
         yield world

@@ -23,7 +23,7 @@ def _without(field: str) -> Breakage:
 
 
 def _with_long_name(entry: JsonObject) -> JsonObject:
-    rng = Random(str(entry["transaction_id"]))  # noqa: S311 - reproducible on purpose
+    rng = Random(str(entry["transaction_id"]))  # noqa: S311 # nosec B311 - reproducible on purpose
     return {**entry, "name": b64encode(rng.randbytes(_LONG_NAME_BYTES)).decode()}
 
 

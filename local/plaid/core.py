@@ -56,7 +56,7 @@ class SimulatorCore:
 
     def random(self, purpose: str) -> Random:
         """Return a generator of its own for one purpose, so that purposes do not disturb each other."""
-        return Random(f"{self.seed}:{purpose}")  # noqa: S311 - reproducible on purpose
+        return Random(f"{self.seed}:{purpose}")  # noqa: S311 # nosec B311 - reproducible on purpose
 
     def configure(self, **switches: object) -> None:
         """Change switches of `Behaviour` from now on."""

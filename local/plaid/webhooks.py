@@ -55,13 +55,13 @@ SANDBOX_CODES = {
 
 def payload(item: Item, webhook_type: str, webhook_code: str, environment: str, now: datetime) -> JsonObject:
     """Return a webhook's body as Plaid would send it about this Item now."""
-    extra = _EXTRA.get((webhook_type, webhook_code))
+    particulars = _EXTRA.get((webhook_type, webhook_code))
     return {
         "environment": environment,
         "item_id": item.item_id,
         "webhook_code": webhook_code,
         "webhook_type": webhook_type,
-        **(extra(item, now) if extra else {}),
+        **(particulars(item, now) if particulars else {}),
     }
 
 

@@ -236,7 +236,7 @@ def _process(python: Path, environment: dict[str, str], logs: Path) -> Iterator[
     command = [str(python), "-u", "-P", str(Path(__file__).with_name("serve.py")), str(logs)]
     with (logs / "emulator.log").open("wb") as output:
         # Our own interpreter and script. A session of its own: an interrupt from the terminal reaches it through us.
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 # nosec B603
             command,
             env=environment,
             stdin=subprocess.PIPE,

@@ -82,7 +82,7 @@ def _make(logical_id: str, source: Path, artifacts: Path, python: Path) -> None:
     }
     command = [make, "--directory", str(source), f"build-{logical_id}"]
     # The project's own Makefile.
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
     if done.returncode:
         output = (done.stdout + done.stderr).strip()[-3000:]
         raise LocalStackError(f"Layer {logical_id} could not be built (make -C {source} build-{logical_id}):\n{output}")

@@ -87,6 +87,6 @@ def _make(lock: Path, directory: Path) -> None:
 def _run(command: list[str], advice: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     # Fixed programs with arguments of our own: nothing here comes from outside.
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
     if done.returncode:
         raise LocalStackError(f"{advice}\n{(done.stderr or done.stdout).strip()[-2000:]}")

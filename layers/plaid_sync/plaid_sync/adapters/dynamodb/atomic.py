@@ -86,4 +86,4 @@ def write_together(client: DynamoDBClient, actions: Sequence[dict[str, Any]], pa
 
 def back_off(pause: Callable[[float], None], attempt: int) -> None:
     """Wait before the next try, longer from one to the next."""
-    pause(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+    pause(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 # nosec B311 - jitter, no secret
