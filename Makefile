@@ -188,11 +188,14 @@ supply-chain: setup .local/tools/supply-chain/.installed ## Hashes, bandit, impo
 	@$(BIN)/python -m tests.supply_chain $(ARGS)
 
 .local/tools/supply-chain/.installed: infra/requirements-supply-chain.txt
-.local/tools/aws/.installed: tests/documents/requirements.txt
-.local/tools/supply-chain/.installed .local/tools/aws/.installed:
-	@echo "Installing $< into $(@D)"
+	@echo "Installing what looks at the supply chain into .local/tools/supply-chain"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+.local/tools/aws/.installed: tests/documents/requirements.txt .venv/.installed
+	@echo "Installing the AWS CLI into .local/tools/aws, for the tests"
+	@$(BIN)/python -m tests.documents.aws_cli $< $(@D)
 	@touch $@
 
 locked: setup ## Fail where a lock does not fit pyproject.toml any more
@@ -210,7 +213,7 @@ lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer ver
 	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt
 	@$(LOCK) $(ARGS) --group fuzz -o tests/fuzz/requirements.txt
 	@$(LOCK) $(ARGS) --group supply-chain -o infra/requirements-supply-chain.txt
-	@$(LOCK) $(ARGS) --group documents -o tests/documents/requirements.txt
+	@$(LOCK) $(ARGS) --no-deps --group documents -o tests/documents/requirements.txt
 
 update: ## Newer versions in every lock, within pyproject.toml's bounds
 	@$(MAKE) lock ARGS=--upgrade

@@ -1,0 +1,244 @@
+"""How each command of the documents is run: the whole list. A command that none covers fails, and one that covers none.
+
+Commands run in a shell, in a folder of their own with `.local/env`, against the stack that `make local` keeps up there,
+with `plaid-sync`, `aws` and `python` of the locked environments. What a reader fills in is filled in (`FILLED_IN`); what
+would take long, never end, or leave the folder is given a limit (`as_run`). In that shell `plaid-sync` is told `--local`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+FILLED_IN: Final = (
+    (r"--stack plaid-sync$", ""),
+    (r"\[ID\.\.\.\]|\bID\.\.\.|\bITEM_ID\b|\bID\b(?!=)", "$ITEM"),
+    (r"\bNAME\b", "fence"),
+    (r"\bFILE\b", '"$PROJECT/tests/events/webhook_forged_body.json"'),
+    (r"\bTABLE\b", "$TRANSACTIONS_TABLE"),
+    (r"--restore-date-time …", '--restore-date-time "$(date --utc +%Y-%m-%dT%H:%M:%SZ)"'),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What all have in common.
+
+    Attributes:
+        command: a pattern for whole commands.
+    """
+
+    command: str
+
+    def covers(self, text: str) -> bool:
+        """Tell whether this is how the command is run."""
+        return re.fullmatch(self.command, text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Rule):
+    """It is executed, and ends.
+
+    Attributes:
+        as_run: what is executed; `{}` is the command, filled in.
+        code: its exit code.
+        says: patterns that its output must match.
+        shows: whether the document's example of output must look like what is put out (`shapes.py`).
+        in_project: whether it runs in the repository's folder.
+        why: why it is not executed as it stands.
+    """
+
+    as_run: str = "{}"
+    code: int = 0
+    says: tuple[str, ...] = ()
+    shows: bool = False
+    in_project: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Serve(Rule):
+    """It is started, says that it is ready, and ends in order when it is asked to."""
+
+    as_run: str = "{}"
+    ready: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Rule):
+    """It keeps up the stack that all others run against."""
+
+
+@dataclass(frozen=True, slots=True)
+class InGate(Rule):
+    """The gate runs it, from a fresh clone: `.ci/run` has these steps."""
+
+    steps: tuple[str, ...] = field(default=())
+
+
+def filled_in(text: str) -> str:
+    """Return a command as a reader would complete it."""
+    for pattern, value in FILLED_IN:
+        text = re.sub(pattern, value, text)
+    return text
+
+
+NEW: Final = 'ITEM=$(new-item) || exit 9; '
+"""An Item of its own, where the command can't be said of one twice."""
+DEAD_LETTERS: Final = """
+send() { aws sqs send-message --queue-url "$DEAD_LETTER_QUEUE_URL" --message-group-id "$2" --message-body "$1" \
+    --message-deduplication-id "$RANDOM-$RANDOM" --message-attributes "reason={DataType=String,StringValue=$3}" >/dev/null; }
+aws sqs purge-queue --queue-url "$DEAD_LETTER_QUEUE_URL"
+send '{' foreign 'malformed: the body is not JSON'
+send '{"item_id": "ghost", "cause": "request"}' ghost unregistered
+"""
+"""Two messages in the dead-letter queue, as the sync function puts them there."""
+DRIFTED: Final = """
+id=$(plaid-sync export --item "$ITEM" | head -1 | python -c 'import json; print(json.loads(input())["transaction_id"])')
+aws dynamodb update-item --table-name "$TRANSACTIONS_TABLE" --update-expression "SET amount = :wrong" \
+    --key "{\\"item_id\\": {\\"S\\": \\"$ITEM\\"}, \\"transaction_id\\": {\\"S\\": \\"$id\\"}}" \
+    --expression-attribute-values '{":wrong": {"N": "0.01"}}'
+"""
+"""Somebody has changed an amount in the table."""
+SECRET: Final = """
+SECRET_ID=$(aws cloudformation describe-stacks --stack-name plaid-sync-local --output text \
+    --query "Stacks[0].Outputs[?OutputKey=='PlaidSecretId'].OutputValue")
+PLAID_KEYS='{"client_id": "local-client-id", "secret": "local-secret"}'
+"""
+DOOMED_KEY: Final = """
+KEY=$(aws kms create-key --query KeyMetadata.KeyId --output text)
+aws kms schedule-key-deletion --key-id "$KEY" --pending-window-in-days 30
+"""
+_MENTIONED: Final = "the text speaks of it without what it is about"
+_ENDLESS: Final = "it goes on until Ctrl-C"
+_LONG: Final = "as it stands it takes minutes"
+
+RULES: Final[tuple[Rule, ...]] = (
+    # -- the stack, and what stands beside it --------------------------------------------------------------------------
+    Kept("make local"),
+    Serve(
+        r"make local PLAID_BASE_URL=\S+",
+        as_run='make local PLAID_BASE_URL="$PLAID_BASE_URL" ARGS="--directory $WORK/beside-another-plaid"',
+        ready="The local stack is ready",
+    ),
+    Serve(
+        r"make local LOCAL_AWS_PROXY=\S+",
+        as_run='make local LOCAL_AWS_PROXY="$AWS_ENDPOINT_URL" ARGS="--directory $WORK/through-a-proxy"',
+        ready="The local stack is ready",
+    ),
+    Serve("make plaid", as_run='make plaid ARGS="--port 0"', ready="Plaid is at http"),
+    Serve(
+        r"python -m local\.plaid --port 8700 --seed 7",
+        as_run="python -m local.plaid --port 0 --seed 7",
+        ready="Plaid is at http",
+    ),
+    Run(r"python -m local\.(plaid|stack) --help", says=("usage: ",), in_project=True),
+    Run(r"python -m local\.events \w+", says=('"routeKey": "POST /webhooks/plaid"',), in_project=True),
+    Run(r"set -a; \. \.local/env; set \+a", as_run='unset ITEMS_TABLE; {} && test -n "$ITEMS_TABLE"'),
+    Run(r"tail -F \S+", as_run="timeout 3 {} || test $? = 124", says=("item synced",), why=_ENDLESS),
+    Run(r"rm -r \.local", as_run="mkdir -p idle/.local && cd idle && {}", why="a stack runs in the other one"),
+    # -- AWS -----------------------------------------------------------------------------------------------------------
+    Run(r"aws dynamodb scan .+", says=('"transaction_id"',)),
+    Run(r"aws logs tail \S+", says=("item synced",)),
+    Run(
+        r"aws sqs receive-message",
+        as_run=DEAD_LETTERS + '{} --queue-url "$DEAD_LETTER_QUEUE_URL"',
+        says=('"Body": "{',),
+        why=_MENTIONED,
+    ),
+    Run(r"read -rs PLAID_KEYS", as_run='{} <<<"x" && test "$PLAID_KEYS" = x'),
+    Run(
+        r"aws secretsmanager put-secret-value .+",
+        as_run=SECRET + "{} && plaid-sync doctor",
+        says=("VersionId", "ok +Plaid's keys: accepted"),
+    ),
+    Run(r"aws dynamodb restore-table-to-point-in-time .+", says=("TableDescription",)),
+    Run(
+        r"aws kms cancel-key-deletion", as_run=DOOMED_KEY + '{} --key-id "$KEY"', says=('"KeyId"',), why=_MENTIONED
+    ),
+    Run(
+        r'eval "\$\(aws configure export-credentials .+',
+        as_run='unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY; {}; test "$AWS_ACCESS_KEY_ID" = a-developers',
+    ),
+    Run(r"export AWS_REGION=\S+ API_URL=\S+", as_run='unset API_URL; {} && test -n "$API_URL"'),
+    Run(r"curl --aws-sigv4 .+", as_run="{} --fail", says=('{"items":',)),
+    # -- the command line ----------------------------------------------------------------------------------------------
+    Run(
+        r"pipx install '\.\[cli\]'",
+        as_run='python -m venv "$WORK/pipx" && "$WORK/pipx/bin/pip" install --quiet \'.[cli]\' && '
+        '"$WORK/pipx/bin/plaid-sync" --help',
+        says=("status",),
+        in_project=True,
+        why="pipx does just this, in a folder of its own",
+    ),
+    Run(
+        r"uv tool install '\.\[cli\]'",
+        as_run='UV_TOOL_DIR="$WORK/uv" UV_TOOL_BIN_DIR="$WORK/uv-bin" {} && "$WORK/uv-bin/plaid-sync" --help',
+        says=("status",),
+        in_project=True,
+    ),
+    Run(r"export PLAID_SYNC_STACK=plaid-sync", as_run='{} && test "$PLAID_SYNC_STACK" = plaid-sync'),
+    Run(r"plaid-sync link( --local)?", shows=True),
+    Run(
+        r"plaid-sync status( --stack plaid-sync)?",
+        as_run=DEAD_LETTERS + "{}",
+        code=1,
+        says=(r"^Money data is fresh for \d+ of \d+ Items, but somebody is needed: ", "^  ! 2 dead letters: changes that"),
+    ),
+    Run(r"plaid-sync watch", as_run="{} --times 1", says=(r"^[\d:]{8} queue \d+ \+ \d+ in flight, dead",), why=_ENDLESS),
+    Run(r"plaid-sync items", shows=True),
+    Run(r"plaid-sync items --state removed", as_run=NEW + 'plaid-sync remove "$ITEM" --yes; {}', says=("removed",)),
+    Run(r"plaid-sync item( ID| ITEM_ID)", says=("^fresh ", "^rows ", "^waiting ", "^last [0-9]+ events ", "^logs: ")),
+    Run(r"plaid-sync item", as_run="{} $ITEM", says=("^fresh ",), why=_MENTIONED),
+    Run(r"plaid-sync audit( ID| ITEM_ID| \[ID\.\.\.\])", says=("^No drift: 1 Item", r"  clean  ")),
+    Run(r"plaid-sync audit( --values)?", as_run="{} $ITEM", says=("^No drift: 1 Item",), why=_MENTIONED),
+    Run(r"plaid-sync audit --(sample 20|all --rate 30/min)", says=(r"^No drift: \d+ Items",)),
+    Run(r"plaid-sync audit \w+ --values", as_run=DRIFTED + "{}", code=1, says=(r"different  amount +\S+ +0\.01",)),
+    Run(r"plaid-sync audit \w+ --repair", as_run=DRIFTED + "{} --yes", says=("^Repaired 1 Item. Nothing is left.",)),
+    Run(
+        r"plaid-sync doctor",
+        as_run="plaid-sync pause --yes >/dev/null; {}; found=$?; plaid-sync resume >/dev/null; exit $found",
+        code=1,
+        shows=True,
+    ),
+    Run(r"plaid-sync verify-webhook FILE", code=1, shows=True),
+    Run(r"plaid-sync cost", as_run="{} --items 10000", shows=True),
+    Run(r"plaid-sync export", as_run="{} --all", says=('"transaction_id": ?"',)),
+    Run(r"plaid-sync export --all .+", shows=True),
+    Run(r"plaid-sync sync (ID\.\.\.|ITEM_ID)", shows=True),
+    Run(r"plaid-sync refresh (ID\.\.\.|ITEM_ID)", as_run=NEW + "{}", shows=True),
+    Run(r"plaid-sync resync (ID\.\.\.|ITEM_ID)", says=("^Asked for a resync of 1 Item",)),
+    Run(r"plaid-sync resync --all --rate 2/s --dry-run", says=(r"^Would resync \d+ Items",)),
+    Run(
+        r"plaid-sync remove (ID|ITEM_ID)",
+        as_run=NEW + '{}; test $? = 130 && {} --yes',
+        says=(r"^Remove \w+ \(active, user \S+\) for good, and keep its \d+ transactions\? \[y/N\]:",),
+    ),
+    Run(r"plaid-sync dlq list", as_run=DEAD_LETTERS + "{}", code=1, shows=True),
+    Run(r"plaid-sync dlq replay", as_run=DEAD_LETTERS + "{} --yes", code=1, shows=True),
+    Run(r"plaid-sync dlq replay --dry-run", as_run=DEAD_LETTERS + "{}", says=("^Would send back 1",)),
+    Run(r"plaid-sync pause", as_run="{} --yes && plaid-sync resume", shows=True),
+    Run(r"plaid-sync resume", as_run="plaid-sync pause --yes && {}", shows=True),
+    # -- the proof -----------------------------------------------------------------------------------------------------
+    Run(r"make model", as_run='{} ARGS="--without fence"', says=("fence",), in_project=True, why=_LONG),
+    Run(r"python -m tests\.model --without NAME", says=("fence",), in_project=True),
+    Run(r"make faults( N=10000)?", as_run="make faults N=2", says=("0 diverged",), in_project=True, why=_LONG),
+    Run(r"make mutants", as_run='{} ARGS="--only MUTANT"', in_project=True, why=_LONG),
+    Run(r"make fuzz", as_run='{} RUNS=50 ARGS="--target page"', in_project=True, why=_LONG),
+    Run(r"make conformance", as_run='{} ARGS="--quick --without-dynamodb-local"', in_project=True, why=_LONG),
+    Run(r"make demo ARGS=.--seed 11.", as_run='make demo ARGS="--seed 11 --items 5 --steps 5"', in_project=True, why=_LONG),
+    Run(r"make dashboard", as_run='{} ARGS="--directory $WORK/dashboard"', in_project=True),
+    Run(
+        r"PYTHONPATH=layers/plaid_sync python -m tests\.bench\.audit",
+        as_run="{} --transactions 600",
+        in_project=True,
+        why=_LONG,
+    ),
+    # -- the gate ------------------------------------------------------------------------------------------------------
+    InGate("make (demo|test|template-lint)", steps=("make demo", "make test", "make template-lint")),
+    InGate("make check", steps=("make lint", "make types", "make imports", "make locked", "make supply-chain", "make test")),
+    InGate("make faults N=500", steps=("make faults N=500",)),
+    InGate("pip install --require-hashes", steps=("make setup",)),
+)
