@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.sync.sync_job import Outcome
 
@@ -15,7 +16,6 @@ from tests.component.test_sync import FOREIGN_CURSOR
 from tests.component.world import function, lambda_context
 
 if TYPE_CHECKING:
-    import pytest
     from plaid_sync.core.sync.batch_result import BatchResult
 
     from tests.component.world import Record, World
@@ -205,6 +205,22 @@ def test_what_passes_by_itself_is_no_bug(world: World) -> None:
     world.plaid.inject_fault(SYNC, drop="before")
     result = process(world, world.receive())
     assert [(failure.failure_class, failure.bug) for failure in result.failures] == [(FailureClass.RETRY, None)]
+
+
+@pytest.mark.parametrize(
+    "operation", ["GetSecretValue", "Decrypt", "DynamoDB_20120810.GetItem", "UpdateItem", "TransactWriteItems"]
+)
+def test_a_service_that_can_not_be_reached_costs_a_retry_and_nothing_else(world: World, operation: str) -> None:
+    item_id = world.link(transactions=5)
+    records = world.receive()
+    handler = world.sync_handler()
+    with unreachable(operation, before=True):
+        failed = handler({"Records": records}, lambda_context())["batchItemFailures"]
+    assert {one["itemIdentifier"] for one in failed} == ids(records)
+    assert world.rows(item_id) == {}
+    world.redeliver(records)
+    world.drain()
+    world.assert_exact(item_id)
 
 
 def test_all_messages_of_a_failed_item_come_back_together(world: World) -> None:

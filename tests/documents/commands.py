@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PROGRAMS: Final = frozenset(
-    "aws cat cd cp curl docker eval export git gh kill make npm pip pipx plaid-sync python python3 read rm sam set tail uv".split()
+    ["aws", "cat", "cd", "cp", "curl", "docker", "eval", "export", "git", "gh", "kill", "make", "npm", "pip", "pipx", "plaid-sync", "python", "python3", "read", "rm", "sam", "set", "tail", "uv"]
 )
 SHELL: Final = "sh"
 _ASSIGNMENTS: Final = re.compile(r"^(?:[A-Z_]+=\S* +)+")

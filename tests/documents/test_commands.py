@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from local.stack.paths import PROJECT
 from tests.documents.commands import Command, commands_of, documents, stray
-from tests.documents.rules import RULES, InGate, Kept, Rule, Run, Serve, filled_in
+from tests.documents.rules import RULES, ByTest, InGate, Kept, Rule, Run, Serve, filled_in
 from tests.documents.shapes import missing
 
 if TYPE_CHECKING:
@@ -85,8 +85,16 @@ def test_what_serves_says_when_it_is_ready_and_ends_in_order(text: str, workplac
 def test_the_gate_runs_it(text: str) -> None:
     (rule,) = rules_for(text)
     assert isinstance(rule, InGate)
-    for step in rule.steps:
+    for step in rule.steps or (text,):
         assert re.search(rf"^ *step {re.escape(step)}\b", GATE, re.MULTILINE), step
+
+
+@pytest.mark.parametrize("text", ordered(ByTest))
+def test_another_test_runs_it(text: str) -> None:
+    (rule,) = rules_for(text)
+    assert isinstance(rule, ByTest)
+    file, _, name = rule.test.partition("::")
+    assert f"\ndef {name}(" in (PROJECT / file).read_text(encoding="utf-8")
 
 
 def example_below(command: Command) -> str | None:

@@ -118,5 +118,3 @@ class Workplace:
             status = process.wait()
         assert status in {0, -signal.SIGINT}, said  # make ends by the interrupt itself
         assert "Traceback" not in said, said
-
-
