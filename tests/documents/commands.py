@@ -1,7 +1,8 @@
 """What the documents tell a reader to type, and where.
 
-In a fenced block of the language `sh` every line is a command, and what its comment offers after `Or: `; in one without a language, or of another one, the lines
-that begin with `$ `. In running text it is each code span that begins with a program (`PROGRAMS`).
+In a fenced block of the language `sh` every line is a command, and what its comment offers after `Or: `; in one without
+a language, or of another one, the lines that begin with `$ `. In running text it is each code span that begins with a
+program (`PROGRAMS`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,32 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PROGRAMS: Final = frozenset(
-    ["aws", "cat", "cd", "cp", "curl", "docker", "eval", "export", "git", "gh", "kill", "make", "npm", "pip", "pipx", "plaid-sync", "python", "python3", "read", "rm", "sam", "set", "tail", "uv"]
+    [
+        "aws",
+        "cat",
+        "cd",
+        "cp",
+        "curl",
+        "docker",
+        "eval",
+        "export",
+        "git",
+        "gh",
+        "kill",
+        "make",
+        "npm",
+        "pip",
+        "pipx",
+        "plaid-sync",
+        "python",
+        "python3",
+        "read",
+        "rm",
+        "sam",
+        "set",
+        "tail",
+        "uv",
+    ]
 )
 SHELL: Final = "sh"
 _ASSIGNMENTS: Final = re.compile(r"^(?:[A-Z_]+=\S* +)+")

@@ -1,9 +1,9 @@
 """How each command of the documents is run: the whole list. A command that none covers fails, and one that covers none.
 
-Commands run in a shell, in a folder of their own with `.local/env`, against the stack that `make local` keeps up there,
-with `plaid-sync`, `aws` and `python` of the locked environments. What a reader fills in is filled in (`FILLED_IN`); what
-would take long, never end, or leave the folder is given a limit (`as_run`). In that shell `plaid-sync` is told `--local`.
-"""
+Commands run in a shell, in a folder of their own with `.local/env`, against the stack that `make local` keeps up
+there, with `plaid-sync`, `aws` and `python` of the locked environments. What a reader fills in is filled in
+(`FILLED_IN`); what would take long or never end is given a limit (`as_run`, `why`). In that shell `plaid-sync` is told
+`--local`.
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ NEW: Final = "ITEM=$(new-item) || exit 9; "
 """An Item of its own, where the command can't be said of one twice."""
 DEAD_LETTERS: Final = """
 send() { aws sqs send-message --queue-url "$DEAD_LETTER_QUEUE_URL" --message-group-id "$2" --message-body "$1" \
-    --message-deduplication-id "$RANDOM-$RANDOM" --message-attributes "reason={DataType=String,StringValue=$3}" >/dev/null; }
+    --message-deduplication-id "$RANDOM-$RANDOM" --message-attributes "reason={DataType=String,StringValue=$3}" \
+    >/dev/null; }
 aws sqs purge-queue --queue-url "$DEAD_LETTER_QUEUE_URL"
 send '{' foreign 'malformed: the body is not JSON'
 send '{"item_id": "ghost", "cause": "request"}' ghost unregistered
@@ -120,12 +121,12 @@ KEY=$(aws kms create-key --query KeyMetadata.KeyId --output text)
 aws kms schedule-key-deletion --key-id "$KEY" --pending-window-in-days 30
 """
 OF_A_USER: Final = """
-ITEM=$(python "$PROJECT/tests/documents/linking.py" 2>/dev/null) || exit 9
-until plaid-sync export --item "$ITEM" 2>/dev/null | grep -q transaction_id; do sleep 0.5; done
+ITEM=$(python "$PROJECT/tests/documents/linking.py" 2>/dev/null) && has-arrived "$ITEM" || exit 9
 """
 """An Item of the user user-17, linked as an application does it."""
 COPY: Final = """
-mkdir copy && (cd "$PROJECT" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp -p --parents -t "$WORK/copy")
+mkdir copy && cd "$PROJECT" || exit 9
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp -p --parents -t "$WORK/copy" && cd "$WORK"
 cd copy && git init --quiet && git add --all && ln -s "$PROJECT/.venv" .venv
 """
 """A copy of the repository, for what changes its files."""

@@ -1,4 +1,4 @@
-"""Whether what a program puts out looks like what a document shows: the same lines, whatever the numbers, ids and times."""
+"""Whether what a program puts out looks like what a document shows: the same lines, whatever the numbers and ids."""
 
 from __future__ import annotations
 

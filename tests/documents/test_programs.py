@@ -87,9 +87,9 @@ SETTINGS: Final = (
     Setting(
         "local/stack/README.md",
         "for seconds_ago",
-        before="from datetime import UTC, datetime, timedelta\nfrom local.stack import LocalStack\nnow = datetime.now(UTC)\n"
-        "stack = LocalStack.start('http://127.0.0.1:9').__enter__()",
-        after="stack.__exit__(None, None, None)",
+        before="from datetime import UTC, datetime, timedelta\nfrom local.stack import LocalStack\n"
+        "now = datetime.now(UTC)\nrunning = LocalStack.start('http://127.0.0.1:9')\nstack = running.__enter__()",
+        after="running.__exit__(None, None, None)",
     ),
 )
 
@@ -113,6 +113,6 @@ def test_a_block_of_python_runs(program: Program, workplace: Workplace, item: st
         assert written in text
         text = text.replace(written, filled_in)
     script = workplace.folder / "program.py"
-    script.write_text("\n".join([setting.before, text, setting.after]))
+    script.write_text(f"{setting.before}\n{text}\n{setting.after}\n")
     code, said = workplace.run(f"python -W error {script}", in_project=True, ITEM=item, PYTHONPATH=".")
     assert code == 0, said

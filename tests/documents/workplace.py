@@ -30,8 +30,12 @@ _NEW_ITEM: Final = """\
 #!/bin/sh
 # Links a bank of the sandbox, and says which Item that is once its history is there.
 item=$(plaid-sync link --json | python -c 'import json, sys; print(json.load(sys.stdin)["item_id"])') || exit 1
-until plaid-sync export --item "$item" 2>/dev/null | grep -q transaction_id; do sleep 0.5; done
-echo "$item"
+has-arrived "$item" && echo "$item"
+"""
+_HAS_ARRIVED: Final = """\
+#!/bin/sh
+# Waits for an Item's history.
+until plaid-sync item "$1" | grep "(whole history)" >/dev/null; do sleep 0.5; done
 """
 _PROFILE: Final = "[profile dev]\nregion = us-east-1\naws_access_key_id = a-developers\naws_secret_access_key = own\n"
 
@@ -53,6 +57,7 @@ class Workplace:
         plain = {"aws": aws(TOOLS / "aws"), "python": own / "python", "uv": own / "uv"}
         texts = {name: f'#!/bin/sh\nexec {program} "$@"\n' for name, program in plain.items()}
         texts |= {"plaid-sync": _LOCAL.format(program=own / "plaid-sync"), "new-item": _NEW_ITEM}
+        texts["has-arrived"] = _HAS_ARRIVED
         for name, text in texts.items():
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
