@@ -4,6 +4,7 @@ Commands run in a shell, in a folder of their own with `.local/env`, against the
 there, with `plaid-sync`, `aws` and `python` of the locked environments. What a reader fills in is filled in
 (`FILLED_IN`); what would take long or never end is given a limit (`as_run`, `why`). In that shell `plaid-sync` is told
 `--local`.
+"""
 
 from __future__ import annotations
 
