@@ -125,7 +125,7 @@ setup: .venv/.installed ## Make the virtual environment (the other targets do th
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: setup .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests (ARGS="-k words" for some)
+test: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types imports locked supply-chain test ## All that must be green: style, types, dependency rule, locks, supply chain, tests

@@ -70,7 +70,7 @@ def _loaded(function: Part, build: Build, python: Path) -> Loaded:
     folders = [str(function.folder.resolve()), *(str((layer.folder / "python").resolve()) for layer in build.layers)]
     command = [str(python), "-I", "-S", "-B", str(PROBE), ",".join(kept_services()), *folders]
     # This project's own program, on the interpreter that the caller names.
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
     if done.returncode:
         raise BuildError(f"{function.name} does not start from the build alone: {done.stderr.strip()[-2000:]}")
     found = json.loads(done.stdout)

@@ -45,6 +45,7 @@ class Workplace:
     """A folder with `.local/env`, once the stack is up."""
 
     folder: Path
+    python313: str
 
     @classmethod
     def at(cls, folder: Path) -> Workplace:
@@ -54,7 +55,7 @@ class Workplace:
             path.mkdir(parents=True)
         own = Path(sys.executable).parent
         # Not links: a Python that is started through one does not know its environment.
-        plain = {"aws": aws(TOOLS / "aws"), "python": own / "python", "uv": own / "uv"}
+        plain = {"aws": aws(TOOLS / "aws"), "python": own / "python", "uv": own / "uv", "sam": TOOLS / "sam/bin/sam"}
         texts = {name: f'#!/bin/sh\nexec {program} "$@"\n' for name, program in plain.items()}
         texts |= {"plaid-sync": _LOCAL.format(program=own / "plaid-sync"), "new-item": _NEW_ITEM}
         texts["has-arrived"] = _HAS_ARRIVED
@@ -62,13 +63,16 @@ class Workplace:
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         (home / ".aws" / "config").write_text(_PROFILE)
-        return cls(folder)
+        ask = ["make", "--eval", 'found: ; @echo "$(PYTHON313)"', "found"]
+        found = subprocess.run(ask, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
+        return cls(folder, found)
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the commands; no variable of the developer's is in it."""
         kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "LANG", "SSL_"))}
         kept |= {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "HOME": str(self.folder / "home")}
         kept |= {"WORK": str(self.folder), "PROJECT": str(PROJECT), "AWS_PAGER": "", "SAM_CLI_TELEMETRY": "0"}
+        kept["PYTHON313"] = self.python313
         env = self.folder / ".local" / "env"
         if env.exists():
             kept |= dict(line.split("=", 1) for line in env.read_text().splitlines())

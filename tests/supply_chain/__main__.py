@@ -10,7 +10,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.supply_chain import code, locks, secrets, vulnerabilities
+from tests.supply_chain import build, code, locks, secrets, vulnerabilities
 from tests.supply_chain.finding import Finding, State, ToolError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def _checks(options: argparse.Namespace) -> dict[str, Callable[[], Finding]]:
         "bandit": code.dangers,
         "dependencies": code.imports,
         "secrets": secrets.check,
+        "build": build.check,
         "vulnerabilities": partial(vulnerabilities.check, options.database, must_run=options.must_audit),
     }
 
