@@ -140,7 +140,10 @@ DEPLOYED: Final = (
     BUILT
     + """
 test -e "$WORK/build/template.yaml" || build || exit 9
-deploy() { sam deploy --template-file "$WORK/build/template.yaml" --no-confirm-changeset "$@"; }
+sam() {
+    command sam "$@" --config-file "$PROJECT/samconfig.toml" --template-file "$WORK/build/template.yaml" \
+        --no-confirm-changeset
+}
 """
 )
 _MENTIONED: Final = "the text speaks of it without what it is about"
@@ -197,10 +200,17 @@ RULES: Final[tuple[Rule, ...]] = (
     # -- deploying: the template that was built, onto the emulator -----------------------------------------------------
     Run(r"sam build", as_run=BUILT + "build", says=("Build Succeeded",), in_project=True),
     Run(
-        r"sam deploy( --config-env (dev|prod))?",
-        as_run=DEPLOYED + "deploy --config-env dev",
+        r"sam deploy --config-env (dev|prod)",
+        as_run=DEPLOYED + "{}",
         says=("Successfully created/updated stack|No changes to deploy",),
         in_project=True,
+    ),
+    Run(
+        r"sam deploy",
+        as_run=DEPLOYED + "{} --config-env dev",
+        says=("stack|No changes",),
+        in_project=True,
+        why=_MENTIONED,
     ),
     # -- the command line ----------------------------------------------------------------------------------------------
     Run(
