@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.stack.paths import PROJECT
-from tests.supply_chain import code, locks, secrets, vulnerabilities
+from tests.supply_chain import build, code, locks, secrets, vulnerabilities
 from tests.supply_chain.__main__ import main
 from tests.supply_chain.finding import State, ToolError, run_tool
 from tests.supply_chain.secrets import Fake, Suspect
@@ -154,6 +154,14 @@ def test_dangerous_code_is_found(tmp_path: Path) -> None:
     finding = code.dangers(path)
     assert finding.state is State.FAILED
     assert any("B602" in detail for detail in finding.details)
+
+
+def test_without_a_build_that_is_told_and_one_that_can_not_be_read_is_no_pass(tmp_path: Path) -> None:
+    assert build.check(tmp_path).state is State.NOT_RUN
+    (tmp_path / "template.yaml").write_text("Resources: {}\n")
+    finding = build.check(tmp_path)
+    assert finding.state is State.FAILED
+    assert finding.details
 
 
 def test_a_tool_that_fails_is_no_pass() -> None:
