@@ -75,7 +75,7 @@ def running_daemon(programs: Programs, folder: Path) -> Iterator[str]:
     finally:
         _stop(programs, process, address)
         if not bridged and _bridge_exists():
-            subprocess.run(["ip", "link", "delete", BRIDGE], check=False)  # noqa: S603, S607 - the system's own
+            subprocess.run(["ip", "link", "delete", BRIDGE], check=False)  # noqa: S603, S607 # nosec B603 B607 - the system's own
         for group in set(_control_groups()) - groups:
             _remove_control_group(group)
         for path in traces:
@@ -123,7 +123,7 @@ def _start(programs: Programs, folder: Path, address: str) -> subprocess.Popen[b
     ]
     with (folder / "run" / "dockerd.log").open("wb") as log:
         # A session of its own: an interrupt from the terminal reaches it through us.
-        return subprocess.Popen(  # noqa: S603 - the engine, with arguments of our own
+        return subprocess.Popen(  # noqa: S603 # nosec B603 - the engine, with arguments of our own
             command,
             env=programs.environment,
             stdin=subprocess.PIPE,

@@ -143,7 +143,7 @@ def _copy_libraries(files: Iterable[Path], root: Path, prefix: Path | None = Non
 def _linked(file: Path, prefix: Path | None) -> Iterator[Path]:
     environment = {"LD_LIBRARY_PATH": str(prefix / "lib")} if prefix else {}
     # The system's own program.
-    listed = subprocess.run(  # noqa: S603
+    listed = subprocess.run(  # noqa: S603 # nosec B603 B607
         ["ldd", str(file)],  # noqa: S607
         env={"PATH": "/usr/bin:/bin", **environment},
         capture_output=True,
@@ -157,7 +157,7 @@ def _linked(file: Path, prefix: Path | None) -> Iterator[Path]:
 
 def _compile(python: Path, root: Path, *folders: Path) -> None:
     command = [str(python), "-m", "compileall", "-q", "-s", str(root), "-p", "/", *map(str, folders)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the runtime's own Python
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603 - the runtime's own Python
     if done.returncode:
         raise NoContainerEngineError(f"python{VERSION} can't compile itself: {done.stdout.strip()[-300:]}")
 

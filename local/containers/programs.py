@@ -43,7 +43,7 @@ class Programs:
             NoContainerEngineError: It failed.
         """
         # Programs of the engine, with arguments of our own.
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 # nosec B603
             command, env=self.environment, input=data, capture_output=True, check=False
         )
         if done.returncode:

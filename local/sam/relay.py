@@ -57,7 +57,7 @@ def find_bridge(environment: Mapping[str, str]) -> Bridge | None:
     docker = shutil.which("docker", path=environment.get("PATH"))
     asked = ["network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"]
     # The engine's own client.
-    done = docker and subprocess.run(  # noqa: S603
+    done = docker and subprocess.run(  # noqa: S603 # nosec B603
         [docker, *asked], env=os.environ | environment, capture_output=True, text=True, check=False
     )
     if not done or done.returncode:
