@@ -90,7 +90,7 @@ class AnswersTarget:
         self._transactions, self._items = PlaidTransactionsClient(transport), PlaidItems(transport, "sandbox")
         self._link = PlaidLinkClient(transport)
         api = transport._connected()  # noqa: SLF001 - plaid-python takes no transport: it is replaced in place
-        api.api_client.rest_client.pool_manager = self._wire
+        api.rest_client.pool_manager = self._wire
         self._page: dict[str, Any] = json.loads(pages_of_an_item()[0])
 
     def seeds(self) -> list[bytes]:
