@@ -67,12 +67,15 @@ licences: setup ## List the third-party software of the last build, with its lic
 	@test -n "$(PYTHON313)" || { echo "No Python 3.13 with pip was found: install one (pyenv install 3.13, uv python install 3.13, or your system's python3.13), or name one: make build PYTHON313=…"; exit 1; }
 
 ##@ Run it as Lambda does
-.PHONY: invoke sam-local
+.PHONY: invoke sam-local test-artifact
 invoke: setup ## Invoke one function with one event, without containers: FN=webhook EVENT=webhook_base64 (ITEM=…, ARGS=--json)
 	@$(BIN)/python -m local.invoke "$(FN)" "$(EVENT)" $(if $(ITEM),--item "$(ITEM)") $(ARGS)
 
 sam-local: setup build-local .local/runtime/.installed ## Run `sam local` for real: every function, every sample event, against the local stack
 	@$(BIN)/python -m pytest tests/sam_local -v $(ARGS)
+
+test-artifact: .local/runtime/.installed build-local ## Test what was built under Lambda's paths, runtime client and runtime emulator (Linux)
+	@$(BIN)/python -m pytest --artifact .aws-sam/local tests/component $(ARGS)
 
 .local/runtime/.installed: local/lambda_runtime/requirements.txt .venv/.installed | .python313
 	@"$(PYTHON313)" -m venv --clear --without-pip .local/runtime

@@ -1,0 +1,30 @@
+"""What Lambda's python3.13 runtime starts: finds a function's code where Lambda does, and hands over to the client.
+
+As the runtime's own /var/runtime/bootstrap.py, the client is imported before the paths are set: what it imports itself
+(simplejson) is the runtime's, and stays that when a layer brings another version.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+
+from awslambdaric.__main__ import main as serve
+
+LANGUAGE = f"python{sys.version_info.major}.{sys.version_info.minor}"
+LAYERS = [f"/opt/python/lib/{LANGUAGE}/site-packages", "/opt/python"]
+
+
+def main() -> None:
+    """Serve invocations until the sandbox ends."""
+    task = os.environ["LAMBDA_TASK_ROOT"]
+    sys.path[:0] = [task, *LAYERS, f"/var/lang/lib/{LANGUAGE}/site-packages"]
+    for folder in (task, *LAYERS):
+        site.addsitedir(folder)
+    os.environ["PYTHONPATH"] = os.environ["LAMBDA_RUNTIME_DIR"]
+    serve([task, os.environ["_HANDLER"]])
+
+
+if __name__ == "__main__":
+    main()
