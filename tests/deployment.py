@@ -30,6 +30,19 @@ class Deployment:
     environments: dict[str, dict[str, str]]
     sessions: dict[str, boto3.Session]
 
+    def variables(self, name: str) -> dict[str, str]:
+        """Return a function's environment for a process of its own, with its role's credentials."""
+        credentials = self.sessions[name].get_credentials()
+        assert credentials is not None
+        environment = self.environments[name]
+        return environment | {
+            "AWS_LAMBDA_LOG_LEVEL": environment["POWERTOOLS_LOG_LEVEL"],  # one parameter of the template for both
+            "AWS_ENDPOINT_URL": self.stack.emulator.endpoint_url,
+            "AWS_ACCESS_KEY_ID": credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+            "AWS_SESSION_TOKEN": credentials.token or "",
+        }
+
 
 @contextmanager
 def idle_stack(options: EmulatorOptions | None = None) -> Iterator[LocalStack]:

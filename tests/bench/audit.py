@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
 from local.stack.paths import PROJECT
-from tests.component.world import World, lambda_context
+from tests.component.world import World
 from tests.deployment import deployed, idle_stack
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ from botocore.config import Config
 from plaid_sync.adapters import aws
 aws.client.__defaults__ = (Config(read_timeout=300),)  # the emulator takes long to query a long history
 from functions.audit.app import lambda_handler
-from tests.component.world import lambda_context
+from tests.component.functions import lambda_context
 answer = lambda_handler({"item_id": sys.argv[1]}, lambda_context(1e6))
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps(answer | {"kilobytes": int(peak)}))
@@ -63,7 +63,7 @@ def synced(world: World, transactions: int) -> str:
     world.plaid.add(item_id, transactions)
     world.trigger(item_id)
     while records := world.receive():
-        answer = world.sync_handler()({"Records": records}, lambda_context(PATIENCE))
+        answer = world.invoke("sync", {"Records": records}, time_left=PATIENCE)
         assert answer == {"batchItemFailures": []}, answer
         for record in records:
             world.delete(record)

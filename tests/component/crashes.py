@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+from tests.component.inside import reach
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -79,6 +81,7 @@ def answers_lost_once(target: str) -> Iterator[None]:
 @contextmanager
 def delivered_again(target: str, before: str) -> Iterator[list[bool]]:
     """Deliver the first call to one AWS operation a second time, just before the first call to another."""
+    reach("crashes.py")
     urlopen, done = _Pool.urlopen, list[bool]()
     first: list[Any] = []
 
@@ -102,6 +105,7 @@ def delivered_again(target: str, before: str) -> Iterator[list[bool]]:
 @contextmanager
 def delivered_late(target: str) -> Iterator[Callable[[], int]]:
     """Hold back a call to an AWS operation and its repeats; what is yielded delivers it, and tells the status."""
+    reach("crashes.py")
     urlopen, held = _Pool.urlopen, list[Any]()
     tokens = set[str]()
 
@@ -136,6 +140,7 @@ def asleep_at(call: int, meanwhile: Callable[[], None], target: str = "") -> Ite
 @contextmanager
 def _struck(crash: Crash, action: Callable[[], None]) -> Iterator[None]:
     """Count this thread's HTTP calls, whichever SDK makes them, and act at one of them."""
+    reach("crashes.py")
     thread, urlopen = threading.get_ident(), _Pool.urlopen
 
     def counting(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug import Request, Response
 
-from tests.component.world import function, http_event, lambda_context
+from tests.component.world import http_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,24 +54,14 @@ class Gateway:
 
 
 def gateway_of(world: World, routes: Iterable[str]) -> Gateway:
-    """Return an HTTP API whose routes lead to the real handlers, wired once to a world."""
-    module = function("items")
-    world.act_as("items")
-    api = module.build_api(world.environment("items"), clock=world.clock, pause=world.pause)
+    """Return an HTTP API whose routes lead to a world's functions."""
     world.restart_webhook_function()
 
-    def items(event: dict[str, Any]) -> dict[str, Any]:
-        world.act_as("items")
-        module.api = api
-        answer: dict[str, Any] = module.lambda_handler(event, lambda_context())
-        return answer
-
     def webhook(event: dict[str, Any]) -> dict[str, Any]:
-        world.act_as("webhook")
-        answer: dict[str, Any] = function("webhook").lambda_handler(event, lambda_context())
+        answer: dict[str, Any] = world.invoke("webhook", event)
         return answer
 
-    return Gateway({route: webhook if route == WEBHOOK else items for route in routes})
+    return Gateway({route: webhook if route == WEBHOOK else world.call_items for route in routes})
 
 
 def event_of(request: Request, route: str, path_parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import urllib3
 import yaml
 
 from local.plaid import Phase
+from tests.component.inside import asks_the_emulator
 from tests.component.lasting import lasting_world
 from tests.deployment import NOWHERE
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tests.deployment import Deployment
 
     Call = Callable[..., tuple[int, dict[str, Any]]]
+
+pytestmark = asks_the_emulator
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PATHS: Final[dict[str, Any]] = yaml.safe_load((DOCS / "openapi.yaml").read_text())["paths"]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.component.crashes import Crash, asleep_at, killed_at, unreachable
+from tests.component.inside import strikes_a_call, waits_long
 from tests.component.test_sync import without_cursor
-from tests.component.world import lambda_context
 
 if TYPE_CHECKING:
     from tests.component.world import World
 
 
+@strikes_a_call
 def test_a_message_that_can_not_be_parked_stays_in_the_queue(world: World) -> None:
     world.stack.client("sqs").send_message(
         QueueUrl=world.stack.sync_queue_url,
@@ -42,7 +43,7 @@ def test_a_bug_met_by_one_item_does_not_fail_anothers_messages(world: World) -> 
 def test_an_item_that_no_time_is_left_for_is_not_begun(world: World) -> None:
     item_id = world.link(transactions=5)
     records = world.receive()
-    answer = world.sync_handler()({"Records": records}, lambda_context(seconds=60))
+    answer = world.invoke("sync", {"Records": records}, time_left=60)
     assert len(answer["batchItemFailures"]) == 1
     assert world.item(item_id)["generation"] == 0
     assert world.plaid.calls["/transactions/sync"] == 0
@@ -67,6 +68,7 @@ def test_a_removed_items_messages_are_done_without_a_call_to_plaid(world: World)
     assert world.item(item_id)["generation"] == 0
 
 
+@strikes_a_call
 def test_a_worker_that_wakes_late_and_dies_takes_no_message_with_it(world: World) -> None:
     """The zombie loads and claims after its successor, supersedes it, and dies: the successor's message is left."""
     item_id = world.link(transactions=5)
@@ -74,7 +76,7 @@ def test_a_worker_that_wakes_late_and_dies_takes_no_message_with_it(world: World
 
     def zombie() -> None:
         with killed_at(Crash(1, before=True, target="TransactWriteItems")):
-            world.sync_handler()({"Records": records}, lambda_context())
+            world.invoke("sync", {"Records": records})
 
     world.redeliver(records)
     again = world.receive()
@@ -84,6 +86,7 @@ def test_a_worker_that_wakes_late_and_dies_takes_no_message_with_it(world: World
     world.assert_exact(item_id)
 
 
+@waits_long
 def test_a_throttled_page_is_waited_for_without_giving_the_message_back(world: World) -> None:
     item_id = world.link(transactions=520)
     world.plaid.inject_fault("/transactions/sync", "TRANSACTIONS_SYNC_LIMIT", skip=1, times=3)
@@ -91,6 +94,7 @@ def test_a_throttled_page_is_waited_for_without_giving_the_message_back(world: W
     world.assert_exact(item_id)
 
 
+@waits_long
 def test_a_message_never_runs_out_of_receives_because_of_plaids_limits(world: World) -> None:
     """Throttled for longer than the queue's twenty receives, it is still there, and not a dead letter."""
     item_id = world.link(transactions=5)

@@ -28,6 +28,7 @@ from local.plaid import Phase
 from local.stack.deploy import STACK_NAME
 from local.stack.resources import ACCOUNT_ID
 from tests.component.cli_runs import CommandLine
+from tests.component.inside import asks_the_emulator
 from tests.component.lasting import lasting_world
 from tests.deployment import NOWHERE
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from tests.component.world import World
     from tests.deployment import Deployment
+
+pytestmark = asks_the_emulator
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.component.cli_runs import CommandLine
+from tests.component.inside import asks_the_emulator
 from tests.component.lasting import lasting_world
 from tests.deployment import NOWHERE
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.component.world import World
     from tests.deployment import Deployment
+
+pytestmark = asks_the_emulator
 
 FUNCTIONS = ("items", "audit")
 

@@ -11,6 +11,7 @@ from plaid_sync.core.sync.coalescing import CLOCK_MARGIN
 
 from local.plaid import SimulatedClock, utc_now
 from tests.component.crashes import asleep_at
+from tests.component.inside import steps_the_clock, strikes_a_call
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -22,6 +23,7 @@ def clock() -> SimulatedClock:
     return SimulatedClock(utc_now())
 
 
+@steps_the_clock
 @pytest.mark.parametrize(
     ("ahead", "pulls"),
     [(CLOCK_MARGIN + timedelta(minutes=1), 1), (CLOCK_MARGIN - timedelta(minutes=1), 2), (timedelta(0), 2)],
@@ -41,6 +43,7 @@ def test_a_trigger_sent_surely_before_a_committed_pull_began_is_covered(
     world.assert_exact(item_id)
 
 
+@steps_the_clock
 def test_a_batch_is_as_new_as_its_newest_trigger(world: World, clock: SimulatedClock) -> None:
     item_id = world.link(transactions=3)
     clock.advance(CLOCK_MARGIN * 2)
@@ -54,6 +57,7 @@ def test_a_batch_is_as_new_as_its_newest_trigger(world: World, clock: SimulatedC
     world.assert_exact(item_id)
 
 
+@strikes_a_call
 def test_the_pull_is_as_old_as_its_first_page(world: World, clock: SimulatedClock) -> None:
     """Time passes while the pages arrive: what was sent meanwhile is not covered."""
     item_id = world.link(transactions=3)

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.component.crashes import Crash, answers_lost_once, asleep_at, delivered_again, killed_at
+from tests.component.inside import strikes_a_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.component.world import World
+
+
+pytestmark = strikes_a_call
 
 
 def first_sync(world: World) -> str:

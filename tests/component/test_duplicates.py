@@ -9,6 +9,7 @@ import pytest
 
 from local.plaid import Behaviour, Phase
 from tests.component.crashes import Crash, asleep_at, delivered_late, killed_at, unreachable
+from tests.component.inside import strikes_a_call
 from tests.component.links import claims_of, content, history, linked, refused, triggers, went_through_link
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def test_an_item_that_is_gone_holds_nothing(world: World, user: str) -> None:
     assert linked(world, user, "login") != item_id
 
 
+@strikes_a_call
 def test_of_two_sessions_that_race_for_one_bank_one_wins_and_the_other_leaves_nothing(world: World, user: str) -> None:
     """Both have found the bank free, and have exchanged their tokens; the first one is about to store its Item."""
     first, second = went_through_link(world, user, "login"), went_through_link(world, user, "login")
@@ -171,6 +173,7 @@ def test_of_two_sessions_that_race_for_one_bank_one_wins_and_the_other_leaves_no
     assert triggers(world) == [(winner, "linked")]
 
 
+@strikes_a_call
 def test_of_two_sessions_that_race_to_replace_an_item_one_wins(world: World, user: str) -> None:
     old = linked(world, user, "login")
     first, second = went_through_link(world, user, "login"), went_through_link(world, user, "login")
@@ -193,6 +196,7 @@ def test_of_two_sessions_that_race_to_replace_an_item_one_wins(world: World, use
     assert world.item(loser) == {}
 
 
+@strikes_a_call
 def test_an_item_that_is_removed_while_it_is_replaced_does_not_stand_in_the_way(world: World, user: str) -> None:
     old = linked(world, user, "login")
     again = went_through_link(world, user, "login")
@@ -203,6 +207,7 @@ def test_an_item_that_is_removed_while_it_is_replaced_does_not_stand_in_the_way(
     assert "replaced_by" not in world.item(old)
 
 
+@strikes_a_call
 def test_the_loser_of_a_race_that_can_not_be_removed_is_reported(world: World, user: str) -> None:
     first, second = went_through_link(world, user, "login"), went_through_link(world, user, "login")
 
@@ -244,6 +249,7 @@ def test_a_retry_of_a_link_whose_item_is_removed_is_410(world: World, user: str)
     refused(world.request("POST", "/items", alone), 410, "item_removed")
 
 
+@strikes_a_call
 def test_two_equal_requests_at_once_are_no_duplicates_of_each_other(world: World, user: str) -> None:
     """The repeat is answered while the first looks for duplicates: the claims that it finds are its own."""
     body = went_through_link(world, user, "login")
@@ -261,6 +267,7 @@ def test_two_equal_requests_at_once_are_no_duplicates_of_each_other(world: World
     assert world.plaid.calls[EXCHANGE] == 1
 
 
+@strikes_a_call
 def test_a_replacement_whose_answer_is_lost_is_completed(world: World, user: str) -> None:
     old = linked(world, user, "login")
     again = went_through_link(world, user, "login")
@@ -273,6 +280,7 @@ def test_a_replacement_whose_answer_is_lost_is_completed(world: World, user: str
     assert not world.plaid.item(new).removed
 
 
+@strikes_a_call
 def test_a_registration_that_arrives_after_it_was_given_up_finds_the_item_void(world: World, user: str) -> None:
     """The Item is removed at Plaid by then: stored, it would be a corpse that holds the user's accounts."""
     body = went_through_link(world, user, "login")
@@ -286,6 +294,7 @@ def test_a_registration_that_arrives_after_it_was_given_up_finds_the_item_void(w
     assert linked(world, user, "login")
 
 
+@strikes_a_call
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_replacement_that_dies_at_any_call_is_completed_by_its_retry(
     world: World, user: str, *, before: bool

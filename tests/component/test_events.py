@@ -10,7 +10,7 @@ import pytest
 
 from local.events import FOLDER, SEED, WRITTEN_AT, FixedSubject, Samples
 from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
-from tests.component.world import function, lambda_context
+from tests.component.inside import steps_the_clock
 from tests.template.cloudformation import PROJECT, Template
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def test_the_files_are_what_the_program_writes() -> None:
     assert all(without_signature(samples.event(name)) == without_signature(EVENTS[name]) for name in EVENTS)
 
 
+@steps_the_clock
 @pytest.mark.parametrize("name", sorted(name for name in EVENTS if name.startswith("webhook_")))
 def test_a_sample_webhook_is_answered_as_its_name_says(world: World, name: str) -> None:
     with PlaidServer(PlaidSimulator(seed=SEED, clock=world.clock)) as world.server:
@@ -101,12 +102,9 @@ def test_the_sample_audits_are_answered(world: World) -> None:
 
 
 def test_the_sample_record_of_the_history_is_told_on_the_bus(world: World) -> None:
-    module = function("changes")
-    world.act_as("changes")
-    module.bus = module.build_bus(world.environment("changes"))
-    assert module.lambda_handler(EVENTS["changes_item_needs_user"], lambda_context()) == {"batchItemFailures": []}
+    assert world.invoke("changes", EVENTS["changes_item_needs_user"]) == {"batchItemFailures": []}
 
 
 def test_the_sample_schedule_makes_a_sweep(world: World) -> None:
     world.sweep()
-    assert function("sweep").lambda_handler(EVENTS["sweep_scheduled"], lambda_context())["enqueued"] == 0
+    assert world.invoke("sweep", EVENTS["sweep_scheduled"])["enqueued"] == 0

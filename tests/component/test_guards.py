@@ -12,8 +12,9 @@ from plaid_sync.core.sync.sync_job import Outcome
 
 from local.plaid import Phase
 from tests.component.crashes import asleep_at, unreachable
+from tests.component.functions import lambda_context, wired
+from tests.component.inside import function, reads_the_logs, strikes_a_call, wires_it
 from tests.component.test_sync import FOREIGN_CURSOR
-from tests.component.world import function, lambda_context
 
 if TYPE_CHECKING:
     from plaid_sync.core.sync.batch_result import BatchResult
@@ -25,8 +26,7 @@ SYNC = "/transactions/sync"
 
 def process(world: World, records: list[Record]) -> BatchResult:
     """Work through a batch and return what became of it, of which Lambda is told only a part."""
-    world.sync_handler()
-    result: BatchResult = function("sync").processor.process(records, lambda: 300.0)
+    result: BatchResult = wired(world, "sync").processor.process(records, lambda: 300.0)
     return result
 
 
@@ -42,11 +42,14 @@ def handle_with(world: World, seconds_after_a_page: int) -> list[dict[str, str]]
     context = lambda_context()
     context.get_remaining_time_in_millis = lambda: 1000 * (seconds_after_a_page if world.plaid.calls[SYNC] else 300)
     records = world.receive()
-    failed: list[dict[str, str]] = world.sync_handler()({"Records": records}, context)["batchItemFailures"]
+    failed: list[dict[str, str]] = wired(world, "sync").lambda_handler({"Records": records}, context)[
+        "batchItemFailures"
+    ]
     assert {one["itemIdentifier"] for one in failed} == ids(records)
     return failed
 
 
+@wires_it
 def test_no_page_is_asked_for_when_time_is_running_out(world: World) -> None:
     item_id = world.link(transactions=600)
     assert handle_with(world, seconds_after_a_page=75)
@@ -56,6 +59,7 @@ def test_no_page_is_asked_for_when_time_is_running_out(world: World) -> None:
     world.assert_exact(item_id)
 
 
+@wires_it
 def test_no_transaction_is_begun_when_time_is_running_out(world: World) -> None:
     item_id = world.link(transactions=150)
     assert handle_with(world, seconds_after_a_page=15)
@@ -65,6 +69,7 @@ def test_no_transaction_is_begun_when_time_is_running_out(world: World) -> None:
     world.assert_exact(item_id)
 
 
+@wires_it
 def test_nothing_is_kept_when_time_is_running_out(world: World) -> None:
     item_id = world.link(transactions=5)
     world.plaid.break_row(item_id, min(world.plaid.truth(item_id)), "amount a text")
@@ -101,6 +106,7 @@ def test_a_failure_that_passes_does_not_cost_the_whole_history(world: World) -> 
     assert world.plaid.calls[SYNC] == 1
 
 
+@wires_it
 def test_a_mutation_that_may_yet_end_does_not_cost_the_whole_history(world: World) -> None:
     item_id = world.link(transactions=5)
     world.drain()
@@ -113,6 +119,7 @@ def test_a_mutation_that_may_yet_end_does_not_cost_the_whole_history(world: Worl
     world.assert_exact(item_id)
 
 
+@strikes_a_call
 def test_what_a_void_pagination_held_is_forgotten(world: World) -> None:
     """A row of the first page is gone before the pagination starts again, and nobody says so any more."""
     item_id = world.link(transactions=5)
@@ -146,6 +153,7 @@ def test_the_first_sync_asks_for_two_years_where_plaid_would_give_three_months(w
 # ---- two workers
 
 
+@strikes_a_call
 def test_of_two_workers_that_claim_at_once_one_gives_up(world: World) -> None:
     item_id = world.link(transactions=5)
     records = world.receive()
@@ -162,6 +170,7 @@ def test_of_two_workers_that_claim_at_once_one_gives_up(world: World) -> None:
     world.assert_exact(item_id)
 
 
+@strikes_a_call
 def test_a_superseded_attempt_is_told_from_a_bug(world: World) -> None:
     item_id = world.link(transactions=5)
     records = world.receive()
@@ -179,6 +188,7 @@ def test_a_superseded_attempt_is_told_from_a_bug(world: World) -> None:
     world.assert_exact(item_id)
 
 
+@strikes_a_call
 def test_trouble_met_by_a_superseded_attempt_is_nobodys(world: World) -> None:
     item_id = world.link(transactions=5)
     records = world.receive()
@@ -200,6 +210,7 @@ def test_trouble_met_by_a_superseded_attempt_is_nobodys(world: World) -> None:
 # ---- messages
 
 
+@wires_it
 def test_what_passes_by_itself_is_no_bug(world: World) -> None:
     world.link(transactions=5)
     world.plaid.inject_fault(SYNC, drop="before")
@@ -207,16 +218,16 @@ def test_what_passes_by_itself_is_no_bug(world: World) -> None:
     assert [(failure.failure_class, failure.bug) for failure in result.failures] == [(FailureClass.RETRY, None)]
 
 
+@strikes_a_call
 @pytest.mark.parametrize(
     "operation", ["GetSecretValue", "Decrypt", "DynamoDB_20120810.GetItem", "UpdateItem", "TransactWriteItems"]
 )
 def test_a_service_that_can_not_be_reached_costs_a_retry_and_nothing_else(world: World, operation: str) -> None:
     item_id = world.link(transactions=5)
     records = world.receive()
-    handler = world.sync_handler()
     with unreachable(operation, before=True):
-        failed = handler({"Records": records}, lambda_context())["batchItemFailures"]
-    assert {one["itemIdentifier"] for one in failed} == ids(records)
+        failed = world.handle(records)
+    assert failed == ids(records)
     assert world.rows(item_id) == {}
     world.redeliver(records)
     world.drain()
@@ -232,6 +243,7 @@ def test_all_messages_of_a_failed_item_come_back_together(world: World) -> None:
     assert ids(world.receive()) == ids(records)
 
 
+@strikes_a_call
 def test_messages_that_can_not_be_postponed_still_come_back(world: World) -> None:
     broken, healthy = world.link(transactions=5), world.link(transactions=5)
     world.plaid.inject_fault(SYNC, "INTERNAL_SERVER_ERROR", item_id=broken)
@@ -252,6 +264,7 @@ def test_a_message_that_nobody_can_read_fails_no_other(world: World) -> None:
     assert len(world.dead_letters()) == 1
 
 
+@strikes_a_call
 def test_a_message_that_is_parked_twice_is_parked_once(world: World) -> None:
     send_nonsense(world)
     records = world.receive()
@@ -271,6 +284,7 @@ def send_nonsense(world: World) -> None:
     )
 
 
+@reads_the_logs
 def test_the_text_of_a_bug_is_not_logged(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +317,7 @@ def problem_code(answer: dict[str, Any]) -> str:
     return code
 
 
+@strikes_a_call
 def test_an_item_of_which_nothing_can_be_found_out_is_removed(world: World) -> None:
     token = world.plaid.create_public_token()
     item_id = world.plaid.public_tokens[token].item.item_id
@@ -312,6 +327,7 @@ def test_an_item_of_which_nothing_can_be_found_out_is_removed(world: World) -> N
     assert world.plaid.item(item_id).removed
 
 
+@strikes_a_call
 def test_an_item_that_was_undone_since_it_was_found_is_not_brought_back(world: World) -> None:
     token = world.plaid.create_public_token()
     item_id = json.loads(world.post_items({"public_token": token})["body"])["item_id"]

@@ -15,6 +15,8 @@ from plaid_sync.core.error_codes import remedy_of
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.core.lifecycle.states import TABLE, Action, Announcement, Event
 
+from tests.component.inside import waits_long
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -202,6 +204,11 @@ SYNCED: Final = {Action.CHECK, Action.SYNC, Action.REGISTER, Action.ERASE_ACCOUN
 QUEUED: Final = {Event.NEW_ACCOUNTS_AVAILABLE, *WARNED}
 
 
+PLAYED: Final = [
+    pytest.param(event, id=event.name, marks=waits_long if event is Event.FOUND_THROTTLED else ()) for event in Event
+]
+
+
 def expected(status: ItemStatus, event: Event) -> ItemStatus:
     """The state that the table promises, with what Plaid then says of the Item."""
     step = TABLE[status, event]
@@ -213,7 +220,7 @@ def expected(status: ItemStatus, event: Event) -> ItemStatus:
     return TABLE[step.state, finding].state
 
 
-@pytest.mark.parametrize("event", list(Event), ids=lambda event: event.name)
+@pytest.mark.parametrize("event", PLAYED)
 @pytest.mark.parametrize("status", list(ItemStatus), ids=lambda status: status.value)
 def test_every_cell_of_the_table(world: World, status: ItemStatus, event: Event) -> None:
     play = Play.in_state(world, status)

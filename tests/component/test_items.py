@@ -14,7 +14,8 @@ import pytest
 
 from local.plaid import Phase
 from tests.component.crashes import asleep_at, unreachable
-from tests.component.world import function, http_event, lambda_context
+from tests.component.inside import function, reads_the_logs, strikes_a_call
+from tests.component.world import http_event
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -74,6 +75,7 @@ def test_a_retry_with_the_same_public_token_gives_the_same_item(world: World) ->
     assert len(world.receive()) == 2
 
 
+@strikes_a_call
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("target", "outcome"),
@@ -116,6 +118,7 @@ def test_a_link_that_fails_at_any_call_leaves_no_orphan(
         assert not world.plaid.item(item_id).removed
 
 
+@strikes_a_call
 def test_an_item_that_can_neither_be_kept_nor_removed_is_reported_loudly(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +132,7 @@ def test_an_item_that_can_neither_be_kept_nor_removed_is_reported_loudly(
     assert '"ItemOrphaned":[1.0]' in capsys.readouterr().out.replace(" ", "")
 
 
+@reads_the_logs
 @pytest.mark.parametrize(
     "fault",
     [
@@ -166,6 +170,7 @@ def test_an_exchange_that_plaid_itself_refuses_did_not_happen(world: World, faul
     assert world.post_items({"public_token": token})["statusCode"] == 201
 
 
+@reads_the_logs
 def test_no_answer_and_no_log_line_holds_a_token_whatever_the_log_level(
     world: World, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -182,6 +187,7 @@ def test_no_answer_and_no_log_line_holds_a_token_whatever_the_log_level(
         assert base64.b64encode(secret.encode()).decode() not in output
 
 
+@strikes_a_call
 def test_an_item_that_a_repeated_request_was_told_of_is_not_undone(world: World) -> None:
     """The first request's write arrives and its answer does not; before it gives up, its repeat is answered 201."""
     token = world.plaid.create_public_token(transactions=2)
@@ -206,18 +212,14 @@ def test_an_item_that_a_repeated_request_was_told_of_is_not_undone(world: World)
 
 @pytest.mark.parametrize("event", [{"body": "\u00e9", "isBase64Encoded": True}, {"body": None}, {}])
 def test_an_unreadable_request_is_400(world: World, event: dict[str, Any]) -> None:
-    world.act_as("items")
-    answer = function("items").lambda_handler({"routeKey": "POST /items"} | event, lambda_context())
+    answer = world.call_items({"routeKey": "POST /items"} | event)
     assert problem(answer)["status"] == 400
 
 
 def test_with_too_little_time_left_to_undo_it_nothing_is_exchanged(world: World) -> None:
     token = world.plaid.create_public_token()
-    world.act_as("items")
     event = http_event("POST", "/items", json.dumps({"public_token": token}))
-    module = function("items")
-    module.api = module.build_api(world.environment("items"), clock=world.clock, pause=world.pause)
-    assert problem(module.lambda_handler(event, lambda_context(99)))["code"] == "no_time_to_exchange"
+    assert problem(world.invoke("items", event, time_left=99))["code"] == "no_time_to_exchange"
     assert world.plaid.calls == {}
     assert world.post_items({"public_token": token})["statusCode"] == 201
 
@@ -234,6 +236,7 @@ def test_an_exchange_that_names_no_item_is_undone(world: World) -> None:
     assert world.receive() == []
 
 
+@strikes_a_call
 def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
     """The second comes when the first has exchanged the token and is about to store the Item."""
     world.pause = time.sleep
@@ -253,6 +256,7 @@ def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
     assert answers[0]["body"] == answers[1]["body"]
 
 
+@strikes_a_call
 @pytest.mark.parametrize("fault", ["INTERNAL_SERVER_ERROR", "ITEM_NOT_FOUND"])
 def test_undoing_a_link_is_tried_again_and_knows_an_item_that_is_gone(world: World, fault: str) -> None:
     world.plaid.inject_fault("/item/remove", fault)

@@ -15,6 +15,7 @@ from plaid_sync.core.lifecycle.states import TABLE, Action, Event
 
 from local.plaid import Behaviour, Phase
 from tests.component.crashes import Crash, asleep_at, killed_at, unreachable
+from tests.component.inside import reads_the_logs, steps_the_clock, strikes_a_call
 from tests.component.links import content, history, link_token, linked, refused, triggers, went_through_link
 from tests.component.world import CALLER
 
@@ -291,6 +292,7 @@ def test_a_plaid_that_does_not_tell_of_the_bank_does_not_hide_the_item(
     assert shown["freshness"]["bank"]["unknown_because"]
 
 
+@steps_the_clock
 def test_who_asks_often_gets_the_banks_last_answer_again(world: World, user: str) -> None:
     item_id = linked(world, user)
     world.plaid.set_item_error(item_id, "ITEM_LOCKED")
@@ -322,6 +324,7 @@ def test_after_a_sync_the_bank_is_asked_for_anew(world: World, user: str) -> Non
     assert later["bank"]["last_success_at"]
 
 
+@strikes_a_call
 def test_a_banks_answer_that_can_not_be_kept_is_shown_all_the_same(world: World, user: str) -> None:
     item_id = linked(world, user)
     with unreachable("UpdateItem", before=True):
@@ -476,6 +479,7 @@ def test_a_removal_asks_for_nothing_else(world: World, user: str) -> None:
     assert world.item(item_id)["status"] == "active"
 
 
+@strikes_a_call
 @pytest.mark.parametrize(
     ("method", "rest", "query"),
     [("DELETE", "", {"transactions": "erase"}), ("POST", "/sync", None), ("POST", "/resync", None)],
@@ -522,6 +526,7 @@ def test_a_resync_pulls_from_the_beginning(world: World, user: str) -> None:
     world.assert_exact(item_id)
 
 
+@steps_the_clock
 def test_an_item_is_refreshed_once_in_half_a_minute(world: World, user: str) -> None:
     item_id = synced(world, user)
     assert content(world.request("POST", f"/items/{item_id}/refresh"), 202) == {"requested": True}
@@ -555,6 +560,7 @@ def test_accounts_are_fetched_and_kept_without_balances(world: World) -> None:
     assert content(world.request("GET", f"/items/{item_id}"))["accounts"] == shown
 
 
+@strikes_a_call
 @pytest.mark.parametrize("rest", ["/resync", "/accounts"])
 def test_an_item_that_is_removed_meanwhile_is_not_changed(world: World, user: str, rest: str) -> None:
     item_id = linked(world, user)
@@ -564,6 +570,7 @@ def test_an_item_that_is_removed_meanwhile_is_not_changed(world: World, user: st
     assert "reconcile" not in world.item(item_id)
 
 
+@strikes_a_call
 def test_what_aws_refuses_is_503_and_can_be_sent_again(world: World, user: str) -> None:
     item_id = linked(world, user)
     for target in ("GetItem", "PutItem", "SendMessage"):
@@ -577,6 +584,7 @@ def test_what_aws_refuses_is_503_and_can_be_sent_again(world: World, user: str) 
 # ---- secrets
 
 
+@reads_the_logs
 def test_no_route_logs_or_answers_a_token_a_name_or_a_mask(
     world: World, user: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -607,6 +615,7 @@ def test_no_route_logs_or_answers_a_token_a_name_or_a_mask(
     assert user not in capsys.readouterr().out + caplog.text
 
 
+@strikes_a_call
 def test_a_resync_that_is_asked_for_during_a_sync_is_not_forgotten(world: World) -> None:
     item_id = world.link(transactions=5)
     records = world.receive()
@@ -625,6 +634,7 @@ def test_a_resync_that_is_asked_for_during_a_sync_is_not_forgotten(world: World)
     world.assert_exact(item_id)
 
 
+@strikes_a_call
 def test_a_first_sync_goes_on_while_accounts_are_fetched(world: World) -> None:
     item_id = world.link(transactions=5)
     records = world.receive()
@@ -638,6 +648,7 @@ def test_a_first_sync_goes_on_while_accounts_are_fetched(world: World) -> None:
     world.assert_exact(item_id)
 
 
+@strikes_a_call
 def test_an_update_mode_that_is_finished_during_a_sync_is_not_forgotten(world: World) -> None:
     item_id = linked(world, "user-of-two-tabs")
     while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:

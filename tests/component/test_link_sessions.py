@@ -12,8 +12,9 @@ from plaid_sync.adapters.aws import to_text
 
 from local.plaid import Behaviour, Phase
 from tests.component.crashes import Crash, killed_at
+from tests.component.inside import steps_the_clock, strikes_a_call
 from tests.component.links import content, history, link_rows, link_token, linked, refused, triggers, went_through_link
-from tests.component.world import function, http_event, lambda_context
+from tests.component.world import http_event
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -42,11 +43,8 @@ def test_a_link_token_is_made_for_the_stacks_own_webhook_and_two_years(world: Wo
 
 
 def test_where_no_webhook_url_is_set_it_is_the_host_that_was_called(world: World, user: str) -> None:
-    module = function("items")
-    world.act_as("items")
-    module.api = module.build_api(world.environment("items") | {"WEBHOOK_URL": ""}, clock=world.clock)
     event = http_event("POST", "/link-tokens", json.dumps({"client_user_id": user}))
-    created = content(module.lambda_handler(event, lambda_context()), 201)
+    created = content(world.invoke("items", event, WEBHOOK_URL=""), 201)
     known = world.plaid.link_token(created["link_token"]).options.webhook_url
     assert known == "https://example.execute-api.us-east-1.amazonaws.com/webhooks/plaid"
 
@@ -129,6 +127,7 @@ def test_an_unknown_link_token_is_404(world: World, user: str) -> None:
     refused(world.request("POST", "/items", body | {"link_token": own}), 404, "link_session_unknown")
 
 
+@steps_the_clock
 def test_a_session_that_is_over_for_long_is_unknown(world: World, user: str) -> None:
     body = went_through_link(world, user)
     before, world.clock = world.clock, lambda: before() + timedelta(days=3)
@@ -154,6 +153,7 @@ def test_until_the_user_has_finished_link_the_answer_is_to_try_again(world: Worl
     assert content(world.request("POST", "/items", body), 201)
 
 
+@steps_the_clock
 def test_results_that_come_a_moment_later_are_waited_for(world: World, user: str) -> None:
     world.plaid.behaviour = replace(world.plaid.behaviour, link_results_seconds=0.7)
     passed = timedelta(0)
@@ -208,6 +208,7 @@ def test_of_several_connections_one_has_to_be_named(world: World, user: str) -> 
     assert len(items) == 2
 
 
+@strikes_a_call
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_link_with_a_session_that_dies_at_any_call_is_completed_by_its_retry(
     world: World, user: str, *, before: bool
@@ -285,6 +286,7 @@ def test_a_finished_update_mode_ends_a_warning_at_once(world: World, user: str) 
     assert told == [["ItemLinked"], ["ItemActive"], None]
 
 
+@steps_the_clock
 def test_a_link_token_that_is_sent_again_does_not_answer_a_warning_of_after_the_repair(world: World, user: str) -> None:
     item_id = linked(world, user)
     token = link_token(world, user, item_id=item_id)

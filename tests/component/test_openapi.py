@@ -18,6 +18,7 @@ from tests.component.links import content, link_token, linked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.component.functions import Functions
     from tests.component.gateway import Gateway
     from tests.component.world import World
     from tests.deployment import Deployment
@@ -44,8 +45,8 @@ FRESHNESS: Final = "components|schemas|Freshness|properties"
 
 
 @pytest.fixture(scope="module")
-def world(deployment: Deployment) -> Iterator[World]:
-    with lasting_world(deployment, seed=20) as world:
+def world(deployment: Deployment, functions: Functions) -> Iterator[World]:
+    with lasting_world(deployment, seed=20, functions=functions) as world:
         yield world
 
 

@@ -14,8 +14,8 @@ from plaid_sync.core import exact_json
 
 from local.plaid import BREAKAGES, Phase
 from tests.component.crashes import Crash, asleep_at, killed_at
+from tests.component.inside import function, reads_the_logs, strikes_a_call
 from tests.component.test_sync import FOREIGN_CURSOR
-from tests.component.world import function
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -214,6 +214,7 @@ def test_a_full_resync_leaves_a_broken_row_live_if_it_is_mentioned_and_removes_o
     world.assert_exact(item_id)
 
 
+@strikes_a_call
 @pytest.mark.parametrize(("how", "lives"), [("amount a text", True), ("no transaction_id", False)])
 def test_a_row_of_a_dead_attempt_is_kept_alive_by_a_broken_word_on_it_but_not_by_a_nameless_one(
     world: World, how: str, *, lives: bool
@@ -246,6 +247,7 @@ def test_while_a_history_is_incomplete_an_unknown_removal_is_owed_a_full_resync(
     world.assert_exact(item_id)
 
 
+@strikes_a_call
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_sync_killed_at_any_call_never_passes_an_entry_that_is_not_kept(world: World, *, before: bool) -> None:
     for at in count(1):
@@ -268,6 +270,7 @@ def test_a_sync_killed_at_any_call_never_passes_an_entry_that_is_not_kept(world:
     assert sum("TransactWriteItems" in call for call in crash.calls) == 2 + 2
 
 
+@strikes_a_call
 def test_nothing_is_kept_of_an_item_that_is_removed_during_its_sync(world: World) -> None:
     item_id = world.link(transactions=5)
     world.plaid.break_row(item_id, some(world, item_id)[0], "amount a text")
@@ -283,6 +286,7 @@ def test_nothing_is_kept_of_an_item_that_is_removed_during_its_sync(world: World
     assert world.rows(item_id) == {}
 
 
+@reads_the_logs
 def test_each_entry_is_told_of_without_what_it_holds_and_counted_where_the_alarm_looks(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,9 +14,9 @@ from plaid_sync.core.lifecycle.cadence import CADENCES, FIRST_SYNC, NOT_READY, U
 
 from local.plaid import Behaviour, Phase, SimulatedClock, utc_now
 from tests.component.crashes import Crash, killed_at
+from tests.component.inside import function, steps_the_clock, strikes_a_call, wires_it
 from tests.component.links import content, link_token, triggers
 from tests.component.links import linked as linked_by
-from tests.component.world import function
 
 if TYPE_CHECKING:
     from tests.component.world import Record, World
@@ -72,6 +72,7 @@ def linked(world: World, number: int) -> list[str]:
     return items
 
 
+@steps_the_clock
 def test_ten_lost_webhooks_are_made_up_for(world: World) -> None:
     items = linked(world, 10)
     world.plaid.lose_webhooks(10)
@@ -87,6 +88,7 @@ def test_ten_lost_webhooks_are_made_up_for(world: World) -> None:
     assert world.sweep()["enqueued"] == 0
 
 
+@steps_the_clock
 def test_an_item_that_was_just_synced_is_left_alone(world: World) -> None:
     early, late = linked(world, 2)
     step(world, A_CYCLE - BARELY)
@@ -97,6 +99,7 @@ def test_an_item_that_was_just_synced_is_left_alone(world: World) -> None:
     assert swept(world) == [early]
 
 
+@steps_the_clock
 def test_an_item_whose_first_sync_never_happened_is_synced_within_the_half_hour(world: World) -> None:
     item_id = world.link(transactions=6)
     for record in world.receive():
@@ -107,6 +110,7 @@ def test_an_item_whose_first_sync_never_happened_is_synced_within_the_half_hour(
     world.assert_exact(item_id)
 
 
+@steps_the_clock
 def test_an_item_that_plaid_has_nothing_of_yet_is_looked_at_every_hour(world: World) -> None:
     item_id = world.link(ready=False, transactions=6)
     for _ in range(3):
@@ -118,6 +122,7 @@ def test_an_item_that_plaid_has_nothing_of_yet_is_looked_at_every_hour(world: Wo
         assert world.sweep()["enqueued"] == 1
 
 
+@steps_the_clock
 @pytest.mark.parametrize(
     ("code", "status"),
     [("ITEM_LOGIN_REQUIRED", "needs_user"), ("USER_PERMISSION_REVOKED", "revoked"), ("INSTITUTION_DOWN", "degraded")],
@@ -141,6 +146,7 @@ def test_an_item_in_trouble_is_looked_at_in_its_own_time_and_found_well_again(
     world.assert_exact(item_id)
 
 
+@steps_the_clock
 def test_a_removal_that_nobody_finished_is_finished(world: World) -> None:
     (item_id,) = linked(world, 1)
     assert world.request("DELETE", f"/items/{item_id}", query={"transactions": "erase"})["statusCode"] == 202
@@ -155,6 +161,7 @@ def test_a_removal_that_nobody_finished_is_finished(world: World) -> None:
     assert world.sweep()["enqueued"] == 0
 
 
+@steps_the_clock
 def test_a_resync_whose_trigger_was_refused_and_that_nobody_asks_for_again_is_carried_out(world: World) -> None:
     (item_id,) = linked(world, 1)
     assert world.request("POST", f"/items/{item_id}/resync")["statusCode"] == 202
@@ -165,6 +172,7 @@ def test_a_resync_whose_trigger_was_refused_and_that_nobody_asks_for_again_is_ca
     assert swept(world) == [item_id]
 
 
+@steps_the_clock
 def test_what_the_api_asked_for_and_whose_trigger_was_lost_is_carried_out(world: World) -> None:
     repaired, kept, replaced = linked_by(world, "ann"), linked_by(world, "ben"), linked_by(world, "cat", "login")
     while world.plaid.advance_phase(repaired) < Phase.HISTORICAL:
@@ -185,6 +193,7 @@ def test_what_the_api_asked_for_and_whose_trigger_was_lost_is_carried_out(world:
     assert sorted(swept(world)) == sorted([repaired, kept, replaced, new])
 
 
+@steps_the_clock
 def test_an_outage_is_caught_up_with_a_limit_at_a_time_the_longest_due_first(world: World) -> None:
     items = linked(world, 7)
     step(world, timedelta(days=2))
@@ -194,6 +203,7 @@ def test_an_outage_is_caught_up_with_a_limit_at_a_time_the_longest_due_first(wor
     assert [item_id for _, run in runs for item_id in run] == sorted(items, key=due.__getitem__)
 
 
+@steps_the_clock
 def test_nothing_is_put_on_a_queue_that_is_full(world: World) -> None:
     items = linked(world, 4)
     step(world, A_CYCLE)
@@ -204,6 +214,7 @@ def test_nothing_is_put_on_a_queue_that_is_full(world: World) -> None:
     assert world.sweep(limit=3) == {"enqueued": 1, "left": 0, "waiting": 0}
 
 
+@steps_the_clock
 def test_a_tenth_of_the_limit_is_enqueued_however_much_waits(world: World) -> None:
     linked(world, 2)
     step(world, A_CYCLE)
@@ -212,6 +223,7 @@ def test_a_tenth_of_the_limit_is_enqueued_however_much_waits(world: World) -> No
     assert world.sweep(limit=10) == {"enqueued": 1, "left": 1, "waiting": 12}
 
 
+@steps_the_clock
 def test_items_in_trouble_do_not_wait_behind_those_that_are_well(world: World) -> None:
     ill, *well = linked(world, 4)
     world.plaid.inject_fault("/transactions/sync", "ITEM_LOGIN_REQUIRED")
@@ -226,6 +238,7 @@ def test_items_in_trouble_do_not_wait_behind_those_that_are_well(world: World) -
     assert swept(world) == [ill]
 
 
+@strikes_a_call
 @pytest.mark.filterwarnings("ignore:No application metrics")
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_sweep_that_dies_at_any_call_loses_nobody(world: World, *, before: bool) -> None:
@@ -247,6 +260,7 @@ def test_a_sweep_that_dies_at_any_call_loses_nobody(world: World, *, before: boo
     assert at > 2 * len(items)
 
 
+@wires_it
 def test_who_syncs_while_the_sweep_runs_has_the_last_word_on_when_it_is_due(world: World) -> None:
     (item_id,) = linked(world, 1)
     step(world, A_CYCLE)

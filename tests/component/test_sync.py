@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.plaid import Behaviour, Draft, Phase
+from tests.component.inside import waits_long
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -61,6 +62,7 @@ def test_a_mutation_during_pagination_restarts_from_the_stored_cursor(world: Wor
     assert world.plaid.calls["/transactions/sync"] == 2 * (3 + 1)
 
 
+@waits_long
 def test_a_mutation_that_never_ends_is_answered_with_a_full_resync_that_removes_phantoms(world: World) -> None:
     item_id = world.link(transactions=40)
     world.drain()
@@ -229,7 +231,7 @@ def test_what_no_retry_repairs_is_recorded_and_acknowledged(world: World, code: 
     "fault",
     [
         {"error_code": "INTERNAL_SERVER_ERROR"},
-        {"error_code": "TRANSACTIONS_SYNC_LIMIT", "times": 5},
+        pytest.param({"error_code": "TRANSACTIONS_SYNC_LIMIT", "times": 5}, marks=waits_long),
         {"error_code": "INSTITUTION_DOWN"},
         {"error_code": "INVALID_API_KEYS"},
         {"error_code": "SOMETHING_NEW", "status": 400},

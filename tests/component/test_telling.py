@@ -14,10 +14,13 @@ from plaid_sync.core.items import ItemStatus
 
 from local.plaid import SimulatedClock, utc_now
 from tests.component.crashes import unreachable
+from tests.component.inside import function, steps_the_clock, strikes_a_call
 from tests.component.links import history
-from tests.component.world import function
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.component.artifact import Artifact
     from tests.component.world import World
 
 
@@ -27,23 +30,30 @@ def clock() -> SimulatedClock:
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Told:
+def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, artifact: Artifact | None) -> Told:
+    if artifact is not None:
+        artifact.output()
+        return Told(artifact.output)
     logs = io.StringIO()
     (handler,) = function("webhook").logger.handlers  # those of all functions
     monkeypatch.setattr(handler, "stream", logs)
-    return Told(capsys, logs)
+
+    def output() -> str:
+        text = capsys.readouterr().out + logs.getvalue()
+        logs.truncate(logs.seek(0))
+        return text
+
+    return Told(output)
 
 
 class Told:
     """Everything that the functions log, and their metrics, as JSON."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str], logs: io.StringIO) -> None:
-        self._capsys, self._logs, self._records = capsys, logs, list[dict[str, Any]]()
+    def __init__(self, output: Callable[[], str]) -> None:
+        self._output, self._records = output, list[dict[str, Any]]()
 
     def records(self) -> list[dict[str, Any]]:
-        lines = self._capsys.readouterr().out.splitlines() + self._logs.getvalue().splitlines()
-        self._logs.truncate(self._logs.seek(0))
-        self._records += map(json.loads, lines)
+        self._records += map(json.loads, self._output().splitlines())
         return self._records
 
     def of(self, message: str) -> list[dict[str, Any]]:
@@ -79,6 +89,7 @@ def step(world: World, delay: timedelta) -> None:
     world.clock.advance(delay)
 
 
+@steps_the_clock
 def test_one_id_leads_from_the_request_to_the_rows(world: World, told: Told) -> None:
     item_id = world.link(transactions=5)
     world.drain()
@@ -105,6 +116,7 @@ def test_a_request_to_the_api_marks_the_sync_that_it_leads_to(world: World, told
     assert told.of("item synced")[-1]["correlation_ids"] == asked
 
 
+@steps_the_clock
 def test_a_copy_that_took_its_place_still_says_since_when(world: World, told: Told) -> None:
     item_id = world.link(transactions=5)
     world.drain()
@@ -125,6 +137,7 @@ def test_a_copy_that_took_its_place_still_says_since_when(world: World, told: To
     assert lag > 7_000_000
 
 
+@steps_the_clock
 def test_delay_wait_and_lag_are_told_in_milliseconds(world: World, told: Told) -> None:
     item_id = world.link(transactions=5)
     world.drain()
@@ -175,6 +188,7 @@ def test_refused_keys_are_told_apart(world: World, told: Told) -> None:
     assert told.metric("PlaidCredentialsRefused") == [1]
 
 
+@strikes_a_call
 @pytest.mark.parametrize(("refused", "runs"), [("GetQueueAttributes", []), ("SendMessage", [1])])
 def test_a_sweep_that_can_not_enqueue_tells_how_all_items_are_and_fails(
     world: World, told: Told, refused: str, runs: list[float]

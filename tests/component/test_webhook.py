@@ -11,6 +11,7 @@ import pytest
 from plaid_sync.core.webhooks.verification_keys import FRESH, LOOKUPS_PER_MINUTE, TRUSTED, UNKNOWN_FOR
 
 from local.plaid import SimulatedClock, utc_now
+from tests.component.inside import steps_the_clock
 
 if TYPE_CHECKING:
     from tests.component.world import World
@@ -61,6 +62,7 @@ def test_the_header_may_have_any_case(world: World) -> None:
     assert answer["statusCode"] == 200
 
 
+@steps_the_clock
 def test_equal_bodies_90_seconds_apart_both_lead_to_a_sync(world: World) -> None:
     item_id = world.link(transactions=3)
     world.drain()
@@ -118,6 +120,7 @@ def test_a_thousand_unknown_keys_cost_a_bounded_number_of_calls(world: World) ->
     assert world.receive() == []
 
 
+@steps_the_clock
 def test_one_unknown_key_a_thousand_times_costs_one_call(world: World) -> None:
     body = genuine()
     token = world.plaid.sign(body, kid="unknown")
@@ -128,6 +131,7 @@ def test_one_unknown_key_a_thousand_times_costs_one_call(world: World) -> None:
     assert world.plaid.calls[KEY_CALLS] == 2
 
 
+@steps_the_clock
 def test_known_keys_serve_from_memory_and_outlive_an_outage_for_a_bounded_time(world: World) -> None:
     body = genuine()
 
@@ -146,6 +150,7 @@ def test_known_keys_serve_from_memory_and_outlive_an_outage_for_a_bounded_time(w
     assert post() == 200
 
 
+@steps_the_clock
 def test_a_key_that_expires_is_noticed_within_its_fresh_time(world: World) -> None:
     body = genuine()
     assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
@@ -156,6 +161,7 @@ def test_a_key_that_expires_is_noticed_within_its_fresh_time(world: World) -> No
     assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
 
 
+@steps_the_clock
 def test_a_flood_of_forgeries_does_not_lock_out_a_known_key(world: World) -> None:
     body = genuine()
     assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
@@ -197,6 +203,7 @@ def test_a_webhook_that_can_not_be_queued_is_not_acknowledged(world: World) -> N
     assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
 
 
+@steps_the_clock
 def test_ten_webhooks_for_one_item_lead_to_one_sync(world: World) -> None:
     item_id = world.link(transactions=4)
     world.drain()
@@ -228,6 +235,7 @@ def test_no_unproven_event_whatever_gives_anything_but_401(world: World, event: 
     assert world.receive() == []
 
 
+@steps_the_clock
 def test_a_spent_budget_of_look_ups_refills(world: World) -> None:
     body = genuine()
     for number in range(LOOKUPS_PER_MINUTE):

@@ -1,64 +1,40 @@
-"""A whole world for one test: a Plaid server, the stack's tables and queues, and the real handlers in this process.
+"""A whole world for one test: a Plaid server, the stack's tables and queues, and the real functions.
 
-The handlers talk to Plaid and to AWS over HTTP, as deployed, each with its own role; only time is ours. Messages are
-received, handed to the handler and deleted here the way Lambda's event source mapping does it.
+The functions talk to Plaid and to AWS over HTTP, as deployed, each with its own role. They run in this process, where
+time is ours, or as they were built (`functions.py`). Messages are received, handed to the function and deleted here the
+way Lambda's event source mapping does it.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
-import boto3
 from plaid_sync.adapters.dynamodb.quarantine_table import QuarantineTable
 from plaid_sync.core.items import ItemId
 
 from local.comparison import Tables, compare
 from local.plaid import Phase
 from local.snapshot import plaid_item, plain
+from tests.component.functions import InProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
     from plaid_sync.adapters.dynamodb.quarantine_table import QuarantinedEntry
-    from plaid_sync.core.audit.sampling import Sampler
 
     from local.plaid import PlaidServer, PlaidSimulator
     from local.stack import LocalStack
+    from tests.component.functions import Functions
     from tests.deployment import Deployment
 
 Record = dict[str, Any]
 CALLER = "arn:aws:iam::000000000000:user/backend"
-
-
-def function(name: str) -> Any:
-    """Return a function's module; its environment must be in place."""
-    return importlib.import_module(f"functions.{name}.app")
-
-
-def lambda_context(seconds: float = 300.0) -> SimpleNamespace:
-    """Return a context with so much time left, by the real clock."""
-    end = time.monotonic() + seconds
-    return lambda_context_by(lambda: end - time.monotonic())
-
-
-def lambda_context_by(time_left: Callable[[], float]) -> SimpleNamespace:
-    """Return a context whose seconds left are told by the caller."""
-    return SimpleNamespace(
-        function_name="function",
-        memory_limit_in_mb=1024,
-        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function:live",
-        aws_request_id="request",
-        get_remaining_time_in_millis=lambda: int(time_left() * 1000),
-    )
 
 
 def http_event(
@@ -100,6 +76,7 @@ class World:
     server: PlaidServer
     clock: Callable[[], datetime]
     pause: Callable[[float], None] = lambda _: None
+    functions: Functions = field(default_factory=InProcess)
 
     @property
     def stack(self) -> LocalStack:
@@ -110,9 +87,9 @@ class World:
         """Return a function's environment as the template gives it, with this world's Plaid."""
         return self.deployment.environments[name] | {"PLAID_BASE_URL": self.server.base_url}
 
-    def act_as(self, name: str) -> None:
-        """Let the clients that are made from now on have a function's role, and no more rights than it."""
-        boto3.DEFAULT_SESSION = self.deployment.sessions[name]
+    def invoke(self, name: str, event: object, *, time_left: float | None = None, **changes: str) -> Any:
+        """Invoke a function, with so many seconds left and some of its environment changed, and return its answer."""
+        return self.functions.invoke(self, name, event, time_left, changes)
 
     # ---- the functions
 
@@ -147,69 +124,36 @@ class World:
 
     def call_items(self, event: dict[str, Any]) -> dict[str, Any]:
         """Hand an event to the items function."""
-        module = function("items")
-        self.act_as("items")
-        module.api = module.build_api(self.environment("items"), clock=self.clock, pause=self.pause)
-        answer: dict[str, Any] = module.lambda_handler(event, lambda_context())
+        answer: dict[str, Any] = self.invoke("items", event)
         return answer
-
-    def sync_handler(self) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-        """Return the sync function's handler, wired to this world, without waits between retries."""
-        module = function("sync")
-        self.act_as("sync")
-        module.processor = module.build_processor(
-            self.environment("sync"), clock=self.clock, pause=lambda _: None, jitter=lambda: 0.0
-        )
-        handler: Callable[[dict[str, Any], Any], dict[str, Any]] = module.lambda_handler
-        return handler
 
     def post_webhook(self, body: bytes, token: str | None, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Post to `/webhooks/plaid`; keys stay in memory from one call to the next."""
         headers = {} if token is None else {"plaid-verification": token}
-        self.act_as("webhook")
-        answer: dict[str, Any] = function("webhook").lambda_handler(
-            {"body": body.decode(), "isBase64Encoded": False, "headers": headers} | (event or {}),
-            lambda_context(),
-        )
+        request = {"body": body.decode(), "isBase64Encoded": False, "headers": headers} | (event or {})
+        answer: dict[str, Any] = self.invoke("webhook", request)
         return answer
 
-    def restart_webhook_function(self) -> None:
-        """Start the webhook function with an empty memory."""
-        module = function("webhook")
-        self.act_as("webhook")
-        module.receiver = module.build_receiver(self.environment("webhook"), clock=self.clock)
+    def restart_webhook_function(self, **changes: str) -> None:
+        """Start the webhook function with an empty memory, and with some of its environment changed."""
+        self.functions.restart(self, "webhook", changes)
 
     @contextmanager
     def webhook_queue_gone(self) -> Iterator[None]:
         """Let the webhook function's queue not exist for a while."""
-        queue = function("webhook").receiver.queue
-        url = queue.queue_url
-        object.__setattr__(queue, "queue_url", f"{url}-gone")
+        self.restart_webhook_function(SYNC_QUEUE_URL=f"{self.stack.sync_queue_url}-gone")
         yield
-        object.__setattr__(queue, "queue_url", url)
-
-    def sampler(self) -> Sampler:
-        """Return the audit function's sampler, wired to this world, without waits between retries."""
-        self.act_as("audit")
-        sampler: Sampler = function("audit").build_sampler(
-            self.environment("audit"), clock=self.clock, pause=self.pause, jitter=lambda: 0.0
-        )
-        return sampler
+        self.restart_webhook_function()
 
     def audit(self, event: dict[str, Any], time_left: float = 900.0) -> dict[str, Any]:
         """Invoke the audit function."""
-        module = function("audit")
-        module.sampler = self.sampler()
-        answer: dict[str, Any] = module.lambda_handler(event, lambda_context(time_left))
+        answer: dict[str, Any] = self.invoke("audit", event, time_left=time_left)
         return answer
 
     def sweep(self, limit: int | None = None) -> dict[str, int]:
         """Run the sweep once."""
-        module, environment = function("sweep"), self.environment("sweep")
-        self.act_as("sweep")
-        bounded = environment if limit is None else environment | {"SWEEP_LIMIT": str(limit)}
-        module.sweeper, module.gauges = module.build_sweeper(bounded, clock=self.clock)
-        answer: dict[str, int] = module.lambda_handler({}, lambda_context())
+        changes = {} if limit is None else {"SWEEP_LIMIT": str(limit)}
+        answer: dict[str, int] = self.functions.invoke(self, "sweep", {}, None, changes)
         return answer
 
     # ---- the queue
@@ -220,12 +164,14 @@ class World:
 
     def handle(self, records: list[Record]) -> set[str]:
         """Give a batch to the sync function and delete what it does not report as failed; return what it does."""
-        answer = self.sync_handler()({"Records": records}, lambda_context())
+        answer = self.invoke("sync", {"Records": records})
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         assert failed <= {record["messageId"] for record in records}
         for record in records:
             if record["messageId"] not in failed:
                 self.delete(record)
+        if self.functions.real_time:  # by which the function has postponed them; otherwise by no time at all
+            self.redeliver([record for record in records if record["messageId"] in failed])
         return failed
 
     def delete(self, record: Record) -> None:

@@ -16,7 +16,8 @@ from plaid_sync.adapters.plaid import transactions as plaid_transactions
 from plaid_sync.core.sync import plan
 
 from local.plaid import Phase, PlaidSimulator
-from tests.component.world import http_event, lambda_context_by, received, stale_receipts_allowed
+from tests.component.functions import lambda_context_by
+from tests.component.world import http_event, received, stale_receipts_allowed
 from tests.faults.bench import Bench, Time
 from tests.faults.boundary import Actor, Strike
 from tests.faults.watch import DivergenceError, Watch

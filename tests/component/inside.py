@@ -1,0 +1,48 @@
+"""Whether the functions run in the test's own process, and the marks of tests that need their inside."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+strikes_a_call = pytest.mark.inside("it is struck at one of its calls")
+steps_the_clock = pytest.mark.inside("its clock is the test's")
+reads_the_logs = pytest.mark.inside("its logs are caught as it writes them")
+wires_it = pytest.mark.inside("parts of it are used by themselves")
+waits_long = pytest.mark.inside("it waits between its tries, for more than half a minute in all")
+asks_the_emulator = pytest.mark.inside("the emulator runs it, over HTTP")
+
+_open = True
+
+
+class InsideError(AssertionError):
+    """A test has reached into a function that runs as it was built, in a process of its own."""
+
+    def __init__(self, reach: str) -> None:
+        super().__init__(
+            f"{reach} needs the inside of a function, and this run tests the artifact: mark the test, see {__name__}"
+        )
+
+
+def close() -> None:
+    """Let no test of this run reach into a function: a test that does would test something else than it says."""
+    global _open  # noqa: PLW0603 - a run is one or the other
+    _open = False
+
+
+def reach(what: str) -> None:
+    """Say that a test is about to reach into a function.
+
+    Raises:
+        InsideError: There is no inside.
+    """
+    if not _open:
+        raise InsideError(what)
+
+
+def function(name: str) -> Any:
+    """Return a function's module; its environment must be in place."""
+    reach(f"the module of {name}")
+    return importlib.import_module(f"functions.{name}.app")

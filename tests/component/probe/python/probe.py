@@ -1,0 +1,93 @@
+"""A layer for tests: stands before a function's handler, and can tell how its process was made.
+
+It runs in Lambda's root and knows nothing of the project. It goes by the standard library alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+_LAYERS = Path("/opt/python")
+_UNCHECKED_HASH = 0b01
+_HEADER = 16
+compiled: list[str] = []
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "compile":
+        compiled.append(str(arguments[1]))
+
+
+sys.addaudithook(_note)
+# Imported as Lambda imports it, while the sandbox is initialised.
+_module, _, _name = os.environ["PROBED_HANDLER"].rpartition(".")
+_handler = getattr(importlib.import_module(_module), _name)
+
+
+def lambda_handler(event: dict[str, Any], context: object) -> Any:
+    """Answer what the function answers, or one of the questions below."""
+    match event:
+        case {"probe": "modules"}:
+            return {"files": _files(), "compiled": compiled}
+        case {"probe": "bytecode"}:
+            return {str(source): fault for source in _sources() if (fault := _fault_of_bytecode(source))}
+        case {"probe": "sandbox", "paths": [*paths]}:
+            return _sandbox(paths)
+    return _handler(event, context)
+
+
+def _files() -> dict[str, str]:
+    """Return the file of every module that has one."""
+    files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+    return {name: file for name, file in files.items() if file}
+
+
+def _sources() -> list[Path]:
+    return sorted(source for source in _LAYERS.rglob("*.py") if source != Path(__file__))
+
+
+def _fault_of_bytecode(source: Path) -> str | None:
+    """Return why Python would not use a source's bytecode, or should not."""
+    cached = Path(importlib.util.cache_from_source(str(source)))
+    if not cached.is_file():
+        return "has no bytecode"
+    header = cached.read_bytes()[:_HEADER]
+    if header[:4] != importlib.util.MAGIC_NUMBER:
+        return "is of another Python"
+    if int.from_bytes(header[4:8], "little") != _UNCHECKED_HASH:
+        return "is compared with its source, or by time"
+    if header[8:] != importlib.util.source_hash(source.read_bytes()):
+        return "is of another source"
+    return None
+
+
+def _sandbox(paths: list[str]) -> dict[str, Any]:
+    room = os.statvfs("/tmp")  # noqa: S108 - Lambda's
+    return {
+        "user": os.getuid(),
+        "group": os.getgid(),
+        "groups": os.getgroups(),
+        "folder": str(Path.cwd()),
+        "python": sys.version_info[:2],
+        "path": sys.path,
+        "variables": dict(os.environ),
+        "tmp": room.f_blocks * room.f_frsize,
+        "writable": [path for path in paths if _can_write(Path(path))],
+        "existing": [path for path in paths if Path(path).exists()],
+        "top": sorted(path.name for path in Path("/").iterdir()),
+        "processes": sorted(path.name for path in Path("/proc").iterdir() if path.name.isdigit()),
+    }
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        (folder / "probe").write_bytes(b"1" * 4096)
+    except OSError:
+        return False
+    (folder / "probe").unlink()
+    return True
