@@ -81,6 +81,7 @@ class FunctionProcess:
         function: What is run.
         variables: Its environment beside what Lambda sets.
         log: The file with all that it puts out.
+        region: AWS's.
     """
 
     machine: Machine
