@@ -59,7 +59,7 @@ class Machine:
         """The prefix of CPython 3.13."""
         command = [str(self.runtime / "bin" / PYTHON), "-c", "import sys; print(sys.base_prefix)"]
         # The environment's own interpreter.
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 # nosec B603
         return Path(done.stdout.strip())
 
     @cached_property
@@ -92,7 +92,7 @@ class Machine:
             raise RuntimeUnavailableError("unshare is missing: install util-linux (Debian: apt install util-linux).")
         command = [*self.isolation, "mount", "-t", "tmpfs", "probe", "/mnt"]
         # util-linux's program; what it mounts is seen by nobody else and ends with it.
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise RuntimeUnavailableError(

@@ -105,7 +105,7 @@ class FunctionProcess:
         self._root = tempfile.TemporaryDirectory(prefix="lambda-")
         with self.log.open("ab") as log:
             # util-linux's programs, and this project's own.
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(  # noqa: S603 # nosec B603
                 self._command(self._root.name, f"127.0.0.1:{self._port}", f"127.0.0.1:{runtime_port}"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
