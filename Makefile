@@ -37,6 +37,8 @@ PYTHON313 ?= $(shell for python in python3.13 $(PYTHON) $(BIN)/python \
 ARCHITECTURE ?= arm64
 SAM := SAM_CLI_TELEMETRY=0 .local/tools/sam/bin/sam
 THIS_ARCHITECTURE := $(patsubst aarch64,arm64,$(shell uname -m))
+# The digest of all that a build is made from.
+SOURCES = find functions layers infra template.yaml -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum
 # SAM takes a layer out of its cache by its source and architecture, which is why both are told the latter. Permissions
 # of the functions' files are what the clone's umask made them.
 define SAM_BUILD
@@ -48,8 +50,13 @@ endef
 build: setup .local/tools/.installed .python313 ## Build what is deployed, for ARCHITECTURE=arm64 or x86_64, on any machine, into .aws-sam/build
 	$(call SAM_BUILD,$(ARCHITECTURE),.aws-sam/build)
 
-build-local: setup .local/tools/.installed .python313 ## Build the same for this machine's architecture, into .aws-sam/local
+build-local: setup .local/tools/.installed .python313 ## Build the same for this machine's architecture, into .aws-sam/local, unless it is there
+	@test "$$($(SOURCES))" = "$$(cat .aws-sam/local/made-from 2>/dev/null)" && echo ".aws-sam/local is up to date" || $(MAKE) .build-local
+
+.PHONY: .build-local
+.build-local:
 	$(call SAM_BUILD,$(THIS_ARCHITECTURE),.aws-sam/local,--no-cached)
+	@$(SOURCES) >.aws-sam/local/made-from
 
 reproducible: build ## Build it once more, from a copy in another folder and under another umask, and compare the hashes
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && umask 077 && \
