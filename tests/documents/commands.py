@@ -54,6 +54,7 @@ SHELL: Final = "sh"
 _ASSIGNMENTS: Final = re.compile(r"^(?:[A-Z_]+=\S* +)+")
 _COMMENT: Final = re.compile(r"(?:^|\s+)#(?:\s.*|$)")
 _PROMPT: Final = "$ "
+_ENVIRONMENT: Final = ".venv/bin/"
 _MARKDOWN: Final = MarkdownIt().enable("table")
 
 
@@ -136,5 +137,5 @@ def _typed(token: Token) -> Iterator[tuple[int, str]]:
 
 
 def _is_command(text: str) -> bool:
-    words = _ASSIGNMENTS.sub("", text.strip()).split()
+    words = _ASSIGNMENTS.sub("", text.strip()).removeprefix(_ENVIRONMENT).split()
     return len(words) > 1 and words[0] in PROGRAMS

@@ -19,6 +19,8 @@ FILLED_IN: Final = (
     (r"\bFILE\b", '"$PROJECT/tests/events/webhook_forged_body.json"'),
     (r"\bTABLE\b", "$TRANSACTIONS_TABLE"),
     (r"\bCLIENT_USER_ID\b", "user-17"),
+    (r"\bmy-event\.json\b", "tests/events/sync_batch_of_two_items.json"),
+    (r"http://127\.0\.0\.1:3000/webhooks/plaid", '"$WEBHOOK_URL"'),
     (r"--restore-date-time …", '--restore-date-time "$(date --utc +%Y-%m-%dT%H:%M:%SZ)"'),
 )
 
@@ -81,6 +83,17 @@ class ByTest(Rule):
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere(Rule):
+    """Nothing runs it: it needs what a test has not got.
+
+    Attributes:
+        why: what that is.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class InGate(Rule):
     """The gate runs it, from a fresh clone: `.ci/run` has these steps, or the command itself as one."""
 
@@ -112,11 +125,6 @@ aws dynamodb update-item --table-name "$TRANSACTIONS_TABLE" --update-expression 
     --expression-attribute-values '{":wrong": {"N": "0.01"}}'
 """
 """Somebody has changed an amount in the table."""
-SECRET: Final = """
-SECRET_ID=$(aws cloudformation describe-stacks --stack-name plaid-sync-local --output text \
-    --query "Stacks[0].Outputs[?OutputKey=='PlaidSecretId'].OutputValue")
-PLAID_KEYS='{"client_id": "local-client-id", "secret": "local-secret"}'
-"""
 DOOMED_KEY: Final = """
 KEY=$(aws kms create-key --query KeyMetadata.KeyId --output text)
 aws kms schedule-key-deletion --key-id "$KEY" --pending-window-in-days 30
@@ -131,21 +139,19 @@ git ls-files -z --cached --others --exclude-standard | xargs -0 cp -p --parents 
 cd copy && git init --quiet && git add --all && ln -s "$PROJECT/.venv" .venv
 """
 """A copy of the repository, for what changes its files."""
-BUILT: Final = """
-PATH=$(dirname "$PYTHON313"):$PATH
-build() { sam build --build-dir "$WORK/build" --cache-dir "$WORK/cache" "$@"; }
+UNBUILT: Final = """
+mkdir -p "$WORK/unbuilt" && ln -sfn -t "$WORK/unbuilt" "$PROJECT"/{template.yaml,functions,layers,infra} || exit 9
 """
-"""A Python 3.13 first on PATH, as SAM wants it; and a folder of its own for what is built."""
-DEPLOYED: Final = (
-    BUILT
-    + """
-test -e "$WORK/build/template.yaml" || build || exit 9
-sam() {
-    command sam "$@" --config-file "$PROJECT/samconfig.toml" --template-file "$WORK/build/template.yaml" \
-        --no-confirm-changeset
-}
-"""
+"""A template as `sam build` leaves one, of code that nobody runs; what is deployed by it goes onto the emulator."""
+HERE: Final = ' --directory "$WORK/.local"'
+"""The stack of this folder, for what looks for the repository's."""
+INVOKED: Final = 'unset ITEM; {} ARGS="--directory $WORK/.local"'
+"""The same, about no particular Item."""
+_DEPLOYS: Final = (
+    "tests/component/test_deploy_command.py::test_a_stack_is_deployed_given_its_keys_updated_and_destroyed"
 )
+_IN_A_CONTAINER: Final = "tests/sam_local/test_invoke.py::test_sync_brings_the_table_to_plaids_truth"
+_SERVED: Final = "tests/sam_local/test_serve.py::test_an_item_is_read_from_the_served_api"
 _MENTIONED: Final = "the text speaks of it without what it is about"
 _ENDLESS: Final = "it goes on until Ctrl-C"
 _LONG: Final = "as it stands it takes minutes"
@@ -170,7 +176,6 @@ RULES: Final[tuple[Rule, ...]] = (
         ready="Plaid is at http",
     ),
     Run(r"python -m local\.(plaid|stack) --help", says=("usage: ",), in_project=True),
-    Run(r"python -m local\.events \w+", says=('"routeKey": "POST /webhooks/plaid"',), in_project=True),
     Run(r"set -a; \. \.local/env; set \+a", as_run='unset ITEMS_TABLE; {} && test -n "$ITEMS_TABLE"'),
     Run(r"tail -F \S+", as_run="timeout 3 {} || test $? = 124", says=("item synced",), why=_ENDLESS),
     Run(r"rm -r \.local", as_run="mkdir -p idle/.local && cd idle && {}", why="a stack runs in the other one"),
@@ -183,12 +188,6 @@ RULES: Final[tuple[Rule, ...]] = (
         says=('"Body": "{',),
         why=_MENTIONED,
     ),
-    Run(r"read -rs PLAID_KEYS", as_run='{} <<<"x" && test "$PLAID_KEYS" = x'),
-    Run(
-        r"aws secretsmanager put-secret-value .+",
-        as_run=SECRET + "{} && plaid-sync doctor",
-        says=("VersionId", "ok +Plaid's keys: accepted"),
-    ),
     Run(r"aws dynamodb restore-table-to-point-in-time .+", says=("TableDescription",)),
     Run(r"aws kms cancel-key-deletion", as_run=DOOMED_KEY + '{} --key-id "$KEY"', says=('"KeyId"',), why=_MENTIONED),
     Run(
@@ -197,20 +196,90 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Run(r"export AWS_REGION=\S+ API_URL=\S+", as_run='unset API_URL; {} && test -n "$API_URL"'),
     Run(r"curl --aws-sigv4 .+", as_run="{} --fail", says=('{"items":',)),
-    # -- deploying: the template that was built, onto the emulator -----------------------------------------------------
-    Run(r"sam build", as_run=BUILT + "build", says=("Build Succeeded",), in_project=True),
+    # -- deploying -----------------------------------------------------------------------------------------------------
+    ByTest(
+        r"make deploy( ENV=(dev|prod|dev PARAMETERS=.+))?|make destroy( ENV=dev)?|sam deploy( --config-env dev)?",
+        _DEPLOYS,
+    ),
     Run(
-        r"sam deploy --config-env (dev|prod)",
-        as_run=DEPLOYED + "{}",
-        says=("Successfully created/updated stack|No changes to deploy",),
+        r"make deploy ENV=prod PARAMETERS=.+",
+        as_run=UNBUILT + '{} CONFIRM=no BUILD=no TEMPLATE="$WORK/unbuilt/template.yaml"',
+        code=2,
+        says=("^Successfully created/updated stack", "^plaid-sync: .*Plaid's keys"),
+        in_project=True,
+        why="onto the emulator, without anybody to be asked; it ends where it wants keys of Plaid's production",
+    ),
+    ByTest("make smoke", "tests/component/test_cli_smoke.py::test_a_deployment_that_works_passes_and_nothing_is_left"),
+    Run(
+        r"make smoke ENV=dev",
+        as_run='{} ENV=local BIN="$WORK/bin"',
+        says=(r"^It works: 7 steps passed\.",),
+        in_project=True,
+        why="nothing is deployed to AWS",
+    ),
+    # -- invoking ------------------------------------------------------------------------------------------------------
+    Run(r"\.venv/bin/python -m local\.events", says=("^sync_batch_of_two_items$",), in_project=True),
+    Run(
+        r"\.venv/bin/python -m local\.events webhook_\w+",
+        as_run="{}" + HERE,
+        says=('"routeKey": "POST /webhooks/plaid"',),
         in_project=True,
     ),
     Run(
-        r"sam deploy",
-        as_run=DEPLOYED + "{} --config-env dev",
-        says=("stack|No changes",),
+        r"\.venv/bin/python -m local\.events sync_\w+ --item ITEM_ID",
+        as_run="{}" + HERE + ' >"$WORK/batch.json" && grep "$ITEM" "$WORK/batch.json"',
+        says=("item_id",),
+        in_project=True,
+    ),
+    Run(
+        r"\.venv/bin/python -m local\.events webhook_\w+ > \.local/event\.json",
+        as_run="{}" + HERE + " && cat .local/event.json",
+        says=('"plaid-verification": "e',),
+        in_project=True,
+    ),
+    Run(
+        r"jq -r \.body \.local/event\.json .+",
+        as_run="python -m local.events webhook_sync_updates_available" + HERE + " > .local/event.json && {}",
+        says=('^{"result":"queued"}$',),
+        in_project=True,
+        why="it is posted to the stack itself",
+    ),
+    Run(
+        r"make invoke FN=webhook EVENT=\w+",
+        as_run=INVOKED,
+        says=("queued",),
+        in_project=True,
+    ),
+    Run(
+        r"make invoke FN=sync EVENT=(\w+|my-event\.json)",
+        as_run=INVOKED,
+        says=('"batchItemFailures": \\[',),
+        in_project=True,
+    ),
+    Run(
+        r"make invoke FN=items EVENT=items_transactions ITEM=ITEM_ID",
+        as_run='{} ARGS="--directory $WORK/.local"',
+        says=('"statusCode": 200', r"transaction_id"),
+        in_project=True,
+    ),
+    Run(
+        r"make invoke FN=audit EVENT=audit_sample ARGS=--json",
+        as_run='unset ITEM; {}" --directory $WORK/.local"',
+        says=(r'^{"answer": {.+"failed": false, "log": \[',),
+        in_project=True,
+    ),
+    Run(
+        r"make invoke|python -m local\.invoke",
+        as_run="python -m local.invoke items items_list" + HERE,
+        says=('"statusCode": 200',),
         in_project=True,
         why=_MENTIONED,
+    ),
+    ByTest(r"make local ARGS=--containers|(.+ \| )?(SAM_CLI_RIE_DEV=1 )?sam local( invoke( .+)?)?", _IN_A_CONTAINER),
+    ByTest(r"sam local start-(api|lambda) .+|curl -sS http://127\.0\.0\.1:3000/items", _SERVED),
+    Elsewhere(
+        r"git worktree add \S+ 5615987 && cd \S+|PYTHONPATH=\S+ PYTHON make_state\.py FOLDER",
+        why="an old commit, which a clone need not have",
     ),
     # -- the command line ----------------------------------------------------------------------------------------------
     Run(
@@ -269,7 +338,7 @@ RULES: Final[tuple[Rule, ...]] = (
         says=(r"^[\d,]+ transactions of \d+ Items? in data\.jsonl",),
     ),
     Run(
-        r"plaid-sync remove ITEM_ID --transactions erase",
+        r"plaid-sync remove (ID|ITEM_ID) --transactions erase",
         as_run=OF_A_USER + '{} --yes && until plaid-sync item "$ITEM" | grep -E "[0-9]+ erased"; do sleep 1; done',
         says=(r"\d+ erased",),
     ),
@@ -285,6 +354,19 @@ RULES: Final[tuple[Rule, ...]] = (
     Run(r"plaid-sync dlq replay --dry-run", as_run=DEAD_LETTERS + "{}", says=("^Would send back 1",)),
     Run(r"plaid-sync pause", as_run="{} --yes && plaid-sync resume", shows=True),
     Run(r"plaid-sync resume", as_run="plaid-sync pause --yes && {}", shows=True),
+    Run(r"plaid-sync whoami", says=(r"^Account \d{12}, us-east-1, as arn:aws:",)),
+    Run(r"plaid-sync about", says=("^ *webhook URL +http", "^Next: plaid-sync smoke --local")),
+    Run(
+        r"plaid-sync keys set",
+        as_run="""{} <<<'{"client_id": "local-client-id", "secret": "local-secret"}'""",
+        says=("^Plaid's keys are stored, and http://.+ accepts them",),
+    ),
+    Run(r"plaid-sync smoke", shows=True),
+    Run(r"plaid-sync upgrade", shows=True),
+    ByTest(
+        r"plaid-sync destroy",
+        "tests/component/test_cli_destroy.py::test_a_deployment_is_destroyed_when_nothing_is_protected_any_more",
+    ),
     # -- the proof -----------------------------------------------------------------------------------------------------
     Run(r"make model", as_run='{} ARGS="--without fence"', says=("^VIOLATION in",), in_project=True, why=_LONG),
     Run(r"python -m tests\.model --without NAME", says=("^VIOLATION in",), in_project=True),
@@ -317,7 +399,8 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     # -- the gate ------------------------------------------------------------------------------------------------------
     InGate("make (setup|demo|template-lint|imports|supply-chain|reproducible)"),
-    InGate("make build", steps=("make reproducible",)),  # which builds, and then once more
+    InGate("make build|sam build", steps=("make reproducible",)),  # which builds, and then once more
+    InGate("make (build-local|sam-local)", steps=("make sam-local",)),  # which builds for this machine first
     InGate('make test( ARGS=".+")?', steps=("make test",)),
     InGate("make lint types imports", steps=("make lint", "make types", "make imports")),
     InGate("make lock", steps=("make locked",)),

@@ -30,6 +30,7 @@ class Setting:
         before: what its text has said before, or leaves to the reader.
         after: what must be so then.
         instead: how a part of it is run, that a reader has to fill in.
+        only_compiled: why it can't be run here.
     """
 
     where: str
@@ -37,6 +38,7 @@ class Setting:
     before: str = ""
     after: str = ""
     instead: tuple[tuple[str, str], ...] = ()
+    only_compiled: str = ""
 
 
 _A_ROW: Final = """
@@ -80,9 +82,12 @@ SETTINGS: Final = (
     Setting(
         "local/stack/README.md",
         "with LocalStack.start",
-        before="from local.plaid import PlaidServer, PlaidSimulator\nfrom local.stack import Emulator, LocalStack\n"
+        before="import os\nfrom pathlib import Path\nfrom local.plaid import PlaidServer, PlaidSimulator\n"
+        "from local.stack import Emulator, LocalStack\nfrom local.stack.paths import Places\n"
+        "from local.stack.running import RunningStack\n"
         "event = {'Records': []}\nserver = PlaidServer(PlaidSimulator()).__enter__()\nplaid_base_url = server.base_url",
         after="server.__exit__(None, None, None)",
+        instead=(("Places()", "Places(run=Path(os.environ['WORK']) / '.local')"),),
     ),
     Setting(
         "local/stack/README.md",
@@ -90,6 +95,11 @@ SETTINGS: Final = (
         before="from datetime import UTC, datetime, timedelta\nfrom local.stack import LocalStack\n"
         "now = datetime.now(UTC)\nrunning = LocalStack.start('http://127.0.0.1:9')\nstack = running.__enter__()",
         after="running.__exit__(None, None, None)",
+    ),
+    Setting(
+        "tests/upgrade/before_sweep/README.md",
+        '"""Make the state of a stack of commit 5615987',
+        only_compiled="it runs the code of that commit, which a clone need not have",
     ),
 )
 
@@ -109,6 +119,9 @@ def test_each_block_has_a_setting_and_each_setting_a_block() -> None:
 def test_a_block_of_python_runs(program: Program, workplace: Workplace, item: str) -> None:
     (setting,) = settings_of(program)
     text = program.text
+    if setting.only_compiled:
+        compile(text, program.where, "exec")
+        return
     for written, filled_in in setting.instead:
         assert written in text
         text = text.replace(written, filled_in)

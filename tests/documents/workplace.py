@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TOOLS: Final = PROJECT / ".local" / "tools"
 _LOCAL: Final = """\
 #!/bin/sh
-# For the stack of this folder, as a reader says with --local.
+# For the stack of this folder, as a reader says with --local there.
+cd {folder} || exit 9
 case " $* " in
   *" --local "*|*" --help "*) exec {program} "$@" ;;
   *) exec {program} "$@" --local ;;
@@ -57,7 +58,7 @@ class Workplace:
         # Not links: a Python that is started through one does not know its environment.
         plain = {"aws": aws(TOOLS / "aws"), "python": own / "python", "uv": own / "uv", "sam": TOOLS / "sam/bin/sam"}
         texts = {name: f'#!/bin/sh\nexec {program} "$@"\n' for name, program in plain.items()}
-        texts |= {"plaid-sync": _LOCAL.format(program=own / "plaid-sync"), "new-item": _NEW_ITEM}
+        texts |= {"plaid-sync": _LOCAL.format(folder=folder, program=own / "plaid-sync"), "new-item": _NEW_ITEM}
         texts["has-arrived"] = _HAS_ARRIVED
         for name, text in texts.items():
             (programs / name).write_text(text)
