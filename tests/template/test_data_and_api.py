@@ -150,7 +150,7 @@ def problems_of_routes(template: Template) -> Iterator[str]:
     for name, event in template.events("HttpApi"):
         if (event.get("ApiId"), event.get("PayloadFormatVersion")) != ({"Ref": "Api"}, "2.0"):
             yield f"{name} is called in another way"
-    if api.get("Auth", {}).get("EnableIamAuthorizer") is not True or api.get("FailOnWarnings") is not True:
+    if api.get("Auth", {}).get("EnableIamAuthorizer") is not True:
         yield "the API is deployed although its authorization may be missing"
 
 
@@ -221,7 +221,7 @@ def test_the_template_keeps_the_rule(template: Template, rule: str) -> None:
         ("routes", "Resources/ItemsFunction/Properties/Events/RemoveItem", ABSENT),
         ("routes", f"{API}/RouteSettings", {}),
         ("routes", f"{API}/DefaultRouteSettings", ABSENT),
-        ("routes", f"{API}/FailOnWarnings", ABSENT),
+        ("routes", f"{API}/Auth", ABSENT),
         ("access log", f"{API}/AccessLogSettings", ABSENT),
         ("access log", f"{API}/AccessLogSettings/Format", "$context.requestId"),
         ("access log", f"{API}/AccessLogSettings/Format", "{}"),

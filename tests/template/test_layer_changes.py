@@ -22,8 +22,8 @@ def region(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
-def transformed(template: Template, contents: Mapping[str, str]) -> dict[str, Any]:
-    """The resources that CloudFormation gets for a build whose layers and functions lie at these addresses."""
+def transformed_document(template: Template, contents: Mapping[str, str]) -> dict[str, Any]:
+    """The template that CloudFormation gets for a build whose layers and functions lie at these addresses."""
     document: dict[str, Any] = copy.deepcopy(dict(template.document))
     for name, resource in document["Resources"].items():
         properties = resource.get("Properties", {})
@@ -31,7 +31,12 @@ def transformed(template: Template, contents: Mapping[str, str]) -> dict[str, An
             if isinstance(properties[place], str):
                 properties[place] = contents.get(name, f"s3://bucket/{name}-1.zip")
     made: dict[str, Any] = transform(document, {}, ManagedPolicyLoader(None))
-    return dict(made["Resources"])
+    return made
+
+
+def transformed(template: Template, contents: Mapping[str, str]) -> dict[str, Any]:
+    """Its resources."""
+    return dict(transformed_document(template, contents)["Resources"])
 
 
 def called_versions(resources: Mapping[str, Any]) -> dict[str, str]:

@@ -65,10 +65,11 @@ def test_each_set_of_parameters_adds_what_it_needs_and_nothing_else(template: Te
 
 def test_who_sets_nothing_gets_no_network_no_domain_no_key_and_no_boundary(template: Template) -> None:
     made = resolved(template, {})
-    names = ("VpcConfig", "PermissionsBoundary", "DisableExecuteApiEndpoint", "KmsKeyId", "KMSMasterKeyId")
+    names = ("VpcConfig", "PermissionsBoundary", "KmsKeyId", "KMSMasterKeyId")
     for name in (*names, "SSEType", "KmsMasterKeyId"):
         assert list(values_of(made.document, name)) == []
     assert set(values_of(made.document, "SqsManagedSseEnabled")) == {True}
+    assert made.properties("Api")["DisableExecuteApiEndpoint"] is False
     assert all(role["Properties"].get("ManagedPolicyArns", []) == [] for role in made.of("AWS::IAM::Role").values())
 
 
