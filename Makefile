@@ -98,9 +98,13 @@ SAMCONFIG = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("s
 STACK = $(call SAMCONFIG,stack_name)
 NEED_ENV = test -n "$(STACK)$(filter local,$(1))" || { echo "ENV must be an environment of samconfig.toml, as in: make $@ ENV=dev"; exit 2; }
 WHERE = $(if $(filter local,$(ENV)),--local,--stack "$(STACK)")
+# PARAMETERS goes by the environment: no shell reads what is in its values.
+export PARAMETERS
+OVERRIDES = $(BIN)/python -m local.overrides "$(ENV)" "$(ARCHITECTURE)"
 
 deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail=…", CONFIRM=no for CI); asks for Plaid's keys if there are none
 	@$(call NEED_ENV,)
+	@$(OVERRIDES) >/dev/null
 	@test -t 0 -o "$(CONFIRM)" = no -o "$(call SAMCONFIG,confirm_changeset)" != True || \
 		{ echo "$(ENV) shows its changes and asks, and there is no terminal: CONFIRM=no deploys without being asked"; exit 2; }
 	@$(BIN)/plaid-sync whoami
@@ -108,7 +112,7 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 	@$(if $(filter no,$(BUILD)),,$(MAKE) build </dev/null)
 	@test -t 0 || exec </dev/null; \
 		$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
-		--parameter-overrides Architecture=$(ARCHITECTURE) $(call SAMCONFIG,parameter_overrides) $(PARAMETERS)
+		--parameter-overrides "$$($(OVERRIDES))"
 	@$(BIN)/plaid-sync keys set --if-missing $(WHERE)
 	@$(BIN)/plaid-sync upgrade $(WHERE)
 	@$(BIN)/plaid-sync about $(WHERE)

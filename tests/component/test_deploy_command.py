@@ -57,13 +57,17 @@ def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalSt
     with PlaidServer(PlaidSimulator(seed=74)) as plaid:
         template = built(tmp_path)
         deploy = ["deploy", "ENV=dev", "BUILD=no", f"TEMPLATE={template}"]
-        given = f"PlaidBaseUrl={plaid.base_url} AlarmEmail=oncall@example.com"
+        # Nothing of a value is for a shell, and spaces do not end it.
+        name, runbook = "Dot's Bank & Co; $HOME", "https://wiki.example.com/?page=1&raw=1"
+        given = f"PlaidBaseUrl={plaid.base_url} AlarmEmail=oncall@example.com RunbookUrl={runbook}"
+        given += f' LinkClientName="{name.replace("$", "$$")}"'
         said = make(stack, *deploy, f"PARAMETERS={given}", stdin=json.dumps(KEYS))
         assert SECRET not in said
         steps = ("Account ", "Successfully created/updated stack", "keys are stored, and", "webhook URL ", "Next: ")
         assert sorted(steps, key=said.index) == list(steps)
         first = parameters(stack)
         assert (first["Stage"], first["AlarmEmail"]) == ("dev", "oncall@example.com")
+        assert (first["LinkClientName"], first["RunbookUrl"]) == (name, runbook)
         output: Any = stack.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
         secret = next(one["OutputValue"] for one in output if one["OutputKey"] == "PlaidSecretId")
         kept = stack.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]

@@ -43,6 +43,18 @@ def test_local_is_nothing_to_deploy_to(tmp_path: Path) -> None:
     assert refusal(tmp_path, "deploy", "ENV=local").startswith("ENV must be an environment of samconfig.toml")
 
 
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ("LinkClientName=My Bank", "PARAMETERS: Bank is no Name=value."),
+        ("AlarmMail=oncall@example.com", "PARAMETERS: there is no parameter AlarmMail."),
+        ("Architecture=x86_64", "PARAMETERS: Architecture has to be built for, too"),
+    ],
+)
+def test_parameters_that_sam_would_pass_over_are_refused(tmp_path: Path, given: str, complaint: str) -> None:
+    assert refusal(tmp_path, "deploy", "ENV=dev", f"PARAMETERS={given}").startswith(complaint)
+
+
 def test_prod_is_not_deployed_unseen(tmp_path: Path) -> None:
     assert "CONFIRM=no deploys without being asked" in refusal(tmp_path, "deploy", "ENV=prod").splitlines()[0]
 
