@@ -95,6 +95,18 @@ def test_a_deployment_is_destroyed_when_nothing_is_protected_any_more(
         assert destroy(code=130, stdin=typed) is None
     assert state_of(running) == unchanged
 
+    # What has become protected while it waited for the name stands in the way, too.
+    def slowly(_question: str, **_options: object) -> str:
+        dynamodb.update_table(TableName=running.stack.items_table, DeletionProtectionEnabled=True)
+        return STACK_NAME
+
+    with monkeypatch.context() as somebody:
+        somebody.setattr("typer.prompt", slowly)
+        late = destroy(code=1)
+    assert running.stack.items_table in " ".join(one["what"] for one in late["obstacles"])
+    assert state_of(running) == unchanged
+    dynamodb.update_table(TableName=running.stack.items_table, DeletionProtectionEnabled=False)
+
     document = destroy(code=0, stdin=f"{STACK_NAME}\n")
     assert document["destroyed"] is True
     assert {f"table {table}" for table in tables} <= set(document["deleted"])

@@ -153,7 +153,8 @@ def test_codedeploy_moves_the_aliases_of_our_functions_and_no_other(template: Te
     assert shift["Action"] == ["lambda:GetAlias", "lambda:UpdateAlias"]
     assert {one["Fn::GetAtt"][0] for one in shift["Resource"]} == template.functions.keys()
     assert {one["Fn::Sub"] for one in provisioned["Resource"]} == {f"${{{name}.Arn}}:*" for name in template.functions}
-    assert alarms["Resource"]["Fn::Sub"].endswith(":alarm:${AWS::StackName}-*")
+    assert alarms["Action"] == "cloudwatch:DescribeAlarms"
+    assert alarms["Resource"]["Fn::Sub"].endswith(":alarm:*")
 
 
 # -- boundary, network, domain, key ------------------------------------------------------------------------------------

@@ -39,12 +39,12 @@ def destroy(
         raise usage_error("--stack is missing", "Give --stack NAME or set PLAID_SYNC_STACK.")
     session, _ = deployment.session_of(context.choice)
     remains = look(name, session)
-    found = list(destroying.obstacles(remains))
-    if found:
-        document = {"destroyed": False, "obstacles": [{"what": one.what, "lift": one.lift} for one in found]}
-        context.output.show(document, lambda: _refusal(name, found))
+    if _refused(context, remains):
         return ExitCode.FOUND
     _confirm(context, remains, yes=yes)
+    remains = look(name, session)  # meanwhile somebody may have linked an Item
+    if _refused(context, remains):
+        return ExitCode.FOUND
     ended = _destroy(context, remains)
     document = {
         "destroyed": True,
@@ -54,6 +54,14 @@ def destroy(
     }
     context.output.show(document, lambda: _picture(name, ended))
     return ExitCode.FINE
+
+
+def _refused(context: Context, remains: Remains) -> bool:
+    found = list(destroying.obstacles(remains))
+    if found:
+        document = {"destroyed": False, "obstacles": [{"what": one.what, "lift": one.lift} for one in found]}
+        context.output.show(document, lambda: _refusal(remains.name, found))
+    return bool(found)
 
 
 def _refusal(name: str, found: list[Obstacle]) -> Iterator[str]:
