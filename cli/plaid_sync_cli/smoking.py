@@ -56,6 +56,7 @@ class Smoke:
     Attributes:
         seconds: how long a step waits for what comes by itself.
         item_id: the Item that was linked, until its rows are gone.
+        unanswered: the request that may have linked one, until its answer is there.
     """
 
     deployment: Deployment
@@ -63,6 +64,7 @@ class Smoke:
     plaid: Plaid
     seconds: float
     item_id: str = ""
+    unanswered: dict[str, object] = field(default_factory=dict)
     http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
 
     def forged_webhook(self) -> str:
@@ -99,9 +101,19 @@ class Smoke:
             initial_products=["transactions"],
             options={"webhook": self.deployment.output("WebhookUrl"), "transactions": {"days_requested": _DAYS}},
         )
-        request = {"public_token": created["public_token"], "days_requested": _DAYS}
-        self.item_id = str(self.api.call("POST", "/items", request)["item_id"])
-        return f"linked {self.item_id}"
+        self.unanswered = {"public_token": created["public_token"], "days_requested": _DAYS}
+        return f"linked {self._linked()}"
+
+    def _linked(self) -> str:
+        """Link; the same request again answers with the Item that it has linked before."""
+        try:
+            self.item_id = str(self.api.call("POST", "/items", self.unanswered)["item_id"])
+        except ApiError as error:
+            if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                self.unanswered = {}  # refused: there is none
+            raise
+        self.unanswered = {}
+        return self.item_id
 
     def rows(self) -> str:
         """Wait for the whole history."""
@@ -141,6 +153,8 @@ class Smoke:
 
     def erase(self) -> str:
         """Remove the Item here and at Plaid, and wait until nothing is left of its rows."""
+        if self.unanswered:
+            self._linked()
         self.api.call("DELETE", item_path(self.item_id), transactions="erase")
         self._await(
             self._is_erased,
@@ -242,7 +256,7 @@ def run(smoke: Smoke, names: tuple[str, ...], tell: Callable[[Step], None]) -> l
     try:
         all(note(_step(name, getattr(smoke, name))) for name in names)
     finally:
-        if smoke.item_id:
+        if smoke.item_id or smoke.unanswered:
             note(_step("clean up", smoke.erase))
     return done
 

@@ -8,9 +8,16 @@ import pty
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import urllib3
+from plaid_sync_cli import deployment
+from plaid_sync_cli.api import ItemApi
+from plaid_sync_cli.deployment import Choice
+from plaid_sync_cli.plaid import Plaid
+from plaid_sync_cli.smoking import END_TO_END, Smoke, run
 
 from local.stack import LocalStack
 from local.stack.deploy import deploy
@@ -61,6 +68,30 @@ def test_a_deployment_that_works_passes_and_nothing_is_left(cli: CommandLine, ru
     assert "0 differences" in document["steps"][4]["what"]
     assert (rows(running), left_at_plaid(running)) == (0, [])
     assert len(running.plaid.items) > 0
+
+
+class LosesAnAnswer(urllib3.PoolManager):
+    """A network that loses the answer to the request that has linked an Item."""
+
+    lost = False
+
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> urllib3.BaseHTTPResponse:
+        answer = super().request(method, url, *args, **options)
+        if method == "POST" and url.endswith("/items") and not self.lost:
+            self.lost = True
+            raise urllib3.exceptions.ProtocolError("lost")
+        return answer
+
+
+@pytest.mark.usefixtures("cli")
+def test_an_item_whose_linking_was_not_answered_is_not_left_either(running: Running) -> None:
+    found = deployment.find(Choice(local=True))
+    api = replace(ItemApi.of(found), http=LosesAnAnswer(retries=False))
+    smoke, before = Smoke(found, api, Plaid.of(found), 60.0), len(running.plaid.items)
+    done = run(smoke, END_TO_END, lambda _step: None)
+    assert [(step.name, step.passed) for step in done[2:]] == [("link", False), ("clean up", True)]
+    assert len(running.plaid.items) == before + 1
+    assert (rows(running), left_at_plaid(running), smoke.item_id) == (0, [], "")
 
 
 def test_a_paused_deployment_fails_says_where_and_leaves_no_item_that_is_billed(
