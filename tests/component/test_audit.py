@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import simplejson
 from boto3.dynamodb.types import TypeSerializer
-from plaid_sync.core.items import ItemId
+from plaid_sync.core.audit.sampling import NotAuditedError
+from plaid_sync.core.items import ItemId, ItemStatus
 
 from local.lambda_runtime import FunctionError
 from local.plaid import Phase
@@ -21,8 +22,9 @@ from tests.component.inside import reads_the_logs, wires_it
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from plaid_sync.core.items import Item
     from plaid_sync.core.sync.transactions import StoredRow, TransactionId
-    from plaid_sync.ports.audit import AuditedRows
+    from plaid_sync.ports.audit import AuditedItems, AuditedRows
 
     from tests.component.world import World
 
@@ -332,6 +334,37 @@ def test_a_sample_is_audited_until_the_time_is_short(world: World) -> None:
     assert answer["audited"] == len(answer["reports"]) == 2
     assert "differences" not in answer["reports"][0]
     assert world.audit({}, time_left=100)["audited"] == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Items, of which only some are listed: the tests share the table."""
+
+    items: AuditedItems
+    listed: list[ItemId]
+
+    def load(self, item_id: ItemId) -> Item | None:
+        return self.items.load(item_id)
+
+    def ids(self, status: ItemStatus) -> Iterator[ItemId]:
+        return iter(self.listed if status is ItemStatus.ACTIVE else ())
+
+
+@wires_it
+def test_an_item_that_can_not_be_read_hides_no_drift_of_others_and_is_named_in_the_end(world: World) -> None:
+    broken, drifted = (ItemId(world.link(transactions=5)) for _ in range(2))
+    world.drain()
+    change(world, drifted, next(iter(world.live(drifted))), "SET #amount = #amount + :v", Decimal("0.01"))
+    world.set_attribute(broken, "generation", {"S": "not a number"})
+    sampler = wired(world, "audit").sampler
+    auditor = replace(sampler.auditor, items=Only(sampler.auditor.items, [broken, drifted]))
+    audits = replace(sampler, auditor=auditor).audits(2, lambda: 900.0)
+
+    report = next(audits)
+    assert (report.item_id, report.outcome, report.drift) == (drifted, "drifted", 1)
+    with pytest.raises(NotAuditedError, match=broken):
+        next(audits)
+    world.set_attribute(broken, "generation", {"N": "1"})
 
 
 def test_a_cursor_that_plaid_rejects_is_the_next_syncs_business(world: World) -> None:
