@@ -6,6 +6,7 @@ function or that invoke none. The summary says how many, and why.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from local.lambda_runtime import Machine, RuntimeUnavailableError
+from local.stack.deploy import STACK_NAME
 from tests.built import built_functions
 from tests.component import inside
 from tests.component.artifact import Artifact
@@ -30,6 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Whoever imports the engine's telemetry first: it is the stack's, and has the names that the template gives it.
+    os.environ |= {"POWERTOOLS_SERVICE_NAME": STACK_NAME, "POWERTOOLS_METRICS_NAMESPACE": "PlaidSync"}
     config.addinivalue_line("markers", "inside(why): needs the inside of a function, and can't run on the artifact")
     config.addinivalue_line("markers", "built: is about what was built, and runs with --artifact only")
     config.stash[LEFT_OUT] = Counter()

@@ -6,13 +6,12 @@ The emulator serves API Gateway under its own address only, so that the checks a
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from local.plaid import PlaidServer, PlaidSimulator
 from local.stack.paths import PROJECT
 from local.stack.stack import CLIENT_ID, SECRET
+from tests.component.making import make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,19 +22,16 @@ STACK = "plaid-sync-dev"
 KEYS = {"client_id": CLIENT_ID, "secret": SECRET}
 
 
-def make(stack: LocalStack, *arguments: str, stdin: str = "") -> str:
-    """Run a target with the emulator for AWS."""
+def told(stack: LocalStack, *arguments: str, stdin: str = "") -> str:
+    """Run a target with the emulator for AWS; return all that it says."""
     emulator = stack.emulator
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "PLAID_"))}
-    aws = {
-        "AWS_ENDPOINT_URL": emulator.endpoint_url,
-        "AWS_DEFAULT_REGION": emulator.region,
-        "AWS_ACCESS_KEY_ID": emulator.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": emulator.secret_access_key,
-    }
-    command = ["make", *arguments]
-    run = subprocess.run(
-        command, cwd=PROJECT, env={**kept, **aws}, input=stdin, capture_output=True, text=True, check=False
+    run = make(
+        *arguments,
+        stdin=stdin,
+        AWS_ENDPOINT_URL=emulator.endpoint_url,
+        AWS_DEFAULT_REGION=emulator.region,
+        AWS_ACCESS_KEY_ID=emulator.access_key_id,
+        AWS_SECRET_ACCESS_KEY=emulator.secret_access_key,
     )
     return run.stdout + run.stderr
 
@@ -61,7 +57,7 @@ def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalSt
         name, runbook = "Dot's Bank & Co; $HOME", "https://wiki.example.com/?page=1&raw=1"
         given = f"PlaidBaseUrl={plaid.base_url} AlarmEmail=oncall@example.com RunbookUrl={runbook}"
         given += f' LinkClientName="{name.replace("$", "$$")}"'
-        said = make(stack, *deploy, f"PARAMETERS={given}", stdin=json.dumps(KEYS))
+        said = told(stack, *deploy, f"PARAMETERS={given}", stdin=json.dumps(KEYS))
         assert SECRET not in said
         steps = ("Account ", "Successfully created/updated stack", "keys are stored, and", "webhook URL ", "Next: ")
         assert sorted(steps, key=said.index) == list(steps)
@@ -74,15 +70,15 @@ def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalSt
         assert json.loads(kept) == KEYS
 
         # Once more: what is not named stays, the keys, too.
-        said = make(stack, *deploy, "PARAMETERS=DeadManHours=48")
+        said = told(stack, *deploy, "PARAMETERS=DeadManHours=48")
         assert "Plaid's keys are there already." in said
         assert parameters(stack) == first | {"DeadManHours": "48"}
 
-    said = make(stack, "destroy", "ENV=dev", stdin=f"{STACK}\n")
+    said = told(stack, "destroy", "ENV=dev", stdin=f"{STACK}\n")
     assert f"{STACK} is not destroyed, and nothing was changed: 5 things protected." in said
     for table in stack.client("dynamodb").list_tables()["TableNames"]:
         if table.startswith(f"{STACK}-"):
             assert f"--table-name {table} --no-deletion-protection-enabled" in said
             stack.client("dynamodb").update_table(TableName=table, DeletionProtectionEnabled=False)
-    assert f"{STACK} is gone" in make(stack, "destroy", "ENV=dev", stdin=f"{STACK}\n")
+    assert f"{STACK} is gone" in told(stack, "destroy", "ENV=dev", stdin=f"{STACK}\n")
     assert not [one for one in stack.client("dynamodb").list_tables()["TableNames"] if one.startswith(f"{STACK}-")]

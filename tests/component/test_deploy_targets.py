@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from local.stack.paths import PROJECT
+from tests.component.making import make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,18 +14,8 @@ if TYPE_CHECKING:
 
 def refusal(tmp_path: Path, *arguments: str) -> str:
     """What a target says without credentials, a configuration of AWS and a terminal."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "PLAID_"))}
     nowhere = {"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
-    environment = {**kept, **nowhere, "AWS_EC2_METADATA_DISABLED": "true"}
-    run = subprocess.run(
-        ["make", *arguments],  # noqa: S607 - the one on PATH
-        cwd=PROJECT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = make(*arguments, **nowhere, AWS_EC2_METADATA_DISABLED="true")
     assert run.returncode == 2  # make's own
     return run.stdout + run.stderr
 
