@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,12 +26,18 @@ def port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.sendall(everything(connection))
+            with suppress(OSError):  # nobody came
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(everything(connection))
 
-        threading.Thread(target=serve, daemon=True).start()
+        server = threading.Thread(target=serve)
+        server.start()
         yield listener.getsockname()[1]
+        # Wakes it up if nobody came: a thread that waits at a closed socket would wake up at another test's.
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        server.join()
 
 
 def everything(connection: socket.socket) -> bytes:
