@@ -28,7 +28,7 @@ for _name, _text in TEXTS.items():
 GATE: Final = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-RUNNER: Final = {"tests/sam_local": "make test-artifact sam-local"}
+RUNNER: Final = {"tests/sam_local": "make sam-local"}
 """Which step of the gate runs a folder's tests, if not `make test`."""
 
 
