@@ -36,27 +36,22 @@ def overrides(given: str, known: Collection[str]) -> str:
     try:
         words = shlex.split(given)
     except ValueError as error:
-        text = f"PARAMETERS: {error}. {_QUOTE}"
-        raise ValueError(text) from error
+        raise ValueError(f"PARAMETERS: {error}. {_QUOTE}") from error
     return " ".join(_override(word, known) for word in words)
 
 
 def _override(word: str, known: Collection[str]) -> str:
     name, equals, value = word.partition("=")
     if not equals:
-        text = (
-            f"PARAMETERS: {word} is no Name=value. Quote a value with spaces: PARAMETERS='LinkClientName=\"My Bank\"'"
-        )
-        raise ValueError(text)
+        raise ValueError(f"PARAMETERS: {word} is no Name=value. {_QUOTE}")
     if name not in known:
-        text = f"PARAMETERS: there is no parameter {name}. docs/deploying.md and template.yaml have them all."
-        raise ValueError(text)
+        raise ValueError(
+            f"PARAMETERS: there is no parameter {name}. docs/deploying.md and template.yaml have them all."
+        )
     if name == "Architecture":
-        text = f"PARAMETERS: Architecture has to be built for, too: make deploy ARCHITECTURE={value}"
-        raise ValueError(text)
+        raise ValueError(f"PARAMETERS: Architecture has to be built for, too: make deploy ARCHITECTURE={value}")
     if _UNSPEAKABLE & set(value):
-        text = f"PARAMETERS: {name} can't have a backslash, a double quote or a line break."
-        raise ValueError(text)
+        raise ValueError(f"PARAMETERS: {name} can't have a backslash, a double quote or a line break.")
     return f'{name}="{value}"'
 
 

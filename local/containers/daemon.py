@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.containers.errors import NoContainerEngineError
+from local.stack.signals import end_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,10 +155,4 @@ def _stop(programs: Programs, process: subprocess.Popen[bytes], address: str) ->
                 programs.run([*docker, "rm", "--force", *containers])
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin:
-        process.stdin.close()
+    end_group(process, STOP_SECONDS)

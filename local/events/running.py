@@ -104,7 +104,7 @@ class RunningSubject:
         )  # fmt: skip
         states = {row["item_id"]["S"]: row["status"]["S"] for page in pages for row in page["Items"]}
         known = [item["item_id"] for item in self._plaid("/_sim/items")]
-        return [item_id for item_id in known if states.get(item_id, "removed") not in {"removed", "removing"}]
+        return [item_id for item_id in known if states.get(item_id, "removed") != "removed"]
 
     def _link(self) -> str:
         """Link an Item through the stack, and wait for its first sync."""

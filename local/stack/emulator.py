@@ -30,6 +30,7 @@ from botocore.loaders import Loader, create_loader
 
 from local.stack.errors import LocalStackError
 from local.stack.paths import Places, Progress, say
+from local.stack.signals import end_group
 from local.stack.venv import make_emulator_venv
 
 if TYPE_CHECKING:
@@ -254,10 +255,4 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the emulator and every function's process: all of them are in its process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin:
-        process.stdin.close()
+    end_group(process, STOP_SECONDS)

@@ -1,9 +1,11 @@
-"""End a program in order when it is asked to, whatever it is doing."""
+"""End a program in order when it is asked to, whatever it is doing; and end what it has started."""
 
 from __future__ import annotations
 
+import os
 import signal
-from contextlib import contextmanager
+import subprocess
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,3 +39,19 @@ def stopping_in_order() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def end_group(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Give a process that was asked to end so long to do it, then end all that is left of its process group.
+
+    Args:
+        process: The group's leader.
+        seconds: How long.
+    """
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin:
+        process.stdin.close()
