@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 ABSENT: Final = object()
-"""In `Template.broken`: take the entry away."""
+"""In `Template.broken`: remove the entry."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,11 +38,7 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template as data.
-
-    Attributes:
-        document: the parsed template.
-    """
+    """A template as data."""
 
     document: Mapping[str, Any]
 
@@ -55,39 +51,38 @@ class Template:
         return self.document["Resources"]  # type: ignore[no-any-return] # foreign YAML
 
     def of(self, resource_type: str) -> dict[str, dict[str, Any]]:
-        """Resources of one type by logical id."""
+        """Return the resources of a type by logical id."""
         return {name: found for name, found in self.resources.items() if found["Type"] == resource_type}
 
     def properties(self, logical_id: str) -> dict[str, Any]:
-        """A resource's own properties."""
         return self.resources[logical_id].get("Properties", {})  # type: ignore[no-any-return] # foreign YAML
 
     @property
     def functions(self) -> dict[str, dict[str, Any]]:
-        """Properties of every function by logical id, with those that Globals give it."""
+        """Every function's properties by logical id, Globals included."""
         common = self.document.get("Globals", {}).get("Function", {})
         return {
             name: _merged(common, found["Properties"]) for name, found in self.of("AWS::Serverless::Function").items()
         }
 
     def events(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Function and properties of every event source of a kind."""
+        """Yield function and properties of every event source of a kind."""
         for name, properties in self.functions.items():
             for event in properties.get("Events", {}).values():
                 if event["Type"] == kind:
                     yield name, event["Properties"]
 
     def statements(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Every policy statement with the resource that it is in, trust policies included."""
+        """Yield every policy statement with its resource, trust policies included."""
         for name in self.resources:
             for document in _policy_documents(self.properties(name)):
                 for statement in document["Statement"]:
                     yield name, statement
 
     def broken(self, path: str, value: object) -> Template:
-        """A copy in which the entry at a path (`Resources/SyncQueue/...`) is another or ABSENT.
+        """Return a copy with another value, or ABSENT, at a path (`Resources/SyncQueue/...`).
 
-        Entries of lists are named by their numbers, statements also by their Sid, indexes by their IndexName.
+        A number selects an entry of a list; so does the Sid of a statement or the IndexName of an index.
         """
         document = copy.deepcopy(self.document)
         *parents, last = path.split("/")
@@ -112,12 +107,12 @@ def _index(target: Any, step: str) -> Any:
 
 
 def listed(value: Any) -> list[Any]:
-    """What CloudFormation and IAM accept as one or many, as many."""
+    """Return as a list what CloudFormation and IAM accept as one value or a list."""
     return value if isinstance(value, list) else [value]
 
 
 def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge as SAM merges Globals: maps merge, lists are joined, anything else is replaced."""
+    """Merge as SAM merges Globals: it merges maps, joins lists and replaces other values."""
     merged = dict(common)
     for name, value in own.items():
         inherited = merged.get(name)
@@ -131,7 +126,7 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _policy_documents(value: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping that has statements, wherever it stands."""
+    """Yield every mapping with statements, at any depth."""
     if isinstance(value, dict):
         if isinstance(value.get("Statement"), list):
             yield value
@@ -143,5 +138,5 @@ def _policy_documents(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def environment(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A function's or Globals' environment variables."""
+    """Return the environment variables of a function or of Globals."""
     return properties.get("Environment", {}).get("Variables", {})  # type: ignore[no-any-return] # foreign YAML

@@ -7,14 +7,8 @@ from tests.template.cloudformation import PROJECT, Template
 
 
 @pytest.fixture(scope="session")
-def text() -> str:
-    """The template as it is written."""
-    return (PROJECT / "template.yaml").read_text()
-
-
-@pytest.fixture(scope="session")
-def template(text: str) -> Template:
-    return Template.parse(text)
+def template() -> Template:
+    return Template.parse((PROJECT / "template.yaml").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The nested templates of `infra/` as data: alarms, dashboard and saved queries, and what the documents say of them."""
+"""The nested templates of `infra/` as data, and the runbook."""
 
 from __future__ import annotations
 
@@ -16,35 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def verbs_of(group: Any, prefix: str = "") -> Iterator[str]:
-    """The commands of a group, those of its groups with the name of theirs."""
+def commands_of(group: Any, prefix: str = "") -> Iterator[str]:
+    """Yield a group's commands, and those of its groups with the group's name."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
-            yield from verbs_of(command, f"{name} ")
+            yield from commands_of(command, f"{name} ")
         else:
             yield prefix + name
 
 
 STACK: Final = "${StackName}"
+COMPOSITE: Final = "AWS::CloudWatch::CompositeAlarm"
 RUNBOOK: Final = (PROJECT / "docs" / "runbook.md").read_text()
-COMMANDS: Final = frozenset(verbs_of(get_command(app)))
-"""The verbs of `plaid-sync`, as it has them."""
+COMMANDS: Final = frozenset(commands_of(get_command(app)))
+"""The commands of `plaid-sync`."""
 HALVES: Final = frozenset({"sync-idle", "sync-waiting"})
-"""Alarms that mean something together only."""
+"""Alarms that mean something only together."""
 
 
 def read(name: str) -> Template:
-    """A template of `infra/`."""
+    """Read a template of `infra/`."""
     return Template.parse((PROJECT / "infra" / f"{name}.yaml").read_text())
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A series: what an alarm watches, or a line of a graph.
-
-    Attributes:
-        dimensions: as written, `${StackName}` unresolved.
-    """
+    """A series of an alarm or a graph; its dimensions are as written, `${StackName}` unresolved."""
 
     namespace: str
     name: str
@@ -60,7 +57,7 @@ class Alarm:
 
     @property
     def slug(self) -> str:
-        """Its name without the stack's: its heading in the runbook."""
+        """The name without the stack's, which is the heading in the runbook."""
         return slug_of(self.properties)
 
     @property
@@ -73,7 +70,7 @@ class Alarm:
 
     @property
     def metric(self) -> Metric:
-        dimensions = tuple((each["Name"], written(each["Value"])) for each in self.properties["Dimensions"])
+        dimensions = tuple((entry["Name"], _as_written(entry["Value"])) for entry in self.properties["Dimensions"])
         return Metric(self.properties["Namespace"], self.properties["MetricName"], dimensions)
 
 
@@ -81,8 +78,8 @@ def slug_of(properties: dict[str, Any]) -> str:
     return str(properties["AlarmName"]["Fn::Sub"]).removeprefix(f"{STACK}-")
 
 
-def written(value: Any) -> str:
-    """A reference as `Fn::Sub` would write it."""
+def _as_written(value: Any) -> str:
+    """Return a reference as `Fn::Sub` writes it."""
     match value:
         case {"Ref": str(name)}:
             return f"${{{name}}}"
@@ -95,10 +92,15 @@ def alarms_of(template: Template) -> list[Alarm]:
     return [Alarm(name, found["Properties"]) for name, found in template.of("AWS::CloudWatch::Alarm").items()]
 
 
+def properties_of_alarms(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield logical id and properties of all alarms, composite ones included."""
+    for kind in ("AWS::CloudWatch::Alarm", COMPOSITE):
+        for name, found in template.of(kind).items():
+            yield name, found["Properties"]
+
+
 def slugs_of(template: Template) -> list[str]:
-    """Of all alarms, composite ones included."""
-    kinds = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
-    return [slug_of(found["Properties"]) for kind in kinds for found in template.of(kind).values()]
+    return [slug_of(properties) for _, properties in properties_of_alarms(template)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Widget:
-    """A rectangle of the dashboard."""
+    """A rectangle of the dashboard: left, top, width, height."""
 
     kind: str
     area: tuple[int, int, int, int]
@@ -123,14 +125,13 @@ class Widget:
         return str(self.properties["title"])
 
     def lines(self) -> Iterator[Line]:
-        for entry in self.properties.get("metrics", []):
-            *words, options = entry
+        for *words, options in self.properties.get("metrics", []):
             pairs = tuple(zip(words[2::2], words[3::2], strict=True))
             statistic = options.get("stat", self.properties["stat"])
             yield Line(Metric(words[0], words[1], pairs), statistic, options.get("yAxis", "left"))
 
     def thresholds(self) -> Iterator[tuple[str, float, str]]:
-        """Name of an alarm, value and axis of each line that stands for a threshold; equal ones share a line."""
+        """Yield alarm, value and axis of each horizontal line; equal thresholds share a line."""
         for line in self.properties.get("annotations", {}).get("horizontal", []):
             for part in line["label"].split(";"):
                 for slug in part.split(":")[0].split(","):
@@ -140,17 +141,17 @@ class Widget:
 def widgets_of(template: Template) -> list[Widget]:
     body = json.loads(template.properties("Dashboard")["DashboardBody"]["Fn::Sub"])
     return [
-        Widget(each["type"], (each["x"], each["y"], each["width"], each["height"]), each["properties"])
-        for each in body["widgets"]
+        Widget(entry["type"], (entry["x"], entry["y"], entry["width"], entry["height"]), entry["properties"])
+        for entry in body["widgets"]
     ]
 
 
 def anchors(document: str, level: str) -> list[str]:
-    """The link targets of a document's headings of a level (`##`), as GitHub makes them."""
+    """Return the link targets of a document's headings of a level (`##`), as GitHub makes them."""
     headings = re.findall(rf"^{level} (.+)$", document, re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def commands_in(text: str) -> Iterator[str]:
-    """The verbs of `plaid-sync` that a text names."""
+    """Yield the commands of `plaid-sync` that a text names."""
     yield from re.findall(r"plaid-sync ([a-z][a-z-]*(?: (?:list|replay|set)\b)?)", text)

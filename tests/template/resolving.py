@@ -1,4 +1,4 @@
-"""What CloudFormation makes of a template for certain parameters: rules, conditions and `Fn::If`, nothing else."""
+"""Evaluates a template's rules, conditions and `Fn::If` for given parameters, as CloudFormation does."""
 
 from __future__ import annotations
 
@@ -15,25 +15,20 @@ NO_VALUE: Final = {"Ref": "AWS::NoValue"}
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """Evaluates for one set of parameters.
-
-    Attributes:
-        template: as written.
-        values: of all parameters and pseudo parameters.
-    """
+    """Evaluates a template for the values of all parameters and pseudo parameters."""
 
     template: Template
     values: Mapping[str, Any]
 
     @classmethod
     def of(cls, template: Template, parameters: Mapping[str, str]) -> Resolver:
-        """For these parameters, and the defaults of all others."""
+        """Evaluate for these parameters, and the defaults of all others."""
         defaults = {name: found.get("Default") for name, found in template.document["Parameters"].items()}
-        assert parameters.keys() <= defaults.keys()
+        assert {*parameters} - {"AWS::Partition"} <= defaults.keys()
         return cls(template, {"AWS::Partition": "aws", **defaults, **parameters})
 
     def holds(self, expression: Any) -> bool:
-        """Whether a condition or an assertion holds."""
+        """Return whether a condition or an assertion holds."""
         ((function, argument),) = expression.items()
         match function:
             case "Condition":
@@ -43,12 +38,12 @@ class Resolver:
             case "Fn::And":
                 return all(map(self.holds, argument))
             case "Fn::Equals":
-                left, right = (self.values[one["Ref"]] if isinstance(one, dict) else one for one in argument)
+                left, right = (self.values[side["Ref"]] if isinstance(side, dict) else side for side in argument)
                 return str(left) == str(right)
         raise AssertionError(f"{function} is unknown")
 
     def refusals(self) -> list[str]:
-        """What the rules say against the parameters."""
+        """Return the descriptions of the assertions that fail."""
         return [
             assertion["AssertDescription"]
             for rule in self.template.document["Rules"].values()
@@ -58,25 +53,23 @@ class Resolver:
         ]
 
     def resolved(self) -> Template:
-        """The template with its conditions decided."""
-        document = dict(self.template.document)
+        """Return the template without conditions."""
+        document = {key: value for key, value in self.template.document.items() if key not in {"Rules", "Conditions"}}
         document["Resources"] = {
             name: resource
             for name, resource in document["Resources"].items()
             if "Condition" not in resource or self.holds({"Condition": resource["Condition"]})
         }
-        resolved: dict[str, Any] = self._resolve(
-            {k: v for k, v in document.items() if k not in {"Rules", "Conditions"}}
-        )
+        resolved: dict[str, Any] = self._resolve(document)
         return Template(resolved)
 
     def _resolve(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [one for one in map(self._resolve, value) if one != NO_VALUE]
+            return [entry for entry in map(self._resolve, value) if entry != NO_VALUE]
         if not isinstance(value, dict):
             return value
         if value.keys() == {"Fn::If"}:
             condition, then, otherwise = value["Fn::If"]
             return self._resolve(then if self.holds({"Condition": condition}) else otherwise)
-        made = {name: self._resolve(one) for name, one in value.items()}
-        return {name: one for name, one in made.items() if one != NO_VALUE}
+        made = {name: self._resolve(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in made.items() if inner != NO_VALUE}

@@ -1,4 +1,4 @@
-"""What the parameters of a deployment make of the template, and which combinations are refused."""
+"""What the parameters of a deployment make of the template, and which combinations it rejects."""
 
 from __future__ import annotations
 
@@ -19,15 +19,6 @@ CERTIFICATE: Final = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
 VPC: Final = {"SubnetIds": "subnet-0a1,subnet-0b2", "SecurityGroupIds": "sg-0c3"}
 DOMAIN: Final = {"DomainName": "api.example.com", "CertificateArn": CERTIFICATE}
 KEY: Final = {"CustomerManagedKey": "true"}
-ADDED: Final[dict[str, set[str]]] = {
-    # What each adds to a deployment that sets nothing.
-    "nothing": set(),
-    "network": {"NetworkPolicy"},
-    "domain": {"ApiDomain", "ApiDomainMapping"},
-    "zone": {"ApiDomain", "ApiDomainMapping", "ApiDomainRecord"},
-    "key": {"DataKey", "DataKeyAlias", "DataKeyPolicy"},
-    "boundary": set(),
-}
 SETS: Final[dict[str, dict[str, str]]] = {
     "nothing": {},
     "network": VPC,
@@ -36,6 +27,15 @@ SETS: Final[dict[str, dict[str, str]]] = {
     "key": KEY,
     "boundary": {"PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/bound"},
 }
+ADDED: Final[dict[str, set[str]]] = {
+    "nothing": set(),
+    "network": {"NetworkPolicy"},
+    "domain": {"ApiDomain", "ApiDomainMapping"},
+    "zone": {"ApiDomain", "ApiDomainMapping", "ApiDomainRecord"},
+    "key": {"DataKey", "DataKeyAlias", "DataKeyPolicy"},
+    "boundary": set(),
+}
+"""What each set adds to a deployment without parameters."""
 ROLES: Final = 7
 
 
@@ -46,31 +46,28 @@ def resolved(template: Template, parameters: Mapping[str, str]) -> Template:
 
 
 def values_of(value: Any, key: str) -> Iterator[Any]:
-    """All values of a key, wherever they stand."""
+    """Yield all values of a key, at any depth."""
     if isinstance(value, dict):
-        yield from (one for name, one in value.items() if name == key)
-        for one in value.values():
-            yield from values_of(one, key)
-    elif isinstance(value, list):
-        for one in value:
-            yield from values_of(one, key)
+        yield from (inner for name, inner in value.items() if name == key)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from values_of(inner, key)
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_each_set_of_parameters_adds_what_it_needs_and_nothing_else(template: Template, name: str) -> None:
+def test_each_set_of_parameters_adds_its_resources_and_no_others(template: Template, name: str) -> None:
     without, made = resolved(template, {}), resolved(template, SETS[name])
     assert made.resources.keys() - without.resources.keys() == ADDED[name]
     assert without.resources.keys() <= made.resources.keys()
 
 
-def test_who_sets_nothing_gets_no_network_no_domain_no_key_and_no_boundary(template: Template) -> None:
+def test_without_parameters_there_is_no_network_domain_key_or_boundary(template: Template) -> None:
     made = resolved(template, {})
-    names = ("VpcConfig", "PermissionsBoundary", "KmsKeyId", "KMSMasterKeyId")
-    for name in (*names, "SSEType", "KmsMasterKeyId"):
+    for name in ("VpcConfig", "PermissionsBoundary", "KmsKeyId", "KMSMasterKeyId", "SSEType", "KmsMasterKeyId"):
         assert list(values_of(made.document, name)) == []
     assert set(values_of(made.document, "SqsManagedSseEnabled")) == {True}
     assert made.properties("Api")["DisableExecuteApiEndpoint"] is False
     assert all(role["Properties"].get("ManagedPolicyArns", []) == [] for role in made.of("AWS::IAM::Role").values())
+    assert str(NO_VALUE) not in str(made.resources)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +81,7 @@ def test_who_sets_nothing_gets_no_network_no_domain_no_key_and_no_boundary(templ
         ({"Stage": "prod", "PlaidBaseUrl": "https://plaid.example.com"}, "PlaidBaseUrl must be empty in prod."),
     ],
 )
-def test_what_makes_no_sense_is_refused(template: Template, parameters: dict[str, str], complaint: str) -> None:
+def test_an_invalid_combination_is_rejected(template: Template, parameters: dict[str, str], complaint: str) -> None:
     assert Resolver.of(template, parameters).refusals() == [complaint]
 
 
@@ -93,11 +90,7 @@ def test_what_makes_no_sense_is_refused(template: Template, parameters: dict[str
     [
         ("SubnetIds", ["subnet-0a1", VPC["SubnetIds"]], ["subnet-0a1, subnet-0b2", "sg-0c3", "subnet-0a1,"]),
         ("SecurityGroupIds", ["sg-0c3", "sg-1,sg-2,sg-3,sg-4,sg-5"], ["sg-1,sg-2,sg-3,sg-4,sg-5,sg-6", "default"]),
-        (
-            "DomainName",
-            ["api.example.com", "a.de"],
-            ["https://a.de", "localhost", "API.example.com", "a..b"],
-        ),
+        ("DomainName", ["api.example.com", "a.de"], ["https://a.de", "localhost", "API.example.com", "a..b"]),
         ("CertificateArn", [CERTIFICATE, CERTIFICATE.replace("aws", "aws-cn", 1)], ["arn:aws:iam::1:x", "1234"]),
         ("HostedZoneId", ["Z0123ABC"], ["/hostedzone/Z0123", "example.com"]),
         (
@@ -107,12 +100,10 @@ def test_what_makes_no_sense_is_refused(template: Template, parameters: dict[str
         ),
     ],
 )
-def test_a_value_that_cannot_be_one_is_refused(template: Template, name: str, good: list[str], bad: list[str]) -> None:
+def test_an_invalid_value_is_rejected(template: Template, name: str, good: list[str], bad: list[str]) -> None:
     parameter = template.document["Parameters"][name]
-    for value in (*good, ""):
-        assert re.fullmatch(parameter["AllowedPattern"], value)
-    for value in bad:
-        assert not re.fullmatch(parameter["AllowedPattern"], value)
+    assert all(re.fullmatch(parameter["AllowedPattern"], value) for value in (*good, ""))
+    assert not any(re.fullmatch(parameter["AllowedPattern"], value) for value in bad)
     assert parameter["ConstraintDescription"].startswith("must be empty or ")
 
 
@@ -137,22 +128,20 @@ def test_prod_gets_a_new_version_by_a_canary(
         assert properties["DeploymentPreference"]["Role"] == {"Fn::GetAtt": ["DeploymentRole", "Arn"]}
 
 
-def test_an_alarm_of_ours_takes_a_version_back_and_can_be_told_not_to(template: Template, alarms: Template) -> None:
+def test_an_alarm_rolls_a_version_back_unless_a_parameter_disables_that(template: Template, alarms: Template) -> None:
     watched = resolved(template, {}).functions["WebhookFunction"]["DeploymentPreference"]["Alarms"]
-    names = [one["Fn::Sub"] for one in watched]
-    assert 0 < len(names) <= 10  # CodeDeploy takes no more
-    single = {alarm.slug for alarm in operations.alarms_of(alarms)}  # composite ones are not for CodeDeploy
-    assert {name.removeprefix("${AWS::StackName}-") for name in names} <= single
+    names = {alarm["Fn::Sub"].removeprefix("${AWS::StackName}-") for alarm in watched}
+    assert 0 < len(names) <= 10  # CodeDeploy's limit
+    assert names <= {alarm.slug for alarm in operations.alarms_of(alarms)}  # CodeDeploy takes no composite alarm
     ignored = resolved(template, {"RollbackOnAlarms": "false"}).functions["WebhookFunction"]["DeploymentPreference"]
     assert ignored["Alarms"] == []
 
 
-def test_codedeploy_moves_the_aliases_of_our_functions_and_no_other(template: Template) -> None:
-    statements = template.properties("DeploymentRole")["Policies"][0]["PolicyDocument"]["Statement"]
-    shift, provisioned, alarms = statements
+def test_codedeploy_moves_the_aliases_of_the_stacks_functions_and_no_others(template: Template) -> None:
+    shift, provisioned, alarms = template.properties("DeploymentRole")["Policies"][0]["PolicyDocument"]["Statement"]
     assert shift["Action"] == ["lambda:GetAlias", "lambda:UpdateAlias"]
-    assert {one["Fn::GetAtt"][0] for one in shift["Resource"]} == template.functions.keys()
-    assert {one["Fn::Sub"] for one in provisioned["Resource"]} == {f"${{{name}.Arn}}:*" for name in template.functions}
+    assert {arn["Fn::GetAtt"][0] for arn in shift["Resource"]} == template.functions.keys()
+    assert {arn["Fn::Sub"] for arn in provisioned["Resource"]} == {f"${{{name}.Arn}}:*" for name in template.functions}
     assert alarms["Action"] == "cloudwatch:DescribeAlarms"
     assert alarms["Resource"]["Fn::Sub"].endswith(":alarm:*")
 
@@ -160,12 +149,10 @@ def test_codedeploy_moves_the_aliases_of_our_functions_and_no_other(template: Te
 # -- boundary, network, domain, key ------------------------------------------------------------------------------------
 
 
-def test_the_boundary_bounds_every_role(template: Template) -> None:
+def test_the_boundary_limits_every_role(template: Template) -> None:
     roles = resolved(template, SETS["boundary"]).of("AWS::IAM::Role")
-    assert len(roles) == ROLES
-    assert {str(role["Properties"]["PermissionsBoundary"]) for role in roles.values()} == {
-        "{'Ref': 'PermissionsBoundaryArn'}"
-    }
+    boundaries = [role["Properties"]["PermissionsBoundary"] for role in roles.values()]
+    assert boundaries == [{"Ref": "PermissionsBoundaryArn"}] * ROLES
 
 
 def test_in_a_network_every_function_is_attached_and_may_be(template: Template) -> None:
@@ -178,7 +165,7 @@ def test_in_a_network_every_function_is_attached_and_may_be(template: Template) 
         assert made.properties(f"{name}Role")["ManagedPolicyArns"] == [{"Ref": "NetworkPolicy"}]
 
 
-def test_with_a_domain_all_that_names_the_host_follows(template: Template) -> None:
+def test_a_domain_replaces_the_host_name_everywhere(template: Template) -> None:
     made = resolved(template, DOMAIN)
     assert made.properties("Api")["DisableExecuteApiEndpoint"] is True
     outputs = made.document["Outputs"]
@@ -190,26 +177,24 @@ def test_with_a_domain_all_that_names_the_host_follows(template: Template) -> No
     assert environment(elsewhere.properties("ItemsFunction"))["WEBHOOK_URL"] == {"Ref": "WebhookUrl"}
 
 
-def test_a_key_of_the_accounts_own_encrypts_all_that_is_kept(template: Template) -> None:
+def test_a_customer_managed_key_encrypts_all_stored_data(template: Template) -> None:
     made, arn = resolved(template, KEY), {"Fn::GetAtt": ["DataKey", "Arn"]}
     for table in made.of("AWS::DynamoDB::Table").values():
         assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": arn}
     for queue in made.of("AWS::SQS::Queue").values():
         assert (queue["Properties"]["KmsMasterKeyId"], queue["Properties"]["SqsManagedSseEnabled"]) == (arn, False)
     for kind in ("AWS::Logs::LogGroup", "AWS::SecretsManager::Secret"):
-        assert [one["Properties"]["KmsKeyId"] for one in made.of(kind).values()] == [arn] * len(made.of(kind))
+        assert [found["Properties"]["KmsKeyId"] for found in made.of(kind).values()] == [arn] * len(made.of(kind))
     for name in made.functions:
         assert made.properties(f"{name}Role")["ManagedPolicyArns"] == [{"Ref": "DataKeyPolicy"}]
     assert made.resources["DataKey"]["DeletionPolicy"] == made.resources["DataKey"]["UpdateReplacePolicy"] == "Retain"
 
 
-def test_the_functions_use_that_key_through_the_services_that_keep_data_and_not_by_themselves(
-    template: Template,
-) -> None:
+def test_the_functions_use_that_key_only_through_the_services_that_store_data(template: Template) -> None:
     (statement,) = template.properties("DataKeyPolicy")["PolicyDocument"]["Statement"]
     assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
     assert statement["Resource"] == {"Fn::GetAtt": ["DataKey", "Arn"]}
-    services = {one["Fn::Sub"].split(".")[0] for one in statement["Condition"]["StringEquals"]["kms:ViaService"]}
+    services = {name["Fn::Sub"].split(".")[0] for name in statement["Condition"]["StringEquals"]["kms:ViaService"]}
     assert services == {"dynamodb", "sqs", "secretsmanager"}
 
 
@@ -217,7 +202,7 @@ def test_the_functions_use_that_key_through_the_services_that_keep_data_and_not_
 
 
 @pytest.mark.parametrize("text", TEMPLATES.values(), ids=TEMPLATES)
-def test_nothing_is_bound_to_a_region_or_a_partition(text: str) -> None:
+def test_no_template_is_bound_to_a_region_or_a_partition(text: str) -> None:
     written = "\n".join(line for line in text.splitlines() if "AllowedPattern" not in line)
     assert re.findall(r"\b[a-z]{2}-(?:[a-z]+-)+\d\b", written) == []  # us-east-1
     assert re.findall(r"arn:aws[a-z-]*:", written) == []
@@ -228,17 +213,14 @@ def test_nothing_is_bound_to_a_region_or_a_partition(text: str) -> None:
     assert hosts - principals - consoles - {"health.aws.amazon.com"} == set()
 
 
-def test_the_console_is_where_the_partition_has_it(template: Template) -> None:
-    found = {}
-    for partition in ("aws", "aws-cn", "aws-us-gov"):
-        resolver = Resolver(template, {**Resolver.of(template, {}).values, "AWS::Partition": partition})
-        found[partition] = resolver.resolved().properties("Dashboard")["Parameters"]["Console"]
-    assert found == {
-        "aws": "console.aws.amazon.com",
-        "aws-cn": "console.amazonaws.cn",
-        "aws-us-gov": "console.amazonaws-us-gov.com",
-    }
-
-
-def test_no_value_is_left(template: Template) -> None:
-    assert str(NO_VALUE) not in str(resolved(template, {}).resources)
+@pytest.mark.parametrize(
+    ("partition", "console"),
+    [
+        ("aws", "console.aws.amazon.com"),
+        ("aws-cn", "console.amazonaws.cn"),
+        ("aws-us-gov", "console.amazonaws-us-gov.com"),
+    ],
+)
+def test_the_console_has_the_partitions_host_name(template: Template, partition: str, console: str) -> None:
+    made = resolved(template, {"AWS::Partition": partition})
+    assert made.properties("Dashboard")["Parameters"]["Console"] == console

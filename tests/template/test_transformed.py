@@ -1,17 +1,19 @@
-"""What SAM's transform makes of the template is something that CloudFormation and API Gateway take, whatever is set."""
+"""CloudFormation and API Gateway accept what SAM's transform makes of the template, for all parameters."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
+from samtranslator.translator.transform import transform
 
-from tests.template.cloudformation import Template, listed
+from tests.template.cloudformation import ABSENT, Template, listed
 from tests.template.resolving import Resolver
-from tests.template.test_layer_changes import transformed_document
 from tests.template.test_parameters import DOMAIN, KEY, SETS, VPC
 
 if TYPE_CHECKING:
@@ -25,30 +27,80 @@ CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({}, SETS["boundary"]),
     ({}, {"RollbackOnAlarms": "false"}),
 )
-"""What conditions depend on."""
+"""The parameters of conditions."""
 COMBINATIONS: Final = [
     {name: value for chosen in combination for name, value in chosen.items()}
     for combination in itertools.product(*CHOICES)
 ]
+LAYERS: Final = ("DependenciesLayer", "PlaidSyncLayer")
+
+
+def transformed(template: Template, contents: Mapping[str, str]) -> Template:
+    """Return the template that CloudFormation gets for a build with these addresses of layers and functions."""
+    document: dict[str, Any] = copy.deepcopy(dict(template.document))
+    for name, resource in document["Resources"].items():
+        properties = resource.get("Properties", {})
+        for place in {"CodeUri", "ContentUri", "Location"} & properties.keys():
+            if isinstance(properties[place], str):
+                properties[place] = contents.get(name, f"s3://bucket/{name}-1.zip")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        return Template(transform(document, {}, ManagedPolicyLoader(None)))
 
 
 @pytest.fixture(scope="module")
-def made(request: pytest.FixtureRequest) -> Template:
-    """The template after the transform, with its conditions still open."""
-    template: Template = request.getfixturevalue("template")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        return Template(transformed_document(template, {}))
+def made(template: Template) -> Template:
+    """The template after the transform, with its conditions unresolved."""
+    return transformed(template, {})
+
+
+# -- a change of a layer -----------------------------------------------------------------------------------------------
+
+
+def called_versions(made: Template) -> dict[str, str]:
+    """Return the version's id behind each function's alias: CloudFormation publishes a new version for a new id."""
+    versions = {}
+    for alias in made.of("AWS::Lambda::Alias").values():
+        assert alias["Properties"]["Name"] == "live"
+        version = alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]
+        versions[alias["Properties"]["FunctionName"]["Ref"]] = version
+    return versions
+
+
+def outdated(template: Template, layer: str) -> set[str]:
+    """Return the functions whose alias keeps its version when only this layer changes."""
+    before = called_versions(transformed(template, {}))
+    after = called_versions(transformed(template, {layer: f"s3://bucket/{layer}-2.zip"}))
+    assert before.keys() == after.keys() == template.functions.keys()
+    return {name for name, version in before.items() if after[name] == version}
+
+
+def test_a_build_without_changes_publishes_nothing(template: Template, made: Template) -> None:
+    assert called_versions(transformed(template, {})) == called_versions(made)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_change_of_a_layer_alone_reaches_every_alias_thanks_to_both_properties(
+    template: Template, layer: str
+) -> None:
+    assert outdated(template, layer) == set()
+    without_all = template.broken("Resources/SyncFunction/Properties/AutoPublishAliasAllProperties", ABSENT)
+    assert outdated(without_all, layer) == {"SyncFunction"}
+    without_version = template.broken(f"Resources/{layer}/Properties/PublishLambdaVersion", ABSENT)
+    assert outdated(without_version, layer) == set(template.functions)
+
+
+# -- references --------------------------------------------------------------------------------------------------------
 
 
 def references(value: Any) -> Iterator[str]:
-    """The names that a value refers to: of resources, parameters and pseudo parameters."""
+    """Yield the names of resources, parameters and pseudo parameters that a value refers to."""
     if isinstance(value, list):
-        for one in value:
-            yield from references(one)
+        for entry in value:
+            yield from references(entry)
     elif isinstance(value, dict):
-        for name, one in value.items():
-            yield from _named(name, one)
+        for name, inner in value.items():
+            yield from _named(name, inner)
 
 
 def _named(name: str, value: Any) -> Iterator[str]:
@@ -59,7 +111,7 @@ def _named(name: str, value: Any) -> Iterator[str]:
     elif name == "Fn::Sub":
         text, own = (value, {}) if isinstance(value, str) else value
         yield from references(own)
-        yield from (one for one in re.findall(r"\$\{([^!}.]+)[^}]*\}", text) if one not in own)
+        yield from (found for found in re.findall(r"\$\{([^!}.]+)[^}]*\}", text) if found not in own)
     elif name == "DependsOn":
         yield from listed(value)
     else:
@@ -67,24 +119,21 @@ def _named(name: str, value: Any) -> Iterator[str]:
 
 
 def dangling(template: Template, parameters: Mapping[str, str]) -> set[str]:
-    """What is referred to and does not exist with these parameters."""
-    resolver = Resolver.of(template, parameters)
-    resolved = resolver.resolved()
+    """Return references to names that do not exist with these parameters."""
+    resolved = Resolver.of(template, parameters).resolved()
     known = {*resolved.resources, *template.document["Parameters"]}
     named = {*references(resolved.resources), *references(resolved.document["Outputs"])}
-    return {one for one in named - known if not one.startswith("AWS::")}
+    return {name for name in named - known if not name.startswith("AWS::")}
 
 
 def order(template: Template, parameters: Mapping[str, str]) -> list[str]:
-    """An order in which all resources can be made; raises `CycleError` where there is none."""
+    """Return an order in which all resources can be created; raise `CycleError` if there is none."""
     resources = Resolver.of(template, parameters).resolved().resources
     graph = {name: set(references(found)) & resources.keys() for name, found in resources.items()}
     return list(TopologicalSorter(graph).static_order())
 
 
-def test_for_each_combination_of_parameters_all_that_is_referred_to_exists_and_can_be_made_in_some_order(
-    made: Template,
-) -> None:
+def test_for_all_combinations_of_parameters_references_exist_and_have_no_cycle(made: Template) -> None:
     assert len(COMBINATIONS) == 144
     for parameters in COMBINATIONS:
         assert dangling(made, parameters) == set()
@@ -92,60 +141,60 @@ def test_for_each_combination_of_parameters_all_that_is_referred_to_exists_and_c
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "parameters", "wrong"),
+    ("path", "value", "missing"),
     [
-        # A reference to what only a domain brings, and one to what only the key brings.
-        ("Outputs/ApiUrl/Value", {"Fn::GetAtt": ["ApiDomain", "RegionalDomainName"]}, {}, "ApiDomain"),
-        ("Resources/SyncQueue/Properties/KmsMasterKeyId", {"Fn::Sub": "${DataKey.Arn}"}, {}, "DataKey"),
+        # References to resources that only a domain, and only the key, adds.
+        ("Outputs/ApiUrl/Value", {"Fn::GetAtt": ["ApiDomain", "RegionalDomainName"]}, "ApiDomain"),
+        ("Resources/SyncQueue/Properties/KmsMasterKeyId", {"Fn::Sub": "${DataKey.Arn}"}, "DataKey"),
     ],
 )
-def test_a_reference_to_what_is_not_there_is_seen(
-    made: Template, path: str, value: object, parameters: dict[str, str], wrong: str
-) -> None:
-    assert dangling(made.broken(path, value), parameters) == {wrong}
+def test_a_dangling_reference_is_reported(made: Template, path: str, value: object, missing: str) -> None:
+    assert dangling(made.broken(path, value), {}) == {missing}
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        # The key's policy names a role, the role's policy the key; and an alarm by its resource, not by its name.
+        # The key's policy names a role whose policy names the key; a function names an alarm by its resource.
         ("Resources/DataKey/Properties/Description", {"Fn::GetAtt": ["SyncFunctionRole", "Arn"]}),
         ("Resources/DeploymentRole/DependsOn", "Alarms"),
     ],
 )
-def test_a_circle_is_seen(made: Template, path: str, value: object) -> None:
+def test_a_cycle_is_reported(made: Template, path: str, value: object) -> None:
     with pytest.raises(ValueError, match="cycle"):
         order(made.broken(path, value), KEY)
 
 
-def warned_of(api: Mapping[str, Any]) -> list[Any]:
-    """Servers without an address, of which API Gateway warns, if a warning is enough for it to make no API.
+# -- API Gateway -------------------------------------------------------------------------------------------------------
 
-    SAM writes one for DisableExecuteApiEndpoint, whatever its value:
-    https://github.com/aws/serverless-application-model/issues/2424.
+
+def fatal_warnings(api: Mapping[str, Any]) -> list[Any]:
+    """Return the servers without a URL, of which API Gateway warns, if a warning rejects the API.
+
+    SAM writes one for DisableExecuteApiEndpoint: https://github.com/aws/serverless-application-model/issues/2424.
     """
     servers = api["Body"].get("servers", []) if api.get("FailOnWarnings") else []
     return [server for server in servers if "url" not in server]
 
 
 @pytest.mark.parametrize("parameters", [{}, DOMAIN], ids=["execute-api", "domain"])
-def test_api_gateway_makes_the_api_and_is_told_its_address(made: Template, parameters: dict[str, str]) -> None:
+def test_api_gateway_accepts_the_api_and_its_endpoint(made: Template, parameters: dict[str, str]) -> None:
     (api,) = Resolver.of(made, parameters).resolved().of("AWS::ApiGatewayV2::Api").values()
-    assert warned_of(api["Properties"]) == []
-    assert warned_of({**api["Properties"], "FailOnWarnings": True}) != []
-    # Told either way, so that a stack that gives its domain up is reached again.
+    assert fatal_warnings(api["Properties"]) == []
+    assert fatal_warnings({**api["Properties"], "FailOnWarnings": True}) != []
+    # Set in both cases, so that a stack that removes its domain is reachable again.
     (server,) = api["Properties"]["Body"]["servers"]
     assert server["x-amazon-apigateway-endpoint-configuration"] == {"disableExecuteApiEndpoint": bool(parameters)}
 
 
-def test_api_gateway_is_told_to_let_nobody_unsigned_in_but_to_the_webhook(made: Template) -> None:
+def test_api_gateway_lets_unsigned_requests_reach_the_webhook_only(made: Template) -> None:
     (api,) = made.of("AWS::ApiGatewayV2::Api").values()
     routes = {
         f"{method.upper()} {path}": operation
         for path, operations in api["Properties"]["Body"]["paths"].items()
         for method, operation in operations.items()
     }
-    public = {name for name, one in routes.items() if one.get("security") != [{"AWS_IAM": []}]}
+    public = {name for name, operation in routes.items() if operation.get("security") != [{"AWS_IAM": []}]}
     assert public == {"POST /webhooks/plaid"}
     assert len(routes) == 13
     scheme = api["Properties"]["Body"]["components"]["securitySchemes"]["AWS_IAM"]

@@ -1,4 +1,4 @@
-"""What must be true of GitHub's workflows, and that a break of it is noticed."""
+"""Rules for GitHub's workflows, and breaks that they must report."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ TARGETS: Final = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text
 
 
 def unpinned(text: str) -> list[str]:
-    """The actions that somebody else could change under us."""
+    """Return the actions that their owners can change."""
     return [line.strip() for line in text.splitlines() if "uses:" in line and not PINNED.match(line)]
 
 
 def problems(name: str, workflow: dict[str, Any]) -> Iterator[str]:
     if workflow.get("permissions") != {}:
-        yield "every job has what it does not name"
+        yield "jobs have permissions that they do not name"
     if "concurrency" not in workflow:
-        yield "two runs can go on at once"
+        yield "two runs can overlap"
     for job, content in workflow["jobs"].items():
         wanted = {"contents": "read"} | ({"id-token": "write"} if (name, job) == ("deploy.yml", "deploy") else {})
         if content.get("permissions") != wanted:
@@ -40,7 +40,7 @@ def problems(name: str, workflow: dict[str, Any]) -> Iterator[str]:
             if "checkout" in step.get("uses", "") and step["with"].get("persist-credentials") is not False:
                 yield f"{job} leaves GitHub's token in the clone"
             if "${{" in step.get("run", ""):
-                yield f"{job} runs what an expression says"
+                yield f"{job} runs the value of an expression"
             if not set(re.findall(r"make ([a-z-]+)", step.get("run", ""))) <= TARGETS:
                 yield f"{job} runs a target that does not exist"
 
@@ -50,7 +50,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_actions_are_pinned_by_hash_and_say_their_version(name: str) -> None:
+def test_actions_are_pinned_by_hash_with_their_version(name: str) -> None:
     assert "uses:" in TEXTS[name]
     assert unpinned(TEXTS[name]) == []
 
@@ -58,12 +58,12 @@ def test_actions_are_pinned_by_hash_and_say_their_version(name: str) -> None:
 @pytest.mark.parametrize(
     "line", ["uses: actions/checkout@v5", f"uses: actions/checkout@{'a' * 40}", "uses: a/b@main # v1.0.0"]
 )
-def test_an_action_that_is_not_pinned_is_noticed(line: str) -> None:
+def test_an_action_that_is_not_pinned_is_reported(line: str) -> None:
     assert unpinned(line) == [line]
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_jobs_may_do_what_they_need_and_nothing_else(name: str) -> None:
+def test_jobs_have_the_permissions_that_they_need_and_no_others(name: str) -> None:
     assert list(problems(name, read(name))) == []
 
 
@@ -79,7 +79,7 @@ def test_jobs_may_do_what_they_need_and_nothing_else(name: str) -> None:
         (("jobs", "check", "steps", 2, "run"), "make everything"),
     ],
 )
-def test_a_job_that_may_do_more_is_noticed(path: tuple[Any, ...], value: object) -> None:
+def test_a_job_with_more_permissions_is_reported(path: tuple[Any, ...], value: object) -> None:
     workflow = copy.deepcopy(read("ci.yml"))
     target: Any = workflow
     for step in path[:-1]:
@@ -100,4 +100,4 @@ def test_a_deployment_waits_for_the_checks_and_for_its_environments_reviewers() 
     built, trusted = (
         next(n for n, step in enumerate(steps) if word in step) for word in ("make build", "configure-aws")
     )
-    assert built < trusted  # no build script ever sees the role's credentials
+    assert built < trusted  # no build script can read the role's credentials

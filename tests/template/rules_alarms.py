@@ -1,0 +1,239 @@
+"""Rules for the alarms and for the thresholds on the dashboard."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.core.lifecycle.cadence import LONGEST_AGE
+from plaid_sync.signals import Signal
+
+from tests.template.cloudformation import ABSENT, Template, environment
+from tests.template.operations import (
+    COMMANDS,
+    COMPOSITE,
+    HALVES,
+    Alarm,
+    Widget,
+    alarms_of,
+    commands_in,
+    properties_of_alarms,
+    slug_of,
+    slugs_of,
+    widgets_of,
+)
+from tests.template.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_DESCRIPTION: Final = 1024
+LONGEST_STACK_NAME: Final = "s" * 128
+AWS_METRICS: Final = {
+    ("AWS/Lambda", "Errors"),
+    ("AWS/Lambda", "Throttles"),
+    ("AWS/Lambda", "Duration"),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+    ("AWS/ApiGateway", "5xx"),
+}
+BY_HOURS: Final = {"webhooks-silent", "removals-unfinished"}
+"""Alarms that evaluate hours; all others ring within 15 minutes."""
+GAUGES: Final = {"StalestItemAge", "RemovalsUnfinished"}
+"""Metrics that the sweep measures in each run."""
+QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
+
+
+@rule(
+    (f"{QUARANTINED}/AlarmDescription", {"Fn::Sub": "Rows are quarantined."}),
+    (f"{QUARANTINED}/AlarmName", {"Fn::Sub": "${StackName}-rows-in-quarantine"}),
+)
+def descriptions_are_small_runbooks(alarms: Template) -> Iterator[str]:
+    longest_address = "u" * alarms.document["Parameters"]["RunbookUrl"]["MaxLength"]
+    for name, properties in properties_of_alarms(alarms):
+        text = str(properties.get("AlarmDescription", {}).get("Fn::Sub", ""))
+        symptom, *steps, link = text.split("\n") if text.count("\n") > 1 else ("", "")
+        if not re.search(r"\w+ \w+ .*\.$", symptom):
+            yield f"{name} has no symptom"
+        if not 2 <= len(steps) <= 4 or not all(step.startswith("- ") for step in steps):
+            yield f"{name} has no steps"
+        if link != f"${{RunbookUrl}}#{slug_of(properties)}":
+            yield f"{name} does not link to its heading"
+        written = text.replace("${RunbookUrl}", longest_address).replace("${StackName}", LONGEST_STACK_NAME)
+        if len(written) > MAX_DESCRIPTION:
+            yield f"{name} is longer than CloudWatch's limit"
+        if unknown := set(commands_in(text)) - COMMANDS:
+            yield f"{name} names {unknown}"
+
+
+@rule(
+    (f"{QUARANTINED}/AlarmName", {"Fn::Sub": "rows-quarantined"}),
+    (f"{QUARANTINED}/AlarmName", {"Fn::Sub": "${StackName}-dead-letters"}),
+)
+def names_are_unique_and_begin_with_the_stacks(alarms: Template) -> Iterator[str]:
+    slugs = slugs_of(alarms)
+    if len(set(slugs)) != len(slugs):
+        yield "two alarms have one name"
+    for name, properties in properties_of_alarms(alarms):
+        if not properties["AlarmName"]["Fn::Sub"].startswith("${StackName}-"):
+            yield f"{name} collides with another stack's"
+
+
+@rule(
+    (f"{QUARANTINED}/TreatMissingData", ABSENT),
+    ("Resources/WebhooksSilentAlarm/Properties/TreatMissingData", "notBreaching"),
+)
+def missing_data_breaches_heartbeats_only_and_leaves_gauges_as_they_are(alarms: Template) -> Iterator[str]:
+    for alarm in alarms_of(alarms):
+        by_operator = "breaching" if "LessThan" in alarm.properties["ComparisonOperator"] else "notBreaching"
+        expected = "ignore" if alarm.metric.name in GAUGES else by_operator
+        if alarm.properties.get("TreatMissingData") != expected:
+            yield f"{alarm.logical_id} treats missing data in another way"
+
+
+@rule(
+    (f"{QUARANTINED}/MetricName", "RowsInQuarantine"),
+    (f"{QUARANTINED}/Dimensions/0/Name", "Service"),
+    ("Resources/Api5xxAlarm/Properties/MetricName", "5XXError"),
+)
+def alarms_watch_published_metrics(alarms: Template) -> Iterator[str]:
+    for alarm in alarms_of(alarms):
+        metric = alarm.metric
+        if "Metrics" in alarm.properties:
+            yield f"{alarm.logical_id} calculates"
+        if metric.namespace != "PlaidSync":
+            if (metric.namespace, metric.name) not in AWS_METRICS:
+                yield f"{alarm.logical_id} watches a metric that AWS does not publish"
+        elif metric.name not in set(Signal):
+            yield f"{alarm.logical_id} watches a metric that no function publishes"
+        elif metric.dimensions != (("service", "${StackName}"),):
+            yield f"{alarm.logical_id} watches other dimensions"
+
+
+@rule((f"{QUARANTINED}/Period", 3600))
+def alarms_ring_within_15_minutes(alarms: Template) -> Iterator[str]:
+    for alarm in alarms_of(alarms):
+        if alarm.slug not in BY_HOURS and alarm.properties["Period"] * alarm.properties["EvaluationPeriods"] > 900:
+            yield f"{alarm.logical_id} rings late"
+
+
+@rule(
+    (f"{QUARANTINED}/AlarmActions", [{"Ref": "AlarmTopic"}]),
+    ("Resources/AttentionAlarm/Properties/OKActions", ABSENT),
+    ("Resources/AttentionAlarm/Properties/AlarmRule", {"Fn::Sub": 'ALARM("${DeadLettersAlarm}")'}),
+)
+def only_attention_notifies_and_it_watches_all(alarms: Template) -> Iterator[str]:
+    children = {slug_of(found["Properties"]): _children(alarms, name) for name, found in alarms.of(COMPOSITE).items()}
+    if children["sync-stopped"] != HALVES:
+        yield "sync-stopped is not both of its halves"
+    if children["attention"] != set(slugs_of(alarms)) - HALVES - {"attention"}:
+        yield "attention does not watch all"
+    for name, operator in (("SyncStoppedAlarm", "AND"), ("AttentionAlarm", "OR")):
+        if set(re.findall(r"\b(?:AND|OR|NOT)\b", alarms.properties(name)["AlarmRule"]["Fn::Sub"])) != {operator}:
+            yield f"{name} combines in another way"
+    for name, found in alarms.resources.items():
+        actions = [found.get("Properties", {}).get(key) for key in ("AlarmActions", "OKActions")]
+        if actions != ([[{"Ref": "AlarmTopic"}]] * 2 if name == "AttentionAlarm" else [None, None]):
+            yield f"{name} has other actions"
+
+
+def _children(alarms: Template, name: str) -> set[str]:
+    text = alarms.properties(name)["AlarmRule"]["Fn::Sub"]
+    return {slug_of(alarms.properties(child)) for child in re.findall(r'ALARM\("\$\{(\w+)\}"\)', text)}
+
+
+@rule(("Resources/AlarmTopic/Properties/KmsMasterKeyId", "alias/aws/sns"))
+def cloudwatch_can_publish_to_the_encrypted_topic(alarms: Template) -> Iterator[str]:
+    """CloudWatch can't use the key aws/sns: it would deliver no notification."""
+    if alarms.properties("AlarmTopic").get("KmsMasterKeyId") != {"Ref": "AlarmKey"}:
+        yield "the topic is not encrypted with AlarmKey"
+    grants = {
+        statement["Principal"].get("Service"): set(statement["Action"])
+        for name, statement in alarms.statements()
+        if name == "AlarmKey"
+    }
+    if grants.get("cloudwatch.amazonaws.com") != {"kms:Decrypt", "kms:GenerateDataKey*"}:
+        yield "CloudWatch can't encrypt for the topic"
+
+
+@rule(("Resources/RowsQuarantinedAlarm/Condition", "OnAws"))
+def only_the_topics_policy_differs_locally(alarms: Template) -> Iterator[str]:
+    conditional = {name for name, found in alarms.resources.items() if found.get("Condition") == "OnAws"}
+    if conditional != {"AlarmTopicPolicy"}:
+        yield f"only on AWS: {conditional}"
+
+
+@rule(("Resources/ItemsStaleAlarm/Properties/Threshold", 43_200))
+def an_item_is_stale_after_the_sweeps_longest_age(alarms: Template) -> Iterator[str]:
+    (stale,) = (alarm for alarm in alarms_of(alarms) if alarm.metric.name == "StalestItemAge")
+    if stale.properties["Threshold"] != LONGEST_AGE.total_seconds():
+        yield "items-stale has another threshold"
+
+
+@rule(
+    ("Resources/SyncFunction/Properties/Timeout", 299),
+    ("Resources/SyncFunction/Properties/FunctionName", {"Fn::Sub": "${AWS::StackName}-synchronise"}),
+)
+def each_function_has_alarms_for_errors_throttles_and_80_percent_of_its_timeout(
+    template: Template, alarms: Template
+) -> Iterator[str]:
+    watched = {alarm.slug: alarm for alarm in alarms_of(alarms)}
+    for name, properties in template.functions.items():
+        function = properties["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+        expected: dict[str, tuple[str, str, float]] = {
+            f"{function}-errors": ("Errors", "Sum", 1),
+            f"{function}-throttled": ("Throttles", "Sum", 1),
+            f"{function}-slow": ("Duration", "Maximum", 0.8 * 1000 * properties["Timeout"]),
+        }
+        for slug, condition in expected.items():
+            alarm = watched.get(slug)
+            if alarm is None or _condition(alarm, function) != condition:
+                yield f"{name}: {slug} does not fit"
+            elif slug.endswith("-slow") and f" {properties['Timeout'] * 8 // 10} s" not in alarm.description:
+                yield f"{name}: the description has another figure"
+
+
+def _condition(alarm: Alarm, function: str) -> tuple[str, str, float] | None:
+    if alarm.metric.dimensions != (("FunctionName", f"${{StackName}}-{function}"),):
+        return None
+    return alarm.metric.name, alarm.statistic, alarm.properties["Threshold"]
+
+
+@rule(
+    ("Globals/Function/Environment/Variables/POWERTOOLS_METRICS_NAMESPACE", "Other"),
+    ("Resources/Dashboard/Properties/Parameters/StackName", "other"),
+)
+def alarms_and_dashboard_read_where_the_functions_publish(template: Template) -> Iterator[str]:
+    variables = environment(template.document["Globals"]["Function"])
+    if variables["POWERTOOLS_METRICS_NAMESPACE"] != "PlaidSync":
+        yield "the functions publish into another namespace"
+    services = [template.properties(name)["Parameters"]["StackName"] for name in ("Alarms", "Dashboard")]
+    if [*services, variables["POWERTOOLS_SERVICE_NAME"]] != [{"Ref": "AWS::StackName"}] * 3:
+        yield "the dimension service has another value"
+
+
+@rule(
+    ("Resources/ItemsStaleAlarm/Properties/Threshold", 43_200),
+    ("Resources/SyncBacklogAlarm/Properties/ExtendedStatistic", "p90"),
+    ("Resources/WebhookErrorsAlarm/Properties/Threshold", 2),
+    ("Resources/Api5xxAlarm/Properties/Period", 60),
+)
+def each_threshold_is_on_a_graph_of_its_metric_and_no_other_line_is(
+    alarms: Template, dashboard: Template
+) -> Iterator[str]:
+    watched = {alarm.slug: alarm for alarm in alarms_of(alarms)}
+    widgets = widgets_of(dashboard)
+    for alarm in watched.values():
+        if not any(_draws(widget, alarm) for widget in widgets):
+            yield f"{alarm.slug} is on no graph"
+    for widget in widgets:
+        for slug, _, _ in widget.thresholds():
+            if slug not in watched or not _draws(widget, watched[slug]):
+                yield f"{widget.title}: {slug} does not fit"
+
+
+def _draws(widget: Widget, alarm: Alarm) -> bool:
+    wanted = alarm.metric, alarm.statistic
+    axis = next((line.axis for line in widget.lines() if (line.metric, line.statistic) == wanted), None)
+    by_period = widget.properties.get("period") == alarm.properties["Period"] or alarm.slug in BY_HOURS
+    return by_period and (alarm.slug, alarm.properties["Threshold"], axis) in set(widget.thresholds())

@@ -1,0 +1,196 @@
+"""Rules for tables, secrets, and the HTTP API."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.template.cloudformation import ABSENT, Template
+from tests.template.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PUBLIC_ROUTES: Final = {"POST /webhooks/plaid"}
+ITEMS: Final = "Resources/ItemsTable"
+TRANSACTIONS: Final = "Resources/TransactionsTable"
+QUARANTINE: Final = "Resources/QuarantineTable"
+HISTORY: Final = "Resources/HistoryTable"
+LINKS: Final = "Resources/LinksTable"
+API: Final = "Resources/Api/Properties"
+EVENTS: Final = "Resources/ItemsFunction/Properties/Events"
+INDEXES: Final = f"{ITEMS}/Properties/GlobalSecondaryIndexes"
+IN_LISTS: Final = {
+    "item_id",
+    "client_user_id",
+    "status",
+    "status_code",
+    "status_at",
+    "expiry_until",
+    "synced_at",
+    "linked_at",
+    "institution_id",
+    "update_status",
+    "fresh_at",
+}
+"""What the indexes of the Items table project: no token, no account."""
+TTL: Final = {"AttributeName": "expires_at", "Enabled": True}
+SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
+    # Table: keys, indexes with keys and projection, TTL, stream. What is quarantined has no TTL: people resolve it.
+    "ItemsTable": (
+        ["item_id"],
+        {
+            "by_link": (["link_id"], "KEYS_ONLY"),
+            "by_user": (["client_user_id", "item_id"], "INCLUDE"),
+            "by_status": (["status", "fresh_at"], "INCLUDE"),
+            "by_due": (["status", "due_at"], "KEYS_ONLY"),
+        },
+        None,
+        None,
+    ),
+    "TransactionsTable": (
+        ["item_id", "transaction_id"],
+        {"by_account": (["account_id", "date_id"], "ALL")},
+        TTL,
+        {"StreamViewType": "NEW_AND_OLD_IMAGES"},
+    ),
+    "QuarantineTable": (["item_id", "entry_part"], {}, None, None),
+    "HistoryTable": (["item_id", "entry_id"], {}, TTL, {"StreamViewType": "NEW_IMAGE"}),
+    "LinksTable": (["link_key"], {}, TTL, None),
+}
+
+
+@rule(
+    (f"{TRANSACTIONS}/DeletionPolicy", ABSENT),
+    (f"{TRANSACTIONS}/UpdateReplacePolicy", "Delete"),
+    (f"{TRANSACTIONS}/Properties/DeletionProtectionEnabled", False),
+    (f"{TRANSACTIONS}/Properties/PointInTimeRecoverySpecification", ABSENT),
+    ("Resources/TokenKey/DeletionPolicy", "Delete"),
+    (f"{ITEMS}/Properties/SSESpecification", ABSENT),
+    (f"{ITEMS}/Properties/BillingMode", "PROVISIONED"),
+    (f"{ITEMS}/Properties/TableName", "items"),
+    (f"{QUARANTINE}/DeletionPolicy", "Delete"),
+    (f"{QUARANTINE}/Properties/SSESpecification", ABSENT),
+    (f"{HISTORY}/DeletionPolicy", "Delete"),
+    (f"{LINKS}/Properties/PointInTimeRecoverySpecification", ABSENT),
+)
+def tables_and_keys_are_retained_protected_recoverable_and_encrypted(template: Template) -> Iterator[str]:
+    for name, resource in template.resources.items():
+        policies = resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")
+        if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::KMS::Key"} and policies != ("Retain", "Retain"):
+            yield f"{name} is deleted with its stack"
+    for name in template.of("AWS::DynamoDB::Table"):
+        table = template.properties(name)
+        if table.get("DeletionProtectionEnabled") is not True:
+            yield f"{name} has no deletion protection"
+        if table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled") is not True:
+            yield f"{name} has no point-in-time recovery"
+        if table.get("SSESpecification", {}).get("SSEEnabled") is not True:
+            yield f"{name} is not encrypted with a key in the account"
+        if table.get("BillingMode") != "PAY_PER_REQUEST":
+            yield f"{name} has a fixed capacity"
+        if "TableName" in table:
+            yield f"{name} can't be created again while the retained one exists"
+
+
+@rule(
+    (INDEXES, ABSENT),
+    (f"{INDEXES}/by_user/KeySchema/1", ABSENT),
+    (f"{INDEXES}/by_status/Projection", {"ProjectionType": "ALL"}),
+    (f"{INDEXES}/by_user/Projection/NonKeyAttributes/0", "access_token"),
+    (f"{INDEXES}/by_status/Projection/NonKeyAttributes/0", "accounts"),
+    (f"{TRANSACTIONS}/Properties/KeySchema/1", ABSENT),
+    (f"{TRANSACTIONS}/Properties/GlobalSecondaryIndexes/0/Projection/ProjectionType", "KEYS_ONLY"),
+    (f"{TRANSACTIONS}/Properties/TimeToLiveSpecification/Enabled", False),
+    (f"{TRANSACTIONS}/Properties/StreamSpecification/StreamViewType", "KEYS_ONLY"),
+    (f"{QUARANTINE}/Properties/KeySchema/1/AttributeName", "transaction_id"),
+    (f"{QUARANTINE}/Properties/TimeToLiveSpecification", {"AttributeName": "expires_at"}),
+    (f"{HISTORY}/Properties/TimeToLiveSpecification", ABSENT),
+    (f"{HISTORY}/Properties/StreamSpecification", ABSENT),
+    (f"{HISTORY}/Properties/KeySchema/1", ABSENT),
+    (f"{LINKS}/Properties/TimeToLiveSpecification/Enabled", False),
+    (f"{LINKS}/Properties/KeySchema/0/AttributeName", "item_id"),
+)
+def tables_have_their_keys_indexes_ttl_and_stream_and_no_index_has_a_token(template: Template) -> Iterator[str]:
+    for name in SCHEMA.keys() | template.of("AWS::DynamoDB::Table").keys():
+        table = template.properties(name)
+        indexes = {
+            index["IndexName"]: (_key(index), index["Projection"]["ProjectionType"])
+            for index in table.get("GlobalSecondaryIndexes", [])
+        }
+        found = _key(table), indexes, table.get("TimeToLiveSpecification"), table.get("StreamSpecification")
+        if found != SCHEMA.get(name):
+            yield f"{name} has {found}"
+    for index in template.properties("ItemsTable").get("GlobalSecondaryIndexes", []):
+        shown = {*index["Projection"].get("NonKeyAttributes", []), *_key(index), "item_id"}
+        if index["Projection"]["ProjectionType"] != "KEYS_ONLY" and shown != IN_LISTS:
+            yield f"the index {index['IndexName']} shows {sorted(shown ^ IN_LISTS)}"
+
+
+def _key(table: dict[str, Any]) -> list[str]:
+    return [part["AttributeName"] for part in table["KeySchema"]]
+
+
+@rule(
+    ("Resources/PlaidSecret/Properties/SecretString", "{}"),
+    ("Parameters/PlaidEnvironment/NoEcho", True),
+    ("Resources/TokenKey/Properties/EnableKeyRotation", ABSENT),
+)
+def no_parameter_or_update_holds_a_secret_and_the_token_key_rotates(template: Template) -> Iterator[str]:
+    for name in template.of("AWS::SecretsManager::Secret"):
+        if {"SecretString", "GenerateSecretString"} & template.properties(name).keys():
+            yield f"an update of the stack can overwrite {name}"
+    for name, parameter in template.document["Parameters"].items():
+        if parameter.get("NoEcho"):
+            yield f"the parameter {name} is a secret"
+    if template.properties("TokenKey").get("EnableKeyRotation") is not True:
+        yield "TokenKey does not rotate"
+
+
+@rule(
+    (f"{EVENTS}/LinkItem/Properties/Auth", ABSENT),
+    (f"{EVENTS}/GetHistory/Properties/Auth", ABSENT),
+    (f"{EVENTS}/RemoveItem", ABSENT),
+    (f"{EVENTS}/ListItems/Properties/PayloadFormatVersion", "1.0"),
+    ("Resources/WebhookFunction/Properties/Events/PlaidWebhook/Properties/Path", "/other"),
+    (f"{API}/RouteSettings", {}),
+    (f"{API}/DefaultRouteSettings", ABSENT),
+    (f"{API}/Auth", ABSENT),
+)
+def all_routes_but_plaids_need_iam_and_each_has_its_throttle(template: Template) -> Iterator[str]:
+    """That the routes are those of docs/openapi.yaml: tests/unit/test_openapi_document.py."""
+    api = template.properties("Api")
+    routes = {
+        f"{event['Method']} {event['Path']}": event.get("Auth", {}).get("Authorizer")
+        for _, event in template.events("HttpApi")
+    }
+    if {route for route, authorizer in routes.items() if authorizer != "AWS_IAM"} != PUBLIC_ROUTES:
+        yield "other routes than the webhook are public"
+    if routes.keys() != api.get("RouteSettings", {}).keys():
+        yield "a route has no throttle, or a throttle no route"
+    for settings in [api.get("DefaultRouteSettings", {}), *api.get("RouteSettings", {}).values()]:
+        if settings.keys() != {"ThrottlingRateLimit", "ThrottlingBurstLimit"}:
+            yield "a throttle lacks its rate or its burst"
+    for name, event in template.events("HttpApi"):
+        if (event.get("ApiId"), event.get("PayloadFormatVersion")) != ({"Ref": "Api"}, "2.0"):
+            yield f"{name} has another API or payload"
+    if api.get("Auth", {}).get("EnableIamAuthorizer") is not True:
+        yield "the API has no IAM authorizer"
+
+
+@rule(
+    (f"{API}/AccessLogSettings", ABSENT),
+    (f"{API}/AccessLogSettings/Format", "$context.requestId"),
+    (f"{API}/AccessLogSettings/Format", "{}"),
+)
+def the_access_log_is_json_with_route_status_latency_and_error(template: Template) -> Iterator[str]:
+    log = template.properties("Api").get("AccessLogSettings", {})
+    if log.get("DestinationArn") != {"Fn::GetAtt": ["ApiLogGroup", "Arn"]}:
+        yield "there is no access log"
+    try:
+        fields = json.loads(log.get("Format", ""))
+    except ValueError:
+        yield "the access log is not JSON"
+        return
+    if missing := {"requestId", "routeKey", "status", "responseLatency", "integrationError"} - fields.keys():
+        yield f"the access log lacks {missing}"

@@ -1,0 +1,125 @@
+"""Rules for the configuration and publication of functions and layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync import config
+from plaid_sync.core.linking.linker import EXCHANGE_TAKES_SECONDS
+
+from tests.template.cloudformation import ABSENT, PROJECT, Template, environment
+from tests.template.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WEBHOOK: Final = "Resources/WebhookFunction/Properties"
+LAYER: Final = "Resources/PlaidSyncLayer"
+ARCHITECTURES: Final = [{"Ref": "Architecture"}]
+POWERTOOLS: Final = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
+PLAID_TIMEOUT: Final = 10
+OTHER_CALLS_TAKE: Final = 15
+"""Seconds before the token exchange. With less time left than a rollback takes, the function exchanges nothing."""
+
+
+@rule(
+    (f"{WEBHOOK}/Environment/Variables/SYNC_QUEUE_URL", ABSENT),
+    (f"{WEBHOOK}/Environment/Variables/ITEMS_TABLE", {"Ref": "ItemsTable"}),
+    (f"{WEBHOOK}/Environment/Variables/POWERTOOLS_LOG_LEVEL", "DEBUG"),
+    ("Globals/Function/Environment/Variables/PLAID_ENV", "sandbox"),
+)
+def each_function_gets_exactly_its_settings(template: Template) -> Iterator[str]:
+    common = environment(template.document["Globals"]["Function"])
+    if common.keys() != POWERTOOLS:
+        yield f"Globals set {sorted(common)}"
+    for name in template.functions:
+        settings = getattr(config, name.replace("Function", "Settings"))  # WebhookFunction reads WebhookSettings
+        wanted = {field.name.upper() for field in dataclasses.fields(settings)}
+        if different := environment(template.properties(name)).keys() ^ wanted:
+            yield f"{name}: only in one of template and settings: {sorted(different)}"
+
+
+@rule(
+    ("Globals/Function/AutoPublishAlias", ABSENT),
+    (f"{WEBHOOK}/AutoPublishAliasAllProperties", ABSENT),
+    ("Globals/Function/Layers/0", ABSENT),
+    (f"{LAYER}/Properties/PublishLambdaVersion", ABSENT),
+    (f"{LAYER}/Metadata/BuildMethod", "python3.13"),
+)
+def each_change_of_code_settings_or_layer_reaches_the_alias(template: Template) -> Iterator[str]:
+    for name, properties in template.functions.items():
+        if properties.get("AutoPublishAlias") != "live":
+            yield f"{name} has no alias live"
+        if properties.get("AutoPublishAliasAllProperties") is not True:
+            yield f"{name} keeps its old version when only a layer changes"
+        if properties.get("Layers") != [{"Ref": "DependenciesLayer"}, {"Ref": "PlaidSyncLayer"}]:
+            yield f"{name} lacks a layer"
+    for name, layer in template.of("AWS::Serverless::LayerVersion").items():
+        if layer["Properties"].get("PublishLambdaVersion") is not True:
+            yield f"functions keep their old version when {name} changes"
+        if layer["Metadata"]["BuildMethod"] != "makefile":
+            yield f"{name} is built without bytecode"
+
+
+@rule(
+    ("Globals/Function/Architectures", ["x86_64"]),
+    (f"{LAYER}/Properties/CompatibleArchitectures", ["x86_64"]),
+    (f"{LAYER}/Metadata/BuildArchitecture", "arm64"),
+    (f"{WEBHOOK}/Runtime", "python3.12"),
+    (f"{WEBHOOK}/Tracing", "PassThrough"),
+    (f"{WEBHOOK}/CodeUri", "functions/nothing"),
+    ("Resources/DependenciesLayer/Properties/ContentUri", "layers/plaid_sync"),
+)
+def functions_and_layers_have_one_runtime_and_a_handler(template: Template) -> Iterator[str]:
+    for name, properties in template.functions.items():
+        if (properties["Runtime"], properties["Architectures"]) != ("python3.13", ARCHITECTURES):
+            yield f"{name} has another runtime than its layers"
+        if properties.get("Tracing") != "Active":
+            yield f"{name} is not traced"
+        if not (PROJECT / properties["CodeUri"] / "app.py").is_file() or properties["Handler"] != "app.lambda_handler":
+            yield f"{name} has no handler"
+    for name, layer in template.of("AWS::Serverless::LayerVersion").items():
+        properties = layer["Properties"]
+        if (properties["CompatibleRuntimes"], properties["CompatibleArchitectures"]) != (["python3.13"], ARCHITECTURES):
+            yield f"{name} is for another runtime"
+        if layer["Metadata"]["BuildArchitecture"] != ARCHITECTURES[0]:
+            yield f"sam build takes {name} of another architecture from its cache"
+        if f"\nbuild-{name}:\n" not in (PROJECT / properties["ContentUri"] / "Makefile").read_text():
+            yield f"no Makefile builds {name}"
+
+
+@rule((f"{WEBHOOK}/Timeout", 10), ("Resources/ItemsFunction/Properties/Timeout", 30))
+def timeouts_fit_plaids_wait_and_the_rollback_of_a_link(template: Template) -> Iterator[str]:
+    timeouts = {name: properties.get("Timeout", 3) for name, properties in template.functions.items()}
+    if timeouts["WebhookFunction"] >= PLAID_TIMEOUT:
+        yield "WebhookFunction runs longer than Plaid waits"
+    if timeouts["ItemsFunction"] < EXCHANGE_TAKES_SECONDS + OTHER_CALLS_TAKE:
+        yield "ItemsFunction can time out between an exchange and its rollback"
+
+
+@rule(
+    (f"{WEBHOOK}/LoggingConfig", ABSENT),
+    (f"{WEBHOOK}/LoggingConfig/LogGroup", {"Ref": "SyncLogGroup"}),
+    ("Resources/WebhookLogGroup/Properties/RetentionInDays", ABSENT),
+    ("Globals/Function/LoggingConfig/LogFormat", "Text"),
+)
+def each_function_writes_json_to_its_own_log_group(template: Template) -> Iterator[str]:
+    groups = template.of("AWS::Logs::LogGroup")
+    for name, properties in template.functions.items():
+        logging = properties.get("LoggingConfig", {})
+        group = logging.get("LogGroup", {}).get("Ref")
+        if group not in groups:
+            yield f"{name} has no log group in the template"
+        if logging.get("LogFormat") != "JSON":
+            yield f"{name} does not log JSON"
+        writes = [
+            statement["Resource"]
+            for role, statement in template.statements()
+            if role == f"{name}Role" and "logs:PutLogEvents" in statement["Action"]
+        ]
+        if writes != [{"Fn::GetAtt": [group, "Arn"]}]:
+            yield f"{name} can't write its log group, or can write others"
+    for name, found in groups.items():
+        if found["Properties"].get("RetentionInDays") != {"Ref": "LogRetentionDays"}:
+            yield f"{name} has another retention than the parameter"

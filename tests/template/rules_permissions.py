@@ -1,0 +1,227 @@
+"""Rules for roles, key policies and grants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.template.cloudformation import ABSENT, Template, listed
+from tests.template.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY: Final = "Resources/TokenKey/Properties/KeyPolicy/Statement"
+DEPLOYMENT: Final = "Resources/DeploymentRole/Properties"
+FUNCTION: Final = "Resources/WebhookFunction/Properties"
+SYNC: Final = "Resources/SyncFunctionRole/Properties"
+STATEMENTS: Final = f"{SYNC}/Policies/0/PolicyDocument/Statement"
+AUDIT: Final = "Resources/AuditFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
+ITEMS: Final = "Resources/ItemsFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
+WEBHOOK: Final = "Resources/WebhookFunctionRole/Properties/Policies/0/PolicyDocument/Statement/0"
+WITHOUT_A_RESOURCE: Final = {
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+}
+"""Actions without a resource to name; those on network interfaces are Lambda's, see NetworkPolicy."""
+BY_PARAMETERS: Final = [
+    {"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]}
+    for condition, policy in (("InVpc", "NetworkPolicy"), ("OwnKey", "DataKeyPolicy"))
+]
+"""What parameters add to each function's role."""
+BOUNDARY: Final = {"Fn::If": ["Bounded", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+DATA_KEY: Final = {"DataKey", "DataKeyPolicy"}
+"""Grants of the key for tables, queues and logs, which is not TokenKey."""
+RESOURCE_POLICIES: Final = {"AWS::SQS::QueuePolicy", "AWS::KMS::Key"}
+"""In these, `*` is the resource that the policy is attached to."""
+USES_OF_A_KEY: Final = {
+    "kms:Encrypt",
+    "kms:Decrypt",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:GenerateDataKeyPair",
+    "kms:GenerateDataKeyPairWithoutPlaintext",
+    "kms:CreateGrant",
+}
+BOUND_TO_ITS_ITEM: Final = {
+    "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["item_id"]},
+    "Null": {"kms:EncryptionContextKeys": "false"},
+}
+
+
+@rule(
+    (f"{STATEMENTS}/ReceiveMessages/Action", "sqs:*"),
+    (f"{STATEMENTS}/WriteTransactions/Action/0", "dynamodb:Batch*"),
+    (f"{STATEMENTS}/ClaimAndCommitItems/Resource", "*"),
+    (f"{STATEMENTS}/ClaimAndCommitItems/Resource", [{"Ref": "ItemsTable"}, "*"]),
+    (f"{STATEMENTS}/SendTraces/Action/0", "logs:PutLogEvents"),
+    (f"{STATEMENTS}/ReceiveMessages/NotAction", "sqs:PurgeQueue"),
+    (f"{ITEMS}/FindItems/Resource/0", "*"),
+    (f"{KEY}/AccountAdministers/Action", "kms:*"),
+    ("Resources/QueuesPolicy/Properties/PolicyDocument/Statement/0/Effect", "Allow"),
+)
+def every_statement_names_its_actions_and_resources(template: Template) -> Iterator[str]:
+    for name, statement in template.statements():
+        where = f"{name}/{statement.get('Sid', 'trust')}"
+        if {"NotAction", "NotResource", "NotPrincipal"} & statement.keys():
+            yield f"{where} allows everything except what it names"
+        actions = set(listed(statement.get("Action", [])))
+        if any("*" in action for action in actions):
+            yield f"{where} names actions by pattern"
+        everything = "*" in listed(statement.get("Resource", []))
+        attached = template.resources[name]["Type"] in RESOURCE_POLICIES
+        if everything and not attached and actions - WITHOUT_A_RESOURCE:
+            yield f"{where} is not limited to a resource"
+        if statement["Effect"] == "Allow" and statement.get("Principal") == "*":
+            yield f"{where} allows every principal"
+
+
+@rule(
+    (f"{FUNCTION}/Role", ABSENT),
+    (f"{FUNCTION}/Role", {"Fn::GetAtt": ["SyncFunctionRole", "Arn"]}),
+    (f"{FUNCTION}/Policies", ["AmazonSQSFullAccess"]),
+    (f"{SYNC}/ManagedPolicyArns", ["arn:aws:iam::aws:policy/AdministratorAccess"]),
+    (f"{SYNC}/PermissionsBoundary", ABSENT),
+    (f"{SYNC}/AssumeRolePolicyDocument/Statement/0/Principal", {"AWS": "*"}),
+    (f"{DEPLOYMENT}/PermissionsBoundary", ABSENT),
+    (f"{DEPLOYMENT}/ManagedPolicyArns", ["arn:aws:iam::aws:policy/AWSCodeDeployRole"]),
+    (f"{DEPLOYMENT}/AssumeRolePolicyDocument/Statement/0/Principal", {"AWS": "*"}),
+)
+def every_function_has_its_own_role_without_managed_policies(template: Template) -> Iterator[str]:
+    """SAM's own roles have managed policies that allow logs and SQS on all resources."""
+    roles = [properties.get("Role", {}).get("Fn::GetAtt", [None])[0] for properties in template.functions.values()]
+    if None in roles or len(set(roles)) != len(roles):
+        yield "a function has no role of its own"
+    for name, role in template.of("AWS::IAM::Role").items():
+        of_a_function = name in roles
+        if role["Properties"].get("ManagedPolicyArns", []) != (BY_PARAMETERS if of_a_function else []):
+            yield f"{name} has managed policies"
+        trusted = [statement["Principal"] for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]]
+        if trusted != [{"Service": "lambda.amazonaws.com" if of_a_function else "codedeploy.amazonaws.com"}]:
+            yield f"other services or accounts can assume {name}"
+        if role["Properties"].get("PermissionsBoundary") != BOUNDARY:
+            yield f"{name} has no permissions boundary"
+    for name, properties in template.functions.items():
+        if {"Policies", "Connectors"} & properties.keys():
+            yield f"{name} has permissions outside its role"
+
+
+@rule(
+    (f"{KEY}/SyncDecrypts/Action", ["kms:Encrypt", "kms:Decrypt"]),
+    (f"{KEY}/SyncDecrypts/Principal/AWS", {"Fn::GetAtt": ["WebhookFunctionRole", "Arn"]}),
+    (f"{KEY}/ItemsDecrypts/Principal/AWS", {"Fn::GetAtt": ["ChangesFunctionRole", "Arn"]}),
+    (f"{KEY}/AuditDecrypts/Action", "kms:Encrypt"),
+    (f"{KEY}/AuditDecrypts/Condition", ABSENT),
+    (f"{KEY}/ItemsEncrypts/Condition", ABSENT),
+    (f"{KEY}/ItemsDecrypts/Condition", ABSENT),
+    (f"{KEY}/SyncDecrypts/Condition/Null", ABSENT),
+    (f"{KEY}/SyncDecrypts", ABSENT),
+    (f"{KEY}/AccountAdministers/Action/0", "kms:Decrypt"),
+    (f"{KEY}/AccountAdministers/Action/0", "kms:CreateGrant"),
+    (f"{STATEMENTS}/DeadLetterMessages/Action", "kms:Decrypt"),
+)
+def only_items_encrypts_tokens_and_only_items_sync_and_audit_decrypt_them(template: Template) -> Iterator[str]:
+    """Each use is bound to the Item that the encryption context names."""
+    users: dict[str, list[Any]] = {}
+    for name, statement in template.statements():
+        for action in listed(statement["Action"]) if name not in DATA_KEY else []:
+            if action.startswith("kms:") and name != "TokenKey":
+                yield f"{name} allows {action} beside the key policy"
+            if action in USES_OF_A_KEY:
+                users.setdefault(action, []).append(statement.get("Principal"))
+                if statement.get("Condition") != BOUND_TO_ITS_ITEM:
+                    yield f"{action} is not bound to an Item"
+    items, *others = ({"AWS": {"Fn::GetAtt": [f"{name}FunctionRole", "Arn"]}} for name in ("Items", "Sync", "Audit"))
+    if users != {"kms:Encrypt": [items], "kms:Decrypt": [items, *others]}:
+        yield f"the key is used by {users}"
+
+
+GRANTS: Final[dict[tuple[str, str], set[str]]] = {
+    # Each role's actions on data and queues. A DynamoDB transaction needs the actions of its parts.
+    ("Sync", "ItemsTable"): {"GetItem", "UpdateItem", "ConditionCheckItem"},
+    ("Sync", "TransactionsTable"): {"BatchGetItem", "Query", "UpdateItem", "BatchWriteItem"},
+    # Quarantined entries are for people: sync counts and erases them, and never reads them.
+    ("Sync", "QuarantineTable"): {"UpdateItem", "BatchWriteItem", "Query"},
+    # Nobody changes or deletes history.
+    ("Sync", "HistoryTable"): {"PutItem"},
+    ("Sync", "LinksTable"): {"DeleteItem"},
+    ("Sync", "SyncQueue"): {
+        *("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"),
+    },
+    ("Sync", "DeadLetterQueue"): {"SendMessage"},
+    ("Items", "ItemsTable"): {"GetItem", "UpdateItem", "ConditionCheckItem"},
+    ("Items", "ItemsTable/index/by_link"): {"Query"},
+    ("Items", "ItemsTable/index/by_user"): {"Query"},
+    ("Items", "ItemsTable/index/by_status"): {"Query", "Scan"},
+    ("Items", "TransactionsTable"): {"Query"},
+    ("Items", "TransactionsTable/index/by_account"): {"Query"},
+    ("Items", "HistoryTable"): {"PutItem", "Query"},
+    ("Items", "LinksTable"): {"BatchGetItem", "GetItem", "PutItem", "ConditionCheckItem"},
+    ("Items", "SyncQueue"): {"SendMessage"},
+    ("Webhook", "HistoryTable"): {"PutItem"},
+    ("Webhook", "SyncQueue"): {"SendMessage"},
+    ("Sweep", "ItemsTable"): {"UpdateItem"},
+    ("Sweep", "ItemsTable/index/by_due"): {"Query"},
+    ("Sweep", "ItemsTable/index/by_status"): {"Query"},
+    ("Sweep", "QuarantineTable"): {"Scan"},
+    ("Sweep", "SyncQueue"): {"SendMessage", "GetQueueAttributes"},
+    # The audit is read-only.
+    ("Audit", "ItemsTable"): {"GetItem"},
+    ("Audit", "ItemsTable/index/by_status"): {"Query"},
+    ("Audit", "TransactionsTable"): {"BatchGetItem", "Query"},
+    ("Changes", "HistoryTable.StreamArn"): {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
+}
+
+
+def _grant(action: str, target: str) -> tuple[str, object]:
+    return WEBHOOK, {"Effect": "Allow", "Action": action, "Resource": {"Fn::GetAtt": [target, "Arn"]}}
+
+
+@rule(
+    _grant("dynamodb:PutItem", "TransactionsTable"),
+    _grant("dynamodb:UpdateItem", "QuarantineTable"),
+    _grant("dynamodb:Query", "TransactionsTable"),
+    _grant("dynamodb:GetItem", "ItemsTable"),
+    _grant("dynamodb:PutItem", "LinksTable"),
+    _grant("dynamodb:UpdateItem", "HistoryTable"),
+    _grant("sqs:SendMessage", "DeadLetterQueue"),
+    _grant("sqs:ReceiveMessage", "SyncQueue"),
+    (f"{STATEMENTS}/QuarantineBrokenEntries/Action", "dynamodb:GetItem"),
+    (f"{STATEMENTS}/QuarantineBrokenEntries/Action", ["dynamodb:UpdateItem", "dynamodb:Scan"]),
+    (f"{STATEMENTS}/ReleaseBankLogins", ABSENT),
+    (f"{ITEMS}/ReadTransactions/Action", ["dynamodb:Query", "dynamodb:UpdateItem"]),
+    (f"{AUDIT}/ReadTransactions/Action/0", "dynamodb:UpdateItem"),
+    (f"{AUDIT}/ReadItems/Action", ["dynamodb:GetItem", "dynamodb:UpdateItem"]),
+    (f"{ITEMS}/ListItems/Resource", {"Fn::GetAtt": ["ItemsTable", "Arn"]}),
+    (f"{ITEMS}/ReadAndChangeItems/Action/1", "dynamodb:DeleteItem"),
+    (f"{ITEMS}/ReadAndAddHistory/Action/1", "dynamodb:DeleteItem"),
+    (f"{ITEMS}/StoreLinks/Resource", {"Fn::GetAtt": ["QuarantineTable", "Arn"]}),
+    (f"{ITEMS}/ReadAndAddHistory/Resource", {"Fn::GetAtt": ["HistoryTable", "StreamArn"]}),
+)
+def only_sync_writes_transactions_and_reads_the_queue(template: Template) -> Iterator[str]:
+    found: dict[tuple[str, str], set[str]] = {}
+    for name, statement in template.statements():
+        if template.resources[name]["Type"] != "AWS::IAM::Role":
+            continue
+        for action in listed(statement["Action"]):
+            service, _, operation = action.partition(":")
+            for resource in listed(statement.get("Resource", [])) if service in {"dynamodb", "sqs"} else []:
+                found.setdefault((name.removesuffix("FunctionRole"), _target(resource)), set()).add(operation)
+    for pair in found.keys() | GRANTS.keys():
+        if found.get(pair) != GRANTS.get(pair):
+            yield f"{pair} may {found.get(pair)}, and should {GRANTS.get(pair)}"
+
+
+def _target(resource: Any) -> str:
+    """Return the logical id of a table or a queue, with the rest of its ARN."""
+    if "Fn::Sub" in resource:
+        return str(resource["Fn::Sub"]).replace("${", "").replace(".Arn}", "")
+    logical_id, attribute = resource["Fn::GetAtt"]
+    return str(logical_id) if attribute == "Arn" else f"{logical_id}.{attribute}"

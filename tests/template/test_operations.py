@@ -1,0 +1,223 @@
+"""Dashboard, saved queries, metrics dictionary and runbook agree with the alarms and with the code."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pytest
+from plaid_sync.adapters.plaid.observing import UNREACHABLE
+from plaid_sync.core.error_codes import FailureClass
+from plaid_sync.core.items import ItemStatus
+from plaid_sync.signals import ALSO_BY, ONLY_BY, Signal
+from plaid_sync_cli.costing import FIXED, Fixed
+
+from tests.template.cloudformation import PROJECT, Template
+from tests.template.operations import (
+    COMMANDS,
+    COMPOSITE,
+    HALVES,
+    RUNBOOK,
+    alarms_of,
+    anchors,
+    commands_in,
+    slugs_of,
+    widgets_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# -- dashboard ---------------------------------------------------------------------------------------------------------
+
+COLUMNS: Final = 24
+LINKS_FROM: Final = 20
+REASONS: Final = {
+    reason
+    for folder in ("functions/webhook", "layers/plaid_sync/plaid_sync/core/webhooks")
+    for path in (PROJECT / folder).glob("*.py")
+    for reason in re.findall(r'RejectedError\("(\w+)"\)', path.read_text())
+}
+
+
+def test_the_widgets_fill_the_grid_without_a_gap(dashboard: Template) -> None:
+    cells: list[tuple[int, int]] = []
+    for widget in widgets_of(dashboard):
+        left, top, width, height = widget.area
+        cells += [(column, row) for column in range(left, left + width) for row in range(top, top + height)]
+        assert left + width <= LINKS_FROM or (left == LINKS_FROM and widget.kind == "text")
+    rows = max(row for _, row in cells) + 1
+    assert sorted(cells) == [(column, row) for column in range(COLUMNS) for row in range(rows)]
+
+
+def test_the_alarm_widget_has_every_alarm_that_notifies(alarms: Template, dashboard: Template) -> None:
+    [widget] = [widget for widget in widgets_of(dashboard) if widget.kind == "alarm"]
+    shown = [arn.rpartition(":alarm:${StackName}-")[2] for arn in widget.properties["alarms"]]
+    assert sorted(shown) == sorted(set(slugs_of(alarms)) - HALVES)
+
+
+@pytest.mark.parametrize(
+    ("metric", "dimension", "values"),
+    [
+        ("Items", "state", set(ItemStatus)),
+        ("PlaidErrors", "class", {*FailureClass, UNREACHABLE}),
+        ("WebhookRejected", "reason", REASONS),
+    ],
+)
+def test_each_value_of_a_dimension_is_shown(dashboard: Template, metric: str, dimension: str, values: set[str]) -> None:
+    lines = [line.metric for widget in widgets_of(dashboard) for line in widget.lines() if line.metric.name == metric]
+    shown = {dict(line.dimensions)[dimension] for line in lines if dimension in dict(line.dimensions)}
+    assert shown == values
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+OURS: Final = "PlaidSync"
+
+
+class Row(NamedTuple):
+    """A row of docs/metrics.md."""
+
+    namespace: str
+    name: str
+    unit: str
+    dimensions: str
+    alarms: frozenset[str]
+
+
+def rows() -> Iterator[Row]:
+    namespace = OURS
+    for line in (PROJECT / "docs" / "metrics.md").read_text().splitlines():
+        if line.startswith("## "):
+            namespace = line[3:] if line.startswith("## AWS/") else OURS
+        if line.startswith("| `"):
+            name, unit, _, dimensions, alarms = (cell.strip() for cell in line.strip("|").split(" | "))
+            slugs = frozenset(re.findall(r"\[([\w-]+)\]\(runbook\.md#\1\)", alarms))
+            yield Row(namespace, name.strip("`"), unit, dimensions, slugs)
+
+
+def dimensions_of(signal: Signal) -> str:
+    if signal in ONLY_BY:
+        return f"`service` + `{ONLY_BY[signal]}`"
+    return f"`service`; `service` + `{ALSO_BY[signal]}`" if signal in ALSO_BY else "`service`"
+
+
+def test_the_dictionary_has_exactly_the_metrics_of_the_catalogue() -> None:
+    documented = [(row.name, row.unit, row.dimensions) for row in rows() if row.namespace == OURS]
+    published = [(signal.value, signal.unit.value, dimensions_of(signal)) for signal in Signal]
+    assert sorted(documented) == sorted([*published, ("ColdStart", "Count", "`service` + `function_name`")])
+
+
+def test_the_dictionary_has_each_metric_of_alarms_and_graphs_with_its_alarms_and_dimensions(
+    alarms: Template, dashboard: Template
+) -> None:
+    watched: dict[tuple[str, str], set[str]] = {}
+    for alarm in alarms_of(alarms):
+        watched.setdefault((alarm.metric.namespace, alarm.metric.name), set()).add(alarm.slug)
+    documented = {(row.namespace, row.name): row for row in rows()}
+    series = {line.metric for widget in widgets_of(dashboard) for line in widget.lines()}
+    assert documented.keys() == watched.keys() | {(metric.namespace, metric.name) for metric in series}
+    for metric, row in documented.items():
+        assert (metric, row.alarms) == (metric, frozenset(watched.get(metric, ())))
+    for namespace, name, pairs in ((metric.namespace, metric.name, metric.dimensions) for metric in series):
+        dimensions = " + ".join(f"`{dimension}`" for dimension, _ in pairs)
+        assert dimensions in documented[namespace, name].dimensions.split("; "), name
+
+
+def test_the_cost_estimate_counts_the_alarms_and_series_of_the_templates(alarms: Template, dashboard: Template) -> None:
+    series = {line.metric for widget in widgets_of(dashboard) for line in widget.lines()}
+    ours = sum(metric.namespace == OURS for metric in series)  # every series is on a graph, as the test above shows
+    assert Fixed(len(alarms_of(alarms)), len(alarms.of(COMPOSITE)), ours) == FIXED
+
+
+# -- saved queries -----------------------------------------------------------------------------------------------------
+
+LOGGING: Final = [
+    text
+    for folder in ("functions", "layers/plaid_sync")
+    for path in (PROJECT / folder).rglob("*.py")
+    if "logger" in (text := path.read_text())
+]
+"""The code that logs."""
+LANGUAGE: Final = {
+    *("fields", "filter", "stats", "sort", "limit", "by", "as", "and", "or", "asc", "desc", "like", "coalesce"),
+    *("count", "count_distinct", "sum", "min", "max", "pct", "latest", "ispresent"),
+}
+"""Words of Logs Insights."""
+OF_LAMBDA: Final = {"type", "record", "metrics", "initDurationMs", "durationMs", "requestId"}
+"""https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html, `platform.report`."""
+OF_POWERTOOLS: Final = {"message", "service", "function_request_id", "correlation_id"}
+"""https://docs.powertools.aws.dev/lambda/python/latest/core/logger/#standard-structured-keys"""
+
+
+def test_the_queries_use_messages_and_fields_of_the_logs(queries: Template, template: Template) -> None:
+    keywords = {word for text in LOGGING for word in chain.from_iterable(re.findall(r'\b(\w+)=|"(\w+)":', text))}
+    access_log = set(re.findall(r'"(\w+)":', template.properties("Api")["AccessLogSettings"]["Format"]))
+    logged = keywords | access_log | set(Signal) | OF_LAMBDA | OF_POWERTOOLS
+    for name, found in queries.of("AWS::Logs::QueryDefinition").items():
+        lines = found["Properties"]["QueryString"].splitlines()
+        text = "\n".join(line for line in lines if not line.startswith("#"))
+        for message in re.findall(r'message = "([^"]+)"', text):
+            assert any(f'"{message}"' in code for code in LOGGING), name
+        words = re.findall(r"(?<![@\w])[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", text))
+        assert set(words) - set(re.findall(r"\bas (\w+)", text)) - LANGUAGE <= logged, name
+
+
+def test_the_queries_are_in_the_stacks_folder_and_search_its_log_groups(queries: Template, template: Template) -> None:
+    functions = {found["FunctionName"]["Fn::Sub"] for found in template.functions.values()}
+    groups = {f"/aws/lambda/{name}" for name in functions} | {"/aws/vendedlogs/${AWS::StackName}-api"}
+    for found in queries.of("AWS::Logs::QueryDefinition").values():
+        properties = found["Properties"]
+        assert properties["Name"]["Fn::Sub"].startswith("${StackName}/")
+        searched = {group["Fn::Sub"] for group in properties["LogGroupNames"]}
+        assert {name.replace("${StackName}", "${AWS::StackName}") for name in searched} <= groups
+
+
+# -- runbook -----------------------------------------------------------------------------------------------------------
+
+TARGETS: Final = {anchor for level in ("##", "###") for anchor in anchors(RUNBOOK, level)}
+OF_FUNCTIONS: Final = ("-errors", "-throttled", "-slow")
+"""Alarms whose common text is above their entries."""
+
+
+def entries() -> dict[str, str]:
+    """Return the text under each heading of the third level."""
+    parts = re.split(r"^#{2,3} ", RUNBOOK, flags=re.MULTILINE)
+    return {part.split("\n")[0]: part for part in parts[1:] if part.split("\n")[0] in anchors(RUNBOOK, "###")}
+
+
+def test_each_alarm_has_its_entry_and_each_entry_its_alarm(alarms: Template) -> None:
+    assert sorted(anchors(RUNBOOK, "###")) == sorted(slugs_of(alarms))
+
+
+def test_each_entry_has_its_parts_or_shares_them_with_the_other_functions() -> None:
+    parts = ("**Means**", "**Confirm**", "**Causes**", "**Steps**", "**Clears**", "**Escalate**")
+    for slug, text in entries().items():
+        expected = parts[:1] if slug.endswith(OF_FUNCTIONS) else parts
+        assert [part for part in expected if f"- {part}:" not in text] == [], slug
+    shared = [part.split("###")[0] for part in re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)]
+    shared = [text for text in shared if text.startswith("A function")]
+    assert len(shared) == len(OF_FUNCTIONS)
+    for text in shared:
+        assert [part for part in parts[1:] if part not in text] == []
+
+
+def test_the_runbooks_timeouts_are_those_of_the_functions(template: Template) -> None:
+    for properties in template.functions.values():
+        function = properties["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+        seconds = properties["Timeout"]
+        assert f"Timeout: {seconds} s." in entries()[f"{function}-errors"]
+        assert f"{seconds * 8 // 10} s of {seconds}" in entries()[f"{function}-slow"]
+
+
+def test_the_runbook_and_the_links_to_it_name_existing_commands_queries_and_headings(
+    queries: Template, dashboard: Template
+) -> None:
+    widgets = "\n".join(str(widget.properties) for widget in widgets_of(dashboard))
+    assert {*commands_in(RUNBOOK), *commands_in(widgets)} <= COMMANDS
+    saved = {found["Properties"]["Name"]["Fn::Sub"].partition("/")[2] for found in queries.resources.values()}
+    named = re.findall(r"[Ss]aved quer(?:y|ies) ((?:`[^`]+`(?:, | and )?)+)", RUNBOOK)
+    named += re.findall(r"Queries: ((?:`[^`]+`(?:, )?)+)", widgets)
+    assert {name for names in named for name in re.findall(r"`([^`]+)`", names)} <= saved
+    assert {*re.findall(r"\]\(#([\w-]+)\)", RUNBOOK), *re.findall(r"\$\{RunbookUrl\}#([\w-]+)", widgets)} <= TARGETS
