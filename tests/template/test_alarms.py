@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from plaid_sync.core.lifecycle.cadence import LONGEST_AGE
-from plaid_sync.signals import Signal
+from plaid_sync.signals import ONLY_BY, Signal
 
 from tests.template.cloudformation import ABSENT, Template, environment
 from tests.template.operations import COMMANDS, HALVES, Alarm, alarms_of, commands_in, slug_of, slugs_of
@@ -32,6 +32,8 @@ SLOW: Final = {"webhooks-silent", "removals-unfinished"}
 """Alarms that count hours; all others ring within a quarter of an hour."""
 GAUGES: Final = {"StalestItemAge", "RemovalsUnfinished"}
 """What the sweep measures with each run."""
+BEGIN_LATER: Final = {"webhooks-silent", "sweep-not-run"}
+"""Alarms on too little, which begin when there is something to miss: an expression counts the periods with a gauge."""
 
 
 def problems_of_descriptions(template: Template) -> Iterator[str]:
@@ -64,32 +66,50 @@ def problems_of_names(template: Template) -> Iterator[str]:
 
 
 def problems_of_missing_data(template: Template) -> Iterator[str]:
-    """Too little is a dead-man's handle, and a gauge is not taken back by silence; else silence means nothing."""
+    """Too little breaches without data; a missing gauge retains the state; otherwise missing data means no events."""
     for alarm in alarms_of(template):
         awaited = "breaching" if "LessThan" in alarm.properties["ComparisonOperator"] else "notBreaching"
-        expected = "ignore" if alarm.metric.name in GAUGES else awaited
+        expected = "ignore" if alarm.metric.name in GAUGES or alarm.slug in BEGIN_LATER else awaited
         if alarm.properties.get("TreatMissingData") != expected:
             yield f"{alarm.logical_id} is undecided while nothing happens"
 
 
 def problems_of_metrics(template: Template) -> Iterator[str]:
     for alarm in alarms_of(template):
-        metric = alarm.metric
-        if "Metrics" in alarm.properties:
-            yield f"{alarm.logical_id} calculates"
-        if metric.namespace != "PlaidSync":
-            if (metric.namespace, metric.name) not in AWS_METRICS:
-                yield f"{alarm.logical_id} watches what AWS does not tell"
-        elif metric.name not in set(Signal):
-            yield f"{alarm.logical_id} watches what no function tells"
-        elif metric.dimensions != (("service", "${StackName}"),):
-            yield f"{alarm.logical_id} watches under other dimensions"
+        if ("Metrics" in alarm.properties) != (alarm.slug in BEGIN_LATER):
+            yield f"{alarm.logical_id} calculates, or does not"
+        for metric in alarm.metrics:
+            if metric.namespace != "PlaidSync":
+                if (metric.namespace, metric.name) not in AWS_METRICS:
+                    yield f"{alarm.logical_id} watches what AWS does not emit"
+            elif metric.name not in set(Signal):
+                yield f"{alarm.logical_id} watches what no function emits"
+            elif tuple(name for name, _ in metric.dimensions) != dimensions_of(Signal(metric.name)):
+                yield f"{alarm.logical_id} watches under other dimensions"
+            elif metric.dimensions[0] != ("service", "${StackName}"):
+                yield f"{alarm.logical_id} watches another stack"
+
+
+def dimensions_of(signal: Signal) -> tuple[str, ...]:
+    return ("service", ONLY_BY[signal]) if signal in ONLY_BY else ("service",)
+
+
+def problems_of_expressions(template: Template) -> Iterator[str]:
+    """One value comes back, made of the alarm's own metrics."""
+    for alarm in alarms_of(template):
+        queries = alarm.properties.get("Metrics", [])
+        returned = [query for query in queries if query.get("ReturnData", True)]
+        if queries and (len(returned) != 1 or "Expression" not in returned[0]):
+            yield f"{alarm.logical_id} returns more or less than one expression"
+        ids = {query["Id"] for query in queries}
+        for query in queries:
+            if missing := set(re.findall(r"[a-z]\w*", query.get("Expression", ""))) - ids:
+                yield f"{alarm.logical_id} calculates with {missing}"
 
 
 def problems_of_time(template: Template) -> Iterator[str]:
     for alarm in alarms_of(template):
-        period, number = alarm.properties["Period"], alarm.properties["EvaluationPeriods"]
-        if alarm.slug not in SLOW and period * number > 900:
+        if alarm.slug not in SLOW and alarm.period * alarm.properties["EvaluationPeriods"] > 900:
             yield f"{alarm.logical_id} rings late"
 
 
@@ -141,6 +161,7 @@ RULES: Final = {
     "names": problems_of_names,
     "missing": problems_of_missing_data,
     "metrics": problems_of_metrics,
+    "expressions": problems_of_expressions,
     "time": problems_of_time,
     "composites": problems_of_composites,
     "topic": problems_of_the_topic,
@@ -168,6 +189,9 @@ QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
         ("metrics", f"{QUARANTINED}/MetricName", "RowsInQuarantine"),
         ("metrics", f"{QUARANTINED}/Dimensions/0/Name", "Service"),
         ("metrics", "Resources/Api5xxAlarm/Properties/MetricName", "5XXError"),
+        ("metrics", "Resources/WebhooksSilentAlarm/Properties/Metrics/1/MetricStat/Metric/Dimensions/1/Name", "status"),
+        ("expressions", "Resources/SweepNotRunAlarm/Properties/Metrics/2/Expression", "IF(queue >= 0, runs, 0)"),
+        ("expressions", "Resources/SweepNotRunAlarm/Properties/Metrics/0/ReturnData", ABSENT),
         ("time", f"{QUARANTINED}/Period", 3600),
         ("composites", f"{QUARANTINED}/AlarmActions", [{"Ref": "AlarmTopic"}]),
         ("composites", "Resources/AttentionAlarm/Properties/OKActions", ABSENT),

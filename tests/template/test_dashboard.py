@@ -40,7 +40,7 @@ def _axis(widget: Widget, alarm: Alarm) -> str | None:
 
 
 def _draws(widget: Widget, alarm: Alarm) -> bool:
-    if widget.properties["period"] != alarm.properties["Period"] and alarm.slug not in NOT_BY_FIVE_MINUTES:
+    if widget.properties["period"] != alarm.period and alarm.slug not in NOT_BY_FIVE_MINUTES:
         return False
     return (alarm.slug, alarm.properties["Threshold"], _axis(widget, alarm)) in set(widget.thresholds())
 
