@@ -1,5 +1,5 @@
-"""What the emulator's CloudWatch lacks: metrics out of logs and services, alarms as AWS evaluates them, their clock.
+"""What the emulator's CloudWatch lacks: metrics from logs and services, alarms as AWS evaluates them, and their clock.
 
 Runs in the emulator's process and interpreter (`local.stack.serve` installs it), so it imports the standard library and
-the emulator only. Functions and template know nothing of it.
+the emulator only. Functions and template do not know of it.
 """

@@ -1,7 +1,7 @@
-"""Alarms that are evaluated as on AWS: every second, and whenever anybody asks for them.
+"""Alarms that are evaluated as on AWS: every second, and before CloudWatch answers a request.
 
-The emulator itself looks at them when a metric is put through its API only, takes the metric's other series for theirs,
-and knows no missing data, no numbers of datapoints and no periods.
+The emulator itself evaluates an alarm only when a metric arrives through its API, mixes the metric's series, and knows
+neither missing data nor numbers of datapoints nor periods nor metric math.
 """
 
 from __future__ import annotations
@@ -12,17 +12,27 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from local.cloudwatch.evaluation import verdict_of
-from local.cloudwatch.gauges import QueueGauges
+from local.cloudwatch.clock import AlarmClock
+from local.cloudwatch.evaluation import Values, evaluate, values_of_math
+from local.cloudwatch.metrics import QueueGauges, Recorder, record_services
+from local.cloudwatch.resource_types import add_resource_types
 
 if TYPE_CHECKING:
-    from local.cloudwatch.clock import AlarmClock
-    from local.cloudwatch.recorder import Recorder
+    from collections.abc import Mapping
+    from pathlib import Path
 
 _TICK_SECONDS = 1.0
 
 
-class Watch:
+def install(logs: Path) -> None:
+    """Extend the emulator's CloudWatch before it starts; the alarms' clock is a file in its folder for logs."""
+    recorder = Recorder()
+    record_services(recorder)
+    add_resource_types()
+    AlarmWatch(recorder, AlarmClock.create(logs)).install()
+
+
+class AlarmWatch:
     """Keeps metrics and alarms up to date, in the thread that serves the emulator's requests."""
 
     def __init__(self, recorder: Recorder, clock: AlarmClock) -> None:
@@ -32,12 +42,12 @@ class Watch:
         self._cloudwatch: Any = import_module("ministack.services.cloudwatch")
 
     def install(self) -> None:
-        """Have it look before every request to CloudWatch is answered, and every second."""
+        """Update before every request to CloudWatch is answered, and every second."""
         app: Any = import_module("ministack.app")
         handle, lifespan = self._cloudwatch.handle_request, app._handle_lifespan  # noqa: SLF001 - see `local.stack.serve`
 
-        async def look_and_handle(*request: Any) -> Any:  # noqa: ANN401
-            self.look()
+        async def update_and_handle(*request: Any) -> Any:  # noqa: ANN401
+            self.update()
             return await handle(*request)
 
         async def live(*scope: Any) -> None:  # noqa: ANN401
@@ -47,11 +57,11 @@ class Watch:
             finally:
                 ticking.cancel()
 
-        self._cloudwatch.handle_request = look_and_handle
+        self._cloudwatch.handle_request = update_and_handle
         self._cloudwatch._evaluate_alarm = self.evaluate  # noqa: SLF001
         app._handle_lifespan = live  # noqa: SLF001
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Measure the queues, store what was recorded, and evaluate every alarm."""
         self._gauges.measure()
         self._recorder.store()
@@ -59,41 +69,44 @@ class Watch:
             self.evaluate(alarm)
 
     def evaluate(self, alarm: dict[str, Any]) -> None:
-        """Bring an alarm into the state that its metric calls for, with its actions and the alarms made of it."""
+        """Set an alarm's state, run its actions, and evaluate the composite alarms that it is part of."""
         cloudwatch = self._cloudwatch
-        verdict = verdict_of(alarm, self._values(alarm))
-        if verdict.state == alarm["StateValue"]:
+        found = evaluate(alarm, self._values(alarm))
+        if found.state == alarm["StateValue"]:
             return
-        former, alarm["StateValue"] = alarm["StateValue"], verdict.state
-        alarm["StateReason"], alarm["StateUpdatedTimestamp"] = verdict.reason, int(time.time())
-        cloudwatch._record_history(alarm["AlarmName"], former, verdict.state, verdict.reason)  # noqa: SLF001
-        cloudwatch._dispatch_alarm_actions(alarm, former, verdict.state, verdict.reason)  # noqa: SLF001
+        former, alarm["StateValue"] = alarm["StateValue"], found.state
+        alarm["StateReason"], alarm["StateUpdatedTimestamp"] = found.reason, int(time.time())
+        cloudwatch._record_history(alarm["AlarmName"], former, found.state, found.reason)  # noqa: SLF001
+        cloudwatch._dispatch_alarm_actions(alarm, former, found.state, found.reason)  # noqa: SLF001
         cloudwatch._evaluate_parent_alarms(alarm)  # noqa: SLF001
 
-    def _values(self, alarm: dict[str, Any]) -> list[float | None]:
-        """Return the alarm's statistic in each of its periods, the newest first."""
-        dimensions = {each["Name"]: each["Value"] for each in alarm.get("Dimensions") or []}
-        key = (alarm["Namespace"], alarm["MetricName"], self._cloudwatch._dims_key(dimensions))  # noqa: SLF001
-        points, now, period = self._cloudwatch._metrics.get(key, ()), self._clock(), alarm["Period"]  # noqa: SLF001
-        periods: list[list[dict[str, Any]]] = [[] for _ in range(alarm["EvaluationPeriods"])]
-        for point in points:
-            age = int((now - point["Timestamp"]) // period)
-            if 0 <= age < len(periods) and alarm.get("Unit") in {None, point["Unit"]}:
-                periods[age].append(point)
-        return [self._statistic(alarm, points) for points in periods]
+    def _values(self, alarm: dict[str, Any]) -> Values:
+        periods = alarm["EvaluationPeriods"]
+        if "Metrics" in alarm:
+            return values_of_math(alarm["Metrics"], lambda source: self._series(source["Metric"], source, periods))
+        statistic = alarm.get("ExtendedStatistic") or alarm["Statistic"]
+        return self._series(alarm, {**alarm, "Stat": statistic}, periods)
 
-    def _statistic(self, alarm: dict[str, Any], points: list[dict[str, Any]]) -> float | None:
-        if not points:
-            return None
-        name = alarm.get("ExtendedStatistic") or alarm["Statistic"]
-        value: float | None = self._cloudwatch._stat_value(self._cloudwatch._calc_stats(points), name, points)  # noqa: SLF001
-        return value
+    def _series(self, metric: Mapping[str, Any], source: Mapping[str, Any], number: int) -> Values:
+        """Return a metric's statistic in the newest periods; `source` has `Stat`, `Period` and maybe `Unit`."""
+        cloudwatch, now, period = self._cloudwatch, self._clock(), int(source["Period"])
+        dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions") or []}
+        key = (metric["Namespace"], metric["MetricName"], cloudwatch._dims_key(dimensions))  # noqa: SLF001
+        periods: list[list[dict[str, Any]]] = [[] for _ in range(number)]
+        for point in cloudwatch._metrics.get(key, ()):  # noqa: SLF001
+            age = int((now - point["Timestamp"]) // period)
+            if 0 <= age < number and source.get("Unit") in {None, point["Unit"]}:
+                periods[age].append(point)
+        return [
+            cloudwatch._stat_value(cloudwatch._calc_stats(points), source["Stat"], points) if points else None  # noqa: SLF001
+            for points in periods
+        ]
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             try:
-                self.look()
+                self.update()
             except Exception:
-                # Told in the emulator's log; a watch that has ended unseen would make every alarm a lie.
+                # It is in the emulator's log. A watch that ends unseen would freeze every alarm.
                 logging.getLogger(__name__).exception("alarms were not evaluated")

@@ -1,4 +1,4 @@
-"""How far ahead the alarms' clock is: hours pass for them when somebody says so."""
+"""The clock that alarms are evaluated by: a test can put it ahead by hours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = struct.Struct("d")
 
 
 class AlarmClock:
-    """The clock that alarms are evaluated by: a file, for two processes to share, with the seconds it is ahead by."""
+    """A clock in a file that two processes share: the real time and the seconds that it is ahead by."""
 
     def __init__(self, logs: Path) -> None:
         with (logs / _FILE).open("r+b") as file:
@@ -23,7 +23,7 @@ class AlarmClock:
 
     @classmethod
     def create(cls, logs: Path) -> AlarmClock:
-        """Make one that shows the real time, in the emulator's folder for logs."""
+        """Create a clock that shows the real time, in the emulator's folder for logs."""
         (logs / _FILE).write_bytes(_SECONDS.pack(0.0))
         return cls(logs)
 

@@ -101,7 +101,7 @@ def _stack(axes: Axes, shown: Sequence[tuple[Series, str]], readings: Readings) 
 def _runs(points: Sequence[Point], seconds: int) -> list[list[Point]]:
     """Split points where a period has no data: a line across a gap would claim values that nobody measured.
 
-    Full queues are measured every ten seconds, see `local.cloudwatch.gauges`.
+    Full queues are measured every ten seconds, see `local.cloudwatch.metrics`.
     """
     runs: list[list[Point]] = []
     for point in points:

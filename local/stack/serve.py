@@ -179,9 +179,9 @@ def follow_queue_clock(path: str) -> None:
 
 
 def complete_cloudwatch(logs: Path) -> None:
-    """Have CloudWatch tell the truth about what happens here: see `local.cloudwatch`."""
+    """Install what the emulator's CloudWatch lacks."""
     sys.path.append(str(Path(__file__).resolve().parents[2]))
-    import_module("local.cloudwatch.install").install(logs)
+    import_module("local.cloudwatch.alarms").install(logs)
 
 
 def follow_parent() -> None:

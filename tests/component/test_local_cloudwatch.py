@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from local.stack import LocalStack
 
-WHOLE_DAY = 86400
+HOUR = 3600
+WHOLE_DAY = 24 * HOUR
+A_PERIOD = 300
 
 
 def total(stack: LocalStack, namespace: str, name: str, **dimensions: str) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def test_a_percentile_is_of_the_values_and_not_of_their_average(stack: LocalStac
         assert stack.alarms()["sync-backlog"] == state
 
 
-def test_a_composite_alarm_follows_its_parts_and_silence_can_ring(stack: LocalStack) -> None:
+def test_a_composite_alarm_follows_its_parts_and_missing_data_can_ring(stack: LocalStack) -> None:
     visible = {"QueueName": queue(stack, "SyncQueue")}
     with stack.alarms_later(WHOLE_DAY):
         assert stack.alarms()["sync-idle"] == "ALARM"
@@ -131,6 +133,66 @@ def test_a_composite_alarm_follows_its_parts_and_silence_can_ring(stack: LocalSt
         assert stack.alarms()["sync-stopped"] == "ALARM"
         put(stack, "TriggersReceived", 1, ago=-WHOLE_DAY)
         assert stack.alarms()["sync-stopped"] == "OK"
+
+
+@pytest.fixture
+def far_ahead(stack: LocalStack) -> Iterator[float]:
+    """Seconds to a time around which nothing is recorded, with both alarms as they are after their creation."""
+    with stack.alarms_later(10 * WHOLE_DAY):
+        for name in ("webhooks-silent", "sweep-not-run"):
+            stack.client("cloudwatch").set_alarm_state(
+                AlarmName=f"{STACK_NAME}-{name}", StateValue="INSUFFICIENT_DATA", StateReason="as created"
+            )
+        yield 10 * WHOLE_DAY
+
+
+def sweep_runs(stack: LocalStack, at: float, *, items: int) -> None:
+    """Record what a run of the sweep emits, and what the queue measures, so many seconds from now."""
+    put(stack, "SweepRuns", 1, ago=-at)
+    for state in ("active", "expiring"):
+        put(stack, "Items", items if state == "active" else 0, ago=-at, service=STACK_NAME, state=state)
+    put(stack, "ApproximateNumberOfMessagesVisible", 0, ago=-at, QueueName=queue(stack, "SyncQueue"))
+
+
+def test_a_new_stack_is_quiet_for_days_without_webhooks_and_before_its_first_sweep(
+    stack: LocalStack, far_ahead: float
+) -> None:
+    assert {stack.alarms()[name] for name in ("webhooks-silent", "sweep-not-run")} <= {"OK", "INSUFFICIENT_DATA"}
+    put(stack, "ApproximateNumberOfMessagesVisible", 0, ago=10 - far_ahead, QueueName=queue(stack, "SyncQueue"))
+    assert stack.alarms()["sweep-not-run"] != "ALARM"
+    for hours in range(30):
+        sweep_runs(stack, far_ahead - (hours + 0.001) * HOUR, items=0)
+    assert [stack.alarms()[name] for name in ("webhooks-silent", "sweep-not-run")] == ["OK", "OK"]
+
+
+def test_webhooks_are_missed_once_items_are_linked_and_until_the_next_one(stack: LocalStack, far_ahead: float) -> None:
+    for hours in range(30):
+        sweep_runs(stack, far_ahead - (hours + 0.001) * HOUR, items=0)
+    with stack.alarms_later(far_ahead + 23 * HOUR):
+        for hours in range(23):
+            sweep_runs(stack, far_ahead + (hours + 0.9) * HOUR, items=2)
+        assert stack.alarms()["webhooks-silent"] == "OK"
+    with stack.alarms_later(far_ahead + WHOLE_DAY):
+        sweep_runs(stack, far_ahead + 23.9 * HOUR, items=2)
+        assert stack.alarms()["webhooks-silent"] == "ALARM"
+        assert stack.alarms()["attention"] == "ALARM"
+        with stack.alarms_later(far_ahead + WHOLE_DAY + 20 * HOUR):  # the sweep stops: nothing new is known
+            assert stack.alarms()["webhooks-silent"] == "ALARM"
+    with stack.alarms_later(far_ahead + WHOLE_DAY):
+        put(stack, "WebhookVerified", 1, ago=-(far_ahead + 23.9 * HOUR))
+        assert stack.alarms()["webhooks-silent"] == "OK"
+
+
+def test_a_sweep_that_stops_or_never_runs_is_missed_after_a_quarter_of_an_hour(stack: LocalStack) -> None:
+    start = 20 * WHOLE_DAY
+    visible = {"QueueName": queue(stack, "SyncQueue")}
+    for period, state in ((1, "OK"), (2, "OK"), (3, "ALARM")):
+        with stack.alarms_later(start + period * A_PERIOD):
+            put(stack, "ApproximateNumberOfMessagesVisible", 0, ago=10 - start - period * A_PERIOD, **visible)
+            assert (stack.alarms()["sweep-not-run"] == "ALARM") == (state == "ALARM")
+    with stack.alarms_later(start + 3 * A_PERIOD):
+        put(stack, "SweepRuns", 1, ago=5 - start - 3 * A_PERIOD)
+        assert stack.alarms()["sweep-not-run"] == "OK"
 
 
 def test_a_stack_within_the_stack_has_outputs_and_resources(stack: LocalStack) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.stack import LocalStackError
+from local.stack.deploy import STACK_NAME
 from tests.component.rehearsing import A_PERIOD, Rehearsal, rehearsal
 
 if TYPE_CHECKING:
@@ -150,11 +151,15 @@ def test_a_flood_of_forgeries_rings_and_leads_to_nothing(stage: Rehearsal, item:
 
 def test_a_day_without_a_webhook_rings_until_the_next_one(stage: Rehearsal, item: str) -> None:
     deliver(stage, item)
+    for hours in range(26):  # the sweep goes on, and finds the Item linked
+        for state, number in (("active", 1), ("expiring", 0)):
+            stage.put("Items", number, ago=-(hours + 0.5) * HOUR, service=STACK_NAME, state=state)
     with stage.stack.alarms_later(DAY + 2 * HOUR):
         assert stage.rings("webhooks-silent")
         assert stage.rings("attention")
     assert stage.cli.json("doctor", code=1)["checks"]
     stage.cli.json("refresh", item)
+    stage.sweep()
     assert stage.clears("webhooks-silent", after=0)
 
 
@@ -256,6 +261,9 @@ def test_a_secret_that_was_rotated_at_plaid_alone_rings_until_it_is_here(stage: 
 
 
 def test_a_sweep_that_does_not_run_is_missed(stage: Rehearsal) -> None:
+    queue = stage.stack.sync_queue_url.rpartition("/")[2]
+    for period in (1, 2, 3):
+        stage.put("ApproximateNumberOfMessagesVisible", 0, ago=10 - A_PERIOD * period, QueueName=queue)
     with stage.stack.alarms_later(3 * A_PERIOD):
         assert stage.rings("sweep-not-run")
         assert stage.rings("attention")

@@ -50,7 +50,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm on one metric."""
+    """An alarm on a metric, or on an expression: of its metrics, the first one is watched."""
 
     logical_id: str
     properties: dict[str, Any]
@@ -66,12 +66,32 @@ class Alarm:
 
     @property
     def statistic(self) -> str:
+        if "Metrics" in self.properties:
+            return str(self._sources[0]["Stat"])
         return str(self.properties.get("Statistic") or self.properties["ExtendedStatistic"])
 
     @property
+    def period(self) -> int:
+        return int(self._sources[0]["Period"])
+
+    @property
     def metric(self) -> Metric:
-        dimensions = tuple((entry["Name"], _as_written(entry["Value"])) for entry in self.properties["Dimensions"])
-        return Metric(self.properties["Namespace"], self.properties["MetricName"], dimensions)
+        return self.metrics[0]
+
+    @property
+    def metrics(self) -> list[Metric]:
+        return [_metric(source["Metric"]) for source in self._sources]
+
+    @property
+    def _sources(self) -> list[dict[str, Any]]:
+        if "Metrics" not in self.properties:
+            return [{"Metric": self.properties, "Period": self.properties["Period"]}]
+        return [query["MetricStat"] for query in self.properties["Metrics"] if "MetricStat" in query]
+
+
+def _metric(source: dict[str, Any]) -> Metric:
+    dimensions = tuple((entry["Name"], _as_written(entry["Value"])) for entry in source["Dimensions"])
+    return Metric(source["Namespace"], source["MetricName"], dimensions)
 
 
 def slug_of(properties: dict[str, Any]) -> str:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tests.template.cloudformation import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     Check = Callable[..., Iterator[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule about one or more templates.
-
-    Attributes:
-        check: yields the problems. Its parameters have the names of the fixtures in `conftest.py`.
-        breaks: paths and values for `Template.broken`, applied to the first template.
-    """
+class Rule(NamedTuple):
+    """A check, whose parameters are fixtures of `conftest.py`, and the breaks of its first template."""
 
     check: Check
     breaks: tuple[tuple[str, object], ...]
@@ -37,10 +32,25 @@ RULES: Final[list[Rule]] = []
 
 
 def rule(*breaks: tuple[str, object]) -> Callable[[Check], Check]:
-    """Register a rule with the breaks that it must report."""
+    """Register a rule with the breaks that it must report: paths and values for `Template.broken`."""
 
     def register(check: Check) -> Check:
         RULES.append(Rule(check, breaks))
         return check
 
     return register
+
+
+def without(prefix: str, *paths: str) -> Iterator[tuple[str, object]]:
+    """Yield breaks that remove entries."""
+    return ((f"{prefix}/{path}", ABSENT) for path in paths)
+
+
+def differences(name: str, properties: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the properties that differ from the expected ones; `A/B` is a nested property."""
+    for path, value in expected.items():
+        found: Any = properties
+        for step in path.split("/"):
+            found = (found or {}).get(step)
+        if found != value:
+            yield f"{name}: {path} is {found}"

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.core.lifecycle.cadence import LONGEST_AGE
-from plaid_sync.signals import Signal
+from plaid_sync.signals import ONLY_BY, Signal
 
 from tests.template.cloudformation import ABSENT, Template, environment
 from tests.template.operations import (
@@ -30,15 +30,14 @@ if TYPE_CHECKING:
 MAX_DESCRIPTION: Final = 1024
 LONGEST_STACK_NAME: Final = "s" * 128
 AWS_METRICS: Final = {
-    ("AWS/Lambda", "Errors"),
-    ("AWS/Lambda", "Throttles"),
-    ("AWS/Lambda", "Duration"),
-    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
-    ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
-    ("AWS/ApiGateway", "5xx"),
+    "AWS/Lambda": {"Errors", "Throttles", "Duration"},
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+    "AWS/ApiGateway": {"5xx"},
 }
 BY_HOURS: Final = {"webhooks-silent", "removals-unfinished"}
 """Alarms that evaluate hours; all others ring within 15 minutes."""
+WITH_EXPRESSIONS: Final = {"webhooks-silent", "sweep-not-run"}
+"""Heartbeat alarms that start when a heartbeat is due: an expression counts only the periods with a gauge."""
 GAUGES: Final = {"StalestItemAge", "RemovalsUnfinished"}
 """Metrics that the sweep measures in each run."""
 QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
@@ -86,7 +85,7 @@ def names_are_unique_and_begin_with_the_stacks(alarms: Template) -> Iterator[str
 def missing_data_breaches_heartbeats_only_and_leaves_gauges_as_they_are(alarms: Template) -> Iterator[str]:
     for alarm in alarms_of(alarms):
         by_operator = "breaching" if "LessThan" in alarm.properties["ComparisonOperator"] else "notBreaching"
-        expected = "ignore" if alarm.metric.name in GAUGES else by_operator
+        expected = "ignore" if alarm.metric.name in GAUGES or alarm.slug in WITH_EXPRESSIONS else by_operator
         if alarm.properties.get("TreatMissingData") != expected:
             yield f"{alarm.logical_id} treats missing data in another way"
 
@@ -95,25 +94,41 @@ def missing_data_breaches_heartbeats_only_and_leaves_gauges_as_they_are(alarms: 
     (f"{QUARANTINED}/MetricName", "RowsInQuarantine"),
     (f"{QUARANTINED}/Dimensions/0/Name", "Service"),
     ("Resources/Api5xxAlarm/Properties/MetricName", "5XXError"),
+    ("Resources/WebhooksSilentAlarm/Properties/Metrics/1/MetricStat/Metric/Dimensions/1/Name", "status"),
 )
 def alarms_watch_published_metrics(alarms: Template) -> Iterator[str]:
     for alarm in alarms_of(alarms):
-        metric = alarm.metric
-        if "Metrics" in alarm.properties:
-            yield f"{alarm.logical_id} calculates"
-        if metric.namespace != "PlaidSync":
-            if (metric.namespace, metric.name) not in AWS_METRICS:
-                yield f"{alarm.logical_id} watches a metric that AWS does not publish"
-        elif metric.name not in set(Signal):
-            yield f"{alarm.logical_id} watches a metric that no function publishes"
-        elif metric.dimensions != (("service", "${StackName}"),):
-            yield f"{alarm.logical_id} watches other dimensions"
+        for metric in alarm.metrics:
+            if metric.name not in AWS_METRICS.get(metric.namespace, set(Signal)):
+                yield f"{alarm.logical_id} watches a metric that nothing publishes"
+            if metric.namespace != "PlaidSync":
+                continue
+            by = ONLY_BY.get(Signal(metric.name)) if metric.name in set(Signal) else None
+            if metric.dimensions[0] != ("service", "${StackName}"):
+                yield f"{alarm.logical_id} watches another stack"
+            if [name for name, _ in metric.dimensions[1:]] != ([by] if by else []):
+                yield f"{alarm.logical_id} watches other dimensions"
+
+
+@rule(
+    ("Resources/SweepNotRunAlarm/Properties/Metrics/2/Expression", "IF(queue >= 0, runs, 0)"),
+    ("Resources/SweepNotRunAlarm/Properties/Metrics/0/ReturnData", ABSENT),
+)
+def an_expression_returns_one_value_of_the_alarms_metrics(alarms: Template) -> Iterator[str]:
+    for alarm in alarms_of(alarms):
+        queries = alarm.properties.get("Metrics", [])
+        returned = ["Expression" in query for query in queries if query.get("ReturnData", True)]
+        if returned != ([True] if alarm.slug in WITH_EXPRESSIONS else []):
+            yield f"{alarm.logical_id} returns more or less than its expression"
+        named = {name for query in queries for name in re.findall(r"[a-z]\w*", query.get("Expression", ""))}
+        if missing := named - {query["Id"] for query in queries}:
+            yield f"{alarm.logical_id} calculates with {missing}"
 
 
 @rule((f"{QUARANTINED}/Period", 3600))
 def alarms_ring_within_15_minutes(alarms: Template) -> Iterator[str]:
     for alarm in alarms_of(alarms):
-        if alarm.slug not in BY_HOURS and alarm.properties["Period"] * alarm.properties["EvaluationPeriods"] > 900:
+        if alarm.slug not in BY_HOURS and alarm.period * alarm.properties["EvaluationPeriods"] > 900:
             yield f"{alarm.logical_id} rings late"
 
 
@@ -235,5 +250,5 @@ def each_threshold_is_on_a_graph_of_its_metric_and_no_other_line_is(
 def _draws(widget: Widget, alarm: Alarm) -> bool:
     wanted = alarm.metric, alarm.statistic
     axis = next((line.axis for line in widget.lines() if (line.metric, line.statistic) == wanted), None)
-    by_period = widget.properties.get("period") == alarm.properties["Period"] or alarm.slug in BY_HOURS
+    by_period = widget.properties.get("period") == alarm.period or alarm.slug in BY_HOURS
     return by_period and (alarm.slug, alarm.properties["Threshold"], axis) in set(widget.thresholds())

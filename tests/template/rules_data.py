@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.template.cloudformation import ABSENT, Template
-from tests.template.rules import rule
+from tests.template.rules import differences, rule, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,19 +21,17 @@ API: Final = "Resources/Api/Properties"
 EVENTS: Final = "Resources/ItemsFunction/Properties/Events"
 INDEXES: Final = f"{ITEMS}/Properties/GlobalSecondaryIndexes"
 IN_LISTS: Final = {
-    "item_id",
-    "client_user_id",
-    "status",
-    "status_code",
-    "status_at",
-    "expiry_until",
-    "synced_at",
-    "linked_at",
-    "institution_id",
-    "update_status",
-    "fresh_at",
+    *("item_id", "client_user_id", "institution_id", "status", "status_code", "status_at", "update_status"),
+    *("expiry_until", "synced_at", "linked_at", "fresh_at"),
 }
 """What the indexes of the Items table project: no token, no account."""
+EXPECTED_TABLE: Final = {
+    "DeletionProtectionEnabled": True,
+    "PointInTimeRecoverySpecification/PointInTimeRecoveryEnabled": True,
+    "SSESpecification/SSEEnabled": True,
+    "BillingMode": "PAY_PER_REQUEST",
+    "TableName": None,  # with a name, a table can't be created again while the retained one exists
+}
 TTL: Final = {"AttributeName": "expires_at", "Enabled": True}
 SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
     # Table: keys, indexes with keys and projection, TTL, stream. What is quarantined has no TTL: people resolve it.
@@ -61,10 +59,9 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
 
 
 @rule(
-    (f"{TRANSACTIONS}/DeletionPolicy", ABSENT),
+    *without(TRANSACTIONS, "DeletionPolicy", "Properties/PointInTimeRecoverySpecification"),
     (f"{TRANSACTIONS}/UpdateReplacePolicy", "Delete"),
     (f"{TRANSACTIONS}/Properties/DeletionProtectionEnabled", False),
-    (f"{TRANSACTIONS}/Properties/PointInTimeRecoverySpecification", ABSENT),
     ("Resources/TokenKey/DeletionPolicy", "Delete"),
     (f"{ITEMS}/Properties/SSESpecification", ABSENT),
     (f"{ITEMS}/Properties/BillingMode", "PROVISIONED"),
@@ -80,17 +77,7 @@ def tables_and_keys_are_retained_protected_recoverable_and_encrypted(template: T
         if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::KMS::Key"} and policies != ("Retain", "Retain"):
             yield f"{name} is deleted with its stack"
     for name in template.of("AWS::DynamoDB::Table"):
-        table = template.properties(name)
-        if table.get("DeletionProtectionEnabled") is not True:
-            yield f"{name} has no deletion protection"
-        if table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled") is not True:
-            yield f"{name} has no point-in-time recovery"
-        if table.get("SSESpecification", {}).get("SSEEnabled") is not True:
-            yield f"{name} is not encrypted with a key in the account"
-        if table.get("BillingMode") != "PAY_PER_REQUEST":
-            yield f"{name} has a fixed capacity"
-        if "TableName" in table:
-            yield f"{name} can't be created again while the retained one exists"
+        yield from differences(name, template.properties(name), EXPECTED_TABLE)
 
 
 @rule(
@@ -105,9 +92,7 @@ def tables_and_keys_are_retained_protected_recoverable_and_encrypted(template: T
     (f"{TRANSACTIONS}/Properties/StreamSpecification/StreamViewType", "KEYS_ONLY"),
     (f"{QUARANTINE}/Properties/KeySchema/1/AttributeName", "transaction_id"),
     (f"{QUARANTINE}/Properties/TimeToLiveSpecification", {"AttributeName": "expires_at"}),
-    (f"{HISTORY}/Properties/TimeToLiveSpecification", ABSENT),
-    (f"{HISTORY}/Properties/StreamSpecification", ABSENT),
-    (f"{HISTORY}/Properties/KeySchema/1", ABSENT),
+    *without(HISTORY, "Properties/TimeToLiveSpecification", "Properties/StreamSpecification", "Properties/KeySchema/1"),
     (f"{LINKS}/Properties/TimeToLiveSpecification/Enabled", False),
     (f"{LINKS}/Properties/KeySchema/0/AttributeName", "item_id"),
 )
@@ -148,14 +133,11 @@ def no_parameter_or_update_holds_a_secret_and_the_token_key_rotates(template: Te
 
 
 @rule(
-    (f"{EVENTS}/LinkItem/Properties/Auth", ABSENT),
-    (f"{EVENTS}/GetHistory/Properties/Auth", ABSENT),
-    (f"{EVENTS}/RemoveItem", ABSENT),
+    *without(EVENTS, "LinkItem/Properties/Auth", "GetHistory/Properties/Auth", "RemoveItem"),
     (f"{EVENTS}/ListItems/Properties/PayloadFormatVersion", "1.0"),
     ("Resources/WebhookFunction/Properties/Events/PlaidWebhook/Properties/Path", "/other"),
     (f"{API}/RouteSettings", {}),
-    (f"{API}/DefaultRouteSettings", ABSENT),
-    (f"{API}/Auth", ABSENT),
+    *without(API, "DefaultRouteSettings", "Auth"),
 )
 def all_routes_but_plaids_need_iam_and_each_has_its_throttle(template: Template) -> Iterator[str]:
     """That the routes are those of docs/openapi.yaml: tests/unit/test_openapi_document.py."""

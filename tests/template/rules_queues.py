@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.template.cloudformation import ABSENT, Template, listed
-from tests.template.rules import rule
+from tests.template.rules import differences, rule, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,6 @@ DEAD_LETTERS: Final = "Resources/DeadLetterQueue/Properties"
 SYNC: Final = "Resources/SyncFunction/Properties"
 SOURCE: Final = f"{SYNC}/Events/Triggers/Properties"
 POLICY: Final = "Resources/QueuesPolicy/Properties"
-HIGH_THROUGHPUT: Final = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
 CONCURRENCY: Final = {
     "Fn::If": [
         "DerivedConcurrency",
@@ -23,16 +22,28 @@ CONCURRENCY: Final = {
         {"Ref": "SyncMaximumConcurrency"},
     ]
 }
+DEAD_LETTER_ARN: Final = {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+EXPECTED_SOURCE: Final = {
+    "BatchSize": 10,
+    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    "ScalingConfig/MaximumConcurrency": CONCURRENCY,
+    "MaximumBatchingWindowInSeconds": None,  # a FIFO queue has none
+}
+EXPECTED_QUEUE: Final = {
+    "FifoQueue": True,
+    "ContentBasedDeduplication": False,  # two updates can have equal bodies
+    "DeduplicationScope": "messageGroup",  # with the next one: more than 300 messages a second
+    "FifoThroughputLimit": "perMessageGroupId",
+    "SqsManagedSseEnabled": {"Fn::If": ["OwnKey", False, True]},
+}
 
 
 @rule(
     (f"{QUEUE}/VisibilityTimeout", 1799),
-    (f"{QUEUE}/VisibilityTimeout", ABSENT),
     (f"{SYNC}/Timeout", 301),
     (f"{QUEUE}/RedrivePolicy/maxReceiveCount", 4),
     (f"{SOURCE}/BatchSize", 1),
-    (f"{SOURCE}/FunctionResponseTypes", ABSENT),
-    (f"{SOURCE}/ScalingConfig", ABSENT),
+    *without(SOURCE, "FunctionResponseTypes", "ScalingConfig"),
     (f"{SOURCE}/ScalingConfig/MaximumConcurrency", 20),
     (f"{SOURCE}/MaximumBatchingWindowInSeconds", 1),
     (f"{SYNC}/ReservedConcurrentExecutions", 10),
@@ -48,25 +59,16 @@ def a_batch_returns_after_six_timeouts_and_fails_message_by_message(template: Te
             yield f"{function}: a message is visible again before six timeouts"
         if queue.get("RedrivePolicy", {}).get("maxReceiveCount", 0) < 5:
             yield f"{function}: fewer than five receives before the dead-letter queue"
-        if event.get("BatchSize") != 10:
-            yield f"{function}: the batch size is not ten"
-        if event.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
-            yield f"{function}: one failure fails the batch"
-        if event.get("ScalingConfig", {}).get("MaximumConcurrency") != CONCURRENCY:
-            yield f"{function}: its concurrency is neither the parameter's nor derived from Plaid's limit"
-        if "MaximumBatchingWindowInSeconds" in event:
-            yield f"{function}: a FIFO queue has no batching window"
+        yield from differences(function, event, EXPECTED_SOURCE)
         if "ReservedConcurrentExecutions" in template.functions[function]:
             yield f"{function}: throttled pollers use up receives"
 
 
 @rule(
-    (f"{QUEUE}/FifoQueue", ABSENT),
+    *without(QUEUE, "FifoQueue", "FifoThroughputLimit", "RedrivePolicy"),
     (f"{QUEUE}/ContentBasedDeduplication", True),
     (f"{QUEUE}/DeduplicationScope", "queue"),
-    (f"{QUEUE}/FifoThroughputLimit", ABSENT),
     (f"{QUEUE}/SqsManagedSseEnabled", False),
-    (f"{QUEUE}/RedrivePolicy", ABSENT),
     (f"{QUEUE}/MessageRetentionPeriod", 1209600),
     (f"{DEAD_LETTERS}/FifoQueue", False),
     (f"{DEAD_LETTERS}/MessageRetentionPeriod", 345600),
@@ -77,29 +79,18 @@ def queues_are_fifo_with_high_throughput_and_dead_letters_stay_longer(template: 
         yield "dead letters do not stay 14 days"
     for name in template.of("AWS::SQS::Queue"):
         queue = template.properties(name)
-        if queue.get("FifoQueue") is not True:
-            yield f"{name} is not FIFO"
-        if queue.get("ContentBasedDeduplication") is not False:
-            yield f"{name} takes equal bodies for duplicates"
-        if any(queue.get(setting) != value for setting, value in HIGH_THROUGHPUT.items()):
-            yield f"{name} is limited to 300 messages a second"
-        if queue.get("SqsManagedSseEnabled") != {"Fn::If": ["OwnKey", False, True]}:
-            yield f"{name} is not encrypted"
+        yield from differences(name, queue, EXPECTED_QUEUE)
         if name == "DeadLetterQueue":
             continue
-        target = queue.get("RedrivePolicy", {}).get("deadLetterTargetArn")
-        if target != {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}:
-            yield f"{name} has no dead-letter queue"
+        yield from differences(name, queue, {"RedrivePolicy/deadLetterTargetArn": DEAD_LETTER_ARN})
         # The age of a FIFO message continues in the dead-letter queue.
         if queue.get("MessageRetentionPeriod", 345600) >= kept:
             yield f"{name} keeps messages as long as the dead-letter queue"
 
 
 @rule(
-    (f"{POLICY}/Queues/1", ABSENT),
+    *without(POLICY, "Queues/1", "PolicyDocument/Statement/0/Condition", "PolicyDocument/Statement/0/Action/0"),
     (f"{POLICY}/PolicyDocument/Statement/0/Effect", "Allow"),
-    (f"{POLICY}/PolicyDocument/Statement/0/Condition", ABSENT),
-    (f"{POLICY}/PolicyDocument/Statement/0/Action/0", ABSENT),
     ("Resources/QueuesPolicy", ABSENT),
 )
 def queues_need_tls(template: Template) -> Iterator[str]:

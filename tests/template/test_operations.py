@@ -114,12 +114,13 @@ def test_the_dictionary_has_each_metric_of_alarms_and_graphs_with_its_alarms_and
 ) -> None:
     watched: dict[tuple[str, str], set[str]] = {}
     for alarm in alarms_of(alarms):
-        watched.setdefault((alarm.metric.namespace, alarm.metric.name), set()).add(alarm.slug)
+        for metric in alarm.metrics:
+            watched.setdefault((metric.namespace, metric.name), set()).add(alarm.slug)
     documented = {(row.namespace, row.name): row for row in rows()}
     series = {line.metric for widget in widgets_of(dashboard) for line in widget.lines()}
     assert documented.keys() == watched.keys() | {(metric.namespace, metric.name) for metric in series}
-    for metric, row in documented.items():
-        assert (metric, row.alarms) == (metric, frozenset(watched.get(metric, ())))
+    for key, row in documented.items():
+        assert (key, row.alarms) == (key, frozenset(watched.get(key, ())))
     for namespace, name, pairs in ((metric.namespace, metric.name, metric.dimensions) for metric in series):
         dimensions = " + ".join(f"`{dimension}`" for dimension, _ in pairs)
         assert dimensions in documented[namespace, name].dimensions.split("; "), name

@@ -1,6 +1,7 @@
-"""Alarms come to the states that AWS's documentation has in its tables.
+"""Alarms and expressions are evaluated as in the tables of AWS's documentation.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.cloudwatch.evaluation import verdict_of
+from local.cloudwatch.evaluation import evaluate, values_of_math
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 BREACHES, HOLDS, ABSENT = 2.0, 0.0, None
 
@@ -26,7 +27,7 @@ def state(values: Sequence[float | None], treatment: str, **changed: Any) -> str
         "StateValue": "RETAINED",
         **changed,
     }
-    return verdict_of(alarm, values).state
+    return evaluate(alarm, values).state
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,52 @@ def test_some_of_the_periods_can_be_enough() -> None:
 def test_the_threshold_itself_belongs_where_the_operator_says(operator: str, rings_at: list[float]) -> None:
     rings = [value for value in (0.0, 1.0, 2.0) if state([value], "missing", ComparisonOperator=operator) == "ALARM"]
     assert rings == rings_at
+
+
+def calculated(expression: str, **series: Sequence[float | None]) -> list[float | None]:
+    """Return an expression's values for metrics with these values."""
+
+    def read(source: Mapping[str, Any]) -> Sequence[float | None]:
+        return series[source["Metric"]]
+
+    metrics = [{"Id": name, "MetricStat": {"Metric": name}, "ReturnData": False} for name in series]
+    return list(values_of_math([*metrics, {"Id": "result", "Expression": expression}], read))
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ("metric1 < metric2", [0, 0, 1, 0]),
+        ("metric1 >= 30", [1, 0, 0, 0]),
+        ("metric1 + metric2", [50, 20, 20, 0]),
+        ("metric2 + 1", [21, None, 21, None]),
+        ("-1 * metric2", None),
+    ],
+)
+def test_a_series_without_data_counts_as_zero_beside_one_with_data(
+    expression: str, values: list[float | None] | None
+) -> None:
+    series = {"metric1": [30.0, 20.0, 0.0, 0.0], "metric2": [20.0, None, 20.0, None]}
+    if values is None:
+        with pytest.raises(ValueError, match="local alarms evaluate only"):
+            calculated(expression, **series)
+    else:
+        assert calculated(expression, **series) == values
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ("IF(metric1, metric2, metric3)", [30, 0, 20, None, None]),
+        ("IF(metric1, 5, metric3)", [5, 5, 20, None, None]),
+        ("IF(metric1, metric2, 5)", [30, 0, 5, 5, None]),
+        ("IF(metric1 >= 0, metric2, 5)", [30, 0, 0, 0, None]),
+    ],
+)
+def test_if_is_as_in_the_documentations_tables(expression: str, values: list[float | None]) -> None:
+    series = {
+        "metric1": [1.0, 1.0, 0.0, 0.0, None],
+        "metric2": [30.0, None, 0.0, 0.0, 30.0],
+        "metric3": [0.0, 0.0, 20.0, None, 20.0],
+    }
+    assert calculated(expression, **series) == values

@@ -1,7 +1,4 @@
-"""Where AWS's own metrics, and those in logs, come from: Lambda, SQS, API Gateway and DynamoDB in the emulator.
-
-How full queues are is measured, not counted: see `gauges`.
-
+"""Metrics of the emulator: those that functions log, and those of Lambda, SQS, API Gateway and DynamoDB.
 
 https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
@@ -13,23 +10,102 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from importlib import import_module
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from local.cloudwatch.emf import metrics_in
+from local.cloudwatch.emf import Datum, metrics_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local.cloudwatch.recorder import Recorder
-
 _READS = ("_get_item", "_query", "_scan", "_batch_get_item", "_transact_get_items")
 _WRITES = ("_put_item", "_update_item", "_delete_item", "_batch_write_item", "_transact_write_items")
+_REPEAT_SECONDS = 10.0
 
 
-def extract_logged(recorder: Recorder) -> None:
+class Recorder:
+    """Metrics that any thread adds, and that the thread which serves requests stores."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Datum] = SimpleQueue()
+        self._cloudwatch: Any = import_module("ministack.services.cloudwatch")
+
+    def add(self, datum: Datum) -> None:
+        """Add values of a metric."""
+        self._waiting.put(datum)
+
+    def count(self, namespace: str, name: str, dimensions: dict[str, str], value: float, unit: str = "Count") -> None:
+        """Add one value of one of AWS's own metrics, as of now."""
+        self.add(Datum(namespace, name, dimensions, time.time(), unit, {value: 1}))
+
+    def store(self) -> None:
+        """Store what was added."""
+        while True:
+            try:
+                datum = self._waiting.get_nowait()
+            except Empty:
+                return
+            values, counts = list(datum.values), [float(count) for count in datum.values.values()]
+            self._cloudwatch._store_datum(  # noqa: SLF001 - see `local.stack.serve`
+                datum.namespace,
+                datum.name,
+                dict(datum.dimensions),
+                datum.timestamp,
+                datum.unit,
+                None,
+                values,
+                counts,
+                None,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class QueueGauges:
+    """Measures queues: what changes is recorded at once, what does not every ten seconds; on AWS it is every minute.
+
+    Attributes:
+        last: What was recorded, and when, by queue and metric.
+    """
+
+    recorder: Recorder
+    last: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+
+    def measure(self) -> None:
+        """Measure every queue."""
+        queues: Any = import_module("ministack.services.sqs")
+        now = queues.time.time()  # which may be another than this process's: see `serve.follow_queue_clock`
+        for queue in queues._queues.values():  # noqa: SLF001 - see `local.stack.serve`
+            queues._refresh_counts(queue)  # noqa: SLF001
+            attributes, messages = queue["attributes"], list(queue["messages"])
+            oldest = min((message.get("enqueued_at", message["sent_at"]) for message in messages), default=now)
+            record = partial(self._record, attributes["QueueArn"].rpartition(":")[2])
+            record("ApproximateNumberOfMessagesVisible", int(attributes["ApproximateNumberOfMessages"]))
+            for state in ("NotVisible", "Delayed"):
+                name = f"ApproximateNumberOfMessages{state}"
+                record(name, int(attributes[name]))
+            record("ApproximateAgeOfOldestMessage", int(now - oldest), "Seconds")
+
+    def _record(self, queue: str, name: str, value: float, unit: str = "Count") -> None:
+        last, when = self.last.get((queue, name), (-1.0, 0.0))
+        if value != last or time.time() - when > _REPEAT_SECONDS:
+            self.last[queue, name] = (value, time.time())
+            self.recorder.count("AWS/SQS", name, {"QueueName": queue}, value, unit)
+
+
+def record_services(recorder: Recorder) -> None:
+    """Record what functions log and what the services do."""
+    _extract_logged(recorder)
+    _count_invocations(recorder)
+    _count_messages(recorder)
+    _count_requests(recorder)
+    _count_capacity(recorder)
+
+
+def _extract_logged(recorder: Recorder) -> None:
     """Take the metrics out of what functions log in the embedded metric format."""
     functions: Any = import_module("ministack.services.lambda_svc")
     emit = functions._emit_lambda_logs  # noqa: SLF001 - see `local.stack.serve`
@@ -42,8 +118,8 @@ def extract_logged(recorder: Recorder) -> None:
     functions._emit_lambda_logs = emit_and_extract  # noqa: SLF001
 
 
-def count_invocations(recorder: Recorder) -> None:
-    """Count every invocation, whoever asked for it; the emulator counts only those through Lambda's API."""
+def _count_invocations(recorder: Recorder) -> None:
+    """Count every invocation; the emulator counts only those through Lambda's API."""
     functions: Any = import_module("ministack.services.lambda_svc")
     dispatch = functions._execute_function_dispatch  # noqa: SLF001
 
@@ -70,7 +146,7 @@ def _slot(functions: Any, config: dict[str, Any]) -> str:  # noqa: ANN401 - a mo
     return str(functions._inflight_key(config))  # noqa: SLF001
 
 
-def count_messages(recorder: Recorder) -> None:
+def _count_messages(recorder: Recorder) -> None:
     """Count the messages that go into and out of queues, by API calls and by Lambda's polling."""
     queues: Any = import_module("ministack.services.sqs")
     dispatch, poll, delete = queues._dispatch, queues._receive_messages_for_esm, queues._delete_messages_for_esm  # noqa: SLF001
@@ -91,8 +167,8 @@ def count_messages(recorder: Recorder) -> None:
                 put(data.get("QueueUrl") or url, "Deleted", successful if action.endswith("Batch") else 1)
         return result
 
-    def poll_and_count(url: str, most: int) -> Any:  # noqa: ANN401
-        messages = poll(url, most)
+    def poll_and_count(url: str, limit: int) -> Any:  # noqa: ANN401
+        messages = poll(url, limit)
         put(url, "Received", len(messages))
         return messages
 
@@ -105,7 +181,7 @@ def count_messages(recorder: Recorder) -> None:
     queues._delete_messages_for_esm = delete_and_count  # noqa: SLF001
 
 
-def count_requests(recorder: Recorder) -> None:
+def _count_requests(recorder: Recorder) -> None:
     """Count the requests to HTTP APIs, with those refused and failed, and measure how long they take."""
     app: Any = import_module("ministack.app")
     gateway: Any = import_module("ministack.services.apigateway")
@@ -134,32 +210,32 @@ def count_requests(recorder: Recorder) -> None:
     gateway.handle_execute = execute_and_measure
 
 
-def count_capacity(recorder: Recorder) -> None:
-    """Record the capacity that requests consume, by asking for it in every request and telling who asked for it."""
+def _count_capacity(recorder: Recorder) -> None:
+    """Record the capacity that requests consume: every request asks for it, and answers keep it only if theirs did."""
     tables: Any = import_module("ministack.services.dynamodb")
     respond = tables.json_response
     kind: ContextVar[tuple[str, bool] | None] = ContextVar("kind", default=None)
 
     def respond_and_count(result: dict[str, Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401
-        asked = kind.get()
-        if asked is not None and (consumed := result.get("ConsumedCapacity")):
+        requested = kind.get()
+        if requested is not None and (consumed := result.get("ConsumedCapacity")):
             for each in consumed if isinstance(consumed, list) else [consumed]:
                 recorder.count(
                     "AWS/DynamoDB",
-                    f"Consumed{asked[0]}CapacityUnits",
+                    f"Consumed{requested[0]}CapacityUnits",
                     {"TableName": each["TableName"]},
                     each["CapacityUnits"],
                 )
-            if not asked[1]:
+            if not requested[1]:
                 result = {name: value for name, value in result.items() if name != "ConsumedCapacity"}
         return respond(result, *rest, **named)
 
     def counted(handle: Callable[[dict[str, Any]], Any], direction: str) -> Callable[[dict[str, Any]], Any]:
         def handle_and_count(data: dict[str, Any]) -> Any:  # noqa: ANN401
-            asked = data.get("ReturnConsumedCapacity", "NONE")
-            token = kind.set((direction, asked != "NONE"))
+            setting = data.get("ReturnConsumedCapacity", "NONE")
+            token = kind.set((direction, setting != "NONE"))
             try:
-                return handle({**data, "ReturnConsumedCapacity": "TOTAL"} if asked == "NONE" else data)
+                return handle({**data, "ReturnConsumedCapacity": "TOTAL"} if setting == "NONE" else data)
             finally:
                 kind.reset(token)
 
