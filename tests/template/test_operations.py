@@ -11,12 +11,10 @@ from plaid_sync.adapters.plaid.observing import UNREACHABLE
 from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.signals import ALSO_BY, ONLY_BY, Signal
-from plaid_sync_cli.costing import FIXED, Fixed
 
 from tests.template.cloudformation import PROJECT, Template
 from tests.template.operations import (
     COMMANDS,
-    COMPOSITE,
     HALVES,
     RUNBOOK,
     alarms_of,
@@ -124,12 +122,6 @@ def test_the_dictionary_has_each_metric_of_alarms_and_graphs_with_its_alarms_and
     for namespace, name, pairs in ((metric.namespace, metric.name, metric.dimensions) for metric in series):
         dimensions = " + ".join(f"`{dimension}`" for dimension, _ in pairs)
         assert dimensions in documented[namespace, name].dimensions.split("; "), name
-
-
-def test_the_cost_estimate_counts_the_alarms_and_series_of_the_templates(alarms: Template, dashboard: Template) -> None:
-    series = {line.metric for widget in widgets_of(dashboard) for line in widget.lines()}
-    ours = sum(metric.namespace == OURS for metric in series)  # every series is on a graph, as the test above shows
-    assert Fixed(len(alarms_of(alarms)), len(alarms.of(COMPOSITE)), ours) == FIXED
 
 
 # -- saved queries -----------------------------------------------------------------------------------------------------
