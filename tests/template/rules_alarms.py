@@ -8,21 +8,9 @@ from typing import TYPE_CHECKING, Final
 from plaid_sync.core.lifecycle.cadence import LONGEST_AGE
 from plaid_sync.signals import ONLY_BY, Signal
 
+from tests.template import operations as ops
 from tests.template.cloudformation import ABSENT, Template, environment
-from tests.template.operations import (
-    COMMANDS,
-    COMPOSITE,
-    HALVES,
-    Alarm,
-    Widget,
-    alarms_of,
-    commands_in,
-    properties_of_alarms,
-    slug_of,
-    slugs_of,
-    widgets_of,
-)
-from tests.template.rules import rule
+from tests.template.rules import differences, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,19 +37,19 @@ QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
 )
 def descriptions_are_small_runbooks(alarms: Template) -> Iterator[str]:
     longest_address = "u" * alarms.document["Parameters"]["RunbookUrl"]["MaxLength"]
-    for name, properties in properties_of_alarms(alarms):
+    for name, properties in ops.properties_of_alarms(alarms):
         text = str(properties.get("AlarmDescription", {}).get("Fn::Sub", ""))
         symptom, *steps, link = text.split("\n") if text.count("\n") > 1 else ("", "")
         if not re.search(r"\w+ \w+ .*\.$", symptom):
             yield f"{name} has no symptom"
         if not 2 <= len(steps) <= 4 or not all(step.startswith("- ") for step in steps):
             yield f"{name} has no steps"
-        if link != f"${{RunbookUrl}}#{slug_of(properties)}":
+        if link != f"${{RunbookUrl}}#{ops.slug_of(properties)}":
             yield f"{name} does not link to its heading"
         written = text.replace("${RunbookUrl}", longest_address).replace("${StackName}", LONGEST_STACK_NAME)
         if len(written) > MAX_DESCRIPTION:
             yield f"{name} is longer than CloudWatch's limit"
-        if unknown := set(commands_in(text)) - COMMANDS:
+        if unknown := set(ops.commands_in(text)) - ops.COMMANDS:
             yield f"{name} names {unknown}"
 
 
@@ -70,10 +58,10 @@ def descriptions_are_small_runbooks(alarms: Template) -> Iterator[str]:
     (f"{QUARANTINED}/AlarmName", {"Fn::Sub": "${StackName}-dead-letters"}),
 )
 def names_are_unique_and_begin_with_the_stacks(alarms: Template) -> Iterator[str]:
-    slugs = slugs_of(alarms)
+    slugs = ops.slugs_of(alarms)
     if len(set(slugs)) != len(slugs):
         yield "two alarms have one name"
-    for name, properties in properties_of_alarms(alarms):
+    for name, properties in ops.properties_of_alarms(alarms):
         if not properties["AlarmName"]["Fn::Sub"].startswith("${StackName}-"):
             yield f"{name} collides with another stack's"
 
@@ -83,7 +71,7 @@ def names_are_unique_and_begin_with_the_stacks(alarms: Template) -> Iterator[str
     ("Resources/WebhooksSilentAlarm/Properties/TreatMissingData", "notBreaching"),
 )
 def missing_data_breaches_heartbeats_only_and_leaves_gauges_as_they_are(alarms: Template) -> Iterator[str]:
-    for alarm in alarms_of(alarms):
+    for alarm in ops.alarms_of(alarms):
         by_operator = "breaching" if "LessThan" in alarm.properties["ComparisonOperator"] else "notBreaching"
         expected = "ignore" if alarm.metric.name in GAUGES or alarm.slug in WITH_EXPRESSIONS else by_operator
         if alarm.properties.get("TreatMissingData") != expected:
@@ -97,7 +85,7 @@ def missing_data_breaches_heartbeats_only_and_leaves_gauges_as_they_are(alarms: 
     ("Resources/WebhooksSilentAlarm/Properties/Metrics/1/MetricStat/Metric/Dimensions/1/Name", "status"),
 )
 def alarms_watch_published_metrics(alarms: Template) -> Iterator[str]:
-    for alarm in alarms_of(alarms):
+    for alarm in ops.alarms_of(alarms):
         for metric in alarm.metrics:
             if metric.name not in AWS_METRICS.get(metric.namespace, set(Signal)):
                 yield f"{alarm.logical_id} watches a metric that nothing publishes"
@@ -115,7 +103,7 @@ def alarms_watch_published_metrics(alarms: Template) -> Iterator[str]:
     ("Resources/SweepNotRunAlarm/Properties/Metrics/0/ReturnData", ABSENT),
 )
 def an_expression_returns_one_value_of_the_alarms_metrics(alarms: Template) -> Iterator[str]:
-    for alarm in alarms_of(alarms):
+    for alarm in ops.alarms_of(alarms):
         queries = alarm.properties.get("Metrics", [])
         returned = ["Expression" in query for query in queries if query.get("ReturnData", True)]
         if returned != ([True] if alarm.slug in WITH_EXPRESSIONS else []):
@@ -127,7 +115,7 @@ def an_expression_returns_one_value_of_the_alarms_metrics(alarms: Template) -> I
 
 @rule((f"{QUARANTINED}/Period", 3600))
 def alarms_ring_within_15_minutes(alarms: Template) -> Iterator[str]:
-    for alarm in alarms_of(alarms):
+    for alarm in ops.alarms_of(alarms):
         if alarm.slug not in BY_HOURS and alarm.period * alarm.properties["EvaluationPeriods"] > 900:
             yield f"{alarm.logical_id} rings late"
 
@@ -138,10 +126,12 @@ def alarms_ring_within_15_minutes(alarms: Template) -> Iterator[str]:
     ("Resources/AttentionAlarm/Properties/AlarmRule", {"Fn::Sub": 'ALARM("${DeadLettersAlarm}")'}),
 )
 def only_attention_notifies_and_it_watches_all(alarms: Template) -> Iterator[str]:
-    children = {slug_of(found["Properties"]): _children(alarms, name) for name, found in alarms.of(COMPOSITE).items()}
-    if children["sync-stopped"] != HALVES:
+    children = {
+        ops.slug_of(found["Properties"]): _children(alarms, name) for name, found in alarms.of(ops.COMPOSITE).items()
+    }
+    if children["sync-stopped"] != ops.HALVES:
         yield "sync-stopped is not both of its halves"
-    if children["attention"] != set(slugs_of(alarms)) - HALVES - {"attention"}:
+    if children["attention"] != set(ops.slugs_of(alarms)) - ops.HALVES - {"attention"}:
         yield "attention does not watch all"
     for name, operator in (("SyncStoppedAlarm", "AND"), ("AttentionAlarm", "OR")):
         if set(re.findall(r"\b(?:AND|OR|NOT)\b", alarms.properties(name)["AlarmRule"]["Fn::Sub"])) != {operator}:
@@ -154,14 +144,13 @@ def only_attention_notifies_and_it_watches_all(alarms: Template) -> Iterator[str
 
 def _children(alarms: Template, name: str) -> set[str]:
     text = alarms.properties(name)["AlarmRule"]["Fn::Sub"]
-    return {slug_of(alarms.properties(child)) for child in re.findall(r'ALARM\("\$\{(\w+)\}"\)', text)}
+    return {ops.slug_of(alarms.properties(child)) for child in re.findall(r'ALARM\("\$\{(\w+)\}"\)', text)}
 
 
 @rule(("Resources/AlarmTopic/Properties/KmsMasterKeyId", "alias/aws/sns"))
 def cloudwatch_can_publish_to_the_encrypted_topic(alarms: Template) -> Iterator[str]:
     """CloudWatch can't use the key aws/sns: it would deliver no notification."""
-    if alarms.properties("AlarmTopic").get("KmsMasterKeyId") != {"Ref": "AlarmKey"}:
-        yield "the topic is not encrypted with AlarmKey"
+    yield from differences("AlarmTopic", alarms.properties("AlarmTopic"), {"KmsMasterKeyId": {"Ref": "AlarmKey"}})
     grants = {
         statement["Principal"].get("Service"): set(statement["Action"])
         for name, statement in alarms.statements()
@@ -180,9 +169,8 @@ def only_the_topics_policy_differs_locally(alarms: Template) -> Iterator[str]:
 
 @rule(("Resources/ItemsStaleAlarm/Properties/Threshold", 43_200))
 def an_item_is_stale_after_the_sweeps_longest_age(alarms: Template) -> Iterator[str]:
-    (stale,) = (alarm for alarm in alarms_of(alarms) if alarm.metric.name == "StalestItemAge")
-    if stale.properties["Threshold"] != LONGEST_AGE.total_seconds():
-        yield "items-stale has another threshold"
+    threshold = {"Threshold": LONGEST_AGE.total_seconds()}
+    yield from differences("items-stale", alarms.properties("ItemsStaleAlarm"), threshold)
 
 
 @rule(
@@ -192,26 +180,20 @@ def an_item_is_stale_after_the_sweeps_longest_age(alarms: Template) -> Iterator[
 def each_function_has_alarms_for_errors_throttles_and_80_percent_of_its_timeout(
     template: Template, alarms: Template
 ) -> Iterator[str]:
-    watched = {alarm.slug: alarm for alarm in alarms_of(alarms)}
+    watched = {alarm.slug: alarm for alarm in ops.alarms_of(alarms)}
     for name, properties in template.functions.items():
         function = properties["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
-        expected: dict[str, tuple[str, str, float]] = {
-            f"{function}-errors": ("Errors", "Sum", 1),
-            f"{function}-throttled": ("Throttles", "Sum", 1),
-            f"{function}-slow": ("Duration", "Maximum", 0.8 * 1000 * properties["Timeout"]),
-        }
-        for slug, condition in expected.items():
-            alarm = watched.get(slug)
-            if alarm is None or _condition(alarm, function) != condition:
-                yield f"{name}: {slug} does not fit"
-            elif slug.endswith("-slow") and f" {properties['Timeout'] * 8 // 10} s" not in alarm.description:
-                yield f"{name}: the description has another figure"
-
-
-def _condition(alarm: Alarm, function: str) -> tuple[str, str, float] | None:
-    if alarm.metric.dimensions != (("FunctionName", f"${{StackName}}-{function}"),):
-        return None
-    return alarm.metric.name, alarm.statistic, alarm.properties["Threshold"]
+        for kind, metric, statistic, threshold, figure in (
+            ("errors", "Errors", "Sum", 1, ""),
+            ("throttled", "Throttles", "Sum", 1, ""),
+            ("slow", "Duration", "Maximum", 800 * properties["Timeout"], f" {properties['Timeout'] * 8 // 10} s"),
+        ):
+            series = ops.Metric("AWS/Lambda", metric, (("FunctionName", f"${{StackName}}-{function}"),))
+            alarm = watched.get(f"{function}-{kind}")
+            if alarm is None or figure not in alarm.description:
+                yield f"{name} has no such alarm, or one with another figure: {kind}"
+            elif (alarm.metric, alarm.statistic, alarm.properties["Threshold"]) != (series, statistic, threshold):
+                yield f"{name}: {alarm.slug} does not fit"
 
 
 @rule(
@@ -236,8 +218,8 @@ def alarms_and_dashboard_read_where_the_functions_publish(template: Template) ->
 def each_threshold_is_on_a_graph_of_its_metric_and_no_other_line_is(
     alarms: Template, dashboard: Template
 ) -> Iterator[str]:
-    watched = {alarm.slug: alarm for alarm in alarms_of(alarms)}
-    widgets = widgets_of(dashboard)
+    watched = {alarm.slug: alarm for alarm in ops.alarms_of(alarms)}
+    widgets = ops.widgets_of(dashboard)
     for alarm in watched.values():
         if not any(_draws(widget, alarm) for widget in widgets):
             yield f"{alarm.slug} is on no graph"
@@ -247,7 +229,7 @@ def each_threshold_is_on_a_graph_of_its_metric_and_no_other_line_is(
                 yield f"{widget.title}: {slug} does not fit"
 
 
-def _draws(widget: Widget, alarm: Alarm) -> bool:
+def _draws(widget: ops.Widget, alarm: ops.Alarm) -> bool:
     wanted = alarm.metric, alarm.statistic
     axis = next((line.axis for line in widget.lines() if (line.metric, line.statistic) == wanted), None)
     by_period = widget.properties.get("period") == alarm.period or alarm.slug in BY_HOURS

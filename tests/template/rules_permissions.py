@@ -172,23 +172,14 @@ def _grant(action: str, target: str) -> tuple[str, object]:
 
 @rule(
     _grant("dynamodb:PutItem", "TransactionsTable"),
-    _grant("dynamodb:UpdateItem", "QuarantineTable"),
-    _grant("dynamodb:Query", "TransactionsTable"),
     _grant("dynamodb:GetItem", "ItemsTable"),
-    _grant("dynamodb:PutItem", "LinksTable"),
-    _grant("dynamodb:UpdateItem", "HistoryTable"),
-    _grant("sqs:SendMessage", "DeadLetterQueue"),
     _grant("sqs:ReceiveMessage", "SyncQueue"),
-    (f"{STATEMENTS}/QuarantineBrokenEntries/Action", "dynamodb:GetItem"),
     (f"{STATEMENTS}/QuarantineBrokenEntries/Action", ["dynamodb:UpdateItem", "dynamodb:Scan"]),
     (f"{STATEMENTS}/ReleaseBankLogins", ABSENT),
     (f"{ITEMS}/ReadTransactions/Action", ["dynamodb:Query", "dynamodb:UpdateItem"]),
     (f"{AUDIT}/ReadTransactions/Action/0", "dynamodb:UpdateItem"),
-    (f"{AUDIT}/ReadItems/Action", ["dynamodb:GetItem", "dynamodb:UpdateItem"]),
     (f"{ITEMS}/ListItems/Resource", {"Fn::GetAtt": ["ItemsTable", "Arn"]}),
     (f"{ITEMS}/ReadAndChangeItems/Action/1", "dynamodb:DeleteItem"),
-    (f"{ITEMS}/ReadAndAddHistory/Action/1", "dynamodb:DeleteItem"),
-    (f"{ITEMS}/StoreLinks/Resource", {"Fn::GetAtt": ["QuarantineTable", "Arn"]}),
     (f"{ITEMS}/ReadAndAddHistory/Resource", {"Fn::GetAtt": ["HistoryTable", "StreamArn"]}),
 )
 def only_sync_writes_transactions_and_reads_the_queue(template: Template) -> Iterator[str]:

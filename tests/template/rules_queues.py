@@ -65,10 +65,8 @@ def a_batch_returns_after_six_timeouts_and_fails_message_by_message(template: Te
 
 
 @rule(
-    *without(QUEUE, "FifoQueue", "FifoThroughputLimit", "RedrivePolicy"),
+    *without(QUEUE, "FifoThroughputLimit", "RedrivePolicy"),
     (f"{QUEUE}/ContentBasedDeduplication", True),
-    (f"{QUEUE}/DeduplicationScope", "queue"),
-    (f"{QUEUE}/SqsManagedSseEnabled", False),
     (f"{QUEUE}/MessageRetentionPeriod", 1209600),
     (f"{DEAD_LETTERS}/FifoQueue", False),
     (f"{DEAD_LETTERS}/MessageRetentionPeriod", 345600),

@@ -12,17 +12,8 @@ from plaid_sync.core.error_codes import FailureClass
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.signals import ALSO_BY, ONLY_BY, Signal
 
+from tests.template import operations as ops
 from tests.template.cloudformation import PROJECT, Template
-from tests.template.operations import (
-    COMMANDS,
-    HALVES,
-    RUNBOOK,
-    alarms_of,
-    anchors,
-    commands_in,
-    slugs_of,
-    widgets_of,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +32,7 @@ REASONS: Final = {
 
 def test_the_widgets_fill_the_grid_without_a_gap(dashboard: Template) -> None:
     cells: list[tuple[int, int]] = []
-    for widget in widgets_of(dashboard):
+    for widget in ops.widgets_of(dashboard):
         left, top, width, height = widget.area
         cells += [(column, row) for column in range(left, left + width) for row in range(top, top + height)]
         assert left + width <= LINKS_FROM or (left == LINKS_FROM and widget.kind == "text")
@@ -50,9 +41,9 @@ def test_the_widgets_fill_the_grid_without_a_gap(dashboard: Template) -> None:
 
 
 def test_the_alarm_widget_has_every_alarm_that_notifies(alarms: Template, dashboard: Template) -> None:
-    [widget] = [widget for widget in widgets_of(dashboard) if widget.kind == "alarm"]
+    [widget] = [widget for widget in ops.widgets_of(dashboard) if widget.kind == "alarm"]
     shown = [arn.rpartition(":alarm:${StackName}-")[2] for arn in widget.properties["alarms"]]
-    assert sorted(shown) == sorted(set(slugs_of(alarms)) - HALVES)
+    assert sorted(shown) == sorted(set(ops.slugs_of(alarms)) - ops.HALVES)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +55,9 @@ def test_the_alarm_widget_has_every_alarm_that_notifies(alarms: Template, dashbo
     ],
 )
 def test_each_value_of_a_dimension_is_shown(dashboard: Template, metric: str, dimension: str, values: set[str]) -> None:
-    lines = [line.metric for widget in widgets_of(dashboard) for line in widget.lines() if line.metric.name == metric]
+    lines = [
+        line.metric for widget in ops.widgets_of(dashboard) for line in widget.lines() if line.metric.name == metric
+    ]
     shown = {dict(line.dimensions)[dimension] for line in lines if dimension in dict(line.dimensions)}
     assert shown == values
 
@@ -111,11 +104,11 @@ def test_the_dictionary_has_each_metric_of_alarms_and_graphs_with_its_alarms_and
     alarms: Template, dashboard: Template
 ) -> None:
     watched: dict[tuple[str, str], set[str]] = {}
-    for alarm in alarms_of(alarms):
+    for alarm in ops.alarms_of(alarms):
         for metric in alarm.metrics:
             watched.setdefault((metric.namespace, metric.name), set()).add(alarm.slug)
     documented = {(row.namespace, row.name): row for row in rows()}
-    series = {line.metric for widget in widgets_of(dashboard) for line in widget.lines()}
+    series = {line.metric for widget in ops.widgets_of(dashboard) for line in widget.lines()}
     assert documented.keys() == watched.keys() | {(metric.namespace, metric.name) for metric in series}
     for key, row in documented.items():
         assert (key, row.alarms) == (key, frozenset(watched.get(key, ())))
@@ -169,19 +162,19 @@ def test_the_queries_are_in_the_stacks_folder_and_search_its_log_groups(queries:
 
 # -- runbook -----------------------------------------------------------------------------------------------------------
 
-TARGETS: Final = {anchor for level in ("##", "###") for anchor in anchors(RUNBOOK, level)}
+TARGETS: Final = {anchor for level in ("##", "###") for anchor in ops.anchors(ops.RUNBOOK, level)}
 OF_FUNCTIONS: Final = ("-errors", "-throttled", "-slow")
 """Alarms whose common text is above their entries."""
 
 
 def entries() -> dict[str, str]:
     """Return the text under each heading of the third level."""
-    parts = re.split(r"^#{2,3} ", RUNBOOK, flags=re.MULTILINE)
-    return {part.split("\n")[0]: part for part in parts[1:] if part.split("\n")[0] in anchors(RUNBOOK, "###")}
+    parts = re.split(r"^#{2,3} ", ops.RUNBOOK, flags=re.MULTILINE)
+    return {part.split("\n")[0]: part for part in parts[1:] if part.split("\n")[0] in ops.anchors(ops.RUNBOOK, "###")}
 
 
 def test_each_alarm_has_its_entry_and_each_entry_its_alarm(alarms: Template) -> None:
-    assert sorted(anchors(RUNBOOK, "###")) == sorted(slugs_of(alarms))
+    assert sorted(ops.anchors(ops.RUNBOOK, "###")) == sorted(ops.slugs_of(alarms))
 
 
 def test_each_entry_has_its_parts_or_shares_them_with_the_other_functions() -> None:
@@ -189,7 +182,7 @@ def test_each_entry_has_its_parts_or_shares_them_with_the_other_functions() -> N
     for slug, text in entries().items():
         expected = parts[:1] if slug.endswith(OF_FUNCTIONS) else parts
         assert [part for part in expected if f"- {part}:" not in text] == [], slug
-    shared = [part.split("###")[0] for part in re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)]
+    shared = [part.split("###")[0] for part in re.split(r"^## ", ops.RUNBOOK, flags=re.MULTILINE)]
     shared = [text for text in shared if text.startswith("A function")]
     assert len(shared) == len(OF_FUNCTIONS)
     for text in shared:
@@ -207,10 +200,10 @@ def test_the_runbooks_timeouts_are_those_of_the_functions(template: Template) ->
 def test_the_runbook_and_the_links_to_it_name_existing_commands_queries_and_headings(
     queries: Template, dashboard: Template
 ) -> None:
-    widgets = "\n".join(str(widget.properties) for widget in widgets_of(dashboard))
-    assert {*commands_in(RUNBOOK), *commands_in(widgets)} <= COMMANDS
+    widgets = "\n".join(str(widget.properties) for widget in ops.widgets_of(dashboard))
+    assert {*ops.commands_in(ops.RUNBOOK), *ops.commands_in(widgets)} <= ops.COMMANDS
     saved = {found["Properties"]["Name"]["Fn::Sub"].partition("/")[2] for found in queries.resources.values()}
-    named = re.findall(r"[Ss]aved quer(?:y|ies) ((?:`[^`]+`(?:, | and )?)+)", RUNBOOK)
+    named = re.findall(r"[Ss]aved quer(?:y|ies) ((?:`[^`]+`(?:, | and )?)+)", ops.RUNBOOK)
     named += re.findall(r"Queries: ((?:`[^`]+`(?:, )?)+)", widgets)
     assert {name for names in named for name in re.findall(r"`([^`]+)`", names)} <= saved
-    assert {*re.findall(r"\]\(#([\w-]+)\)", RUNBOOK), *re.findall(r"\$\{RunbookUrl\}#([\w-]+)", widgets)} <= TARGETS
+    assert {*re.findall(r"\]\(#([\w-]+)\)", ops.RUNBOOK), *re.findall(r"\$\{RunbookUrl\}#([\w-]+)", widgets)} <= TARGETS

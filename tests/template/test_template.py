@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
-from tests.template.cloudformation import PROJECT, Template
-from tests.template.resolving import Resolver
+from tests.template.cloudformation import PROJECT, Resolver, Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Rules for GitHub's workflows, and breaks that they must report."""
+"""Rules for GitHub's workflows, with their breaks. zizmor checks the rest (`make workflow-lint`)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,10 @@ from tests.template.cloudformation import PROJECT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FOLDER: Final = PROJECT / ".github" / "workflows"
-TEXTS: Final = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.yml"))}
-PINNED: Final = re.compile(r"^\s*(?:- )?uses: (?:\./\S+(?: #.*)?|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
+WORKFLOWS: Final[dict[str, dict[str, Any]]] = {
+    path.name: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
+}
 TARGETS: Final = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-
-
-def unpinned(text: str) -> list[str]:
-    """Return the actions that their owners can change."""
-    return [line.strip() for line in text.splitlines() if "uses:" in line and not PINNED.match(line)]
 
 
 def problems(name: str, workflow: dict[str, Any]) -> Iterator[str]:
@@ -39,32 +34,13 @@ def problems(name: str, workflow: dict[str, Any]) -> Iterator[str]:
         for step in content.get("steps", []):
             if "checkout" in step.get("uses", "") and step["with"].get("persist-credentials") is not False:
                 yield f"{job} leaves GitHub's token in the clone"
-            if "${{" in step.get("run", ""):
-                yield f"{job} runs the value of an expression"
             if not set(re.findall(r"make ([a-z-]+)", step.get("run", ""))) <= TARGETS:
                 yield f"{job} runs a target that does not exist"
 
 
-def read(name: str) -> dict[str, Any]:
-    return dict(yaml.safe_load(TEXTS[name]))
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_actions_are_pinned_by_hash_with_their_version(name: str) -> None:
-    assert "uses:" in TEXTS[name]
-    assert unpinned(TEXTS[name]) == []
-
-
-@pytest.mark.parametrize(
-    "line", ["uses: actions/checkout@v5", f"uses: actions/checkout@{'a' * 40}", "uses: a/b@main # v1.0.0"]
-)
-def test_an_action_that_is_not_pinned_is_reported(line: str) -> None:
-    assert unpinned(line) == [line]
-
-
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", WORKFLOWS)
 def test_jobs_have_the_permissions_that_they_need_and_no_others(name: str) -> None:
-    assert list(problems(name, read(name))) == []
+    assert list(problems(name, WORKFLOWS[name])) == []
 
 
 @pytest.mark.parametrize(
@@ -75,29 +51,24 @@ def test_jobs_have_the_permissions_that_they_need_and_no_others(name: str) -> No
         (("jobs", "check", "permissions"), {"contents": "read", "id-token": "write"}),
         (("jobs", "check", "timeout-minutes"), None),
         (("jobs", "check", "steps", 0, "with"), {}),
-        (("jobs", "check", "steps", 2, "run"), "echo ${{ github.head_ref }}"),
         (("jobs", "check", "steps", 2, "run"), "make everything"),
     ],
 )
 def test_a_job_with_more_permissions_is_reported(path: tuple[Any, ...], value: object) -> None:
-    workflow = copy.deepcopy(read("ci.yml"))
-    target: Any = workflow
+    workflow: Any = copy.deepcopy(WORKFLOWS["ci.yml"])
+    target = workflow
     for step in path[:-1]:
         target = target[step]
-    if value is None:
-        del target[path[-1]]
-    else:
+    target.pop(path[-1])
+    if value is not None:
         target[path[-1]] = value
     assert list(problems("ci.yml", workflow))
 
 
 def test_a_deployment_waits_for_the_checks_and_for_its_environments_reviewers() -> None:
-    deploy = read("deploy.yml")["jobs"]["deploy"]
+    deploy = WORKFLOWS["deploy.yml"]["jobs"]["deploy"]
     assert deploy["needs"] == "ci"
     assert deploy["environment"]
-    assert read("deploy.yml")["concurrency"]["cancel-in-progress"] is False
-    steps = [step.get("run", step.get("uses", "")) for step in deploy["steps"]]
-    built, trusted = (
-        next(n for n, step in enumerate(steps) if word in step) for word in ("make build", "configure-aws")
-    )
-    assert built < trusted  # no build script can read the role's credentials
+    assert WORKFLOWS["deploy.yml"]["concurrency"]["cancel-in-progress"] is False
+    steps = " ".join(step.get("run", step.get("uses", "")) for step in deploy["steps"])
+    assert 0 < steps.index("make build") < steps.index("configure-aws")  # no build script can read the credentials
