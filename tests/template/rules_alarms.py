@@ -34,10 +34,13 @@ QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
 @rule(
     (f"{QUARANTINED}/AlarmDescription", {"Fn::Sub": "Rows are quarantined."}),
     (f"{QUARANTINED}/AlarmName", {"Fn::Sub": "${StackName}-rows-in-quarantine"}),
+    (f"{QUARANTINED}/AlarmName", {"Fn::Sub": "rows-quarantined"}),
 )
-def descriptions_are_small_runbooks(alarms: Template) -> Iterator[str]:
+def descriptions_are_small_runbooks_and_names_begin_with_the_stacks(alarms: Template) -> Iterator[str]:
     longest_address = "u" * alarms.document["Parameters"]["RunbookUrl"]["MaxLength"]
     for name, properties in ops.properties_of_alarms(alarms):
+        if not properties["AlarmName"]["Fn::Sub"].startswith("${StackName}-"):
+            yield f"{name} collides with another stack's"
         text = str(properties.get("AlarmDescription", {}).get("Fn::Sub", ""))
         symptom, *steps, link = text.split("\n") if text.count("\n") > 1 else ("", "")
         if not re.search(r"\w+ \w+ .*\.$", symptom):
@@ -51,19 +54,6 @@ def descriptions_are_small_runbooks(alarms: Template) -> Iterator[str]:
             yield f"{name} is longer than CloudWatch's limit"
         if unknown := set(ops.commands_in(text)) - ops.COMMANDS:
             yield f"{name} names {unknown}"
-
-
-@rule(
-    (f"{QUARANTINED}/AlarmName", {"Fn::Sub": "rows-quarantined"}),
-    (f"{QUARANTINED}/AlarmName", {"Fn::Sub": "${StackName}-dead-letters"}),
-)
-def names_are_unique_and_begin_with_the_stacks(alarms: Template) -> Iterator[str]:
-    slugs = ops.slugs_of(alarms)
-    if len(set(slugs)) != len(slugs):
-        yield "two alarms have one name"
-    for name, properties in ops.properties_of_alarms(alarms):
-        if not properties["AlarmName"]["Fn::Sub"].startswith("${StackName}-"):
-            yield f"{name} collides with another stack's"
 
 
 @rule(
@@ -160,13 +150,6 @@ def cloudwatch_can_publish_to_the_encrypted_topic(alarms: Template) -> Iterator[
         yield "CloudWatch can't encrypt for the topic"
 
 
-@rule(("Resources/RowsQuarantinedAlarm/Condition", "OnAws"))
-def only_the_topics_policy_differs_locally(alarms: Template) -> Iterator[str]:
-    conditional = {name for name, found in alarms.resources.items() if found.get("Condition") == "OnAws"}
-    if conditional != {"AlarmTopicPolicy"}:
-        yield f"only on AWS: {conditional}"
-
-
 @rule(("Resources/ItemsStaleAlarm/Properties/Threshold", 43_200))
 def an_item_is_stale_after_the_sweeps_longest_age(alarms: Template) -> Iterator[str]:
     threshold = {"Threshold": LONGEST_AGE.total_seconds()}
@@ -201,12 +184,11 @@ def each_function_has_alarms_for_errors_throttles_and_80_percent_of_its_timeout(
     ("Resources/Dashboard/Properties/Parameters/StackName", "other"),
 )
 def alarms_and_dashboard_read_where_the_functions_publish(template: Template) -> Iterator[str]:
-    variables = environment(template.document["Globals"]["Function"])
-    if variables["POWERTOOLS_METRICS_NAMESPACE"] != "PlaidSync":
-        yield "the functions publish into another namespace"
-    services = [template.properties(name)["Parameters"]["StackName"] for name in ("Alarms", "Dashboard")]
-    if [*services, variables["POWERTOOLS_SERVICE_NAME"]] != [{"Ref": "AWS::StackName"}] * 3:
-        yield "the dimension service has another value"
+    stack = {"Ref": "AWS::StackName"}
+    expected = {"POWERTOOLS_METRICS_NAMESPACE": "PlaidSync", "POWERTOOLS_SERVICE_NAME": stack}
+    yield from differences("Globals", environment(template.document["Globals"]["Function"]), expected)
+    for name in ("Alarms", "Dashboard"):
+        yield from differences(name, template.properties(name), {"Parameters/StackName": stack})
 
 
 @rule(

@@ -135,7 +135,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Sync", "TransactionsTable"): {"BatchGetItem", "Query", "UpdateItem", "BatchWriteItem"},
     # Quarantined entries are for people: sync counts and erases them, and never reads them.
     ("Sync", "QuarantineTable"): {"UpdateItem", "BatchWriteItem", "Query"},
-    # Nobody changes or deletes history.
+    # History is append-only.
     ("Sync", "HistoryTable"): {"PutItem"},
     ("Sync", "LinksTable"): {"DeleteItem"},
     ("Sync", "SyncQueue"): {
