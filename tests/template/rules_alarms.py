@@ -29,6 +29,7 @@ WITH_EXPRESSIONS: Final = {"webhooks-silent", "sweep-not-run"}
 GAUGES: Final = {"StalestItemAge", "RemovalsUnfinished"}
 """Metrics that the sweep measures in each run."""
 QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
+VARIABLES: Final = "Globals/Function/Environment/Variables"
 
 
 @rule(
@@ -180,7 +181,7 @@ def each_function_has_alarms_for_errors_throttles_and_80_percent_of_its_timeout(
 
 
 @rule(
-    ("Globals/Function/Environment/Variables/POWERTOOLS_METRICS_NAMESPACE", "Other"),
+    (f"{VARIABLES}/POWERTOOLS_METRICS_NAMESPACE", "Other"),
     ("Resources/Dashboard/Properties/Parameters/StackName", "other"),
 )
 def alarms_and_dashboard_read_where_the_functions_publish(template: Template) -> Iterator[str]:
