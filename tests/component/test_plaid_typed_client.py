@@ -53,21 +53,21 @@ from plaid.model.user_permission_revoked_webhook import UserPermissionRevokedWeb
 from plaid.model.webhook_update_acknowledged_webhook import WebhookUpdateAcknowledgedWebhook
 from plaid.model.webhook_verification_key_get_request import WebhookVerificationKeyGetRequest
 
-from local.plaid import Behaviour, Draft, LinkedItem, Phase, PlaidServer, PlaidSimulator
-from local.plaid.errors import CATALOGUE
+from local.plaid import Behavior, CustomTransaction, LinkedItem, Phase, PlaidServer, PlaidSimulator
+from local.plaid.errors import ERROR_CODES
 from local.plaid.webhooks import SANDBOX_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BEHAVIOUR = Behaviour(rate_limits=False, initial_seconds=None, historical_seconds=None)
+BEHAVIOR = Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None)
 # Nothing listens on the discard port: these tests look at answers, not at webhooks.
 NOWHERE = "http://127.0.0.1:9/webhooks/plaid"
 
 
 @pytest.fixture
 def sim() -> PlaidSimulator:
-    return PlaidSimulator(seed=11, behaviour=BEHAVIOUR)
+    return PlaidSimulator(seed=11, behavior=BEHAVIOR)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def refused(call: Any, request: Any) -> dict[str, Any]:
     with pytest.raises(plaid.ApiException) as caught:
         call(request)
     body: dict[str, Any] = json.loads(caught.value.body)
-    assert caught.value.status == CATALOGUE[body["error_code"]].status
+    assert caught.value.status == ERROR_CODES[body["error_code"]].status
     assert set(body) == {
         "display_message",
         "documentation_url",
@@ -266,7 +266,7 @@ def test_the_null_cursor_of_an_item_that_is_not_ready_breaks_this_client_as_know
 @pytest.mark.parametrize("spell_out", [False, True])
 @pytest.mark.parametrize("beta_fields", [False, True])
 def test_a_history_full_of_odd_rows_parses_and_folds_to_the_truth(*, spell_out: bool, beta_fields: bool) -> None:
-    sim = PlaidSimulator(seed=3, behaviour=Behaviour(rate_limits=False, spell_out=spell_out, beta_fields=beta_fields))
+    sim = PlaidSimulator(seed=3, behavior=Behavior(rate_limits=False, spell_out=spell_out, beta_fields=beta_fields))
     with PlaidServer(sim) as server, connect(server) as connection:
         client = plaid_api.PlaidApi(connection)
         linked = ready(sim, transactions=150)
@@ -390,7 +390,7 @@ def test_keys_parse_before_and_after_they_expire(client: Any, sim: PlaidSimulato
     assert (unknown["error_type"], unknown["error_code"]) == ("INVALID_INPUT", "INVALID_WEBHOOK_VERIFICATION_KEY_ID")
 
 
-@pytest.mark.parametrize("code", sorted(CATALOGUE))
+@pytest.mark.parametrize("code", sorted(ERROR_CODES))
 def test_every_error_arrives_as_an_exception_with_its_body(client: Any, sim: PlaidSimulator, code: str) -> None:
     linked = ready(sim, transactions=2)
     sim.inject_fault("/transactions/sync", code)
@@ -421,7 +421,7 @@ def test_a_broken_connection_and_a_proxys_page_arrive_as_they_are(client: Any, s
 def test_dates_come_as_dates(client: Any, sim: PlaidSimulator) -> None:
     linked = ready(sim, transactions=1)
     moment = date(2026, 2, 3)
-    (added,) = sim.add_drafts(linked.item_id, [Draft(moment, pending=True)])
+    (added,) = sim.add_custom_transactions(linked.item_id, [CustomTransaction(moment, pending=True)])
     rows = {row.transaction_id: row for page in pull(client, linked.access_token) for row in page.added}
     assert rows[added].date == moment
     assert rows[added].pending

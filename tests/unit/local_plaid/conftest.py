@@ -11,13 +11,13 @@ import pytest
 import simplejson
 import urllib3
 
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, SimulatedClock
-from local.plaid.syncing import SyncRequest
+from local.plaid import Behavior, PlaidServer, PlaidSimulator, SimulatedClock
+from local.plaid.sync import SyncRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MANUAL = Behaviour(initial_seconds=None, historical_seconds=None)
+MANUAL = Behavior(initial_seconds=None, historical_seconds=None)
 
 
 @dataclass
@@ -84,7 +84,7 @@ def clock() -> SimulatedClock:
 
 @pytest.fixture
 def sim(clock: SimulatedClock) -> Iterator[PlaidSimulator]:
-    simulator = PlaidSimulator(seed=5, clock=clock, behaviour=MANUAL)
+    simulator = PlaidSimulator(seed=5, clock=clock, behavior=MANUAL)
     yield simulator
     simulator.stop()
 

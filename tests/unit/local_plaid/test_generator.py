@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from plaid.model.transaction import Transaction
 
-from local.plaid import Draft
+from local.plaid import CustomTransaction
 from local.plaid.generator import Generator
 
 TODAY = date(2026, 6, 1)
@@ -26,7 +26,7 @@ def rows() -> list[dict[str, object]]:
 
 def test_every_row_has_every_field_of_the_client_model(rows: list[dict[str, object]]) -> None:
     assert {frozenset(row) for row in rows} == {frozenset(Transaction.openapi_types.keys() - ABSENT)}
-    beta = Generator(CHANCE(), beta_fields=True).transaction(Draft(TODAY))
+    beta = Generator(CHANCE(), beta_fields=True).transaction(CustomTransaction(TODAY))
     assert {"merchant_category_code", "running_balance"} <= beta.keys()
 
 
@@ -68,7 +68,7 @@ def test_a_draft_fixes_what_it_says() -> None:
     generator = Generator(CHANCE())
     account_id = generator.accounts[2]["account_id"]
     row = generator.transaction(
-        Draft(
+        CustomTransaction(
             TODAY, pending=True, account_id=account_id, name="Own name", amount=Decimal("12.5"), iso_currency_code="CHF"
         )
     )

@@ -13,7 +13,7 @@ import pytest
 import simplejson
 import urllib3
 
-from local.plaid import BREAKAGES, LinkedItem, Phase, PlaidSimulator, SimulatedClock
+from local.plaid import CORRUPTIONS, LinkedItem, Phase, PlaidSimulator, SimulatedClock
 
 from .conftest import MANUAL, fold, loop
 
@@ -187,9 +187,9 @@ def test_the_control_surface_reaches_everything(http: Http, sim: PlaidSimulator,
     assert sim.item(item_id).forced_mutations == 2
     transaction_id = next(iter(sim.truth(item_id)))
     act("POST", f"/items/{item_id}/breakages", {"transaction_id": transaction_id, "how": "null"})
-    assert sim.item(item_id).breakages.keys() == {transaction_id}
+    assert sim.item(item_id).corruptions.keys() == {transaction_id}
     act("POST", f"/items/{item_id}/breakages", {"transaction_id": transaction_id, "how": None})
-    assert sim.item(item_id).breakages == {}
+    assert sim.item(item_id).corruptions == {}
     old = sim.keys.current.kid
     assert act("POST", "/keys/rotate")["kid"] != old
     act("POST", f"/keys/{old}/expire")
@@ -200,7 +200,7 @@ def test_the_control_surface_reaches_everything(http: Http, sim: PlaidSimulator,
     act("POST", "/clock/advance", {"seconds": 90})
     assert (sim.clock() - before).total_seconds() == 90
     act("POST", "/behaviour", {"spell_out": True, "webhook_delay": 0.5})
-    assert sim.behaviour == replace(MANUAL, spell_out=True, webhook_delay=0.5)
+    assert sim.behavior == replace(MANUAL, spell_out=True, webhook_delay=0.5)
     act("POST", f"/items/{item_id}/webhooks", {"webhook_code": "DEFAULT_UPDATE"})
     assert act("GET", "/calls") == {}
 
@@ -246,18 +246,18 @@ def test_the_command_serves_and_stops_when_told() -> None:
     assert (process.returncode, complaints) == (0, b"")
 
 
-@pytest.mark.parametrize("how", BREAKAGES)
+@pytest.mark.parametrize("how", CORRUPTIONS)
 def test_a_broken_row_is_broken_on_the_wire_and_nothing_else_is(
     http: Http, sim: PlaidSimulator, linked: LinkedItem, how: str
 ) -> None:
     truth = sim.truth(linked.item_id)
     broken = next(iter(truth))
-    sim.break_row(linked.item_id, broken, how)
+    sim.corrupt_row(linked.item_id, broken, how)
     _, page = http("/transactions/sync", access_token=linked.access_token, count=500)
     (entry,) = [entry for entry in page["added"] if entry not in truth.values()]
-    assert entry == BREAKAGES[how](truth[broken])
+    assert entry == CORRUPTIONS[how](truth[broken])
     assert len(page["added"]) == len(truth) == len(sim.truth(linked.item_id))
-    sim.heal_row(linked.item_id, broken)
+    sim.restore_row(linked.item_id, broken)
     _, page = http("/transactions/sync", access_token=linked.access_token, cursor=page["next_cursor"])
     assert page["modified"] == [truth[broken]]
 

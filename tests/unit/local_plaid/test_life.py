@@ -10,8 +10,8 @@ import simplejson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.plaid import LinkedItem, LinkForm, LinkOptions, Phase, PlaidError, PlaidSimulator, SimulatedClock
-from local.plaid.syncing import SyncRequest
+from local.plaid import ItemOptions, LinkedItem, LinkTokenConfig, Phase, PlaidError, PlaidSimulator, SimulatedClock
+from local.plaid.sync import SyncRequest
 
 from .conftest import MANUAL, fold, ids, loop
 
@@ -37,7 +37,7 @@ def shown(http: Http, linked: LinkedItem) -> dict[str, Any]:
 
 
 def update(sim: PlaidSimulator, item_id: str, *, new_account: bool = False) -> None:
-    token, _ = sim.create_link_token(LinkOptions(), item_id, LinkForm(account_selection=new_account))
+    token, _ = sim.create_link_token(ItemOptions(), item_id, LinkTokenConfig(account_selection=new_account))
     sim.complete_link(token, new_account=new_account)
 
 
@@ -133,7 +133,7 @@ def test_a_revoked_account_is_gone_with_its_rows(http: Http, sim: PlaidSimulator
 
 
 def test_sync_can_be_silent_about_a_revoked_account(sim: PlaidSimulator, linked: LinkedItem) -> None:
-    sim.configure(revoked_rows_told=False)
+    sim.configure(revoked_rows_removed=False)
     stored = loop(sim, linked.item_id)
     gone = sim.revoke_account(linked.item_id)
     pages = loop(sim, linked.item_id, stored[-1]["next_cursor"])
@@ -146,7 +146,7 @@ def test_sync_can_be_silent_about_a_revoked_account(sim: PlaidSimulator, linked:
 def test_an_account_muted_between_two_pages_is_served_no_more(
     sim: PlaidSimulator, linked: LinkedItem, *, detect: bool
 ) -> None:
-    sim.configure(revoked_rows_told=False, detect_mutation=detect)
+    sim.configure(revoked_rows_removed=False, detect_mutation=detect)
     first = sim.sync(sim.item(linked.item_id), SyncRequest(count=10))
     gone = sim.revoke_account(linked.item_id)
     if detect:
@@ -170,8 +170,8 @@ def test_an_account_muted_between_two_pages_is_served_no_more(
 def test_whatever_happens_around_revocations_a_client_ends_with_the_truth(
     *, seed: int, steps: list[int], told: bool, spell_out: bool, count: int
 ) -> None:
-    sim = PlaidSimulator(seed=5, clock=SimulatedClock(), behaviour=MANUAL)
-    sim.configure(revoked_rows_told=told, spell_out=spell_out)
+    sim = PlaidSimulator(seed=5, clock=SimulatedClock(), behavior=MANUAL)
+    sim.configure(revoked_rows_removed=told, spell_out=spell_out)
     item_id = sim.link_item(NOWHERE, transactions=25, phase=Phase.HISTORICAL).item_id
     rows: dict[str, Any] = {}
     cursor = ""
@@ -205,7 +205,7 @@ def test_an_item_without_accounts_has_nothing_to_change(http: Http, sim: PlaidSi
 
 @pytest.mark.parametrize("told", [False, True])
 def test_an_account_can_be_revoked_before_its_rows_are_ready(sim: PlaidSimulator, *, told: bool) -> None:
-    sim.configure(revoked_rows_told=told)
+    sim.configure(revoked_rows_removed=told)
     item_id = sim.link_item(transactions=80).item_id
     gone = sim.revoke_account(item_id)
     sim.advance_phase(item_id)

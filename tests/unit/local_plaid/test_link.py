@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import simplejson
 
-from local.plaid import LinkedItem, LinkForm, LinkOptions, Phase, PlaidError, PlaidSimulator, SimulatedClock
+from local.plaid import ItemOptions, LinkedItem, LinkTokenConfig, Phase, PlaidError, PlaidSimulator, SimulatedClock
 
 if TYPE_CHECKING:
     from .conftest import Http
@@ -51,7 +51,7 @@ def only_session(http: Http, link_token: str) -> dict[str, Any]:
 
 
 def update_token(sim: PlaidSimulator, item_id: str, *, account_selection: bool = False) -> str:
-    return sim.create_link_token(LinkOptions(), item_id, LinkForm(account_selection=account_selection))[0]
+    return sim.create_link_token(ItemOptions(), item_id, LinkTokenConfig(account_selection=account_selection))[0]
 
 
 @pytest.mark.parametrize("field", ["client_name", "language", "country_codes", "user", "products"])
@@ -112,7 +112,7 @@ def test_a_link_token_remembers_what_it_was_created_with(http: Http, sim: PlaidS
         },
     }
     token = sim.link_token(link_token)
-    assert (token.form.client_user_id, token.options.days_requested) == ("user-1", 30)
+    assert (token.config.client_user_id, token.options.days_requested) == ("user-1", 30)
 
 
 def test_a_user_id_takes_the_place_of_the_user(http: Http) -> None:
@@ -149,7 +149,7 @@ def test_update_mode_is_refused_to_an_item_that_is_gone(http: Http, sim: PlaidSi
 
 def test_what_the_user_linked_is_told_with_its_public_token(http: Http, sim: PlaidSimulator) -> None:
     link_token = create(http)
-    public_token = sim.complete_link(link_token, bank="ins_109511")
+    public_token = sim.complete_link(link_token, institution_id="ins_109511")
     session = only_session(http, link_token)
     assert (session["started_at"], session["finished_at"], session["exit"]) == (*["2026-06-01T12:00:00Z"] * 2, None)
     assert [event["event_name"] for event in session["events"]] == ["OPEN", "HANDOFF"]
@@ -309,7 +309,7 @@ def test_one_login_linked_twice_has_the_same_accounts_under_other_ids(http: Http
 
 
 def test_other_logins_and_other_banks_have_other_accounts(sim: PlaidSimulator) -> None:
-    logins = [{"login": "ana"}, {"login": "ben"}, {"login": "ana", "bank": "ins_109509"}, {}, {}]
+    logins = [{"login": "ana"}, {"login": "ben"}, {"login": "ana", "institution_id": "ins_109509"}, {}, {}]
     items = [sim.link_item(transactions=0, **options) for options in logins]  # type: ignore[arg-type] # their names
     masks = {tuple(account["mask"] for account in sim.account_rows(item.item_id)) for item in items}
     assert len(masks) == len(items)
@@ -331,7 +331,7 @@ def test_the_control_surface_plays_the_user(http: Http, sim: PlaidSimulator) -> 
     assert oldest["exit"]["error"]["error_code"] == "ITEM_LOCKED"
     linked = sim.exchange(public_token)
     assert identities(sim, linked.item_id) == identities(
-        sim, sim.link_item(transactions=0, login="ana", bank="ins_109512").item_id
+        sim, sim.link_item(transactions=0, login="ana", institution_id="ins_109512").item_id
     )
     _, created = http(
         "/link/token/create", **ASKED, access_token=linked.access_token, update={"account_selection_enabled": True}

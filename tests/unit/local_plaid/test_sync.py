@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.plaid import Behaviour, Phase, PlaidError, PlaidSimulator, SimulatedClock
-from local.plaid.syncing import SyncRequest
+from local.plaid import Behavior, Phase, PlaidError, PlaidSimulator, SimulatedClock
+from local.plaid.sync import SyncRequest
 
 from .conftest import MANUAL, fold, ids, loop
 
@@ -235,17 +235,17 @@ def _ordinal(day: str) -> int:
 
 
 def test_the_first_sync_decides_how_far_back_unless_link_did(sim: PlaidSimulator, clock: SimulatedClock) -> None:
-    def oldest(days_requested: int, *, by_link: bool) -> int:
-        item = sim.item(sim.link_item(transactions=300, days=600, by_link=by_link).item_id)
+    def oldest(days_requested: int, *, initialize_at_link: bool) -> int:
+        item = sim.item(sim.link_item(transactions=300, days=600, initialize_at_link=initialize_at_link).item_id)
         sim.sync(item, SyncRequest(days_requested=days_requested))
         sim.advance_phase(item.item_id)
         sim.advance_phase(item.item_id)
         rows = sim.truth(item.item_id).values()
         return clock().date().toordinal() - min(_ordinal(row["date"]) for row in rows)
 
-    assert oldest(45, by_link=False) < 45
-    assert 45 < oldest(200, by_link=False) < 200
-    assert oldest(45, by_link=True) > 500
+    assert oldest(45, initialize_at_link=False) < 45
+    assert 45 < oldest(200, initialize_at_link=False) < 200
+    assert oldest(45, initialize_at_link=True) > 500
 
 
 operations = st.lists(
@@ -266,7 +266,7 @@ operations = st.lists(
 def test_from_any_final_cursor_the_pages_fold_to_the_truth(
     *, seed: int, steps: list[str], count: int, telling: str
 ) -> None:
-    sim = PlaidSimulator(seed, SimulatedClock(), behaviour=Behaviour(legacy_webhooks=False))
+    sim = PlaidSimulator(seed, SimulatedClock(), behavior=Behavior(legacy_webhooks=False))
     if telling:
         sim.configure(**{telling: True})
     item = ready(sim, 8)
@@ -284,7 +284,7 @@ def test_from_any_final_cursor_the_pages_fold_to_the_truth(
 
 
 def test_a_row_that_is_again_what_the_client_has_can_be_left_out() -> None:
-    sim = PlaidSimulator(3, SimulatedClock(), behaviour=replace(MANUAL, hide_reverts=True))
+    sim = PlaidSimulator(3, SimulatedClock(), behavior=replace(MANUAL, hide_reverts=True))
     item = ready(sim, 8)
     loop(sim, item.item_id)
     final = max(sim.final_cursors(item.item_id), key=sim.final_cursors(item.item_id).__getitem__)
@@ -297,7 +297,7 @@ def test_a_row_that_is_again_what_the_client_has_can_be_left_out() -> None:
 
 def test_the_same_seed_gives_the_same_world() -> None:
     def world(seed: int) -> object:
-        sim = PlaidSimulator(seed, SimulatedClock(), behaviour=MANUAL)
+        sim = PlaidSimulator(seed, SimulatedClock(), behavior=MANUAL)
         item = ready(sim)
         done = sim.evolve(item.item_id, steps=100)
         return item.item_id, item.access_token, done, sim.truth(item.item_id), sim.keys.current.kid

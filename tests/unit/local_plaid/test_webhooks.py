@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
-from local.plaid import Behaviour, Phase, PlaidServer, PlaidSimulator, SimulatedClock, utc_now, webhooks
+from local.plaid import Behavior, Phase, PlaidServer, PlaidSimulator, SimulatedClock, utc_now, webhooks
 from local.plaid.delivery import parse_retry_after
-from local.plaid.syncing import SyncRequest
+from local.plaid.sync import SyncRequest
 from local.plaid.wire import encode
 
 from .conftest import MANUAL, Receiver
 
 if TYPE_CHECKING:
-    from local.plaid.linking import LinkedItem
+    from local.plaid import LinkedItem
 
 # From plaid-node#399: the only signed body that Plaid's users have published.
 PUBLISHED = {
@@ -120,7 +120,7 @@ def test_the_sync_webhook_waits_for_a_first_sync_and_its_siblings_do_not(
 
 
 def test_an_empty_first_sync_arms(sim: PlaidSimulator, receiver: Receiver) -> None:
-    linked = sim.link_item(receiver.url, transactions=30, by_link=False)
+    linked = sim.link_item(receiver.url, transactions=30, initialize_at_link=False)
     assert sim.sync(sim.item(linked.item_id), SyncRequest())["transactions_update_status"] == "NOT_READY"
     sim.advance_phase(linked.item_id)
     sim.run_due()
@@ -136,7 +136,7 @@ def test_a_first_sync_after_the_history_fires_at_once_if_so_switched(sim: PlaidS
 
 
 def test_phases_come_by_themselves_as_the_clock_goes_on(receiver: Receiver, clock: SimulatedClock) -> None:
-    sim = PlaidSimulator(clock=clock, behaviour=Behaviour(initial_seconds=10, historical_seconds=60))
+    sim = PlaidSimulator(clock=clock, behavior=Behavior(initial_seconds=10, historical_seconds=60))
     linked = sim.link_item(receiver.url, transactions=30)
     reached = []
     for seconds in (9, 1, 49, 1):
@@ -240,7 +240,7 @@ def test_retry_after_is_read_in_its_three_forms(clock: SimulatedClock) -> None:
 
 
 def test_a_receiver_that_rejects_nearly_all_is_given_up(sim: PlaidSimulator, receiver: Receiver) -> None:
-    sim.configure(webhook_give_up=True)
+    sim.configure(webhook_stop_retries=True)
     linked = ready(sim, receiver)
     receiver.answers = [(401, {})] * 20
     for _ in range(12):
@@ -309,7 +309,7 @@ def test_disturbances_by_chance_reach_their_share(sim: PlaidSimulator, receiver:
 
 
 def test_the_background_delivers_without_being_asked(receiver: Receiver) -> None:
-    sim = PlaidSimulator(clock=utc_now, behaviour=MANUAL)
+    sim = PlaidSimulator(clock=utc_now, behavior=MANUAL)
     with PlaidServer(sim):
         linked = ready(sim, receiver)
         sim.add(linked.item_id)
