@@ -1,4 +1,4 @@
-"""Link over HTTP: tokens, what the user does with them, and what /link/token/get tells of it."""
+"""Link over HTTP: link tokens, the user's actions in Link, and the sessions that /link/token/get returns."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import simplejson
 
-from local.plaid import ItemOptions, LinkedItem, LinkTokenConfig, Phase, PlaidError, PlaidSimulator, SimulatedClock
+from local.plaid import ItemOptions, LinkedItem, LinkTokenConfig, Phase, PlaidSimulator, SimulatedClock
+
+from .conftest import error_code
 
 if TYPE_CHECKING:
     from .conftest import Http
 
-ASKED: dict[str, Any] = {
+UPDATE: dict[str, Any] = {
     "client_name": "Ledger",
     "language": "en",
     "country_codes": ["US", "CA"],
     "user": {"client_user_id": "user-1"},
 }
-NEW = {**ASKED, "products": ["transactions"]}
+NEW = {**UPDATE, "products": ["transactions"]}
 NO_OTHER_RESULTS: dict[str, Any] = {
     "bank_income_results": [],
     "cra_item_add_results": [],
@@ -26,11 +28,6 @@ NO_OTHER_RESULTS: dict[str, Any] = {
     "document_income_results": None,
     "payroll_income_results": [],
 }
-
-
-@pytest.fixture
-def linked(sim: PlaidSimulator) -> LinkedItem:
-    return sim.link_item(transactions=30, phase=Phase.HISTORICAL)
 
 
 def create(http: Http, **fields: Any) -> str:
@@ -55,14 +52,14 @@ def update_token(sim: PlaidSimulator, item_id: str, *, account_selection: bool =
 
 
 @pytest.mark.parametrize("field", ["client_name", "language", "country_codes", "user", "products"])
-def test_a_link_token_needs_its_fields(http: Http, field: str) -> None:
+def test_a_link_token_requires_its_fields(http: Http, field: str) -> None:
     status, error = http("/link/token/create", **{name: value for name, value in NEW.items() if name != field})
     assert (status, error["error_code"]) == (400, "MISSING_FIELDS")
     assert error["error_message"].endswith(f": {field}")
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"client_name": "x" * 31},
         {"language": "xx"},
@@ -81,23 +78,21 @@ def test_a_link_token_needs_its_fields(http: Http, field: str) -> None:
         {"update": {"account_selection_enabled": "yes"}},
     ],
 )
-def test_a_link_token_with_a_wrong_field_is_refused(http: Http, wrong: dict[str, Any]) -> None:
-    status, error = http("/link/token/create", **{**NEW, **wrong})
-    assert (status, error["error_code"]) == (400, "INVALID_FIELD")
+def test_a_link_token_with_an_invalid_field_is_rejected(http: Http, invalid: dict[str, Any]) -> None:
+    assert http.error("/link/token/create", **{**NEW, **invalid}) == "INVALID_FIELD"
 
 
-def test_production_sends_users_back_over_https_only(http: Http, sim: PlaidSimulator) -> None:
+def test_production_requires_an_https_redirect_uri(http: Http, sim: PlaidSimulator) -> None:
     sim.configure(environment="production")
-    status, error = http("/link/token/create", **NEW, redirect_uri="http://ledger.example/back")
-    assert (status, error["error_code"]) == (400, "INVALID_FIELD")
-    assert http("/link/token/create", **NEW, redirect_uri="https://ledger.example/back")[0] == 200
+    uri = "http://ledger.example/back"
+    assert http.error("/link/token/create", **NEW, redirect_uri=uri) == "INVALID_FIELD"
+    assert http("/link/token/create", **NEW, redirect_uri=uri.replace("http:", "https:"))[0] == 200
 
 
-def test_a_link_token_remembers_what_it_was_created_with(http: Http, sim: PlaidSimulator) -> None:
+def test_link_token_get_returns_the_configuration(http: Http, sim: PlaidSimulator) -> None:
     webhook, back = "https://ledger.example/webhook", "https://ledger.example/back"
     link_token = create(http, webhook=webhook, redirect_uri=back, transactions={"days_requested": 30})
-    shown = get(http, link_token)
-    assert {name: shown[name] for name in ("link_token", "created_at", "expiration", "link_sessions", "metadata")} == {
+    expected = {
         "link_token": link_token,
         "created_at": "2026-06-01T12:00:00Z",
         "expiration": "2026-06-01T16:00:00Z",
@@ -111,43 +106,49 @@ def test_a_link_token_remembers_what_it_was_created_with(http: Http, sim: PlaidS
             "webhook": webhook,
         },
     }
+    assert expected.items() <= get(http, link_token).items()
     token = sim.link_token(link_token)
     assert (token.config.client_user_id, token.options.days_requested) == ("user-1", 30)
-
-
-def test_a_user_id_takes_the_place_of_the_user(http: Http) -> None:
     assert http("/link/token/create", **{**NEW, "user": None}, user_id="usr_1")[0] == 200
 
 
-def test_plaid_hosts_link_if_asked_to(http: Http) -> None:
-    assert "hosted_link_url" not in http("/link/token/create", **NEW)[1]
-    _, hosted = http("/link/token/create", **NEW, hosted_link={})
-    assert hosted["hosted_link_url"].startswith("https://secure.plaid.com/hl/")
-    assert hosted["expiration"] == "2026-06-01T12:30:00Z"
-    _, long = http("/link/token/create", **NEW, hosted_link={"url_lifetime_seconds": 86_400})
-    assert long["expiration"] == "2026-06-02T12:00:00Z"
+@pytest.mark.parametrize(
+    ("hosted_link", "expiration"),
+    [
+        (None, "2026-06-01T16:00:00Z"),
+        ({}, "2026-06-01T12:30:00Z"),
+        ({"url_lifetime_seconds": 86_400}, "2026-06-02T12:00:00Z"),
+    ],
+)
+def test_hosted_link_has_a_url_and_its_own_lifetime(http: Http, hosted_link: Any, expiration: str) -> None:
+    _, answer = http("/link/token/create", **NEW, hosted_link=hosted_link)
+    url = answer.get("hosted_link_url", "")
+    assert (url.startswith("https://secure.plaid.com/hl/"), answer["expiration"]) == (
+        hosted_link is not None,
+        expiration,
+    )
 
 
-def test_update_mode_goes_without_products_and_is_short(http: Http, linked: LinkedItem) -> None:
-    status, error = http("/link/token/create", **NEW, access_token=linked.access_token)
-    assert (status, error["error_code"]) == (400, "INVALID_FIELD")
+def test_update_mode_takes_no_products_and_expires_after_30_minutes(http: Http, linked: LinkedItem) -> None:
+    assert http.error("/link/token/create", **NEW, access_token=linked.access_token) == "INVALID_FIELD"
     extras: tuple[dict[str, Any], ...] = ({}, {"products": []}, {"products": None})
     for extra in extras:
-        status, answer = http("/link/token/create", **ASKED, access_token=linked.access_token, **extra)
+        status, answer = http("/link/token/create", **UPDATE, access_token=linked.access_token, **extra)
         assert (status, answer["expiration"]) == (200, "2026-06-01T12:30:00Z")
 
 
-def test_update_mode_is_refused_to_an_item_that_is_gone(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
+def test_update_mode_of_a_removed_or_unknown_item_is_rejected(
+    http: Http, sim: PlaidSimulator, linked: LinkedItem
+) -> None:
     link_token = update_token(sim, linked.item_id)
     sim.remove_item(linked.item_id)
-    assert http("/link/token/create", **ASKED, access_token=linked.access_token)[1]["error_code"] == "ITEM_NOT_FOUND"
-    unknown = http("/link/token/create", **ASKED, access_token="access-sandbox-of-nobody")
-    assert unknown[1]["error_code"] == "INVALID_ACCESS_TOKEN"
-    with pytest.raises(PlaidError, match="ITEM_NOT_FOUND"):
-        sim.complete_link(link_token)
+    tokens = {linked.access_token: "ITEM_NOT_FOUND", "access-sandbox-unknown": "INVALID_ACCESS_TOKEN"}
+    for access_token, code in tokens.items():
+        assert http.error("/link/token/create", **UPDATE, access_token=access_token) == code
+    assert error_code(lambda: sim.complete_link(link_token)) == "ITEM_NOT_FOUND"
 
 
-def test_what_the_user_linked_is_told_with_its_public_token(http: Http, sim: PlaidSimulator) -> None:
+def test_a_completed_session_contains_the_item_and_its_public_token(http: Http, sim: PlaidSimulator) -> None:
     link_token = create(http)
     public_token = sim.complete_link(link_token, institution_id="ins_109511")
     session = only_session(http, link_token)
@@ -158,21 +159,20 @@ def test_what_the_user_linked_is_told_with_its_public_token(http: Http, sim: Pla
     assert added["public_token"] == public_token
     assert added["institution"] == {"institution_id": "ins_109511", "name": "Tartan Bank"}
     _, exchanged = http("/item/public_token/exchange", public_token=added["public_token"])
-    _, shown = http("/accounts/get", access_token=exchanged["access_token"])
-    fields = ("mask", "name", "subtype", "type")
+    _, linked = http("/accounts/get", access_token=exchanged["access_token"])
     assert added["accounts"] == [
         {
             "id": account["account_id"],
-            **{field: account[field] for field in fields},
+            **{field: account[field] for field in ("mask", "name", "subtype", "type")},
             "verification_status": None,
             "class_type": None,
         }
-        for account in shown["accounts"]
+        for account in linked["accounts"]
     ]
-    assert (shown["item"]["institution_id"], shown["item"]["institution_name"]) == ("ins_109511", "Tartan Bank")
+    assert (linked["item"]["institution_id"], linked["item"]["institution_name"]) == ("ins_109511", "Tartan Bank")
 
 
-def test_the_deprecated_form_tells_the_same(http: Http, sim: PlaidSimulator) -> None:
+def test_the_deprecated_format_contains_the_same_result(http: Http, sim: PlaidSimulator) -> None:
     link_token = create(http)
     sim.complete_link(link_token)
     (added,) = only_session(http, link_token)["results"]["item_add_results"]
@@ -181,27 +181,43 @@ def test_the_deprecated_form_tells_the_same(http: Http, sim: PlaidSimulator) -> 
     assert not session.keys() & {"results", "exit"}
     assert session["on_exit"] is None
     assert session["on_success"]["public_token"] == added["public_token"]
+    expected = {**added, "link_session_id": session["link_session_id"]}
     metadata = session["on_success"]["metadata"]
-    assert (metadata["accounts"], metadata["institution"]) == (added["accounts"], added["institution"])
-    assert metadata["link_session_id"] == session["link_session_id"]
+    assert all(metadata[field] == expected[field] for field in ("accounts", "institution", "link_session_id"))
 
 
-@pytest.mark.parametrize("deprecated", [False, True])
-def test_a_user_who_leaves_is_told_as_an_exit(http: Http, sim: PlaidSimulator, *, deprecated: bool) -> None:
+@pytest.mark.parametrize(("deprecated", "names"), [(False, ("exit", "results")), (True, ("on_exit", "on_success"))])
+def test_an_exit_has_no_results_and_may_have_an_error(
+    http: Http, sim: PlaidSimulator, names: tuple[str, str], *, deprecated: bool
+) -> None:
     sim.configure(link_results_deprecated=deprecated)
     link_token = create(http)
     sim.leave_link(link_token)
     session = only_session(http, link_token)
-    exit_told, results = (session[name] for name in (("on_exit", "on_success") if deprecated else ("exit", "results")))
-    assert (exit_told["error"], exit_told["metadata"]["link_session_id"]) == (None, session["link_session_id"])
+    link_exit, results = (session[name] for name in names)
+    assert (link_exit["error"], link_exit["metadata"]["link_session_id"]) == (None, session["link_session_id"])
     assert session["finished_at"] is not None
     assert results is None
     sim.leave_link(link_token, "INVALID_CREDENTIALS")
-    newest = get(http, link_token)["link_sessions"][0]
-    assert newest["on_exit" if deprecated else "exit"]["error"]["error_code"] == "INVALID_CREDENTIALS"
+    assert get(http, link_token)["link_sessions"][0][names[0]]["error"]["error_code"] == "INVALID_CREDENTIALS"
 
 
-def test_sessions_are_told_newest_first_and_open_ones_as_not_finished(
+@pytest.mark.parametrize(("deprecated", "names"), [(False, ("exit", "results")), (True, ("on_exit", "on_success"))])
+def test_results_can_be_delayed(
+    http: Http, sim: PlaidSimulator, clock: SimulatedClock, names: tuple[str, str], *, deprecated: bool
+) -> None:
+    sim.configure(link_results_seconds=5.0, link_results_deprecated=deprecated)
+    link_token = create(http)
+    sim.complete_link(link_token)
+    clock.advance(4)
+    session = only_session(http, link_token)
+    assert [session[name] for name in ("finished_at", *names)] == [None] * 3
+    clock.advance(1)
+    session = only_session(http, link_token)
+    assert (session["finished_at"], session[names[1]] is None) == ("2026-06-01T12:00:00Z", False)
+
+
+def test_sessions_are_listed_newest_first_even_unfinished_ones(
     http: Http, sim: PlaidSimulator, clock: SimulatedClock
 ) -> None:
     link_token = create(http)
@@ -220,21 +236,7 @@ def test_sessions_are_told_newest_first_and_open_ones_as_not_finished(
     assert len(newest["results"]["item_add_results"]) == 1
 
 
-@pytest.mark.parametrize("deprecated", [False, True])
-def test_results_can_be_late(http: Http, sim: PlaidSimulator, clock: SimulatedClock, *, deprecated: bool) -> None:
-    sim.configure(link_results_seconds=5.0, link_results_deprecated=deprecated)
-    link_token = create(http)
-    sim.complete_link(link_token)
-    names = ("on_exit", "on_success") if deprecated else ("exit", "results")
-    clock.advance(4)
-    session = only_session(http, link_token)
-    assert [session[name] for name in ("finished_at", *names)] == [None] * 3
-    clock.advance(1)
-    session = only_session(http, link_token)
-    assert (session["finished_at"], session[names[1]] is None) == ("2026-06-01T12:00:00Z", False)
-
-
-def test_a_session_is_told_for_six_hours_even_if_its_token_has_expired(
+def test_sessions_are_kept_for_six_hours_after_an_expired_token_too(
     http: Http, sim: PlaidSimulator, clock: SimulatedClock
 ) -> None:
     link_token = create(http)
@@ -244,20 +246,18 @@ def test_a_session_is_told_for_six_hours_even_if_its_token_has_expired(
     clock.advance(1)
     assert get(http, link_token)["link_sessions"] == []
     for act in (sim.complete_link, sim.leave_link, sim.open_link):
-        with pytest.raises(PlaidError, match="INVALID_LINK_TOKEN"):
-            act(link_token)
+        assert error_code(lambda act=act: act(link_token)) == "INVALID_LINK_TOKEN"  # type: ignore[misc] # bound now
 
 
-def test_an_unknown_link_token_is_refused(http: Http, sim: PlaidSimulator) -> None:
-    status, error = http("/link/token/get", link_token="link-sandbox-nobody")
+def test_an_unknown_link_token_is_rejected(http: Http, sim: PlaidSimulator) -> None:
+    status, error = http("/link/token/get", link_token="link-sandbox-unknown")
     assert (status, error["error_type"], error["error_code"]) == (400, "INVALID_INPUT", "INVALID_LINK_TOKEN")
-    assert http("/link/token/get")[1]["error_code"] == "MISSING_FIELDS"
-    assert http("/link/token/get", link_token="x", more=1)[1]["error_code"] == "UNKNOWN_FIELDS"
-    with pytest.raises(PlaidError, match="INVALID_LINK_TOKEN"):
-        sim.leave_link("link-sandbox-nobody")
+    assert http.error("/link/token/get") == "MISSING_FIELDS"
+    assert http.error("/link/token/get", link_token="x", more=1) == "UNKNOWN_FIELDS"
+    assert error_code(lambda: sim.leave_link("link-sandbox-unknown")) == "INVALID_LINK_TOKEN"
 
 
-def test_update_mode_ends_with_no_results(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
+def test_update_mode_finishes_without_results(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
     link_token = update_token(sim, linked.item_id)
     assert sim.complete_link(link_token) is None
     session = only_session(http, link_token)
@@ -265,12 +265,15 @@ def test_update_mode_ends_with_no_results(http: Http, sim: PlaidSimulator, linke
     assert (session["exit"], session["results"]) == (None, {"item_add_results": [], **NO_OTHER_RESULTS})
 
 
-def test_update_mode_may_add_an_account(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
+def test_update_mode_with_account_selection_adds_an_account(
+    http: Http, sim: PlaidSimulator, linked: LinkedItem
+) -> None:
     before = {account["account_id"] for account in sim.account_rows(linked.item_id)}
-    with pytest.raises(ValueError, match="account_selection_enabled"):
-        sim.complete_link(update_token(sim, linked.item_id), new_account=True)
+    for link_token in (update_token(sim, linked.item_id), create(http)):
+        with pytest.raises(ValueError, match="account_selection_enabled"):
+            sim.complete_link(link_token, new_account=True)
     _, created = http(
-        "/link/token/create", **ASKED, access_token=linked.access_token, update={"account_selection_enabled": True}
+        "/link/token/create", **UPDATE, access_token=linked.access_token, update={"account_selection_enabled": True}
     )
     sim.complete_link(created["link_token"], new_account=True)
     _, answer = http("/accounts/get", access_token=linked.access_token)
@@ -278,8 +281,6 @@ def test_update_mode_may_add_an_account(http: Http, sim: PlaidSimulator, linked:
     assert len(answer["accounts"]) == len(before) + 1
     sim.add(linked.item_id, 60)
     assert added["account_id"] in {row["account_id"] for row in sim.truth(linked.item_id).values()}
-    with pytest.raises(ValueError, match="account_selection_enabled"):
-        sim.complete_link(create(http), new_account=True)
 
 
 def identities(sim: PlaidSimulator, item_id: str) -> list[tuple[str, ...]]:
@@ -287,56 +288,51 @@ def identities(sim: PlaidSimulator, item_id: str) -> list[tuple[str, ...]]:
     return [tuple(account[field] for field in fields) for account in sim.account_rows(item_id)]
 
 
-def ids_of(sim: PlaidSimulator, linked: LinkedItem) -> set[str]:
+def all_ids(sim: PlaidSimulator, linked: LinkedItem) -> set[str]:
     accounts = {account["account_id"] for account in sim.account_rows(linked.item_id)}
     return {linked.item_id, linked.access_token, *accounts, *sim.truth(linked.item_id)}
 
 
-def test_one_login_linked_twice_has_the_same_accounts_under_other_ids(http: Http, sim: PlaidSimulator) -> None:
-    one = sim.link_item(transactions=40, phase=Phase.HISTORICAL, login="ana")
+def test_items_of_one_login_have_the_same_accounts_under_other_ids(http: Http, sim: PlaidSimulator) -> None:
+    first = sim.link_item(transactions=40, phase=Phase.HISTORICAL, login="ana")
     link_token = create(http)
     sim.complete_link(link_token, login="ana")
     (added,) = only_session(http, link_token)["results"]["item_add_results"]
-    two = sim.exchange(added["public_token"])
-    three = sim.exchange(sim.create_public_token(transactions=40, login="ana"))
-    for other in (two, three):
+    second = sim.exchange(added["public_token"])
+    third = sim.exchange(sim.create_public_token(transactions=40, login="ana"))
+    for other in (second, third):
         sim.advance_phase(other.item_id)
-        assert identities(sim, one.item_id) == identities(sim, other.item_id)
-        assert not ids_of(sim, one) & ids_of(sim, other)
-    for item_id in (one.item_id, two.item_id):  # an account that both share later is the same one, too
+        assert identities(sim, first.item_id) == identities(sim, other.item_id)
+        assert not all_ids(sim, first) & all_ids(sim, other)
+    for item_id in (first.item_id, second.item_id):  # also an account that both share later
         sim.complete_link(update_token(sim, item_id, account_selection=True), new_account=True)
-    assert identities(sim, one.item_id)[-1] == identities(sim, two.item_id)[-1]
+    assert identities(sim, first.item_id)[-1] == identities(sim, second.item_id)[-1]
 
 
-def test_other_logins_and_other_banks_have_other_accounts(sim: PlaidSimulator) -> None:
+def test_other_logins_and_institutions_have_other_accounts(sim: PlaidSimulator) -> None:
     logins = [{"login": "ana"}, {"login": "ben"}, {"login": "ana", "institution_id": "ins_109509"}, {}, {}]
     items = [sim.link_item(transactions=0, **options) for options in logins]  # type: ignore[arg-type] # their names
     masks = {tuple(account["mask"] for account in sim.account_rows(item.item_id)) for item in items}
     assert len(masks) == len(items)
 
 
-def test_the_control_surface_plays_the_user(http: Http, sim: PlaidSimulator) -> None:
-    def act(path: str, **body: Any) -> Any:
-        status, answer = http.raw(f"/_sim{path}", simplejson.dumps(body).encode())
-        assert status == 200, answer
-        return answer
-
+def test_the_control_api_acts_as_the_user(http: Http, sim: PlaidSimulator) -> None:
     link_token = create(http)
-    act("/link/leave", link_token=link_token, error_code="ITEM_LOCKED")
-    opened = act("/link/open", link_token=link_token)["link_session_id"]
-    public_token = act("/link", link_token=link_token, login="ana", bank="ins_109512")["public_token"]
+    http.control("/link/leave", link_token=link_token, error_code="ITEM_LOCKED")
+    opened = http.control("/link/open", link_token=link_token)["link_session_id"]
+    completed = http.control("/link", link_token=link_token, login="ana", bank="ins_109512")
     newest, oldest = get(http, link_token)["link_sessions"]
     assert newest["link_session_id"] == opened
-    assert newest["results"]["item_add_results"][0]["public_token"] == public_token
+    assert newest["results"]["item_add_results"][0]["public_token"] == completed["public_token"]
     assert oldest["exit"]["error"]["error_code"] == "ITEM_LOCKED"
-    linked = sim.exchange(public_token)
-    assert identities(sim, linked.item_id) == identities(
-        sim, sim.link_item(transactions=0, login="ana", institution_id="ins_109512").item_id
-    )
+    status, linked = http("/item/public_token/exchange", **completed)
+    assert status == 200
+    same = sim.link_item(transactions=0, login="ana", institution_id="ins_109512")
+    assert identities(sim, linked["item_id"]) == identities(sim, same.item_id)
     _, created = http(
-        "/link/token/create", **ASKED, access_token=linked.access_token, update={"account_selection_enabled": True}
+        "/link/token/create", **UPDATE, access_token=linked["access_token"], update={"account_selection_enabled": True}
     )
-    assert act("/link", link_token=created["link_token"], new_account=True) == {"public_token": None}
-    assert len(sim.account_rows(linked.item_id)) == 6
+    updated = http.control("/link", link_token=created["link_token"], new_account=True)
+    assert (updated, len(sim.account_rows(linked["item_id"]))) == ({"public_token": None}, 6)
     status, error = http.raw("/_sim/link", simplejson.dumps({"link_token": link_token, "new_account": True}).encode())
     assert (status, "account_selection_enabled" in error["error"]) == (400, True)
