@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
@@ -18,9 +18,6 @@ from local.plaid.wire import encode
 
 from .conftest import MANUAL, NO_RECEIVER, Receiver
 
-if TYPE_CHECKING:
-    from local.plaid import LinkedItem
-
 # From plaid-node#399: the only signed body that Plaid's users have published.
 PUBLISHED = {
     "error": None,
@@ -29,31 +26,38 @@ PUBLISHED = {
     "webhook_code": "DEFAULT_UPDATE",
     "webhook_type": "TRANSACTIONS",
 }
-Fire = Callable[..., None]
 
 
-def link(sim: PlaidSimulator, receiver: Receiver) -> LinkedItem:
-    """Link an Item, and sync it once: SYNC_UPDATES_AVAILABLE fires only then."""
-    linked = sim.link_item(receiver.url, transactions=30, phase=Phase.HISTORICAL)
-    sim.sync(sim.item(linked.item_id), SyncRequest())
-    return linked
+@dataclass
+class Scene:
+    """An Item that was synced once, and the receiver of its webhooks."""
 
+    sim: PlaidSimulator
+    receiver: Receiver
+    clock: SimulatedClock
+    item_id: str
 
-@pytest.fixture
-def linked(sim: PlaidSimulator, receiver: Receiver) -> LinkedItem:
-    return link(sim, receiver)
-
-
-@pytest.fixture
-def fire(sim: PlaidSimulator, linked: LinkedItem) -> Fire:
-    """Send ITEM webhooks, by default one."""
-
-    def send(*codes: str) -> None:
+    def fire(self, *codes: str) -> None:
+        """Send ITEM webhooks, by default one."""
         for code in codes or ("LOGIN_REPAIRED",):
-            sim.fire_webhook(linked.item_id, "ITEM", code)
-        sim.run_due()
+            self.sim.fire_webhook(self.item_id, "ITEM", code)
+        self.sim.run_due()
 
-    return send
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.sim.run_due()
+
+
+def link(sim: PlaidSimulator, receiver: Receiver) -> str:
+    """Link an Item, and sync it once: SYNC_UPDATES_AVAILABLE fires only then."""
+    item_id = sim.link_item(receiver.url, transactions=30, phase=Phase.HISTORICAL).item_id
+    sim.sync(sim.item(item_id), SyncRequest())
+    return item_id
+
+
+@pytest.fixture
+def scene(sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock) -> Scene:
+    return Scene(sim, receiver, clock, link(sim, receiver))
 
 
 def verified_iat(sim: PlaidSimulator, body: bytes, token: str) -> int:
@@ -69,24 +73,22 @@ def test_the_published_body_has_the_published_hash() -> None:
     assert digest == "c43741964e9b173d7bc1e840a21ce1ad26cfa27c1a379bba8cb5f5715aade40a"
 
 
-def test_a_webhook_has_plaids_format_and_verifies(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, linked: LinkedItem
-) -> None:
-    sim.fire_webhook(linked.item_id, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
-    sim.run_due()
-    (webhook,) = receiver.received
+def test_a_webhook_has_plaids_format_and_verifies(scene: Scene) -> None:
+    scene.sim.fire_webhook(scene.item_id, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
+    scene.sim.run_due()
+    (webhook,) = scene.receiver.received
     expected = {
         "environment": "sandbox",
         "historical_update_complete": True,
         "initial_update_complete": True,
-        "item_id": linked.item_id,
+        "item_id": scene.item_id,
         "webhook_code": "SYNC_UPDATES_AVAILABLE",
         "webhook_type": "TRANSACTIONS",
     }
     assert webhook.body == json.dumps(expected, indent=2).encode()
     header = jwt.get_unverified_header(webhook.token)
-    assert header == {"alg": "ES256", "kid": sim.keys.current.kid, "typ": "JWT"}
-    assert verified_iat(sim, webhook.body, webhook.token) == int(clock().timestamp())
+    assert header == {"alg": "ES256", "kid": scene.sim.keys.current.kid, "typ": "JWT"}
+    assert verified_iat(scene.sim, webhook.body, webhook.token) == int(scene.clock().timestamp())
 
 
 EXTRA = {
@@ -166,15 +168,15 @@ def test_phases_advance_with_the_clock(receiver: Receiver, clock: SimulatedClock
     assert receiver.codes() == ["INITIAL_UPDATE", "HISTORICAL_UPDATE"]
 
 
-def test_changes_fire_the_matching_codes(sim: PlaidSimulator, receiver: Receiver, linked: LinkedItem) -> None:
-    sim.add(linked.item_id, 3)
-    removed = sim.remove(linked.item_id)
-    sim.reset_login(linked.item_id)
-    sim.repair_login(linked.item_id)
-    sim.set_item_error(linked.item_id, "USER_PERMISSION_REVOKED")
-    sim.set_item_error(linked.item_id, None, notify=False)
-    sim.run_due()
-    assert receiver.codes() == [
+def test_changes_fire_the_matching_codes(scene: Scene) -> None:
+    scene.sim.add(scene.item_id, 3)
+    removed = scene.sim.remove(scene.item_id)
+    scene.sim.reset_login(scene.item_id)
+    scene.sim.repair_login(scene.item_id)
+    scene.sim.set_item_error(scene.item_id, "USER_PERMISSION_REVOKED")
+    scene.sim.set_item_error(scene.item_id, None, notify=False)
+    scene.sim.run_due()
+    assert scene.receiver.codes() == [
         "DEFAULT_UPDATE",
         "SYNC_UPDATES_AVAILABLE",
         "TRANSACTIONS_REMOVED",
@@ -183,69 +185,58 @@ def test_changes_fire_the_matching_codes(sim: PlaidSimulator, receiver: Receiver
         "LOGIN_REPAIRED",
         "USER_PERMISSION_REVOKED",
     ]
-    bodies = [webhook.payload for webhook in receiver.received]
+    bodies = [webhook.payload for webhook in scene.receiver.received]
     assert (bodies[0]["new_transactions"], bodies[2]["removed_transactions"]) == (3, [removed])
     assert bodies[4]["error"]["error_code"] == "ITEM_LOGIN_REQUIRED"
 
 
-def test_retries_follow_plaids_schedule_for_24_hours(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, fire: Fire
-) -> None:
-    receiver.responses = [(503, {})] * 50
-    start = clock()
-    fire()
-    while (due := sim.scheduler.next_due()) is not None:
-        clock.advance((due - clock()).total_seconds() - 1)
-        assert sim.run_due() == 0
-        clock.advance(1)
-        assert sim.run_due() == 1
-    (delivery,) = sim.webhooks()
+def test_retries_follow_plaids_schedule_for_24_hours(scene: Scene) -> None:
+    scene.receiver.responses = [(503, {})] * 50
+    start = scene.clock()
+    scene.fire()
+    while (due := scene.sim.scheduler.next_due()) is not None:
+        scene.clock.advance((due - scene.clock()).total_seconds() - 1)
+        assert scene.sim.run_due() == 0
+        scene.clock.advance(1)
+        assert scene.sim.run_due() == 1
+    (delivery,) = scene.sim.webhooks()
     offsets = [(attempt.at - start).total_seconds() for attempt in delivery.attempts]
     assert (offsets, delivery.state) == ([0, 30, 150, 630, 2550, 10230, 40950], "failed")
 
 
-def test_only_200_ends_the_retries(sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, fire: Fire) -> None:
-    receiver.responses = [(204, {}), (302, {"Location": receiver.url})]
-    fire()
+def test_only_200_ends_the_retries(scene: Scene) -> None:
+    scene.receiver.responses = [(204, {}), (302, {"Location": scene.receiver.url})]
+    scene.fire()
     for _ in range(3):
-        clock.advance(600)
-        sim.run_due()
-    (delivery,) = sim.webhooks()
+        scene.advance(600)
+    (delivery,) = scene.sim.webhooks()
     assert ([attempt.status for attempt in delivery.attempts], delivery.state) == ([204, 302, 200], "delivered")
 
 
-def test_a_refused_connection_is_a_failed_attempt(
-    sim: PlaidSimulator, clock: SimulatedClock, linked: LinkedItem
-) -> None:
-    sim.update_webhook(linked.item_id, NO_RECEIVER)
-    sim.run_due()
-    (delivery,) = sim.webhooks()
+def test_a_refused_connection_is_a_failed_attempt(scene: Scene) -> None:
+    scene.sim.update_webhook(scene.item_id, NO_RECEIVER)
+    scene.sim.run_due()
+    (delivery,) = scene.sim.webhooks()
     assert [attempt.status for attempt in delivery.attempts] == [None]
-    assert delivery.next_at == clock() + timedelta(seconds=30)
+    assert delivery.next_at == scene.clock() + timedelta(seconds=30)
 
 
 @pytest.mark.parametrize(("fresh", "later"), [(True, 30), (False, 0)])
-def test_a_retry_has_a_new_signature_or_the_same(  # noqa: PLR0913 - fixtures
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, fire: Fire, later: int, *, fresh: bool
-) -> None:
-    sim.configure(webhook_fresh_iat=fresh)
-    receiver.responses = [(500, {})]
-    fire()
-    clock.advance(30)
-    sim.run_due()
-    first, second = (verified_iat(sim, webhook.body, webhook.token) for webhook in receiver.received)
+def test_a_retry_has_a_new_signature_or_the_same(scene: Scene, later: int, *, fresh: bool) -> None:
+    scene.sim.configure(webhook_fresh_iat=fresh)
+    scene.receiver.responses = [(500, {})]
+    scene.fire()
+    scene.advance(30)
+    first, second = (verified_iat(scene.sim, webhook.body, webhook.token) for webhook in scene.receiver.received)
     assert second - first == later
 
 
-def test_a_429_delays_the_retry_by_at_most_4_hours(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, fire: Fire
-) -> None:
-    receiver.responses = [(429, {"Retry-After": "7"}), (429, {"Retry-After": "999999"})]
-    fire()
-    assert sim.webhooks()[0].next_at == clock() + timedelta(seconds=7)
-    clock.advance(7)
-    sim.run_due()
-    assert sim.webhooks()[0].next_at == clock() + timedelta(hours=4)
+def test_a_429_delays_the_retry_by_at_most_4_hours(scene: Scene) -> None:
+    scene.receiver.responses = [(429, {"Retry-After": "7"}), (429, {"Retry-After": "999999"})]
+    scene.fire()
+    assert scene.sim.webhooks()[0].next_at == scene.clock() + timedelta(seconds=7)
+    scene.advance(7)
+    assert scene.sim.webhooks()[0].next_at == scene.clock() + timedelta(hours=4)
 
 
 @pytest.mark.parametrize("text", ["3600", "Mon, 01 Jun 2026 13:00:00 GMT", "2026-06-01T13:00:00Z"])
@@ -254,46 +245,38 @@ def test_retry_after_has_three_formats(clock: SimulatedClock, text: str) -> None
     assert parse_retry_after("soon", clock()) is None
 
 
-def test_retries_can_stop_for_a_receiver_that_rejects_nearly_all(
-    sim: PlaidSimulator, receiver: Receiver, fire: Fire
-) -> None:
-    sim.configure(webhook_stop_retries=True)
-    receiver.responses = [(401, {})] * 20
-    fire(*["LOGIN_REPAIRED"] * 12)
-    assert [delivery.state for delivery in sim.webhooks()] == ["waiting"] * 9 + ["failed"] * 3
+def test_retries_can_stop_for_a_receiver_that_rejects_nearly_all(scene: Scene) -> None:
+    scene.sim.configure(webhook_stop_retries=True)
+    scene.receiver.responses = [(401, {})] * 20
+    scene.fire(*["LOGIN_REPAIRED"] * 12)
+    assert [delivery.state for delivery in scene.sim.webhooks()] == ["waiting"] * 9 + ["failed"] * 3
 
 
-def test_webhooks_can_be_lost_or_duplicated(sim: PlaidSimulator, receiver: Receiver, fire: Fire) -> None:
-    sim.lose_webhooks()
-    fire("ERROR", "LOGIN_REPAIRED")
-    assert receiver.codes() == ["LOGIN_REPAIRED"]
-    sim.duplicate_webhooks()
-    fire("ERROR")
-    assert receiver.codes()[1:] == ["ERROR", "ERROR"]
-    assert receiver.received[1].body == receiver.received[2].body
+def test_webhooks_can_be_lost_or_duplicated(scene: Scene) -> None:
+    scene.sim.lose_webhooks()
+    scene.fire("ERROR", "LOGIN_REPAIRED")
+    assert scene.receiver.codes() == ["LOGIN_REPAIRED"]
+    scene.sim.duplicate_webhooks()
+    scene.fire("ERROR")
+    assert scene.receiver.codes()[1:] == ["ERROR", "ERROR"]
+    assert scene.receiver.received[1].body == scene.receiver.received[2].body
 
 
-def test_held_webhooks_are_released_in_the_given_order(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, fire: Fire
-) -> None:
-    sim.hold_webhooks()
-    fire("ERROR", "LOGIN_REPAIRED", "PENDING_EXPIRATION")
-    assert receiver.codes() == []
-    assert sim.release_webhooks("lifo") == 3
-    clock.advance(1)
-    sim.run_due()
-    assert receiver.codes() == ["PENDING_EXPIRATION", "LOGIN_REPAIRED", "ERROR"]
+def test_held_webhooks_are_released_in_the_given_order(scene: Scene) -> None:
+    scene.sim.hold_webhooks()
+    scene.fire("ERROR", "LOGIN_REPAIRED", "PENDING_EXPIRATION")
+    assert scene.receiver.codes() == []
+    assert scene.sim.release_webhooks("lifo") == 3
+    scene.advance(1)
+    assert scene.receiver.codes() == ["PENDING_EXPIRATION", "LOGIN_REPAIRED", "ERROR"]
 
 
-def test_webhooks_can_be_delayed(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, linked: LinkedItem
-) -> None:
-    sim.configure(webhook_delay=90.0)
-    sim.add(linked.item_id)
+def test_webhooks_can_be_delayed(scene: Scene) -> None:
+    scene.sim.configure(webhook_delay=90.0)
+    scene.sim.add(scene.item_id)
     for seconds, codes in ((89, []), (1, ["DEFAULT_UPDATE", "SYNC_UPDATES_AVAILABLE"])):
-        clock.advance(seconds)
-        sim.run_due()
-        assert receiver.codes() == codes
+        scene.advance(seconds)
+        assert scene.receiver.codes() == codes
 
 
 def test_random_delivery_faults_have_their_probabilities(sim: PlaidSimulator) -> None:
@@ -312,21 +295,19 @@ def test_random_delivery_faults_have_their_probabilities(sim: PlaidSimulator) ->
 def test_the_background_thread_delivers_webhooks(receiver: Receiver) -> None:
     sim = PlaidSimulator(clock=utc_now, behavior=MANUAL)
     with PlaidServer(sim):
-        sim.add(link(sim, receiver).item_id)
+        sim.add(link(sim, receiver))
         assert sim.wait_idle()
     assert sorted(receiver.codes()) == ["DEFAULT_UPDATE", "SYNC_UPDATES_AVAILABLE"]
 
 
-def test_a_webhook_can_be_sent_again_with_a_new_signature(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, fire: Fire
-) -> None:
-    fire()
-    clock.advance(90)
-    sim.resend_webhook(sim.webhooks()[0])
-    sim.run_due()
-    first, second = receiver.received
+def test_a_webhook_can_be_sent_again_with_a_new_signature(scene: Scene) -> None:
+    scene.fire()
+    scene.clock.advance(90)
+    scene.sim.resend_webhook(scene.sim.webhooks()[0])
+    scene.sim.run_due()
+    first, second = scene.receiver.received
     assert first.body == second.body
-    assert verified_iat(sim, second.body, second.token) - verified_iat(sim, first.body, first.token) == 90
+    assert verified_iat(scene.sim, second.body, second.token) - verified_iat(scene.sim, first.body, first.token) == 90
 
 
 def test_an_item_without_a_webhook_url_sends_nothing(sim: PlaidSimulator) -> None:
