@@ -344,7 +344,7 @@ def test_every_error_is_an_exception_with_its_body(client: Client, sim: PlaidSim
 
 
 def test_wrong_credentials_are_rejected(server: PlaidServer, linked: LinkedItem) -> None:
-    with connect(server, secret="wrong") as connection:
+    with connect(server, secret="someone-elses") as connection:
         error = error_of(Client(connection).item_get, access_token=linked.access_token)
     assert error["error_code"] == "INVALID_API_KEYS"
 
