@@ -93,7 +93,7 @@ def _plaid(document: Any) -> PlaidSimulator:
             generator=Generator(rng),
             webhook_url=None,
             phase=Phase.HISTORICAL,
-            armed=True,
+            sync_called=True,
             removed=known["removed"],
             error_code=known["error_code"],
             final_cursors=known["final_cursors"],
