@@ -15,7 +15,7 @@ from local.demo.application import Application
 from local.demo.observer import Observer
 from local.demo.options import DemoError
 from local.demo.wording import notable
-from local.plaid import Behaviour, OffsetClock, Phase, PlaidServer, PlaidSimulator, utc_now
+from local.plaid import Behavior, OffsetClock, Phase, PlaidServer, PlaidSimulator, utc_now
 from local.snapshot import stored_cursor
 from local.stack import LocalStack
 from local.stack.stack import plaid_credentials
@@ -156,8 +156,8 @@ def world_of(options: Options, say: Callable[[str], None]) -> Iterator[World]:
     started = time.monotonic()
     clock = OffsetClock(lambda: utc_now() - LAG)
     client_id, secret = plaid_credentials()
-    behaviour = Behaviour(initial_seconds=None, historical_seconds=None)
-    plaid = PlaidSimulator(options.seed, clock, client_id, secret, behaviour)
+    behavior = Behavior(initial_seconds=None, historical_seconds=None)
+    plaid = PlaidSimulator(options.seed, clock, client_id, secret, behavior)
     worlds: list[World] = []
 
     def told(record: LogRecord) -> None:

@@ -1,7 +1,7 @@
-"""A Plaid on localhost: evolving Items, cursors, signed webhooks and every fault worth testing against.
+"""Plaid on localhost: Items whose transactions change, cursors, signed webhooks and injected faults.
 
-It speaks Plaid's HTTP API, so that plaid-python and any other client talk to it unchanged. Run it with
-`python -m local.plaid`, or hold it from Python:
+It implements Plaid's HTTP API, so that plaid-python and any other client work with it unchanged. Run it with
+`python -m local.plaid`, or from Python:
 
     sim = PlaidSimulator(seed=7)
     with PlaidServer(sim) as server:
@@ -9,27 +9,25 @@ It speaks Plaid's HTTP API, so that plaid-python and any other client talk to it
         ...  # point a Plaid client at server.base_url
 """
 
-from local.plaid.behaviour import Behaviour
-from local.plaid.breakages import BREAKAGES
+from local.plaid.behavior import Behavior
 from local.plaid.clock import OffsetClock, SimulatedClock, utc_now
 from local.plaid.delivery import Attempt, Delivery
 from local.plaid.errors import PlaidError
-from local.plaid.faults import Fault
-from local.plaid.generator import Draft
-from local.plaid.items import LinkForm, LinkOptions, Phase
-from local.plaid.linking import LinkedItem
+from local.plaid.faults import CORRUPTIONS, Fault
+from local.plaid.generator import CustomTransaction
+from local.plaid.items import ItemOptions, LinkedItem, LinkTokenConfig, Phase
 from local.plaid.server import PlaidServer
 from local.plaid.simulator import PlaidSimulator
 
 __all__ = [
-    "BREAKAGES",
+    "CORRUPTIONS",
     "Attempt",
-    "Behaviour",
+    "Behavior",
+    "CustomTransaction",
     "Delivery",
-    "Draft",
     "Fault",
-    "LinkForm",
-    "LinkOptions",
+    "ItemOptions",
+    "LinkTokenConfig",
     "LinkedItem",
     "OffsetClock",
     "Phase",

@@ -1,47 +1,76 @@
-"""The control surface under /_sim, for people who are not in Python: plain JSON over HTTP, no credentials."""
+"""The control API under /_sim, for tests that are not in Python: JSON over HTTP, without credentials."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from local.plaid import fields, item_actions, wire
-from local.plaid.clock import OffsetClock, SimulatedClock
+from local.plaid import request_fields as fields
+from local.plaid import wire
+from local.plaid.clock import OffsetClock
 from local.plaid.errors import PlaidError
-from local.plaid.faults import Fault
+from local.plaid.faults import CORRUPTIONS, Fault
 
 if TYPE_CHECKING:
     from local.plaid.delivery import Delivery
+    from local.plaid.items import Item
     from local.plaid.simulator import PlaidSimulator
     from local.plaid.wire import JsonObject
 
 PREFIX = "/_sim"
-Action = Callable[["PlaidSimulator", "JsonObject", dict[str, str]], object]
+# Takes the simulator, the request body and the parameter of the path (an Item's id or a key's), and returns the body
+# of the response; None is an empty object.
+Action = Callable[["PlaidSimulator", "JsonObject", str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    method: str
+    path: str
+    action: Action
+    help: str
+    pattern: re.Pattern[str]
+
+
+_ROUTES: list[_Route] = []
+
+
+def _route(method: str, path: str, text: str) -> Callable[[Action], Action]:
+    """Register an action with its line of help."""
+    pattern = re.compile(PREFIX + re.sub(r"{\w+}", "([^/]+)", path))
+
+    def register(action: Action) -> Action:
+        _ROUTES.append(_Route(method, path, action, text, pattern))
+        return action
+
+    return register
 
 
 def respond(sim: PlaidSimulator, request: Request) -> Response:
-    """Answer a request to the control surface."""
+    """Respond to a request to the control API."""
     try:
         body: Any = wire.decode(request.get_data() or b"{}")
-        answer = _act(sim, request, body)
+        answer = _call(sim, request, body)
     except PlaidError as error:
         return _json({"error": error.message}, 400)
     except KeyError as error:
         return _json({"error": f"unknown: {error.args[0]}"}, 404)
     except (ValueError, TypeError) as error:
         return _json({"error": str(error)}, 400)
-    return _json(answer, 200)
+    return _json({} if answer is None else answer, 200)
 
 
-def _act(sim: PlaidSimulator, request: Request, body: JsonObject) -> object:
-    for method, pattern, action in _ROUTES:
-        match = pattern.fullmatch(request.path)
-        if match and method == request.method:
-            return action(sim, body, match.groupdict())
+def _call(sim: PlaidSimulator, request: Request, body: JsonObject) -> object:
+    for route in _ROUTES:
+        match = route.pattern.fullmatch(request.path)
+        if match and route.method == request.method:
+            return route.action(sim, body, match[1] if match.groups() else "")
     raise KeyError(f"{request.method} {request.path}")
 
 
@@ -49,134 +78,227 @@ def _json(body: object, status: int) -> Response:
     return Response(wire.encode(body) + b"\n", status, content_type="application/json; charset=utf-8")
 
 
-def _rotate(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
-    return {"kid": sim.rotate_keys(float(body.get("overlap") or 0))}
+def describe() -> list[str]:
+    """Return a line of help for every route."""
+    return [f"{route.method:6} {PREFIX}{route.path}  {route.help}" for route in _ROUTES]
 
 
-def _expire(sim: PlaidSimulator, _body: JsonObject, path: dict[str, str]) -> object:
-    sim.expire_key(path["kid"])
-    return {}
+@_route("GET", "/items", "list all Items with their state")
+def _items(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
+    with sim.lock:
+        return [_item_state(item) for item in sim.items.values()]
 
 
-def _faults(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
-    values = {**body, "delay": float(body.get("delay") or 0)}
-    sim.plan_fault(Fault(**{"endpoint": "*", **values}))
-    return {}
+def _item_state(item: Item) -> JsonObject:
+    return {
+        "access_token": item.access_token,
+        "accounts": [account["account_id"] for account in item.generator.accounts],
+        "consent_expiration_time": wire.optional_timestamp(item.consent_expiration_time),
+        "error": item.error_code,
+        "institution_id": item.options.institution_id,
+        "item_id": item.item_id,
+        "login": item.options.login,
+        "phase": item.phase.name,
+        "removed": item.removed,
+        "transactions": len(item.log.live),
+        "webhook": item.webhook_url,
+    }
 
 
-def _clear_faults(sim: PlaidSimulator, _body: JsonObject, _path: dict[str, str]) -> object:
-    sim.clear_faults()
-    return {}
+@_route("GET", "/items/{item}/truth", "return its transactions, as Plaid has them now")
+def _truth(sim: PlaidSimulator, _body: JsonObject, item_id: str) -> object:
+    return {"transactions": list(sim.truth(item_id).values())}
 
 
-def _advance_clock(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
-    if not isinstance(sim.clock, SimulatedClock | OffsetClock):
-        raise TypeError("this simulator's clock cannot be advanced")
-    return {"now": wire.timestamp(sim.clock.advance(float(body["seconds"])))}
+@_route("POST", "/items/{item}/evolve", '{"steps": 25, "seed": 1}: apply random changes to its transactions')
+def _evolve(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    steps = fields.integer(body, "steps", 1, 100_000) or 1
+    return sim.evolve(item_id, fields.integer(body, "seed", 0, 2**63), steps)
 
 
-def _configure(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
-    sim.configure(**{name: float(value) if isinstance(value, Decimal) else value for name, value in body.items()})
-    return {}
+@_route("POST", "/items/{item}/advance", "advance its history to the next phase")
+def _advance(sim: PlaidSimulator, _body: JsonObject, item_id: str) -> object:
+    return {"phase": sim.advance_phase(item_id).name}
 
 
-def _calls(sim: PlaidSimulator, _body: JsonObject, _path: dict[str, str]) -> object:
-    return sim.calls
+def _webhook_type_and_code(body: JsonObject) -> tuple[str, str]:
+    return fields.optional_text(body, "webhook_type") or "TRANSACTIONS", fields.text(body, "webhook_code")
 
 
-def _webhooks(sim: PlaidSimulator, _body: JsonObject, _path: dict[str, str]) -> object:
+@_route("POST", "/items/{item}/webhooks", '{"webhook_type", "webhook_code", "extra": {}}: send a webhook')
+def _fire(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    extra = fields.mapping(body, "extra")
+    return {"fired": sim.fire_webhook(item_id, *_webhook_type_and_code(body), **extra)}
+
+
+@_route(
+    "POST", "/items/{item}/webhooks/draft", '{"webhook_type", "webhook_code"}: return the body of a webhook, unsent'
+)
+def _draft(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    return {"body": wire.encode(sim.draft_webhook(item_id, *_webhook_type_and_code(body))).decode()}
+
+
+@_route("POST", "/items/{item}/error", '{"error_code": "ITEM_LOGIN_REQUIRED" or null}: set or clear its error')
+def _error(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    sim.set_item_error(item_id, fields.optional_text(body, "error_code"))
+    return None
+
+
+@_route("POST", "/items/{item}/mutations", '{"times": 2, "anywhere": false}: fail its next pages with a mutation error')
+def _mutations(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    times = fields.integer(body, "times", 0, 100_000)
+    sim.force_mutation(item_id, 1 if times is None else times, anywhere=bool(body.get("anywhere")))
+    return None
+
+
+@_route(
+    "POST", "/items/{item}/breakages", '{"transaction_id", "how"}: return it malformed in sync; how null restores it'
+)
+def _corrupt(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    transaction_id = fields.text(body, "transaction_id")
+    if body.get("how") is None:
+        sim.restore_row(item_id, transaction_id)
+    else:
+        sim.corrupt_row(item_id, transaction_id, fields.choice(body, "how", tuple(CORRUPTIONS)))
+    return None
+
+
+@_route("POST", "/items/{item}/consent", '{"expiration_time": "2026-09-01T00:00:00Z" or null}')
+def _consent(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    text = fields.optional_text(body, "expiration_time")
+    moment = datetime.fromisoformat(text) if text else None
+    if moment is not None and moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    sim.set_consent_expiration(item_id, moment)
+    return None
+
+
+@_route("POST", "/items/{item}/expiration", '{"in_days": 7}: set its consent to expire; PENDING_EXPIRATION')
+def _expiration(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    return {"fired": sim.warn_expiration(item_id, float(body.get("in_days", 7)))}
+
+
+@_route("POST", "/items/{item}/disconnect", '{"in_days": 7, "with_time": true}: PENDING_DISCONNECT')
+def _disconnect(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    with_time = fields.flag(body, "with_time", default=True)
+    return {"fired": sim.warn_disconnect(item_id, float(body.get("in_days", 7)), with_time=with_time)}
+
+
+@_route("POST", "/items/{item}/revoke", '{"account_id", "notify": true}: revoke an account; USER_ACCOUNT_REVOKED')
+def _revoke(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    notify = fields.flag(body, "notify", default=True)
+    return {"account_id": sim.revoke_account(item_id, fields.optional_text(body, "account_id"), notify=notify)}
+
+
+@_route("POST", "/items/{item}/offer", "NEW_ACCOUNTS_AVAILABLE: the user can add accounts in update mode")
+def _offer(sim: PlaidSimulator, _body: JsonObject, item_id: str) -> object:
+    return {"fired": sim.offer_accounts(item_id)}
+
+
+@_route("POST", "/items/{item}/depermission", "remove it as its user at my.plaid.com; USER_PERMISSION_REVOKED")
+def _depermission(sim: PlaidSimulator, _body: JsonObject, item_id: str) -> object:
+    sim.depermission(item_id)
+    return None
+
+
+@_route("POST", "/link", '{"link_token", "bank", "login", "new_account": false}: complete Link; returns a public_token')
+def _complete_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    public_token = sim.complete_link(
+        fields.text(body, "link_token"),
+        institution_id=fields.optional_text(body, "bank"),
+        login=fields.optional_text(body, "login"),
+        new_account=fields.flag(body, "new_account"),
+    )
+    return {"public_token": public_token}
+
+
+@_route("POST", "/link/open", '{"link_token"}: open Link')
+def _open_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    return {"link_session_id": sim.open_link(fields.text(body, "link_token"))}
+
+
+@_route("POST", "/link/leave", '{"link_token", "error_code"}: exit Link without finishing')
+def _leave_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    sim.leave_link(fields.text(body, "link_token"), fields.optional_text(body, "error_code"))
+    return None
+
+
+@_route("GET", "/webhooks", "list all webhooks with their attempts and state")
+def _webhooks(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
     return [_delivery(delivery) for delivery in sim.webhooks()]
 
 
 def _delivery(delivery: Delivery) -> JsonObject:
     return {
         "attempts": [{"at": wire.timestamp(attempt.at), "status": attempt.status} for attempt in delivery.attempts],
-        "next_at": wire.timestamp(delivery.next_at) if delivery.next_at else None,
+        "next_at": wire.optional_timestamp(delivery.next_at),
         "payload": delivery.payload,
         "state": delivery.state,
         "url": delivery.url,
     }
 
 
-def _hold(sim: PlaidSimulator, _body: JsonObject, _path: dict[str, str]) -> object:
+@_route("POST", "/webhooks/hold", "hold all webhooks")
+def _hold(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
     sim.hold_webhooks()
-    return {}
+    return None
 
 
-def _release(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
+@_route("POST", "/webhooks/release", '{"order": "fifo" | "lifo" | "shuffled"}: send the held webhooks')
+def _release(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     return {"released": sim.release_webhooks(fields.choice(body, "order", ("fifo", "lifo", "shuffled")))}
 
 
-def _sign(sim: PlaidSimulator, body: JsonObject, _path: dict[str, str]) -> object:
+@_route(
+    "POST",
+    "/sign",
+    '{"body", "iat", "kid", "forge": "none" | "HS256" | "ES256"}: return a Plaid-Verification token, or a forged one',
+)
+def _sign(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     text = fields.text(body, "body").encode()
     iat = fields.integer(body, "iat", 0, 2**40)
-    if forgery := fields.optional_text(body, "forge"):
-        return {"token": sim.forge(text, forgery, iat)}
+    if alg := fields.optional_text(body, "forge"):
+        return {"token": sim.forge(text, alg, iat)}
     return {"token": sim.sign(text, iat, fields.optional_text(body, "kid"))}
 
 
-_LINES: tuple[tuple[str, str, Action, str], ...] = (
-    ("GET", "/items", item_actions.every_item, "every Item and its state"),
-    ("GET", "/items/{item}/truth", item_actions.truth, "its live transactions, as Plaid sees them now"),
-    ("POST", "/items/{item}/evolve", item_actions.evolve, '{"steps": 25, "seed": 1}: let things happen'),
-    ("POST", "/items/{item}/advance", item_actions.advance, "make the next part of its history ready"),
-    (
-        "POST",
-        "/items/{item}/webhooks",
-        item_actions.fire,
-        '{"webhook_type", "webhook_code", "extra": {}}: send any webhook',
-    ),
-    (
-        "POST",
-        "/items/{item}/webhooks/draft",
-        item_actions.draft,
-        '{"webhook_type", "webhook_code"}: the body of a webhook that is not sent',
-    ),
-    ("POST", "/items/{item}/error", item_actions.set_error, '{"error_code": "ITEM_LOGIN_REQUIRED" or null}'),
-    ("POST", "/items/{item}/mutations", item_actions.mutations, '{"times": 2, "anywhere": false}: fail the next pages'),
-    (
-        "POST",
-        "/items/{item}/breakages",
-        item_actions.break_row,
-        '{"transaction_id", "how"}: tell of a row brokenly; how null heals',
-    ),
-    ("POST", "/items/{item}/consent", item_actions.consent, '{"expiration_time": "2026-09-01T00:00:00Z" or null}'),
-    ("POST", "/items/{item}/expiration", item_actions.expiration, '{"in_days": 7}: let the consent run out, and warn'),
-    ("POST", "/items/{item}/disconnect", item_actions.disconnect, '{"in_days": 7, "with_time": true}: warn of it'),
-    ("POST", "/items/{item}/revoke", item_actions.revoke, '{"account_id", "notify": true}: stop sharing an account'),
-    ("POST", "/items/{item}/offer", item_actions.offer, "tell that there are accounts to add in update mode"),
-    ("POST", "/items/{item}/depermission", item_actions.depermission, "end it as a user does at my.plaid.com"),
-    (
-        "POST",
-        "/link",
-        item_actions.complete_link,
-        '{"link_token", "bank", "login", "new_account": false}: go through Link; returns a public_token',
-    ),
-    ("POST", "/link/open", item_actions.open_link, '{"link_token"}: open Link and stay there'),
-    ("POST", "/link/leave", item_actions.leave_link, '{"link_token", "error_code"}: leave Link without finishing'),
-    ("GET", "/webhooks", _webhooks, "every webhook, its attempts and state"),
-    ("POST", "/webhooks/hold", _hold, "keep webhooks back"),
-    ("POST", "/webhooks/release", _release, '{"order": "fifo" | "lifo" | "shuffled"}: send them'),
-    (
-        "POST",
-        "/sign",
-        _sign,
-        '{"body", "iat", "kid", "forge": "none" | "HS256" | "ES256"}: a Plaid-Verification token, or a false one',
-    ),
-    ("POST", "/keys/rotate", _rotate, '{"overlap": 0}: sign with a new key'),
-    ("POST", "/keys/{kid}/expire", _expire, "expire a key"),
-    ("POST", "/faults", _faults, '{"endpoint", "error_code", "status", "times", "skip", "delay", "drop", "item_id"}'),
-    ("DELETE", "/faults", _clear_faults, "forget the faults that have not struck yet"),
-    ("POST", "/clock/advance", _advance_clock, '{"seconds": 30}'),
-    ("POST", "/behaviour", _configure, '{"spell_out": true, ...}: change switches'),
-    ("GET", "/calls", _calls, "calls to each endpoint so far"),
-)
-_ROUTES: tuple[tuple[str, re.Pattern[str], Action], ...] = tuple(
-    (method, re.compile(PREFIX + re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path)), action)
-    for method, path, action, _ in _LINES
-)
+@_route("POST", "/keys/rotate", '{"overlap": 0}: replace the signing key')
+def _rotate(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    return {"kid": sim.rotate_keys(float(body.get("overlap") or 0))}
 
 
-def describe() -> list[str]:
-    """Return a line of help for every route."""
-    return [f"{method:6} {PREFIX}{path}  {text}" for method, path, _, text in _LINES]
+@_route("POST", "/keys/{kid}/expire", "expire a key")
+def _expire(sim: PlaidSimulator, _body: JsonObject, kid: str) -> object:
+    sim.expire_key(kid)
+    return None
+
+
+@_route("POST", "/faults", '{"endpoint", "error_code", "status", "times", "skip", "delay", "drop", "item_id"}')
+def _add_fault(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    values = {**body, "delay": float(body.get("delay") or 0)}
+    sim.add_fault(Fault(**{"endpoint": "*", **values}))
+    return None
+
+
+@_route("DELETE", "/faults", "remove all faults")
+def _clear_faults(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
+    sim.clear_faults()
+    return None
+
+
+@_route("POST", "/clock/advance", '{"seconds": 30}')
+def _advance_clock(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    if not isinstance(sim.clock, OffsetClock):
+        raise TypeError("this simulator's clock cannot be advanced")
+    return {"now": wire.timestamp(sim.clock.advance(float(body["seconds"])))}
+
+
+@_route("POST", "/behaviour", '{"spell_out": true, ...}: change switches')
+def _configure(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    sim.configure(**{name: float(value) if isinstance(value, Decimal) else value for name, value in body.items()})
+    return None
+
+
+@_route("GET", "/calls", "number of calls to each endpoint")
+def _calls(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
+    return sim.calls

@@ -1,4 +1,4 @@
-"""The state that every part of the simulator shares, behind one lock."""
+"""The state that all parts of the simulator share, behind one lock."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from local.plaid import identifiers, webhooks
-from local.plaid.behaviour import Behaviour
-from local.plaid.clock import Clock, utc_now
-from local.plaid.delivery import Courier
+from local.plaid import webhooks, wire
+from local.plaid.behavior import Behavior
+from local.plaid.clock import Clock, Scheduler, utc_now
+from local.plaid.delivery import WebhookSender
 from local.plaid.errors import PlaidError
-from local.plaid.faults import FaultPlan
+from local.plaid.faults import FaultInjector
 from local.plaid.keys import KeyRing
-from local.plaid.limits import RateLimiter
-from local.plaid.scheduling import Scheduler
+from local.plaid.rate_limits import RateLimiter
 
 if TYPE_CHECKING:
     from local.plaid.items import Item, LinkToken, PublicToken
 
 
 class SimulatorCore:
-    """Items, tokens, keys, counters and switches; subclasses add what can be done with them."""
+    """Items, tokens, keys, counters and switches; subclasses add operations on them."""
 
     def __init__(
         self,
@@ -31,23 +30,23 @@ class SimulatorCore:
         clock: Clock = utc_now,
         client_id: str = "local-client-id",
         secret: str = "local-secret",  # noqa: S107 - the well-known credentials of a local server
-        behaviour: Behaviour | None = None,
+        behavior: Behavior | None = None,
     ) -> None:
         self.seed = seed
         self.clock = clock
         self.client_id = client_id
         self.secret = secret
-        self.behaviour = behaviour or Behaviour()
+        self.behavior = behavior or Behavior()
         self.lock = threading.RLock()
         self.scheduler = Scheduler(clock)
         self.keys = KeyRing(self.random("keys"), clock)
-        self.courier = Courier(self.keys, clock, self.scheduler, self.random("courier"), lambda: self.behaviour)
-        self.limits = RateLimiter()
-        self.faults = FaultPlan()
+        self.sender = WebhookSender(self.keys, clock, self.scheduler, self.random("webhooks"), lambda: self.behavior)
+        self.rate_limiter = RateLimiter()
+        self.faults = FaultInjector()
         self.items: dict[str, Item] = {}
         self.public_tokens: dict[str, PublicToken] = {}
         self.link_tokens: dict[str, LinkToken] = {}
-        self._access: dict[str, Item] = {}
+        self.access_tokens: dict[str, Item] = {}
         self._calls: Counter[str] = Counter()
         self._ids = self.random("ids")
         self._session_ids = self.random("link sessions")
@@ -55,34 +54,34 @@ class SimulatorCore:
         self.cursor_key = self.random("cursors").randbytes(32)
 
     def random(self, purpose: str) -> Random:
-        """Return a generator of its own for one purpose, so that purposes do not disturb each other."""
+        """Return a seeded generator for one purpose, independent of all others."""
         return Random(f"{self.seed}:{purpose}")  # noqa: S311 # nosec B311 - reproducible on purpose
 
     def configure(self, **switches: object) -> None:
-        """Change switches of `Behaviour` from now on."""
+        """Change switches of `Behavior`."""
         with self.lock:
-            self.behaviour = replace(self.behaviour, **switches)  # type: ignore[arg-type] # checked by replace()
+            self.behavior = replace(self.behavior, **switches)  # type: ignore[arg-type] # checked by replace()
 
     def start(self) -> None:
-        """Deliver webhooks and move phases in the background."""
+        """Start to deliver webhooks and advance phases in the background."""
         self.scheduler.start()
 
     def stop(self) -> None:
         """Stop the background work."""
         self.scheduler.stop()
-        self.courier.close()
+        self.sender.close()
 
     def run_due(self) -> int:
-        """Do everything that is due by the clock, here and now; return how many things that were."""
+        """Run every job that is due by the clock, in this thread; return their number."""
         return self.scheduler.run_due()
 
     def wait_idle(self, timeout: float = 10.0) -> bool:
-        """Wait until the background work has nothing due; False if that takes longer than `timeout` seconds."""
+        """Wait until no background job is due; return False after `timeout` seconds."""
         return self.scheduler.wait_idle(timeout)
 
     @property
     def calls(self) -> Counter[str]:
-        """How many calls reached each endpoint so far (a copy)."""
+        """The number of calls to each endpoint (a copy)."""
         with self.lock:
             return Counter(self._calls)
 
@@ -92,14 +91,18 @@ class SimulatorCore:
             self._calls[endpoint] += 1
 
     def reset_calls(self) -> None:
-        """Start counting calls from zero."""
+        """Reset the number of calls to zero."""
         with self.lock:
             self._calls.clear()
 
     def request_id(self) -> str:
         """Return a new request id."""
         with self.lock:
-            return identifiers.request_id(self._request_ids)
+            return wire.request_id(self._request_ids)
+
+    def new_token(self, kind: str) -> str:
+        """Return a new token of this environment: `access`, `public` or `link`."""
+        return f"{kind}-{self.behavior.environment}-{wire.uuid4(self._ids)}"
 
     def item_ids(self) -> list[str]:
         """Return the ids of all Items that were not removed, oldest first."""
@@ -107,25 +110,25 @@ class SimulatorCore:
             return [item_id for item_id, item in self.items.items() if not item.removed]
 
     def item(self, item_id: str) -> Item:
-        """Return an Item's state (removed Items too)."""
+        """Return an Item's state, even if the Item was removed."""
         with self.lock:
             return self.items[item_id]
 
     def item_by_token(self, access_token: str) -> Item:
-        """Find the Item that an access token leads to.
+        """Return the Item of an access token.
 
         Raises:
             PlaidError: the token is unknown, or its Item was removed.
         """
-        item = self._access.get(access_token)
+        item = self.access_tokens.get(access_token)
         if item is None:
-            raise PlaidError("INVALID_ACCESS_TOKEN", message=self._token_complaint(access_token, "access"))
+            raise PlaidError("INVALID_ACCESS_TOKEN", message=self._token_error(access_token, "access"))
         if item.removed:
             raise PlaidError("ITEM_NOT_FOUND")
         return item
 
-    def _token_complaint(self, token: str, kind: str) -> str | None:
-        environment = self.behaviour.environment
+    def _token_error(self, token: str, kind: str) -> str | None:
+        environment = self.behavior.environment
         other = token.split("-")[1] if token.count("-") > 1 and token.startswith(f"{kind}-") else None
         if other is None:
             expected = f"{kind}-<environment>-<identifier>"
@@ -135,14 +138,14 @@ class SimulatorCore:
         return None
 
     def emit(self, item: Item, webhook_type: str, webhook_code: str, **extra: object) -> bool:
-        """Send a webhook about an Item; False if it has nowhere to go. A field in `extra` may be `OMITTED`."""
+        """Send a webhook about an Item; return False if it has no webhook URL. `OMITTED` leaves out a field."""
         if item.webhook_url is None:
             return False
         now = self.clock()
-        body = webhooks.payload(item, webhook_type, webhook_code, self.behaviour.environment, now)
+        body = webhooks.payload(item, webhook_type, webhook_code, self.behavior.environment, now)
         item.last_webhook = (now, webhook_code)
         fields = {**body, **extra}
-        self.courier.send(
+        self.sender.send(
             item.webhook_url, {name: value for name, value in fields.items() if value is not webhooks.OMITTED}
         )
         return True

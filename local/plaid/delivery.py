@@ -1,4 +1,4 @@
-"""Sending webhooks: signatures, Plaid's retry schedule, and what can go wrong on the way."""
+"""Webhook delivery: signatures, Plaid's retry schedule, and injected loss, delay, duplicates and reordering."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from local.plaid.behaviour import Behaviour
-    from local.plaid.clock import Clock
+    from local.plaid.behavior import Behavior
+    from local.plaid.clock import Clock, Scheduler
     from local.plaid.keys import KeyRing
-    from local.plaid.scheduling import Scheduler
 
 _OK = 200
-_TOO_MANY = 429
+_TOO_MANY_REQUESTS = 429
 FIRST_RETRY_SECONDS = 30
 RETRY_FACTOR = 4
 RETRY_WINDOW = timedelta(hours=24)
-LONGEST_RETRY_AFTER = timedelta(hours=4)
-_REJECTED_SHARE = 0.9
-_ENOUGH_ATTEMPTS = 10
+MAX_RETRY_AFTER = timedelta(hours=4)
+_MAX_REJECTED_SHARE = 0.9
+_MIN_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to deliver: when, with which token, and the HTTP status (None: no answer)."""
+    """One delivery attempt: its time, its Plaid-Verification token and the HTTP status (None: no response)."""
 
     at: datetime
     token: str
@@ -42,10 +41,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Delivery:
-    """One webhook on its way, or what became of it.
-
-    `state` is waiting, held, delivered, failed or lost.
-    """
+    """One webhook and its attempts; its `state` is waiting, held, delivered, failed or lost."""
 
     number: int
     url: str
@@ -57,17 +53,17 @@ class Delivery:
     next_at: datetime | None = None
 
 
-class Courier:
-    """Delivers webhooks; keeps every delivery for tests and people to look at."""
+class WebhookSender:
+    """Delivers webhooks, and keeps a record of every delivery."""
 
     def __init__(
-        self, keys: KeyRing, clock: Clock, scheduler: Scheduler, rng: Random, behaviour: Callable[[], Behaviour]
+        self, keys: KeyRing, clock: Clock, scheduler: Scheduler, rng: Random, behavior: Callable[[], Behavior]
     ) -> None:
         self._keys = keys
         self._clock = clock
         self._scheduler = scheduler
         self._rng = rng
-        self._behaviour = behaviour
+        self._behavior = behavior
         self._lock = threading.Lock()
         self._http = urllib3.PoolManager(retries=False, maxsize=8)
         self._lose_next = 0
@@ -76,24 +72,24 @@ class Courier:
         self.deliveries: list[Delivery] = []
 
     def send(self, url: str, payload: JsonObject) -> None:
-        """Put a webhook on its way, through whatever disturbances are switched on."""
-        copies = 2 if self._strikes("_duplicate_next", self._behaviour().webhook_duplicates) else 1
+        """Send a webhook, subject to the injected faults."""
+        copies = 2 if self._applies("_duplicate_next", self._behavior().webhook_duplicates) else 1
         for _ in range(copies):
             self._accept(url, payload)
 
     def _accept(self, url: str, payload: JsonObject) -> None:
-        behaviour = self._behaviour()
+        behavior = self._behavior()
         with self._lock:
             delivery = Delivery(len(self.deliveries), url, payload, encode(payload), self._clock())
             self.deliveries.append(delivery)
             delivery.state = "held" if self._holding else "waiting"
-        if self._strikes("_lose_next", behaviour.webhook_loss):
+        if self._applies("_lose_next", behavior.webhook_loss):
             delivery.state = "lost"
         elif delivery.state == "waiting":
-            late = self._rng.random() < behaviour.webhook_reorder
-            self._plan(delivery, behaviour.webhook_delay + (behaviour.webhook_reorder_seconds if late else 0))
+            delayed = self._rng.random() < behavior.webhook_reorder
+            self._schedule(delivery, behavior.webhook_delay + (behavior.webhook_reorder_seconds if delayed else 0))
 
-    def _strikes(self, counter: str, probability: float) -> bool:
+    def _applies(self, counter: str, probability: float) -> bool:
         with self._lock:
             left = getattr(self, counter)
             if left > 0:
@@ -102,7 +98,7 @@ class Courier:
             return self._rng.random() < probability
 
     def lose_next(self, count: int) -> None:
-        """Never send the next webhooks."""
+        """Lose the next webhooks: they are never sent."""
         self._lose_next += count
 
     def duplicate_next(self, count: int) -> None:
@@ -110,11 +106,11 @@ class Courier:
         self._duplicate_next += count
 
     def hold(self) -> None:
-        """Keep webhooks back until `release`."""
+        """Hold all webhooks until `release`."""
         self._holding = True
 
     def release(self, order: str = "fifo") -> int:
-        """Send what was kept back, in order `fifo`, `lifo` or `shuffled`; return how many."""
+        """Send the held webhooks in order `fifo`, `lifo` or `shuffled`; return their number."""
         with self._lock:
             self._holding = False
             held = [delivery for delivery in self.deliveries if delivery.state == "held"]
@@ -123,15 +119,15 @@ class Courier:
         elif order == "shuffled":
             self._rng.shuffle(held)
         for position, delivery in enumerate(held):
-            # A millisecond apart, so that several workers keep to the order.
-            self._plan(delivery, position / 1000)
+            # One millisecond apart, so that concurrent workers keep the order.
+            self._schedule(delivery, position / 1000)
         return len(held)
 
     def resend(self, delivery: Delivery) -> None:
-        """Send a webhook once more, whatever became of it: Plaid does deliver twice at times."""
+        """Send a webhook again, in any state: Plaid may deliver a webhook more than once."""
         self._accept(delivery.url, delivery.payload)
 
-    def _plan(self, delivery: Delivery, seconds: float) -> None:
+    def _schedule(self, delivery: Delivery, seconds: float) -> None:
         delivery.state = "waiting"
         delivery.next_at = self._clock() + timedelta(seconds=seconds)
         self._scheduler.at(delivery.next_at, lambda: self._attempt(delivery))
@@ -146,16 +142,16 @@ class Courier:
             delivery.state = "delivered"
             return
         wait = timedelta(seconds=FIRST_RETRY_SECONDS * RETRY_FACTOR ** (len(delivery.attempts) - 1))
-        if status == _TOO_MANY and retry_after is not None:
-            wait = min(parse_retry_after(retry_after, now) or wait, LONGEST_RETRY_AFTER)
-        too_late = now + wait > delivery.attempts[0].at + RETRY_WINDOW
-        if too_late or self._given_up(delivery.url, now):
+        if status == _TOO_MANY_REQUESTS and retry_after is not None:
+            wait = min(parse_retry_after(retry_after, now) or wait, MAX_RETRY_AFTER)
+        expired = now + wait > delivery.attempts[0].at + RETRY_WINDOW
+        if expired or self._retries_stopped(delivery.url, now):
             delivery.state = "failed"
         else:
-            self._plan(delivery, wait.total_seconds())
+            self._schedule(delivery, wait.total_seconds())
 
     def _token(self, delivery: Delivery) -> str:
-        if delivery.attempts and not self._behaviour().webhook_fresh_iat:
+        if delivery.attempts and not self._behavior().webhook_fresh_iat:
             return delivery.attempts[0].token
         return self._keys.sign(delivery.body)
 
@@ -166,15 +162,15 @@ class Courier:
                 delivery.url,
                 body=delivery.body,
                 headers={"Content-Type": "application/json", "Plaid-Verification": token},
-                timeout=self._behaviour().webhook_timeout,
+                timeout=self._behavior().webhook_timeout,
                 redirect=False,
             )
         except (urllib3.exceptions.HTTPError, ValueError):
             return None, None
         return response.status, response.headers.get("Retry-After")
 
-    def _given_up(self, url: str, now: datetime) -> bool:
-        if not self._behaviour().webhook_give_up:
+    def _retries_stopped(self, url: str, now: datetime) -> bool:
+        if not self._behavior().webhook_stop_retries:
             return False
         recent = [
             attempt.status == _OK
@@ -183,7 +179,7 @@ class Courier:
             for attempt in delivery.attempts
             if attempt.at > now - RETRY_WINDOW
         ]
-        return len(recent) >= _ENOUGH_ATTEMPTS and recent.count(False) / len(recent) > _REJECTED_SHARE
+        return len(recent) >= _MIN_ATTEMPTS and recent.count(False) / len(recent) > _MAX_REJECTED_SHARE
 
     def close(self) -> None:
         """Close the connections to receivers."""
@@ -191,12 +187,12 @@ class Courier:
 
 
 def parse_retry_after(text: str, now: datetime) -> timedelta | None:
-    """Read a Retry-After header: seconds, an HTTP date, or an ISO 8601 moment."""
+    """Parse a Retry-After header: seconds, an HTTP date, or an ISO 8601 timestamp."""
     if text.strip().isdigit():
         return timedelta(seconds=int(text))
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             return max(timedelta(0), parse(text.strip()) - now)
-        except (ValueError, TypeError):  # TypeError: a moment without a zone
+        except (ValueError, TypeError):  # TypeError: a timestamp without a time zone
             continue
     return None

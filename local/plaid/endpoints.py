@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from local.plaid import fields, link_endpoints, vocabulary
+from local.plaid import link_endpoints
+from local.plaid import request_fields as fields
 from local.plaid.errors import PlaidError
-from local.plaid.generator import Draft
-from local.plaid.syncing import SyncRequest
+from local.plaid.generator import CustomTransaction
+from local.plaid.sample_data import institution_name
+from local.plaid.sync import SyncRequest
 from local.plaid.webhooks import SANDBOX_CODES
-from local.plaid.wire import JsonObject, timestamp
+from local.plaid.wire import JsonObject, optional_timestamp, timestamp
 
 if TYPE_CHECKING:
-    from local.plaid.calls import Call
-    from local.plaid.items import Item
+    from collections.abc import Callable
 
-_MOST_CREATED = 10
-_OLDEST_CREATED = timedelta(days=730)
+    from local.plaid.items import Item
+    from local.plaid.request_fields import Call
+
+_MAX_CREATED = 10
+_MAX_CREATED_AGE = timedelta(days=730)
+_CREDENTIALS = {"client_id", "secret"}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint.
+
+    Attributes:
+        fields: the fields that it recognizes, besides the credentials; None skips that check.
+        needs_item: whether it requires an access token.
+    """
+
+    respond: Callable[[Call], JsonObject]
+    fields: frozenset[str] | None
+    needs_item: bool = True
+
+    def check_fields(self, body: JsonObject) -> None:
+        """Reject a body with unknown fields, as Plaid does.
+
+        Raises:
+            PlaidError: UNKNOWN_FIELDS with their names.
+        """
+        unknown = set() if self.fields is None else body.keys() - self.fields - _CREDENTIALS
+        if unknown:
+            raise PlaidError("UNKNOWN_FIELDS", fields=", ".join(sorted(unknown)))
 
 
 def _item_get(call: Call) -> JsonObject:
-    item = call.the_item
+    item = call.required_item
     sent = item.last_webhook
     return {
         "item": {**item_object(item), "created_at": timestamp(item.created_at)},
@@ -31,23 +60,23 @@ def _item_get(call: Call) -> JsonObject:
             "investments": None,
             "last_webhook": {"code_sent": sent[1], "sent_at": timestamp(sent[0])} if sent else None,
             "transactions": {
-                "last_failed_update": timestamp(item.last_failure) if item.last_failure else None,
-                "last_successful_update": timestamp(item.last_success) if item.last_success else None,
+                "last_failed_update": optional_timestamp(item.last_failure),
+                "last_successful_update": optional_timestamp(item.last_success),
             },
         },
     }
 
 
 def item_object(item: Item) -> JsonObject:
-    """Return an Item as Plaid shows it."""
+    """Return an Item as Plaid's API returns it."""
     return {
         "auth_method": None,
         "available_products": ["balance"],
         "billed_products": list(item.options.products),
-        "consent_expiration_time": timestamp(item.consent_expiration_time) if item.consent_expiration_time else None,
+        "consent_expiration_time": optional_timestamp(item.consent_expiration_time),
         "error": PlaidError(item.error_code).webhook_body() if item.error_code else None,
         "institution_id": item.options.institution_id,
-        "institution_name": vocabulary.institution_name(item.options.institution_id),
+        "institution_name": institution_name(item.options.institution_id),
         "item_id": item.item_id,
         "products": list(item.options.products),
         "update_type": "background",
@@ -56,30 +85,30 @@ def item_object(item: Item) -> JsonObject:
 
 
 def _item_remove(call: Call) -> JsonObject:
-    call.sim.remove_item(call.the_item.item_id)
+    call.sim.remove_item(call.required_item.item_id)
     return {}
 
 
 def _webhook_update(call: Call) -> JsonObject:
-    call.sim.update_webhook(call.the_item.item_id, fields.optional_text(call.body, "webhook"))
-    return {"item": item_object(call.the_item)}
+    call.sim.update_webhook(call.required_item.item_id, fields.optional_text(call.body, "webhook"))
+    return {"item": item_object(call.required_item)}
 
 
-def _invalidate(call: Call) -> JsonObject:
-    return {"new_access_token": call.sim.rotate_access_token(call.the_item.item_id)}
+def _access_token_invalidate(call: Call) -> JsonObject:
+    return {"new_access_token": call.sim.rotate_access_token(call.required_item.item_id)}
 
 
 def _accounts_get(call: Call) -> JsonObject:
     accounts = call.sim.account_rows(call.healthy_item.item_id)
-    wanted = fields.mapping(call.body, "options").get("account_ids")
-    if wanted is not None:
-        if not set(wanted) <= {account["account_id"] for account in accounts}:
+    requested = fields.mapping(call.body, "options").get("account_ids")
+    if requested is not None:
+        if not set(requested) <= {account["account_id"] for account in accounts}:
             raise PlaidError("INVALID_ACCOUNT_ID")
-        accounts = [account for account in accounts if account["account_id"] in wanted]
-    return {"accounts": accounts, "item": item_object(call.the_item)}
+        accounts = [account for account in accounts if account["account_id"] in requested]
+    return {"accounts": accounts, "item": item_object(call.required_item)}
 
 
-def _sync(call: Call) -> JsonObject:
+def _transactions_sync(call: Call) -> JsonObject:
     options = fields.mapping(call.body, "options", nullable=False)
     request = SyncRequest(
         cursor=fields.optional_text(call.body, "cursor") or "",
@@ -89,12 +118,12 @@ def _sync(call: Call) -> JsonObject:
         original_description=bool(options.get("include_original_description")),
         category_version=fields.choice(options, "personal_finance_category_version", ("v2", "v1")),
     )
-    return call.sim.sync(call.the_item, request)
+    return call.sim.sync(call.required_item, request)
 
 
-def _refresh(call: Call) -> JsonObject:
+def _transactions_refresh(call: Call) -> JsonObject:
     if call.healthy_item.log.head:
-        call.sim.refresh(call.the_item.item_id)
+        call.sim.refresh(call.required_item.item_id)
     return {}
 
 
@@ -104,45 +133,44 @@ def _key_get(call: Call) -> JsonObject:
 
 def _fire_webhook(call: Call) -> JsonObject:
     code = fields.choice(call.body, "webhook_code", tuple(SANDBOX_CODES), required=True)
-    kind = fields.optional_text(call.body, "webhook_type") or SANDBOX_CODES[code]
-    if not call.sim.fire_webhook(call.the_item.item_id, kind, code):
+    webhook_type = fields.optional_text(call.body, "webhook_type") or SANDBOX_CODES[code]
+    if not call.sim.fire_webhook(call.required_item.item_id, webhook_type, code):
         raise PlaidError("SANDBOX_WEBHOOK_INVALID")
     return {"webhook_fired": True}
 
 
 def _reset_login(call: Call) -> JsonObject:
-    call.sim.reset_login(call.the_item.item_id)
+    call.sim.reset_login(call.required_item.item_id)
     return {"reset_login": True}
 
 
 def _transactions_create(call: Call) -> JsonObject:
     entries: Any = call.body.get("transactions")
-    if not isinstance(entries, list) or not 1 <= len(entries) <= _MOST_CREATED:
+    if not isinstance(entries, list) or not 1 <= len(entries) <= _MAX_CREATED:
         raise PlaidError("INVALID_FIELD", detail="transactions must be an array of 1 to 10 transactions")
     today = call.sim.clock().date()
-    known = {account["account_id"]: account for account in call.the_item.generator.accounts}
-    if not known:
+    account_ids = [account["account_id"] for account in call.required_item.generator.accounts]
+    if not account_ids:
         raise PlaidError("NO_ACCOUNTS")
-    default = next(iter(known))
-    drafts = [_draft(entry, today, default, known) for entry in entries]
-    call.sim.add_drafts(call.the_item.item_id, drafts)
+    transactions = [_custom_transaction(entry, today, account_ids) for entry in entries]
+    call.sim.add_custom_transactions(call.required_item.item_id, transactions)
     return {}
 
 
-def _draft(entry: object, today: date, default: str, known: JsonObject) -> Draft:
+def _custom_transaction(entry: object, today: date, account_ids: list[str]) -> CustomTransaction:
     if not isinstance(entry, dict):
         raise PlaidError("INVALID_FIELD", detail="transactions must be objects")
     fields.require(entry, "amount", "date_posted", "date_transacted", "description")
     transacted, posted = fields.day(entry, "date_transacted"), fields.day(entry, "date_posted")
-    if posted < transacted or not today - _OLDEST_CREATED <= transacted <= today:
+    if posted < transacted or not today - _MAX_CREATED_AGE <= transacted <= today:
         raise PlaidError("INVALID_FIELD", detail="date_transacted must be within 730 days and not after date_posted")
-    account_id = fields.optional_text(entry, "account_id") or default
-    if account_id not in known:
+    account_id = fields.optional_text(entry, "account_id") or account_ids[0]
+    if account_id not in account_ids:
         raise PlaidError("INVALID_ACCOUNT_ID")
     amount = entry["amount"]
     if isinstance(amount, bool) or not isinstance(amount, int | Decimal):
         raise PlaidError("INVALID_FIELD", detail="amount must be a number")
-    return Draft(
+    return CustomTransaction(
         transacted if posted > today else posted,
         pending=posted > today,
         account_id=account_id,
@@ -152,30 +180,31 @@ def _draft(entry: object, today: date, default: str, known: JsonObject) -> Draft
     )
 
 
-Endpoint = Callable[["Call"], JsonObject]
+def _with_item(respond: Callable[[Call], JsonObject], *names: str) -> Endpoint:
+    return Endpoint(respond, frozenset({"access_token", *names}))
+
+
+def _without_item(respond: Callable[[Call], JsonObject], *names: str) -> Endpoint:
+    return Endpoint(respond, frozenset(names), needs_item=False)
+
+
 ENDPOINTS: dict[str, Endpoint] = {
-    "/accounts/get": _accounts_get,
-    "/item/access_token/invalidate": _invalidate,
-    "/item/get": _item_get,
-    "/item/public_token/exchange": link_endpoints.exchange,
-    "/item/remove": _item_remove,
-    "/item/webhook/update": _webhook_update,
-    "/link/token/create": link_endpoints.link_token_create,
-    "/link/token/get": link_endpoints.link_token_get,
-    "/sandbox/item/fire_webhook": _fire_webhook,
-    "/sandbox/item/reset_login": _reset_login,
-    "/sandbox/public_token/create": link_endpoints.public_token_create,
-    "/sandbox/transactions/create": _transactions_create,
-    "/transactions/refresh": _refresh,
-    "/transactions/sync": _sync,
-    "/webhook_verification_key/get": _key_get,
+    "/accounts/get": _with_item(_accounts_get, "options"),
+    "/item/access_token/invalidate": _with_item(_access_token_invalidate),
+    "/item/get": _with_item(_item_get),
+    "/item/public_token/exchange": _without_item(link_endpoints.public_token_exchange, "public_token"),
+    "/item/remove": _with_item(_item_remove, "reason_code", "reason_note"),
+    "/item/webhook/update": _with_item(_webhook_update, "webhook"),
+    # Takes several dozen fields, of which this server reads a few.
+    "/link/token/create": Endpoint(link_endpoints.link_token_create, None, needs_item=False),
+    "/link/token/get": _without_item(link_endpoints.link_token_get, "link_token"),
+    "/sandbox/item/fire_webhook": _with_item(_fire_webhook, "webhook_type", "webhook_code", "options"),
+    "/sandbox/item/reset_login": _with_item(_reset_login),
+    "/sandbox/public_token/create": _without_item(
+        link_endpoints.public_token_create, "institution_id", "initial_products", "options", "user_token", "user_id"
+    ),
+    "/sandbox/transactions/create": _with_item(_transactions_create, "transactions"),
+    "/transactions/refresh": _with_item(_transactions_refresh),
+    "/transactions/sync": _with_item(_transactions_sync, "cursor", "count", "options"),
+    "/webhook_verification_key/get": _without_item(_key_get, "key_id"),
 }
-NEEDS_NO_ITEM = frozenset(
-    {
-        "/item/public_token/exchange",
-        "/link/token/create",
-        "/link/token/get",
-        "/sandbox/public_token/create",
-        "/webhook_verification_key/get",
-    }
-)

@@ -1,54 +1,229 @@
-"""Plaid's errors, and the bodies that carry them."""
+"""Plaid's error codes, and the bodies that carry them in responses, webhooks and Link sessions."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from local.plaid.catalogue import CATALOGUE, UNKNOWN
 
 if TYPE_CHECKING:
     from local.plaid.wire import JsonObject
 
-__all__ = ["CATALOGUE", "PlaidError"]
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """Plaid's documentation of one error code: type, HTTP status and messages."""
+
+    error_type: str
+    status: int
+    message: str
+    display: str | None = None
+
+
+_INSTITUTION_DISPLAY = (
+    "This financial institution is not currently responding to requests. We apologize for the inconvenience."
+)
+_NOT_RESPONDING = "this institution is not currently responding to this request. please try again soon"
+_LOGIN_REQUIRED = (
+    "the login details of this item have changed (credentials, MFA, or required user action) and a user "
+    "login is required to update this information. use Link's update mode to restore the item to a good state"
+)
+_RATE_LIMIT = 'rate limit exceeded for attempts to access "{endpoint}". please try again later'
+
+
+# Each code's error_message, or that and its display_message.
+_Messages = dict[str, str | tuple[str, str]]
+
+
+def _codes(error_type: str, status: int, messages: _Messages) -> dict[str, ErrorCode]:
+    """Return the codes of one error type."""
+    texts = {code: (text, None) if isinstance(text, str) else text for code, text in messages.items()}
+    return {code: ErrorCode(error_type, status, *pair) for code, pair in texts.items()}
+
+
+_REQUEST: _Messages = {
+    "MISSING_FIELDS": "the following required fields are missing: {fields}",
+    "UNKNOWN_FIELDS": "the following fields are not recognized by this endpoint: {fields}",
+    "INVALID_FIELD": "{detail}",
+    "INVALID_BODY": "body could not be parsed as JSON",
+    "INVALID_CONFIGURATION": "please ensure that the request body is formatted correctly",
+    "INVALID_HEADERS": "the request headers are invalid",
+    "INCOMPATIBLE_API_VERSION": "the request uses fields that are not compatible with this version of the API",
+    "SANDBOX_ONLY": "access to this endpoint is only available in the sandbox environment",
+}
+_NOT_FOUND: _Messages = {
+    "NOT_FOUND": "not found",
+    "NO_LONGER_AVAILABLE": "this endpoint has been removed",
+}
+_INPUT: _Messages = {
+    "ADDITIONAL_CONSENT_REQUIRED": "client does not have user consent to access the requested product",
+    "DIRECT_INTEGRATION_NOT_ENABLED": "your client ID is only authorized to use Plaid Link",
+    "INCORRECT_DEPOSIT_VERIFICATION": "the deposit verification provided is incorrect",
+    "INVALID_ACCESS_TOKEN": "could not find matching access token",
+    "INVALID_ACCOUNT_ID": "one or more of the account IDs is invalid for this Item",
+    "INVALID_API_KEYS": "invalid client_id or secret provided",
+    "INVALID_INSTITUTION": "invalid institution_id provided",
+    "INVALID_LINK_CUSTOMIZATION": "the Link customization is invalid for the request",
+    "INVALID_LINK_TOKEN": "invalid link_token provided",
+    "INVALID_PRODUCT": "client is not authorized to access the requested product",
+    "INVALID_PUBLIC_TOKEN": "could not find matching public token",
+    "INVALID_USER_TOKEN": "could not find matching user token",
+    "INVALID_WEBHOOK_VERIFICATION_KEY_ID": (
+        "invalid key_id provided. note that key_ids are specific to Plaid environments"
+    ),
+    "TOO_MANY_VERIFICATION_ATTEMPTS": "the user has exceeded the number of verification attempts",
+    "UNAUTHORIZED_ENVIRONMENT": "you are not authorized to create items in this api environment",
+    "UNAUTHORIZED_ROUTE_ACCESS": "you are not authorized to access this route in this api environment",
+}
+_ITEM: _Messages = {
+    "ACCESS_NOT_GRANTED": ("access to this product was not granted for the account", "The user did not grant access."),
+    "INSTANT_MATCH_FAILED": "this Item could not be verified through Instant Match",
+    "INSUFFICIENT_CREDENTIALS": "the user did not provide sufficient authorization to link their account",
+    "INVALID_CREDENTIALS": (
+        "the provided credentials were not correct",
+        "The provided credentials were not correct. Please try again.",
+    ),
+    "INVALID_MFA": (
+        "the provided MFA response(s) were not correct",
+        "The provided MFA responses were not correct. Please try again.",
+    ),
+    "INVALID_OTP": "the provided one-time passcode was not correct",
+    "INVALID_PHONE_NUMBER": "the phone number is invalid",
+    "INVALID_SEND_METHOD": "the send method for MFA is no longer valid",
+    "INVALID_UPDATED_USERNAME": (
+        "the username provided to /item/credentials/update does not match the original username for this Item",
+        "Username provided does not match the original username. Please try again.",
+    ),
+    "ITEM_CONCURRENTLY_DELETED": "This item was deleted while the operation was in progress",
+    "ITEM_LOCKED": (
+        "the account is locked. prompt the user to visit the institution's site and unlock their account",
+        "The given account has been locked. Please log in to your bank's website and unlock it.",
+    ),
+    "ITEM_LOGIN_REQUIRED": (
+        _LOGIN_REQUIRED,
+        "The login details of this account have changed. Please log in again.",
+    ),
+    "ITEM_NOT_FOUND": (
+        "The Item you requested cannot be found. This Item does not exist, has been previously removed via "
+        "/item/remove, or has had access removed by the user."
+    ),
+    "ITEM_NOT_SUPPORTED": "this account is currently not supported",
+    "MFA_NOT_SUPPORTED": (
+        "this account requires a MFA type that is not currently supported",
+        "The given account requires a multi-factor authentication type that is not currently supported.",
+    ),
+    "NO_ACCOUNTS": "no valid accounts were found for this item",
+    "NO_AUTH_ACCOUNTS": "no eligible checking or savings accounts were found for this item",
+    "NO_INVESTMENT_ACCOUNTS": "no valid investment accounts were found for this item",
+    "NO_LIABILITY_ACCOUNTS": "no valid liability accounts were found for this item",
+    "PASSWORD_RESET_REQUIRED": "user must reset their password",
+    "PRODUCT_NOT_ENABLED": "the product is not enabled for this Item",
+    "PRODUCT_NOT_READY": "the requested product is not yet ready. please provide a webhook or try the request again",
+    "PRODUCTS_NOT_SUPPORTED": "the requested product is not supported by this Item",
+    "USER_INPUT_TIMEOUT": ("user failed to provide a response in time", "Please try again."),
+    "USER_PERMISSION_REVOKED": "the account holder has revoked permission for this Item",
+    "USER_SETUP_REQUIRED": "the account has not been fully set up. prompt the user to visit the issuing institution",
+}
+_INSTITUTION: _Messages = {
+    "INSTITUTION_DOWN": (_NOT_RESPONDING, _INSTITUTION_DISPLAY),
+    "INSTITUTION_NO_LONGER_SUPPORTED": ("this institution is no longer supported", _INSTITUTION_DISPLAY),
+    "INSTITUTION_NOT_AVAILABLE": ("this institution is not currently available", _INSTITUTION_DISPLAY),
+    "INSTITUTION_NOT_ENABLED_IN_ENVIRONMENT": "this institution is not enabled in this environment",
+    "INSTITUTION_NOT_RESPONDING": (_NOT_RESPONDING, _INSTITUTION_DISPLAY),
+    "INSTITUTION_REGISTRATION_REQUIRED": "registration is required before this institution can be accessed",
+    "UNAUTHORIZED_INSTITUTION": "not authorized to create items for this institution",
+    "UNSUPPORTED_RESPONSE": ("the data returned from the institution is not supported", _INSTITUTION_DISPLAY),
+}
+_RATE: _Messages = {
+    "CREDITS_EXHAUSTED": "the trial credits are exhausted",
+    "INSTITUTION_RATE_LIMIT": "this institution is rate limiting requests",
+    "ACCOUNTS_LIMIT": _RATE_LIMIT,
+    "ADDITION_LIMIT": _RATE_LIMIT,
+    "ITEM_GET_LIMIT": _RATE_LIMIT,
+    "RATE_LIMIT": _RATE_LIMIT,
+    "TRANSACTIONS_LIMIT": _RATE_LIMIT,
+    "TRANSACTIONS_SYNC_LIMIT": _RATE_LIMIT,
+}
+_OAUTH: _Messages = {
+    "INCORRECT_LINK_TOKEN": "the link_token does not match the one that Link was initialized with",
+    "INCORRECT_OAUTH_NONCE": "nonce does not match",
+    "OAUTH_STATE_ID_ALREADY_PROCESSED": "the OAuth state ID has already been processed",
+    "OAUTH_STATE_ID_NOT_FOUND": "the OAuth state ID could not be found",
+}
+_RECAPTCHA: _Messages = {
+    "RECAPTCHA_REQUIRED": "this request requires additional verification",
+    "RECAPTCHA_BAD": "the user was presented with a reCAPTCHA and failed it",
+}
+_SANDBOX: _Messages = {
+    "SANDBOX_PRODUCT_NOT_ENABLED": "the product is not enabled on this Sandbox Item",
+    "SANDBOX_WEBHOOK_INVALID": "Webhook for this Item is either not set up, or invalid for the given product",
+}
+
+ERROR_CODES: dict[str, ErrorCode] = {
+    **_codes("INVALID_REQUEST", 400, _REQUEST),
+    **_codes("INVALID_REQUEST", 404, _NOT_FOUND),
+    **_codes("INVALID_INPUT", 400, _INPUT),
+    **_codes(
+        "INVALID_RESULT",
+        400,
+        {"LAST_UPDATED_DATETIME_OUT_OF_RANGE": "requested datetime out of range of most recently updated balance"},
+    ),
+    **_codes("ITEM_ERROR", 400, _ITEM),
+    **_codes("INSTITUTION_ERROR", 400, _INSTITUTION),
+    **_codes(
+        "TRANSACTIONS_ERROR",
+        400,
+        {
+            "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION": "Underlying transaction data changed since last page was "
+            "fetched. Please restart pagination from last update."
+        },
+    ),
+    **_codes("OAUTH_ERROR", 400, _OAUTH),
+    **_codes("RECAPTCHA_ERROR", 400, _RECAPTCHA),
+    **_codes("SANDBOX_ERROR", 400, _SANDBOX),
+    **_codes("RATE_LIMIT_EXCEEDED", 429, _RATE),
+    **_codes("API_ERROR", 500, {"INTERNAL_SERVER_ERROR": "an unexpected error occurred"}),
+    **_codes("API_ERROR", 503, {"PLANNED_MAINTENANCE": "the Plaid API is temporarily unavailable due to maintenance"}),
+}
+_UNKNOWN = ErrorCode("API_ERROR", 500, "an unexpected error occurred")
 
 
 class PlaidError(Exception):
-    """A failure that the server answers with Plaid's error body."""
+    """An error that the server returns in Plaid's format."""
 
     def __init__(self, code: str, /, *, status: int | None = None, message: str | None = None, **details: str) -> None:
         super().__init__(code)
         self.code = code
-        self.kind = CATALOGUE.get(code, UNKNOWN)
-        self.status = status or self.kind.status
-        self.message = message or self.kind.message.format_map(_Blank(details))
+        self._documented = ERROR_CODES.get(code, _UNKNOWN)
+        self.status = status or self._documented.status
+        self.message = message or self._documented.message.format_map(_Placeholders(details))
 
     def body(self, request_id: str) -> JsonObject:
         """Return the body of an API response."""
-        page = self.kind.error_type.removesuffix("_ERROR").lower().replace("_", "-")
+        page = self._documented.error_type.removesuffix("_ERROR").lower().replace("_", "-")
         return {
-            "display_message": self.kind.display,
+            "display_message": self._documented.display,
             "documentation_url": f"https://plaid.com/docs/?ref=error#{page}-errors",
             "error_code": self.code,
             "error_message": self.message,
-            "error_type": self.kind.error_type,
+            "error_type": self._documented.error_type,
             "request_id": request_id,
             "suggested_action": None,
         }
 
-    def webhook_body(self, reason: str | None = None) -> JsonObject:
-        """Return the object as webhooks and /item/get carry it: with a status, without a request id."""
+    def webhook_body(self) -> JsonObject:
+        """Return the error object of webhooks, /item/get and Link sessions: with a status, without a request id."""
         return {
-            "display_message": self.kind.display,
+            "display_message": self._documented.display,
             "error_code": self.code,
-            "error_code_reason": reason,
+            "error_code_reason": None,
             "error_message": self.message,
-            "error_type": self.kind.error_type,
+            "error_type": self._documented.error_type,
             "status": self.status,
         }
 
 
-class _Blank(dict[str, str]):
-    """Leaves a placeholder without a value blank, so that an injected code needs no details."""
+class _Placeholders(dict[str, str]):
+    """Leaves a placeholder without a value as it is, so that an injected error needs no details."""
 
     def __missing__(self, key: str) -> str:
         return f"<{key}>"

@@ -1,28 +1,36 @@
-"""Injected failures: errors, slowness and broken connections, for a number of calls to an endpoint."""
+"""Fault injection: errors, delays and broken connections for API calls, and malformed transactions in sync pages."""
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from decimal import Decimal
+from random import Random
+from typing import Any, Literal
+
+from local.plaid.wire import JsonObject
 
 Drop = Literal["before", "after"]
+Corruption = Callable[[JsonObject], object]
+_LONG_NAME_BYTES = 1_500_000  # 2 MB in base64, which hardly compresses
 
 
 @dataclass(slots=True)
 class Fault:
-    """What happens to the next matching calls.
+    """A fault for the next matching calls.
 
     Attributes:
         endpoint: path such as `/transactions/sync`, or `*` for all.
-        error_code: answer with this error of Plaid's, before any effect.
-        status: HTTP status instead of the code's own.
-        times: how many calls it strikes.
-        skip: how many matching calls pass unharmed first.
-        item_id: strike calls about this Item only.
-        delay: seconds to wait before anything else.
-        drop: cut the connection without an answer, `before` or `after` the call took effect.
-        body: raw text to answer instead of JSON (a proxy's error page), with `status`.
-        retry_after: value of a Retry-After header.
+        error_code: respond with this Plaid error; the call has no effect.
+        status: HTTP status that replaces the code's own.
+        times: number of calls that fail.
+        skip: number of matching calls that succeed first.
+        item_id: only calls about this Item fail.
+        delay: seconds to wait first.
+        drop: close the connection without a response, `before` or `after` the call takes effect.
+        body: raw text instead of JSON (a proxy's error page), with `status`.
+        retry_after: value of the Retry-After header.
     """
 
     endpoint: str
@@ -37,26 +45,26 @@ class Fault:
     retry_after: str | None = None
 
     def matches(self, endpoint: str, item_id: str | None) -> bool:
-        """Tell whether a call is within this fault's aim."""
+        """Return whether a call matches."""
         return self.endpoint in ("*", endpoint) and self.item_id in (None, item_id)
 
 
-class FaultPlan:
-    """The faults that are still to strike, in the order of their injection."""
+class FaultInjector:
+    """The faults that still apply, in the order of their injection."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Plan a fault."""
+        """Add a fault."""
         self._faults.append(fault)
 
     def clear(self) -> None:
-        """Forget every planned fault."""
+        """Remove every fault."""
         self._faults.clear()
 
     def take(self, endpoint: str, item_id: str | None) -> Fault | None:
-        """Return the fault that strikes this call, if any, and use it up."""
+        """Return the fault for this call, if any, and count it down."""
         for fault in self._faults:
             if not fault.matches(endpoint, item_id):
                 continue
@@ -68,3 +76,38 @@ class FaultPlan:
                 self._faults.remove(fault)
             return fault
         return None
+
+
+def _with(**fields: Any) -> Corruption:  # noqa: ANN401 - any JSON
+    return lambda entry: {**entry, **fields}
+
+
+def _without(field: str) -> Corruption:
+    return lambda entry: {name: value for name, value in entry.items() if name != field}
+
+
+def _with_long_name(entry: JsonObject) -> JsonObject:
+    rng = Random(str(entry["transaction_id"]))  # noqa: S311 # nosec B311 - reproducible on purpose
+    return {**entry, "name": b64encode(rng.randbytes(_LONG_NAME_BYTES)).decode()}
+
+
+# Ways to make an entry of a sync page violate Plaid's schema.
+CORRUPTIONS: dict[str, Corruption] = {
+    "no transaction_id": _without("transaction_id"),
+    "transaction_id a number": _with(transaction_id=7),
+    "transaction_id endless": _with(transaction_id="x" * 5000),
+    "a list": lambda entry: [entry],
+    "a text": lambda entry: str(entry["transaction_id"]),
+    "null": lambda _: None,
+    "account_id a number": _with(account_id=7),
+    "account_id endless": _with(account_id="x" * 5000),
+    "no date": _without("date"),
+    "amount a text": lambda entry: {**entry, "amount": str(entry.get("amount"))},
+    "amount a list": _with(amount=[]),
+    "amount too large": _with(amount=Decimal("1E+1000000000")),
+    "amount too long": _with(amount=Decimal(f"1.{'3' * 60}")),
+    "payment_channel a number": _with(payment_channel=7),
+    "name an object": _with(name={}),
+    "name of 2 MB": _with_long_name,
+    "half a character": _with(name="☕\ud83d"),
+}

@@ -1,4 +1,4 @@
-"""Believable accounts and transactions, with every field that Plaid sends, from a seeded generator."""
+"""Seeded random accounts and transactions, with every field that Plaid sends."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from local.plaid import vocabulary
-from local.plaid.identifiers import entity_id
-from local.plaid.wire import JsonObject, timestamp
+from local.plaid import sample_data
+from local.plaid.wire import JsonObject, entity_id, timestamp
 
 if TYPE_CHECKING:
     from random import Random
 
-    from local.plaid.vocabulary import Merchant
+    from local.plaid.sample_data import Merchant
 
 _CENT = Decimal("0.01")
 _FOREIGN_SHARE = 0.04
@@ -23,7 +22,7 @@ _EXACT_TIME_SHARE = 0.3
 _LONG_FRACTION_SHARE = 0.06
 _PENDING_DAYS = 3
 _PENDING_SHARE = 0.6
-# Everyday Checking has most of the rows, the wallets have few.
+# Everyday Checking has most of the transactions, the wallets have few.
 _WEIGHTS = (50, 10, 30, 6, 4)
 _NEW_ACCOUNT_WEIGHT = 20
 _NO_LOCATION = dict.fromkeys(("address", "city", "country", "lat", "lon", "postal_code", "region", "store_number"))
@@ -33,8 +32,8 @@ _NO_PAYMENT_META = dict.fromkeys(
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """What the caller decides about a transaction; the generator invents the rest."""
+class CustomTransaction:
+    """The fields that the caller sets; the generator chooses the rest."""
 
     day: date
     pending: bool = False
@@ -45,17 +44,17 @@ class Draft:
 
 
 class Generator:
-    """Invents the accounts and transactions of one Item.
+    """Generates the accounts and transactions of one Item.
 
-    What identifies an account at its bank is drawn from `login` if there is one: all generators of one login agree.
+    The generator `login`, if given, draws the account masks and persistent ids: Items of one login share them.
     """
 
     def __init__(self, rng: Random, *, beta_fields: bool = False, login: Random | None = None) -> None:
         self.rng = rng
         self._login = login
         self._beta_fields = beta_fields
-        self._odd_names = list(vocabulary.ODD_NAMES)
-        self._odd_amounts = list(vocabulary.ODD_AMOUNTS)
+        self._edge_case_names = list(sample_data.EDGE_CASE_NAMES)
+        self._edge_case_amounts = list(sample_data.EDGE_CASE_AMOUNTS)
         self.accounts: list[JsonObject] = [
             self._account("Everyday Checking", "depository", "checking", "USD"),
             self._account("High Yield Savings", "depository", "savings", "USD"),
@@ -67,20 +66,20 @@ class Generator:
         self._weights: dict[str, int] = dict(zip(ids, _WEIGHTS, strict=True))
 
     def take_over(self, accounts: list[JsonObject]) -> None:
-        """Go on with accounts that another generator has invented."""
+        """Replace the accounts with those of another generator."""
         self.accounts = accounts
         self._weights = {str(account["account_id"]): _NEW_ACCOUNT_WEIGHT for account in accounts}
 
     def open_account(self) -> str:
-        """Add an account that the user has newly shared; return its id."""
+        """Add an account that the user has just shared; return its id."""
         account = self._account(f"Joint Savings {len(self._weights)}", "depository", "savings", "USD")
         self.accounts.append(account)
         self._weights[account["account_id"]] = _NEW_ACCOUNT_WEIGHT
         return str(account["account_id"])
 
     def close_account(self, account_id: str) -> None:
-        """Forget an account, which gets no rows from now on."""
-        self.accounts.remove(self._by_id(account_id))
+        """Remove an account: it gets no more transactions."""
+        self.accounts.remove(self._account_by_id(account_id))
 
     def _account(self, name: str, kind: str, subtype: str, currency: str | None) -> JsonObject:
         current = self._money(Decimal(50), Decimal(9000))
@@ -91,77 +90,79 @@ class Generator:
                 "current": current,
                 "iso_currency_code": currency,
                 "limit": Decimal("12000.00") if kind == "credit" else None,
-                "unofficial_currency_code": None if currency else self.rng.choice(vocabulary.UNOFFICIAL_CURRENCIES),
+                "unofficial_currency_code": None if currency else self.rng.choice(sample_data.UNOFFICIAL_CURRENCIES),
             },
             "holder_category": "personal",
-            **_identity(self.rng),
+            **_account_identity(self.rng),
             "name": name,
             "official_name": None if kind == "credit" else f"Plaid Gold Standard {name}",
             "subtype": subtype,
             "type": kind,
         }
-        return account if self._login is None else {**account, **_identity(self._login)}
+        return account if self._login is None else {**account, **_account_identity(self._login)}
 
     def history(self, count: int, days: int, today: date) -> list[JsonObject]:
-        """Invent `count` rows spread over the last `days` days, oldest first; the newest few are pending."""
+        """Generate `count` transactions over the last `days` days, oldest first; some of the newest are pending."""
         ages = sorted((self.rng.randrange(max(1, days)) for _ in range(count)), reverse=True)
         return [
             self.transaction(
-                Draft(today - timedelta(days=age), pending=age < _PENDING_DAYS and self.rng.random() < _PENDING_SHARE)
+                CustomTransaction(
+                    today - timedelta(days=age), pending=age < _PENDING_DAYS and self.rng.random() < _PENDING_SHARE
+                )
             )
             for age in ages
         ]
 
-    def transaction(self, draft: Draft) -> JsonObject:
-        """Invent one transaction around what the draft fixes."""
-        merchant = self.rng.choice(vocabulary.MERCHANTS)
-        account = self._choose_account(draft.account_id)
-        enriched = draft.name is None and self.rng.random() >= _UNENRICHED_SHARE
-        name = draft.name or self._name(merchant, enriched=enriched)
+    def transaction(self, custom: CustomTransaction) -> JsonObject:
+        """Generate one transaction with the given fields."""
+        merchant = self.rng.choice(sample_data.MERCHANTS)
+        account = self._choose_account(custom.account_id)
+        enriched = custom.name is None and self.rng.random() >= _UNENRICHED_SHARE
+        name = custom.name or self._name(merchant, enriched=enriched)
         row: JsonObject = {
             "account_id": account["account_id"],
             "account_owner": self.rng.choice((None, None, None, "Ana María Íñiguez")),
-            "amount": draft.amount if draft.amount is not None else self._amount(merchant),
+            "amount": custom.amount if custom.amount is not None else self._amount(merchant),
             "category": None,
             "category_id": None,
             "check_number": str(self.rng.randrange(100, 9999)) if self.rng.random() < _LONG_FRACTION_SHARE else None,
             "name": name,
             "original_description": f"{name.upper()[:80]} #{self.rng.randrange(10_000)}",
-            "pending": draft.pending,
+            "pending": custom.pending,
             "pending_transaction_id": None,
             "transaction_code": None,
             "transaction_id": entity_id(self.rng),
-            **self._currency(account, draft.iso_currency_code),
-            **self._times(draft),
+            **self._currency(account, custom.iso_currency_code),
+            **self._times(custom),
             **self._enrichment(merchant, enriched=enriched),
         }
         if self._beta_fields:
             row["merchant_category_code"] = merchant.mcc
-            row["running_balance"] = None if draft.pending else self._money(Decimal(0), Decimal(9000))
+            row["running_balance"] = None if custom.pending else self._money(Decimal(0), Decimal(9000))
         return row
 
     def _choose_account(self, account_id: str | None) -> JsonObject:
         if account_id is not None:
-            return self._by_id(account_id)
+            return self._account_by_id(account_id)
         if not self.accounts:
             raise ValueError("this Item has no account left")
         weights = [self._weights[account["account_id"]] for account in self.accounts]
         return self.rng.choices(self.accounts, weights)[0]
 
-    def _by_id(self, account_id: str) -> JsonObject:
+    def _account_by_id(self, account_id: str) -> JsonObject:
         for account in self.accounts:
             if account["account_id"] == account_id:
                 return account
         raise KeyError(account_id)
 
     def _name(self, merchant: Merchant, *, enriched: bool) -> str:
-        if self._odd_names and not enriched:
-            return self._odd_names.pop(0)
+        if self._edge_case_names and not enriched:
+            return self._edge_case_names.pop(0)
         return merchant.name if enriched else f"POS DEBIT {merchant.name.upper()} {self.rng.randrange(10**6):06d}"
 
     def _amount(self, merchant: Merchant) -> Decimal:
-        if self._odd_amounts and self.rng.random() < _UNENRICHED_SHARE:
-            return self._odd_amounts.pop(0)
+        if self._edge_case_amounts and self.rng.random() < _UNENRICHED_SHARE:
+            return self._edge_case_amounts.pop(0)
         amount = self._money(merchant.low, merchant.high)
         if self.rng.random() >= _LONG_FRACTION_SHARE:
             return amount
@@ -176,17 +177,17 @@ class Generator:
         if iso is None and unofficial is None:
             iso = account["balances"]["iso_currency_code"]
             if self.rng.random() < _FOREIGN_SHARE:
-                iso = self.rng.choice(vocabulary.FOREIGN_CURRENCIES)
+                iso = self.rng.choice(sample_data.FOREIGN_CURRENCIES)
         return {"iso_currency_code": iso, "unofficial_currency_code": unofficial}
 
-    def _times(self, draft: Draft) -> JsonObject:
-        authorized = draft.day - timedelta(days=self.rng.randrange(3))
-        moment = datetime.combine(draft.day, time(self.rng.randrange(24), self.rng.randrange(60)), UTC)
+    def _times(self, custom: CustomTransaction) -> JsonObject:
+        authorized = custom.day - timedelta(days=self.rng.randrange(3))
+        moment = datetime.combine(custom.day, time(self.rng.randrange(24), self.rng.randrange(60)), UTC)
         exact = self.rng.random() < _EXACT_TIME_SHARE
         return {
             "authorized_date": authorized.isoformat() if self.rng.random() >= _UNENRICHED_SHARE else None,
             "authorized_datetime": timestamp(moment - timedelta(minutes=7)) if exact else None,
-            "date": draft.day.isoformat(),
+            "date": custom.day.isoformat(),
             "datetime": timestamp(moment) if exact else None,
         }
 
@@ -229,9 +230,9 @@ class Generator:
     def _location(self, merchant: Merchant) -> JsonObject:
         if merchant.channel != "in store" or self.rng.random() < _EXACT_TIME_SHARE:
             return dict(_NO_LOCATION)
-        place = self.rng.choice(vocabulary.PLACES)
+        location = self.rng.choice(sample_data.LOCATIONS)
         fields = ("address", "city", "region", "postal_code", "country", "lat", "lon")
-        known = {field: getattr(place, field) for field in fields}
+        known = {field: getattr(location, field) for field in fields}
         return {**_NO_LOCATION, **known, "store_number": self.rng.choice((None, "1235", "T-0042"))}
 
     def _payment_meta(self, merchant: Merchant) -> JsonObject:
@@ -241,6 +242,6 @@ class Generator:
         return {**_NO_PAYMENT_META, "payment_method": "ACH", "reference_number": reference}
 
 
-def _identity(rng: Random) -> JsonObject:
-    """Return what identifies an account at its bank."""
+def _account_identity(rng: Random) -> JsonObject:
+    """Return the fields that identify an account at its institution."""
     return {"mask": f"{rng.randrange(10_000):04d}", "persistent_account_id": rng.randbytes(32).hex()}

@@ -1,4 +1,4 @@
-"""What Plaid knows about one Item, and the tokens that lead to it."""
+"""The simulator's records: Items, public tokens, link tokens and Link sessions."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from local.plaid.log import UpdateLog
+from local.plaid.update_log import UpdateLog
 
 if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
-    from local.plaid.breakages import Breakage
+    from local.plaid.faults import Corruption
     from local.plaid.generator import Generator
     from local.plaid.wire import JsonObject
 
 DEFAULT_DAYS_REQUESTED = 90
 INITIAL_DAYS = 30
-DEFAULT_BANK = "ins_109508"
+DEFAULT_INSTITUTION_ID = "ins_109508"
 
 
 class Phase(IntEnum):
-    """How much of an Item's history is ready."""
+    """How much of an Item's transaction history is ready."""
 
     UNINITIALISED = 0
     NOT_READY = 1
@@ -30,7 +30,7 @@ class Phase(IntEnum):
     HISTORICAL = 3
 
     @property
-    def status(self) -> str:
+    def update_status(self) -> str:
         """The value of `transactions_update_status`."""
         if self is Phase.INITIAL:
             return "INITIAL_UPDATE_COMPLETE"
@@ -38,63 +38,70 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LinkOptions:
-    """What an Item is linked with.
+class ItemOptions:
+    """How an Item is created.
 
     Attributes:
-        webhook_url: where its webhooks go, if anywhere.
-        transactions: rows that the bank holds.
-        days: days over which they are spread.
-        days_requested: how far back Plaid looks; None is `days`.
-        by_link: whether linking starts the history, rather than the first sync.
-        institution_id: the bank.
-        products: what the Item was created with.
-        login: whose login at that bank: Items of one login have the same accounts there, under other ids;
-            None is a login that nobody else uses.
+        webhook_url: URL of its webhooks, if any.
+        transactions: number of transactions at the institution.
+        days: number of days that they cover.
+        days_requested: days of history that Plaid requests; None is `days`.
+        initialize_at_link: whether linking initializes Transactions, rather than the first sync.
+        institution_id: its institution.
+        products: products that the Item was created with.
+        login: name of the user's login at the institution: Items of one login have the same accounts there, under
+            other ids; None is a login of this Item only.
     """
 
     webhook_url: str | None = None
     transactions: int = 400
     days: int = 730
     days_requested: int | None = None
-    by_link: bool = True
-    institution_id: str = DEFAULT_BANK
+    initialize_at_link: bool = True
+    institution_id: str = DEFAULT_INSTITUTION_ID
     products: tuple[str, ...] = ("transactions",)
     login: str | None = None
 
 
 @dataclass(slots=True)
 class Item:
-    """An Item's whole state."""
+    """The state of one Item.
+
+    Attributes:
+        unreleased: transactions that the institution holds and Plaid does not serve yet.
+        sync_called: whether /transactions/sync was called: only then does SYNC_UPDATES_AVAILABLE fire.
+        revoked: accounts that the user no longer shares, in the order of their revocation.
+        forced_mutations: number of sync calls that will fail with a mutation error.
+        forced_anywhere: whether those failures also hit the first page of an incremental update.
+        corruptions: for each malformed transaction, how sync corrupts it.
+        final_cursors: each cursor that ended a pagination loop, with its position in the log.
+    """
 
     item_id: str
     access_token: str
-    options: LinkOptions
+    options: ItemOptions
     created_at: datetime
     rng: Random
     generator: Generator
     webhook_url: str | None
     phase: Phase = Phase.UNINITIALISED
     log: UpdateLog = field(default_factory=UpdateLog)
-    # Rows that the bank holds and Plaid has not served yet.
     unreleased: list[JsonObject] = field(default_factory=list)
-    armed: bool = False
+    sync_called: bool = False
     removed: bool = False
     error_code: str | None = None
     consent_expiration_time: datetime | None = None
-    # Accounts that the user no longer shares, in the order of their revocation.
     revoked: list[str] = field(default_factory=list)
     forced_mutations: int = 0
     forced_anywhere: bool = False
-    # What sync makes of the entries about a transaction.
-    breakages: dict[str, Breakage] = field(default_factory=dict)
+    corruptions: dict[str, Corruption] = field(default_factory=dict)
     final_cursors: dict[str, int] = field(default_factory=dict)
     last_success: datetime | None = None
     last_failure: datetime | None = None
     last_webhook: tuple[datetime, str] | None = None
 
     def accounts(self, account_id: str | None = None) -> list[JsonObject]:
-        """Return the accounts that have transactions (or the one asked for)."""
+        """Return the accounts that have transactions, or only the given one."""
         used = {change.account_id for change in self.log.changes}
         return [
             account
@@ -103,9 +110,17 @@ class Item:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class LinkedItem:
+    """The response to a public token exchange."""
+
+    item_id: str
+    access_token: str
+
+
 @dataclass(slots=True)
 class PublicToken:
-    """A token that is exchanged once, within half an hour."""
+    """A token that can be exchanged once, within 30 minutes."""
 
     item: Item
     expires_at: datetime
@@ -113,18 +128,18 @@ class PublicToken:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkForm:
-    """What Link is opened with, apart from what the Item is made of.
+class LinkTokenConfig:
+    """The configuration of Link in a link token, apart from the Item's options.
 
     Attributes:
-        client_name: what Link calls the client's application.
-        language: what Link speaks.
-        country_codes: where the banks are.
-        client_user_id: who the user is to the client.
-        redirect_uri: where a bank sends the user back to.
-        hosted: whether Plaid hosts the page that Link runs in.
-        lifetime: seconds that the token is good for, if the client says so.
-        account_selection: whether update mode lets the user add accounts.
+        client_name: name of the client's application in Link.
+        language: language of Link.
+        country_codes: countries of the institutions.
+        client_user_id: the client's id for the user.
+        redirect_uri: where an institution's OAuth login sends the user back to.
+        hosted: whether this is Hosted Link.
+        lifetime: seconds until the token expires, if the client set it.
+        account_selection: whether the user can add accounts in update mode.
     """
 
     client_name: str = "Local"
@@ -139,30 +154,30 @@ class LinkForm:
 
 @dataclass(slots=True)
 class LinkSession:
-    """One time that the user went into Link, and what came of it.
+    """One Link session.
 
     Attributes:
-        added: the new Item as the session's results tell of it; None after update mode.
-        left: whether the user left without finishing.
-        error_code: what made the user leave.
+        added: the new Item in the format of `item_add_results`; None in update mode.
+        exited: whether the user exited Link without finishing.
+        error_code: the error that made the user exit.
     """
 
     session_id: str
     started_at: datetime
     finished_at: datetime | None = None
     added: JsonObject | None = None
-    left: bool = False
+    exited: bool = False
     error_code: str | None = None
 
 
 @dataclass(slots=True)
 class LinkToken:
-    """A token that opens Link; with an Item, in update mode."""
+    """A link token; with an `item_id`, for update mode."""
 
     created_at: datetime
     expires_at: datetime
-    options: LinkOptions
-    form: LinkForm
+    options: ItemOptions
+    config: LinkTokenConfig
     item_id: str | None = None
     hosted_url: str | None = None
     sessions: list[LinkSession] = field(default_factory=list)

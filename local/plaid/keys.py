@@ -1,4 +1,4 @@
-"""The ES256 keys that sign webhooks: creation, rotation, expiry, and forgeries for tests."""
+"""The ES256 keys that sign webhooks: creation, rotation and expiry, and forged tokens for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.plaid.errors import PlaidError
-from local.plaid.identifiers import uuid4
+from local.plaid.wire import uuid4
 
 if TYPE_CHECKING:
     from random import Random
@@ -27,7 +27,7 @@ _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 @dataclass(slots=True)
 class SigningKey:
-    """One key pair and its life."""
+    """One key pair."""
 
     kid: str
     private: ec.EllipticCurvePrivateKey
@@ -52,7 +52,7 @@ class SigningKey:
 
 
 class KeyRing:
-    """All keys ever used; the newest one signs."""
+    """Every key since the start; the newest one signs."""
 
     def __init__(self, rng: Random, clock: Clock) -> None:
         self._rng = rng
@@ -84,19 +84,19 @@ class KeyRing:
         return key.public(self._clock())
 
     def rotate(self, overlap: timedelta = timedelta(0)) -> str:
-        """Sign with a new key from now on; the old one expires after `overlap`."""
+        """Replace the signing key; the old one expires after `overlap`."""
         self.current.expires_at = self._clock() + overlap
         self.current = self._create()
         return self.current.kid
 
     def expire(self, kid: str) -> None:
-        """Expire a key now, even if it goes on signing."""
+        """Expire a key now, even if it still signs."""
         self._keys[kid].expires_at = self._clock()
 
     def sign(self, body: bytes, iat: datetime | float | None = None, kid: str | None = None) -> str:
         """Return the Plaid-Verification token for a body.
 
-        With a `kid` that this ring has never issued, a key that nobody knows signs: a forgery.
+        An unknown `kid` makes the token a forgery: an unpublished key signs it.
         """
         moment = self._clock() if iat is None else iat
         seconds = moment.timestamp() if isinstance(moment, datetime) else moment
@@ -109,9 +109,9 @@ class KeyRing:
         )
 
     def forge(self, body: bytes, alg: str, iat: datetime | float | None = None) -> str:
-        """Return a token that must be refused although it names the current key.
+        """Return a forged token that names the current key; a receiver must reject it.
 
-        `alg` is `none` (unsigned), `HS256` (keyed with the public key's text) or `ES256` (another key).
+        `alg` is `none` (unsigned), `HS256` (with the public key as the secret) or `ES256` (another private key).
         """
         if alg == "ES256":
             claims = jwt.decode(self.sign(body, iat), options={"verify_signature": False})

@@ -1,4 +1,4 @@
-"""The HTTP server: Plaid's API, and the control surface under /_sim."""
+"""The HTTP server: Plaid's API, and the control API under /_sim."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
-from local.plaid import control, fields, schema, wire
-from local.plaid.calls import Call
-from local.plaid.endpoints import ENDPOINTS, NEEDS_NO_ITEM
+from local.plaid import control, wire
+from local.plaid import request_fields as fields
+from local.plaid.endpoints import ENDPOINTS
 from local.plaid.errors import PlaidError
+from local.plaid.request_fields import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ class PlaidApp:
         self._sim = sim
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
+        """Respond to one request."""
         request = Request(environ)
         if request.path.startswith(control.PREFIX):
             response = control.respond(self._sim, request)
@@ -52,26 +53,25 @@ class PlaidApp:
         fault: Fault | None = None
         try:
             body = self._read(request)
-            fault = self._fault(request.path, body)
+            fault = self._take_fault(request.path, body)
             if fault is not None:
-                self._strike(fault, request)
+                _apply_fault(fault, request)
             answer = self._call(request, body)
         except PlaidError as error:
             response = Response(wire.encode(error.body(request_id)), error.status, content_type=_JSON)
-        except _RawAnswerError as raw:
+        except _RawResponseError as raw:
             response = raw.response
         else:
-            body_sent = wire.encode_response({**answer, "request_id": request_id})
-            response = Response(body_sent, 200, content_type=_JSON)
+            response = Response(wire.encode_response({**answer, "request_id": request_id}), 200, content_type=_JSON)
         if fault is not None:
             if fault.drop == "after":
-                _cut(request)
+                _drop_connection(request)
             if fault.retry_after is not None:
                 response.headers["Retry-After"] = fault.retry_after
         return response
 
     def _read(self, request: Request) -> JsonObject:
-        raw = request.get_data()  # always, or the connection could not be used again
+        raw = request.get_data()  # always, or the connection could not be reused
         if request.path not in ENDPOINTS or request.method != "POST":
             raise PlaidError("NOT_FOUND")
         try:
@@ -82,7 +82,7 @@ class PlaidApp:
             raise PlaidError("INVALID_BODY")
         return body
 
-    def _fault(self, path: str, body: JsonObject) -> Fault | None:
+    def _take_fault(self, path: str, body: JsonObject) -> Fault | None:
         with self._sim.lock:
             item_id = None
             token = body.get("access_token")
@@ -91,27 +91,16 @@ class PlaidApp:
                     item_id = self._sim.item_by_token(token).item_id
             return self._sim.faults.take(path, item_id)
 
-    def _strike(self, fault: Fault, request: Request) -> None:
-        if fault.delay:
-            time.sleep(fault.delay)
-        if fault.drop == "before":
-            _cut(request)
-            raise _RawAnswerError(Response("", 500))
-        if fault.error_code is not None:
-            raise PlaidError(fault.error_code, status=fault.status, endpoint=request.path.lstrip("/"))
-        if fault.status is not None:
-            text = fault.body if fault.body is not None else "<html><body>Bad Gateway</body></html>"
-            raise _RawAnswerError(Response(text, fault.status, content_type="text/html"))
-
     def _call(self, request: Request, body: JsonObject) -> JsonObject:
         sim = self._sim
+        endpoint = ENDPOINTS[request.path]
         with sim.lock:
-            schema.check(request.path, body)
+            endpoint.check_fields(body)
             self._authenticate(request, body)
-            item = self._item(request.path, body)
+            item = self._item(body, required=endpoint.needs_item)
             if item is not None:
-                sim.limits.check(request.path, item.item_id, sim.behaviour, sim.clock())
-            return ENDPOINTS[request.path](Call(sim, body, item))
+                sim.rate_limiter.check(request.path, item.item_id, sim.behavior, sim.clock())
+            return endpoint.respond(Call(sim, body, item))
 
     def _authenticate(self, request: Request, body: JsonObject) -> None:
         given = {
@@ -119,44 +108,62 @@ class PlaidApp:
             for name in ("client_id", "secret")
         }
         fields.require(given, "client_id", "secret")
-        expected = (self._sim.client_id, self._sim.secret)
-        pairs = zip((str(value) for value in given.values()), expected, strict=True)
-        if not all(hmac.compare_digest(ours.encode(), theirs.encode()) for ours, theirs in pairs):
+        valid = (self._sim.client_id, self._sim.secret)
+        pairs = zip((str(value) for value in given.values()), valid, strict=True)
+        if not all(hmac.compare_digest(actual.encode(), expected.encode()) for actual, expected in pairs):
             raise PlaidError("INVALID_API_KEYS")
 
-    def _item(self, path: str, body: JsonObject) -> Item | None:
+    def _item(self, body: JsonObject, *, required: bool) -> Item | None:
         token = fields.optional_text(body, "access_token")
         if token is not None:
             return self._sim.item_by_token(token)
-        if path not in NEEDS_NO_ITEM:
+        if required:
             raise PlaidError("MISSING_FIELDS", fields="access_token")
         return None
 
 
-class _RawAnswerError(Exception):
-    """Answers with something that is not Plaid's JSON."""
+class _RawResponseError(Exception):
+    """Carries a response that is not Plaid's JSON."""
 
     def __init__(self, response: Response) -> None:
         super().__init__()
         self.response = response
 
 
-def _cut(request: Request) -> None:
+def _apply_fault(fault: Fault, request: Request) -> None:
+    """Apply the part of a fault that comes before the call takes effect."""
+    if fault.delay:
+        time.sleep(fault.delay)
+    if fault.drop == "before":
+        _drop_connection(request)
+        raise _RawResponseError(Response("", 500))
+    if fault.error_code is not None:
+        raise PlaidError(fault.error_code, status=fault.status, endpoint=request.path.lstrip("/"))
+    if fault.status is not None:
+        text = fault.body if fault.body is not None else "<html><body>Bad Gateway</body></html>"
+        raise _RawResponseError(Response(text, fault.status, content_type="text/html"))
+
+
+def _drop_connection(request: Request) -> None:
     connection: socket.socket | None = request.environ.get("werkzeug.socket")
     if connection is not None:
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+        _shut_down(connection)
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"  # keeps connections open, as Plaid does
+    protocol_version = "HTTP/1.1"  # keep-alive, as Plaid has
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Stay silent: bodies and paths are the tests' business."""
+        """Log nothing."""
 
 
 class _Server(ThreadedWSGIServer):
-    """Remembers its connections, so that stopping leaves none open."""
+    """Tracks its connections and closes them when it stops."""
 
     daemon_threads = True
 
@@ -165,24 +172,23 @@ class _Server(ThreadedWSGIServer):
         super().__init__(*args, **kwargs)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's signature
-        """Remember a connection."""
+        """Start tracking a connection."""
         self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - socketserver's signature
-        """Forget a connection."""
+        """Stop tracking a connection."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """Cut every connection that is still open."""
+        """Close every open connection."""
         for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _shut_down(connection)
 
 
 class PlaidServer:
-    """A simulator on a port of localhost, for as long as the `with` block lasts.
+    """Serves a simulator on a local port within a `with` block.
 
     Without `background`, webhooks and phases wait for the simulator's `run_due`.
     """
@@ -197,19 +203,19 @@ class PlaidServer:
         )
 
     def start(self) -> Self:
-        """Serve, and start the simulator's background work."""
+        """Start the server and the simulator's background work."""
         self._thread.start()
         if self._background:
             self.sim.start()
         return self
 
     def replace(self, sim: PlaidSimulator) -> None:
-        """Serve another simulator on the same port; nobody may be calling, and nothing runs in the background."""
+        """Serve another simulator on the same port, without its background work. No call may be in progress."""
         self.sim = sim
         self._server.app = PlaidApp(sim)
 
     def stop(self) -> None:
-        """Stop serving and the background work."""
+        """Stop the server and the background work."""
         self.sim.stop()
         self._server.shutdown()
         self._server.close_connections()

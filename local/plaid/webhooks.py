@@ -1,4 +1,4 @@
-"""The bodies of Plaid's webhooks, with the fields that each code carries."""
+"""The bodies of Plaid's webhooks, with the fields of each webhook code."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from local.plaid.items import Item
 
-_NOTICE = timedelta(days=7)
+_NOTICE_PERIOD = timedelta(days=7)
 OMITTED = object()
-"""Takes the place of a field that a webhook is to go without."""
+"""The value of a field to leave out of a webhook."""
 
 TRANSACTIONS_CODES = (
     "SYNC_UPDATES_AVAILABLE",
@@ -36,7 +36,7 @@ ITEM_CODES = (
     "NEW_ACCOUNTS_AVAILABLE",
     "WEBHOOK_UPDATE_ACKNOWLEDGED",
 )
-# What /sandbox/item/fire_webhook can fire, and the type that it has when the caller names none.
+# The webhook codes of /sandbox/item/fire_webhook, each with its default webhook type.
 SANDBOX_CODES = {
     "DEFAULT_UPDATE": "TRANSACTIONS",
     "RECURRING_TRANSACTIONS_UPDATE": "TRANSACTIONS",
@@ -54,18 +54,18 @@ SANDBOX_CODES = {
 
 
 def payload(item: Item, webhook_type: str, webhook_code: str, environment: str, now: datetime) -> JsonObject:
-    """Return a webhook's body as Plaid would send it about this Item now."""
-    particulars = _EXTRA.get((webhook_type, webhook_code))
+    """Return the body of a webhook about this Item, as Plaid would send it now."""
+    extra_fields = _EXTRA_FIELDS.get((webhook_type, webhook_code))
     return {
         "environment": environment,
         "item_id": item.item_id,
         "webhook_code": webhook_code,
         "webhook_type": webhook_type,
-        **(particulars(item, now) if particulars else {}),
+        **(extra_fields(item, now) if extra_fields else {}),
     }
 
 
-def _sync(item: Item, _now: datetime) -> JsonObject:
+def _sync_updates(item: Item, _now: datetime) -> JsonObject:
     phases = type(item.phase)
     return {
         "historical_update_complete": item.phase >= phases.HISTORICAL,
@@ -73,7 +73,7 @@ def _sync(item: Item, _now: datetime) -> JsonObject:
     }
 
 
-def _count(_item: Item, _now: datetime) -> JsonObject:
+def _new_transactions(_item: Item, _now: datetime) -> JsonObject:
     return {"error": None, "new_transactions": 0}
 
 
@@ -86,24 +86,24 @@ def _account_ids(item: Item, _now: datetime) -> JsonObject:
 
 
 def _expiration(item: Item, now: datetime) -> JsonObject:
-    return {"consent_expiration_time": timestamp(item.consent_expiration_time or now + _NOTICE)}
+    return {"consent_expiration_time": timestamp(item.consent_expiration_time or now + _NOTICE_PERIOD)}
 
 
 def _revoked_account(item: Item, _now: datetime) -> JsonObject:
-    known = item.revoked[-1:] or [item.generator.accounts[0]["account_id"]]
-    return {"account_id": known[0]}
+    account_ids = item.revoked[-1:] or [item.generator.accounts[0]["account_id"]]
+    return {"account_id": account_ids[0]}
 
 
-_EXTRA: dict[tuple[str, str], Callable[[Item, Any], JsonObject]] = {
-    ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"): _sync,
-    ("TRANSACTIONS", "INITIAL_UPDATE"): _count,
-    ("TRANSACTIONS", "HISTORICAL_UPDATE"): _count,
-    ("TRANSACTIONS", "DEFAULT_UPDATE"): _count,
+_EXTRA_FIELDS: dict[tuple[str, str], Callable[[Item, Any], JsonObject]] = {
+    ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"): _sync_updates,
+    ("TRANSACTIONS", "INITIAL_UPDATE"): _new_transactions,
+    ("TRANSACTIONS", "HISTORICAL_UPDATE"): _new_transactions,
+    ("TRANSACTIONS", "DEFAULT_UPDATE"): _new_transactions,
     ("TRANSACTIONS", "TRANSACTIONS_REMOVED"): lambda _item, _now: {"error": None, "removed_transactions": []},
     ("TRANSACTIONS", "RECURRING_TRANSACTIONS_UPDATE"): _account_ids,
     ("ITEM", "ERROR"): _error,
     ("ITEM", "PENDING_DISCONNECT"): lambda _item, now: {
-        "disconnect_time": timestamp(now + _NOTICE),
+        "disconnect_time": timestamp(now + _NOTICE_PERIOD),
         "reason": "INSTITUTION_MIGRATION",
     },
     ("ITEM", "PENDING_EXPIRATION"): _expiration,

@@ -1,17 +1,26 @@
-"""JSON as Plaid writes it, with decimals that never pass through a float."""
+"""The formats on the wire: JSON with exact decimals, timestamps and identifiers, each as Plaid writes them."""
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import simplejson
 
+if TYPE_CHECKING:
+    from random import Random
+
 JsonObject = dict[str, Any]
+
+# Plaid's ids are case-sensitive and leave out the characters that people confuse.
+_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_ID_LENGTH = 37
+_REQUEST_ID_LENGTH = 15
 
 
 def encode(value: object) -> bytes:
-    """Write a body as Plaid does: keys sorted, indented by two spaces, no newline at the end.
+    """Encode a body as Plaid does: keys sorted, indented by two spaces, no newline at the end.
 
     Webhook signatures cover exactly these bytes.
     """
@@ -20,16 +29,16 @@ def encode(value: object) -> bytes:
 
 
 def encode_response(value: object) -> bytes:
-    """Write the body of a successful response: the same JSON without the indentation, which costs time.
+    """Encode the body of a successful response: the same JSON without indentation, which is faster.
 
-    Half of a surrogate pair, which UTF-8 has no form for, becomes the escape that JSON has for it.
+    A lone surrogate, which UTF-8 cannot encode, becomes a JSON escape.
     """
     text: str = simplejson.dumps(value, use_decimal=True, ensure_ascii=False)
     return text.encode(errors="backslashreplace")
 
 
 def decode(body: bytes) -> object:
-    """Read JSON with every fractional number as an exact Decimal.
+    """Decode JSON with every fractional number as an exact Decimal.
 
     Raises:
         ValueError: the body is not JSON.
@@ -39,5 +48,25 @@ def decode(body: bytes) -> object:
 
 
 def timestamp(moment: datetime) -> str:
-    """Write a moment as Plaid does (RFC 3339 in UTC, whole seconds)."""
+    """Format a timestamp as Plaid does (RFC 3339 in UTC, whole seconds)."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def optional_timestamp(moment: datetime | None) -> str | None:
+    """Format a timestamp that may be null."""
+    return None if moment is None else timestamp(moment)
+
+
+def entity_id(rng: Random) -> str:
+    """Return an id for an Item, an account or a transaction."""
+    return "".join(rng.choices(_ALPHABET, k=_ID_LENGTH))
+
+
+def request_id(rng: Random) -> str:
+    """Return a request id."""
+    return "".join(rng.choices(_ALPHABET, k=_REQUEST_ID_LENGTH))
+
+
+def uuid4(rng: Random) -> str:
+    """Return a version 4 UUID from a seeded generator."""
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))

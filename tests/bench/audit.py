@@ -15,7 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
+from local.plaid import Behavior, PlaidServer, PlaidSimulator, utc_now
 from local.stack.paths import PROJECT
 from tests.component.world import World
 from tests.deployment import deployed, idle_stack
@@ -74,9 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--transactions", type=int, default=100_000)
     options = parser.parse_args(arguments)
-    plaid = PlaidSimulator(
-        seed=1, behaviour=Behaviour(rate_limits=False, initial_seconds=None, historical_seconds=None)
-    )
+    plaid = PlaidSimulator(seed=1, behavior=Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None))
     with idle_stack() as stack, deployed(stack) as deployment, PlaidServer(plaid) as server:
         world = World(deployment, plaid, server, utc_now)
         found = {size: measured(world, synced(world, size)) for size in (SMALL, options.transactions)}

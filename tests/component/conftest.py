@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, SimulatedClock, utc_now
+from local.plaid import Behavior, PlaidServer, PlaidSimulator, SimulatedClock, utc_now
 from tests.component.functions import InProcess
 from tests.component.inside import reach
 from tests.component.world import World
@@ -47,9 +47,9 @@ def functions(artifact: Artifact | None) -> Functions:
 
 
 @pytest.fixture
-def behaviour() -> Behaviour:
+def behavior() -> Behavior:
     """How this test's Plaid behaves; tests override it. History is ready as soon as an Item is linked."""
-    return Behaviour(rate_limits=False, initial_seconds=None, historical_seconds=None)
+    return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None)
 
 
 @pytest.fixture
@@ -61,14 +61,14 @@ def clock() -> Callable[[], datetime]:
 @pytest.fixture
 def world(
     deployment: Deployment,
-    behaviour: Behaviour,
+    behavior: Behavior,
     clock: Callable[[], datetime],
     functions: Functions,
     request: pytest.FixtureRequest,
 ) -> Iterator[World]:
     """A world of its own: Plaid is new, and the queues are empty."""
     seed = zlib.crc32(request.node.nodeid.encode())  # ids must differ between tests: they share the tables
-    plaid = PlaidSimulator(seed=seed, clock=clock, behaviour=behaviour)
+    plaid = PlaidSimulator(seed=seed, clock=clock, behavior=behavior)
     stack = deployment.stack
     for url in (stack.sync_queue_url, stack.dead_letter_queue_url):
         stack.client("sqs").purge_queue(QueueUrl=url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
+from local.plaid import Behavior, PlaidServer, PlaidSimulator, utc_now
 from tests.component.functions import InProcess
 from tests.component.world import World
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @contextmanager
 def lasting_world(deployment: Deployment, seed: int, functions: Functions | None = None) -> Iterator[World]:
     """Return a world with a Plaid of its own; its seed must be no other module's, for they share the tables."""
-    behaviour = Behaviour(rate_limits=False, initial_seconds=None, historical_seconds=None)
-    plaid = PlaidSimulator(seed=seed, clock=utc_now, behaviour=behaviour)
+    behavior = Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None)
+    plaid = PlaidSimulator(seed=seed, clock=utc_now, behavior=behavior)
     stack = deployment.stack
     stack.client("sqs").purge_queue(QueueUrl=stack.sync_queue_url)
     functions = functions or InProcess()

@@ -14,7 +14,7 @@ import pytest
 
 from local.comparison import compare
 from local.demo.application import Application
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
+from local.plaid import Behavior, PlaidServer, PlaidSimulator, utc_now
 from local.snapshot import tables_of, truth_of
 from local.stack import LocalStack
 from local.stack.paths import Places
@@ -185,8 +185,8 @@ def rehearsal(folder: Path) -> Iterator[Rehearsal]:
     clock.path.write_bytes(struct.pack("d", time.time()))
     thread = threading.Thread(target=clock.run, daemon=True)
     thread.start()
-    behaviour = Behaviour(rate_limits=False, initial_seconds=0.0, historical_seconds=0.0, history_transactions=25)
-    plaid = PlaidSimulator(seed=47, clock=utc_now, behaviour=behaviour)
+    behavior = Behavior(rate_limits=False, initial_seconds=0.0, historical_seconds=0.0, history_transactions=25)
+    plaid = PlaidSimulator(seed=47, clock=utc_now, behavior=behavior)
     with (
         PlaidServer(plaid) as server,
         LocalStack.start(server.base_url, queue_clock=clock.path) as stack,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
+from local.plaid import Behavior, PlaidServer, PlaidSimulator, utc_now
 from local.stack import LocalStack
 
 if TYPE_CHECKING:
@@ -25,6 +25,6 @@ class Running:
 @contextmanager
 def running_stack(seed: int) -> Iterator[Running]:
     """Run them for the time of the `with` block."""
-    plaid = PlaidSimulator(seed=seed, clock=utc_now, behaviour=Behaviour(initial_seconds=0.1, historical_seconds=0.5))
+    plaid = PlaidSimulator(seed=seed, clock=utc_now, behavior=Behavior(initial_seconds=0.1, historical_seconds=0.5))
     with PlaidServer(plaid) as server, LocalStack.start(server.base_url) as stack:
         yield Running(stack, server, plaid)

@@ -12,7 +12,7 @@ import pytest
 
 from local.events import FOLDER, SEED, FixedSubject, Samples
 from local.lambda_runtime import EMULATOR_GONE, FunctionError
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, utc_now
+from local.plaid import Behavior, PlaidServer, PlaidSimulator, utc_now
 from tests.component.artifact import Artifact
 from tests.component.test_events import ANSWERS, QUEUED, REFUSED
 from tests.component.world import World
@@ -51,7 +51,7 @@ def probed(artifact: Artifact) -> Iterator[Artifact]:
 @pytest.fixture(scope="module")
 def world(deployment: Deployment, probed: Artifact) -> Iterator[World]:
     """A world with the Plaid that has signed the samples; a function has one process for all tests of this module."""
-    plaid = PlaidSimulator(seed=SEED, behaviour=Behaviour(initial_seconds=None, historical_seconds=None))
+    plaid = PlaidSimulator(seed=SEED, behavior=Behavior(initial_seconds=None, historical_seconds=None))
     with PlaidServer(plaid, probed.plaid_port) as server:
         yield World(deployment, plaid, server, utc_now, functions=probed)
 

@@ -317,7 +317,7 @@ def test_what_breaks_plaids_contract_is_counted_and_no_drift(world: World, how: 
     world.drain()
     broken, spoiled, *_ = sorted(world.live(item_id))
     world.plaid.modify(item_id, broken, name="changed")
-    world.plaid.break_row(item_id, broken, how)
+    world.plaid.corrupt_row(item_id, broken, how)
     world.trigger(item_id)
     world.drain()
     answer = world.audit({"item_id": item_id})

@@ -152,7 +152,7 @@ def test_a_removal_never_runs_out_of_receives(world: World, code: str) -> None:
 
 
 def test_a_withdrawn_account_stays_out_although_the_sync_that_tells_of_it_fails(world: World) -> None:
-    world.plaid.configure(revoked_rows_told=False)
+    world.plaid.configure(revoked_rows_removed=False)
     item_id = world.link(transactions=60)
     world.drain()
     account_id = next(iter(world.live(item_id).values()))["account_id"]

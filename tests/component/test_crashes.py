@@ -47,7 +47,7 @@ def login_required(world: World) -> str:
 
 def account_withdrawn(world: World) -> str:
     """The user withdraws the account with the most rows; of that Plaid's webhook tells, and nothing else."""
-    world.plaid.configure(revoked_rows_told=False)
+    world.plaid.configure(revoked_rows_removed=False)
     item_id = world.link(transactions=160)
     world.drain()
     world.plaid.evolve(item_id, steps=40)
@@ -172,7 +172,7 @@ def test_a_claim_that_arrives_twice_does_not_supersede_its_own_attempt(world: Wo
 def removed(world: World, transactions: str) -> str:
     item_id = world.link(transactions=60)
     world.drain()
-    world.plaid.break_row(item_id, next(iter(world.plaid.truth(item_id))), "amount a text")
+    world.plaid.corrupt_row(item_id, next(iter(world.plaid.truth(item_id))), "amount a text")
     world.plaid.evolve(item_id, steps=30)
     world.trigger(item_id)
     world.drain()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.plaid import Behaviour, Phase
+from local.plaid import Behavior, Phase
 from tests.component.crashes import Crash, asleep_at, delivered_late, killed_at, unreachable
 from tests.component.inside import strikes_a_call
 from tests.component.links import claims_of, content, history, linked, refused, triggers, went_through_link
@@ -20,8 +20,8 @@ REMOVE = "/item/remove"
 
 
 @pytest.fixture
-def behaviour() -> Behaviour:
-    return Behaviour(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=5)
+def behavior() -> Behavior:
+    return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=5)
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_no_transaction_is_begun_when_time_is_running_out(world: World) -> None:
 @wires_it
 def test_nothing_is_kept_when_time_is_running_out(world: World) -> None:
     item_id = world.link(transactions=5)
-    world.plaid.break_row(item_id, min(world.plaid.truth(item_id)), "amount a text")
+    world.plaid.corrupt_row(item_id, min(world.plaid.truth(item_id)), "amount a text")
     assert handle_with(world, seconds_after_a_page=15)
     assert world.quarantined(item_id) == []
     world.drain()
@@ -140,7 +140,7 @@ def test_what_a_void_pagination_held_is_forgotten(world: World) -> None:
 
 
 def test_the_first_sync_asks_for_two_years_where_plaid_would_give_three_months(world: World) -> None:
-    item_id = world.link(ready=False, by_link=False, transactions=400, days=730)
+    item_id = world.link(ready=False, initialize_at_link=False, transactions=400, days=730)
     world.drain()
     while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
         pass

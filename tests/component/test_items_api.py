@@ -13,7 +13,7 @@ import pytest
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.core.lifecycle.states import TABLE, Action, Event
 
-from local.plaid import Behaviour, Phase
+from local.plaid import Behavior, Phase
 from tests.component.crashes import Crash, asleep_at, killed_at, unreachable
 from tests.component.inside import reads_the_logs, steps_the_clock, strikes_a_call
 from tests.component.links import content, history, link_token, linked, refused, triggers, went_through_link
@@ -48,8 +48,8 @@ EVENTS = {
 
 
 @pytest.fixture
-def behaviour() -> Behaviour:
-    return Behaviour(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=30)
+def behavior() -> Behavior:
+    return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=30)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plaid_sync.adapters.aws import to_text
 
-from local.plaid import Behaviour, Phase
+from local.plaid import Behavior, Phase
 from tests.component.crashes import Crash, killed_at
 from tests.component.inside import steps_the_clock, strikes_a_call
 from tests.component.links import content, history, link_rows, link_token, linked, refused, triggers, went_through_link
@@ -37,7 +37,7 @@ def test_a_link_token_is_made_for_the_stacks_own_webhook_and_two_years(world: Wo
     token = world.plaid.link_token(created["link_token"])
     assert token.options.webhook_url == world.stack.webhook_url
     assert (token.options.days_requested, token.options.products) == (730, ("transactions",))
-    assert (token.form.client_user_id, token.form.client_name) == (user, "Bank connections")
+    assert (token.config.client_user_id, token.config.client_name) == (user, "Bank connections")
     assert datetime.fromisoformat(created["expiration"]) > datetime.now(UTC)
     assert "hosted_link_url" not in created
 
@@ -63,7 +63,7 @@ def test_a_link_token_can_be_asked_for_in_every_way(world: World, user: str) -> 
     created = content(world.request("POST", "/link-tokens", body), 201)
     token = world.plaid.link_token(created["link_token"])
     assert created["hosted_link_url"] == token.hosted_url
-    form = token.form
+    form = token.config
     assert (form.country_codes, form.language, form.redirect_uri) == (("US", "CA"), "fr", body["redirect_uri"])
     assert (form.client_name, form.hosted, token.options.days_requested) == ("Blue", True, 90)
     assert token.options.products == ("transactions", "auth")
@@ -155,7 +155,7 @@ def test_until_the_user_has_finished_link_the_answer_is_to_try_again(world: Worl
 
 @steps_the_clock
 def test_results_that_come_a_moment_later_are_waited_for(world: World, user: str) -> None:
-    world.plaid.behaviour = replace(world.plaid.behaviour, link_results_seconds=0.7)
+    world.plaid.behavior = replace(world.plaid.behavior, link_results_seconds=0.7)
     passed = timedelta(0)
 
     def pause(seconds: float) -> None:
@@ -172,7 +172,7 @@ def test_results_that_come_a_moment_later_are_waited_for(world: World, user: str
 
 @pytest.mark.parametrize("deprecated", [False, True])
 def test_with_hosted_link_the_session_names_the_public_token(world: World, user: str, *, deprecated: bool) -> None:
-    world.plaid.behaviour = replace(world.plaid.behaviour, link_results_deprecated=deprecated)
+    world.plaid.behavior = replace(world.plaid.behavior, link_results_deprecated=deprecated)
     body = went_through_link(world, user, hosted_link=True)
     del body["public_token"]
     first, second = (content(world.request("POST", "/items", body), 201) for _ in range(2))
@@ -244,7 +244,7 @@ def test_update_mode_is_for_the_items_own_user(world: World, user: str) -> None:
     refused(answer, 403, "item_of_another_user")
     created = content(world.request("POST", "/link-tokens", {"item_id": item_id, "account_selection": True}), 201)
     token = world.plaid.link_token(created["link_token"])
-    assert (token.item_id, token.form.client_user_id, token.form.account_selection) == (item_id, user, True)
+    assert (token.item_id, token.config.client_user_id, token.config.account_selection) == (item_id, user, True)
     assert token.options.webhook_url == world.stack.webhook_url
 
 
@@ -383,5 +383,5 @@ def test_a_bad_request_for_a_link_token_names_field_and_fix(world: World, body: 
 
 
 @pytest.fixture
-def behaviour() -> Behaviour:
-    return Behaviour(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=5)
+def behavior() -> Behavior:
+    return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=5)

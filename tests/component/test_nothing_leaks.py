@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from local.plaid import Draft, Phase
+from local.plaid import CustomTransaction, Phase
 from tests.component.inside import function
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def walk(world: World, output: Output) -> list[str]:
     world.drain()
     while plaid.advance_phase(item_id) < Phase.HISTORICAL:
         pass
-    plaid.add_drafts(item_id, [Draft(plaid.clock().date(), amount=AMOUNT, name=NAME)])
+    plaid.add_custom_transactions(item_id, [CustomTransaction(plaid.clock().date(), amount=AMOUNT, name=NAME)])
     deliver(world, item_id)
     assert AMOUNT in {row["amount"] for row in world.live(item_id).values()}
     _fail(world, item_id)
@@ -155,10 +155,10 @@ def _fail(world: World, item_id: str) -> None:
         world.handle(world.receive())
         world.drain()
     broken = next(iter(plaid.truth(item_id)))
-    plaid.break_row(item_id, broken, "amount a text")
+    plaid.corrupt_row(item_id, broken, "amount a text")
     plaid.modify(item_id, broken, name=NAME)
     deliver(world, item_id)
-    plaid.heal_row(item_id, broken)
+    plaid.restore_row(item_id, broken)
     deliver(world, item_id)
     generation = world.item(item_id)["generation"]
     world.set_attribute(item_id, "generation", {"S": NAME})

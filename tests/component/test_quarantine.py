@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from plaid_sync.core import exact_json
 
-from local.plaid import BREAKAGES, Phase
+from local.plaid import CORRUPTIONS, Phase
 from tests.component.crashes import Crash, asleep_at, killed_at
 from tests.component.inside import function, reads_the_logs, strikes_a_call
 from tests.component.test_sync import FOREIGN_CURSOR
@@ -45,7 +45,7 @@ def sync(world: World, item_id: str) -> None:
     assert world.waiting() == 0
 
 
-@pytest.mark.parametrize("how", BREAKAGES)
+@pytest.mark.parametrize("how", CORRUPTIONS)
 def test_a_broken_entry_is_kept_exactly_and_the_rest_goes_on(world: World, how: str) -> None:
     item_id = world.link(transactions=30)
     world.drain()
@@ -55,7 +55,7 @@ def test_a_broken_entry_is_kept_exactly_and_the_rest_goes_on(world: World, how: 
     new, *_ = world.plaid.add(item_id, 3)
     broken = {old, new}
     for transaction_id in broken:
-        world.plaid.break_row(item_id, transaction_id, how)
+        world.plaid.corrupt_row(item_id, transaction_id, how)
     sync(world, item_id)
     world.assert_exact(item_id, except_for=broken)
     assert world.live(item_id)[old] == before[old]
@@ -64,8 +64,8 @@ def test_a_broken_entry_is_kept_exactly_and_the_rest_goes_on(world: World, how: 
     readable = how not in UNREADABLE
     assert kept(world, item_id) == sorted(
         [
-            ("modified", old if readable else None, BREAKAGES[how](truth[old])),
-            ("added", new if readable else None, BREAKAGES[how](truth[new])),
+            ("modified", old if readable else None, CORRUPTIONS[how](truth[old])),
+            ("added", new if readable else None, CORRUPTIONS[how](truth[new])),
         ],
         key=str,
     )
@@ -73,13 +73,13 @@ def test_a_broken_entry_is_kept_exactly_and_the_rest_goes_on(world: World, how: 
 
 def test_a_first_history_arrives_but_for_what_is_broken(world: World) -> None:
     item_id = world.link(transactions=620)
-    broken = some(world, item_id, len(BREAKAGES))
-    for transaction_id, how in zip(broken, BREAKAGES, strict=True):
-        world.plaid.break_row(item_id, transaction_id, how)
+    broken = some(world, item_id, len(CORRUPTIONS))
+    for transaction_id, how in zip(broken, CORRUPTIONS, strict=True):
+        world.plaid.corrupt_row(item_id, transaction_id, how)
     assert world.drain() == 1
     world.assert_exact(item_id, except_for=broken)
-    assert len(world.live(item_id)) == 620 - len(BREAKAGES)
-    assert len(kept(world, item_id)) == len(BREAKAGES)
+    assert len(world.live(item_id)) == 620 - len(CORRUPTIONS)
+    assert len(kept(world, item_id)) == len(CORRUPTIONS)
 
 
 def test_unknown_fields_and_words_are_kept_on_the_row(world: World) -> None:
@@ -104,7 +104,7 @@ def test_an_entry_that_comes_again_and_again_is_kept_once(world: World) -> None:
     item_id = world.link(transactions=5)
     world.drain()
     (transaction_id,) = some(world, item_id)
-    world.plaid.break_row(item_id, transaction_id, "amount a text")
+    world.plaid.corrupt_row(item_id, transaction_id, "amount a text")
     amount = world.plaid.truth(item_id)[transaction_id]["amount"]
     seen = []
     for _ in range(3):
@@ -119,12 +119,12 @@ def test_a_row_that_plaid_mends_lives_again(world: World) -> None:
     item_id = world.link(transactions=5)
     broken = some(world, item_id, 3)
     for transaction_id, how in zip(broken, ("amount a text", "no transaction_id", "name of 2 MB"), strict=True):
-        world.plaid.break_row(item_id, transaction_id, how)
+        world.plaid.corrupt_row(item_id, transaction_id, how)
     world.drain()
     assert not broken & world.live(item_id).keys()
     before = kept(world, item_id)
     for transaction_id in broken:
-        world.plaid.heal_row(item_id, transaction_id)
+        world.plaid.restore_row(item_id, transaction_id)
     sync(world, item_id)
     world.assert_exact(item_id)
     assert kept(world, item_id) == before
@@ -133,9 +133,9 @@ def test_a_row_that_plaid_mends_lives_again(world: World) -> None:
 def test_a_row_that_plaid_mends_without_a_word_comes_back_by_a_full_resync(world: World) -> None:
     item_id = world.link(transactions=5)
     (transaction_id,) = some(world, item_id)
-    world.plaid.break_row(item_id, transaction_id, "amount a text")
+    world.plaid.corrupt_row(item_id, transaction_id, "amount a text")
     world.drain()
-    world.plaid.item(item_id).breakages.clear()
+    world.plaid.item(item_id).corruptions.clear()
     world.set_attribute(item_id, "reconcile", {"BOOL": True})  # DynamoDB's form
     sync(world, item_id)
     world.assert_exact(item_id)
@@ -147,7 +147,7 @@ def test_a_removal_of_nobody_knows_what_leads_to_a_full_resync_in_the_same_sync(
     world.drain()
     gone, changed = some(world, item_id, 2)
     account_id = world.plaid.truth(item_id)[gone]["account_id"]
-    world.plaid.break_row(item_id, gone, how)
+    world.plaid.corrupt_row(item_id, gone, how)
     world.plaid.remove(item_id, gone)
     world.plaid.modify(item_id, changed, name="changed")
     world.plaid.reset_calls()
@@ -155,7 +155,7 @@ def test_a_removal_of_nobody_knows_what_leads_to_a_full_resync_in_the_same_sync(
     assert world.plaid.calls["/transactions/sync"] == 2
     world.assert_exact(item_id)
     assert "removed_at" in world.rows(item_id)[gone]
-    entry = BREAKAGES[how]({"account_id": account_id, "transaction_id": gone})
+    entry = CORRUPTIONS[how]({"account_id": account_id, "transaction_id": gone})
     assert kept(world, item_id) == [("removed", None, entry)]
     sync(world, item_id)
     assert world.plaid.calls["/transactions/sync"] == 3
@@ -166,10 +166,10 @@ def test_a_removal_whose_id_can_be_read_is_applied_and_kept(world: World, how: s
     item_id = world.link(transactions=10)
     world.drain()
     gone = some(world, item_id)[0]
-    world.plaid.break_row(item_id, gone, how)
+    world.plaid.corrupt_row(item_id, gone, how)
     world.plaid.remove(item_id, gone)
     unknown = world.plaid.remove_unknown(item_id)
-    world.plaid.break_row(item_id, unknown, how)
+    world.plaid.corrupt_row(item_id, unknown, how)
     world.plaid.reset_calls()
     sync(world, item_id)
     assert world.plaid.calls["/transactions/sync"] == 1
@@ -183,7 +183,7 @@ def test_what_two_pulls_of_one_sync_could_not_read_is_kept_of_both(world: World)
     world.drain()
     gone, changed = some(world, item_id, 2)
     for transaction_id in (gone, changed):
-        world.plaid.break_row(item_id, transaction_id, "a list")
+        world.plaid.corrupt_row(item_id, transaction_id, "a list")
     world.plaid.remove(item_id, gone)
     world.plaid.modify(item_id, changed, name="changed")
     sync(world, item_id)
@@ -199,8 +199,8 @@ def test_a_full_resync_leaves_a_broken_row_live_if_it_is_mentioned_and_removes_o
     before = world.live(item_id)
     mentioned, nameless, gone = some(world, item_id, 3)
     world.plaid.modify(item_id, mentioned, name="changed")
-    world.plaid.break_row(item_id, mentioned, "amount a text")
-    world.plaid.break_row(item_id, nameless, "no transaction_id")
+    world.plaid.corrupt_row(item_id, mentioned, "amount a text")
+    world.plaid.corrupt_row(item_id, nameless, "no transaction_id")
     world.plaid.remove(item_id, gone)
     world.set_attribute(item_id, "cursor", {"S": FOREIGN_CURSOR})
     sync(world, item_id)
@@ -209,7 +209,7 @@ def test_a_full_resync_leaves_a_broken_row_live_if_it_is_mentioned_and_removes_o
     assert {nameless, gone}.isdisjoint(live)
     world.assert_exact(item_id, except_for=[mentioned, nameless])
     for transaction_id in (mentioned, nameless):
-        world.plaid.heal_row(item_id, transaction_id)
+        world.plaid.restore_row(item_id, transaction_id)
     sync(world, item_id)
     world.assert_exact(item_id)
 
@@ -224,7 +224,7 @@ def test_a_row_of_a_dead_attempt_is_kept_alive_by_a_broken_word_on_it_but_not_by
     with killed_at(Crash(2, before=True, target="TransactWriteItems")):
         world.handle(records)
     written = next(iter(world.live(item_id)))
-    world.plaid.break_row(item_id, written, how)
+    world.plaid.corrupt_row(item_id, written, how)
     world.redeliver(records)
     world.drain()
     assert (written in world.live(item_id)) is lives
@@ -238,7 +238,7 @@ def test_while_a_history_is_incomplete_an_unknown_removal_is_owed_a_full_resync(
     world.plaid.advance_phase(item_id)
     sync(world, item_id)
     gone = some(world, item_id)[0]
-    world.plaid.break_row(item_id, gone, "no transaction_id")
+    world.plaid.corrupt_row(item_id, gone, "no transaction_id")
     world.plaid.remove(item_id, gone)
     sync(world, item_id)
     assert world.item(item_id)["reconcile"] is True
@@ -254,7 +254,7 @@ def test_a_sync_killed_at_any_call_never_passes_an_entry_that_is_not_kept(world:
         item_id = world.link(transactions=120)
         broken = some(world, item_id, 3)
         for transaction_id, how in zip(broken, ("name of 2 MB", "name of 2 MB", "a list"), strict=True):
-            world.plaid.break_row(item_id, transaction_id, how)
+            world.plaid.corrupt_row(item_id, transaction_id, how)
         records, crash = world.receive(), Crash(at, before)
         with killed_at(crash):
             world.handle(records)
@@ -273,7 +273,7 @@ def test_a_sync_killed_at_any_call_never_passes_an_entry_that_is_not_kept(world:
 @strikes_a_call
 def test_nothing_is_kept_of_an_item_that_is_removed_during_its_sync(world: World) -> None:
     item_id = world.link(transactions=5)
-    world.plaid.break_row(item_id, some(world, item_id)[0], "amount a text")
+    world.plaid.corrupt_row(item_id, some(world, item_id)[0], "amount a text")
     records = world.receive()
 
     def remove() -> None:
@@ -295,8 +295,8 @@ def test_each_entry_is_told_of_without_what_it_holds_and_counted_where_the_alarm
     item_id = world.link(transactions=5)
     first, second = some(world, item_id, 2)
     world.plaid.modify(item_id, first, name="Nobody's business")
-    world.plaid.break_row(item_id, first, "amount a text")
-    world.plaid.break_row(item_id, second, "no transaction_id")
+    world.plaid.corrupt_row(item_id, first, "amount a text")
+    world.plaid.corrupt_row(item_id, second, "no transaction_id")
     capsys.readouterr()
     sync(world, item_id)
     output = capsys.readouterr().out

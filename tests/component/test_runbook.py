@@ -90,12 +90,12 @@ def test_drift_is_found_shown_and_repaired(stage: Rehearsal, item: str) -> None:
 
 def test_a_broken_entry_is_quarantined_and_its_row_healed_by_a_resync(stage: Rehearsal, item: str) -> None:
     (broken, *_) = sorted(stage.plaid.truth(item))
-    stage.plaid.break_row(item, broken, "amount a text")
+    stage.plaid.corrupt_row(item, broken, "amount a text")
     stage.plaid.modify(item, broken, name="Changed")
     assert deliver(stage, item) == 200
     stage.await_alarm("rows-quarantined")
     assert "1 entry in quarantine" in stage.cli.text("item", item, code=1)
-    stage.plaid.heal_row(item, broken)
+    stage.plaid.restore_row(item, broken)
     stage.cli.json("resync", item, "--yes")
     stage.wait_until(lambda: stage.exact(item))
     assert stage.clears("rows-quarantined")

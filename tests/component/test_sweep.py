@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.core.lifecycle.cadence import CADENCES, FIRST_SYNC, NOT_READY, UNFINISHED_REMOVAL
 
-from local.plaid import Behaviour, Phase, SimulatedClock, utc_now
+from local.plaid import Behavior, Phase, SimulatedClock, utc_now
 from tests.component.crashes import Crash, killed_at
 from tests.component.inside import function, steps_the_clock, strikes_a_call, wires_it
 from tests.component.links import content, link_token, triggers
@@ -31,8 +31,8 @@ def clock() -> SimulatedClock:
 
 
 @pytest.fixture
-def behaviour() -> Behaviour:
-    return Behaviour(rate_limits=False, initial_seconds=None, historical_seconds=None)
+def behavior() -> Behavior:
+    return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.plaid import Behaviour, Draft, Phase
+from local.plaid import Behavior, CustomTransaction, Phase
 from tests.component.inside import waits_long
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def test_an_evolving_history_stays_exact(world: World, *, spell_out: bool) -> No
 def test_amounts_survive_to_the_table_exactly(world: World) -> None:
     item_id = world.link(transactions=0)
     amounts = ["0.1234567", "-98765432109.87", "0.00", "0", "19.99"]
-    world.plaid.add_drafts(item_id, [Draft(day=TODAY, amount=Decimal(amount)) for amount in amounts])
+    world.plaid.add_custom_transactions(
+        item_id, [CustomTransaction(day=TODAY, amount=Decimal(amount)) for amount in amounts]
+    )
     world.drain()
     world.assert_exact(item_id)
     stored = sorted(row["amount"] for row in world.live(item_id).values())
@@ -101,10 +103,10 @@ def test_while_plaid_is_not_ready_nothing_is_committed(world: World) -> None:
 
 
 def test_the_first_sync_arms_the_webhooks_and_asks_for_the_history_that_was_requested(world: World) -> None:
-    item_id = world.link(ready=False, transactions=400, days=730, by_link=False)
-    assert not world.plaid.item(item_id).armed
+    item_id = world.link(ready=False, transactions=400, days=730, initialize_at_link=False)
+    assert not world.plaid.item(item_id).sync_called
     world.drain()
-    assert world.plaid.item(item_id).armed
+    assert world.plaid.item(item_id).sync_called
     while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
         pass
     world.trigger(item_id)
@@ -296,9 +298,9 @@ def test_messages_that_nobody_can_work_on_are_parked_with_their_reason(world: Wo
     assert reasons == ["malformed", "malformed", "unregistered"]
 
 
-def test_behaviours_of_plaid_that_are_not_documented_change_nothing(world: World) -> None:
-    world.plaid.behaviour = replace(world.plaid.behaviour, spell_out=True, beta_fields=True)
-    assert isinstance(world.plaid.behaviour, Behaviour)
+def test_behaviors_of_plaid_that_are_not_documented_change_nothing(world: World) -> None:
+    world.plaid.behavior = replace(world.plaid.behavior, spell_out=True, beta_fields=True)
+    assert isinstance(world.plaid.behavior, Behavior)
     item_id = world.link(transactions=50)
     world.drain()
     for _ in range(4):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from local.plaid import Behaviour, Phase
+from local.plaid import Behavior, Phase
 from tests.faults.boundary import Strike
 from tests.faults.world import Sizes, World
 
@@ -103,7 +103,7 @@ class Run:
         transaction: int,
         queues_ahead: int,
     ) -> None:
-        behaviour = Behaviour(
+        behavior = Behavior(
             rate_limits=False,
             legacy_webhooks=False,
             initial_seconds=None,
@@ -113,7 +113,7 @@ class Run:
             not_ready_cursor_null=null_cursor,
         )
         self.repeats_signed_anew = repeats_signed_anew
-        self.world = World.create(self.bench, behaviour, Sizes(page, transaction), timedelta(seconds=queues_ahead))
+        self.world = World.create(self.bench, behavior, Sizes(page, transaction), timedelta(seconds=queues_ahead))
 
     def end(self) -> None:
         """Let everything come to rest, and compare; then sweep, and compare what lost webhooks had hidden."""
@@ -141,7 +141,7 @@ class Run:
         head = plaid.item(item_id).log.head
         for name in what:
             _NEWS[name](plaid, item_id)
-        if plaid.item(item_id).log.head > head and plaid.item(item_id).armed:
+        if plaid.item(item_id).log.head > head and plaid.item(item_id).sync_called:
             plaid.fire_webhook(item_id, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
             if lost:
                 self.world.lose(self.world.undelivered()[-1])

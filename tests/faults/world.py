@@ -26,7 +26,7 @@ from tests.faults.workers import Environment, Fleet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local.plaid import Behaviour, Delivery
+    from local.plaid import Behavior, Delivery
 
 LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 5.0, "items": 120.0}
 CALL_SECONDS: Final = 0.05
@@ -111,11 +111,11 @@ class World:
     counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def create(cls, bench: Bench, behaviour: Behaviour, sizes: Sizes, queues_ahead: timedelta) -> World:
+    def create(cls, bench: Bench, behavior: Behavior, sizes: Sizes, queues_ahead: timedelta) -> World:
         """Begin: nothing is linked, the queues are empty."""
         time = Time(bench.clock_file)
         time.queues_ahead = queues_ahead
-        plaid = PlaidSimulator(seed=7, clock=time, behaviour=behaviour)
+        plaid = PlaidSimulator(seed=7, clock=time, behavior=behavior)
         plaid.hold_webhooks()
         bench.server.replace(plaid)
         plaid_transactions.PAGE_SIZE, plan.MAXIMUM_ROWS = sizes.page, sizes.transaction  # type: ignore[misc] # made small

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from local.plaid import Behaviour, Phase, PlaidSimulator
-from local.plaid.syncing import SyncRequest
+from local.plaid import Behavior, Phase, PlaidSimulator
+from local.plaid.sync import SyncRequest
 from local.plaid.wire import encode_response
 from tests.fuzz.signing import NOON
 
@@ -13,7 +13,7 @@ from tests.fuzz.signing import NOON
 @cache
 def pages_of_an_item() -> tuple[bytes, bytes]:
     """Return the first page of an Item's history, with rows of every kind, and the one after its end."""
-    plaid = PlaidSimulator(seed=7, clock=lambda: NOON, behaviour=Behaviour(initial_seconds=None))
+    plaid = PlaidSimulator(seed=7, clock=lambda: NOON, behavior=Behavior(initial_seconds=None))
     linked = plaid.link_item(transactions=3)
     item = plaid.item(linked.item_id)
     plaid.sync(item, SyncRequest())

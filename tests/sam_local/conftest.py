@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.containers import ContainerEngine, NoContainerEngineError
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator
+from local.plaid import Behavior, PlaidServer, PlaidSimulator
 from local.stack import LocalStack
 from local.stack.dotenv import dotenv, published, variables_of
 from local.stack.paths import Places, say
@@ -33,7 +33,7 @@ def engine() -> Iterator[ContainerEngine]:
 def scene(engine: ContainerEngine) -> Iterator[Scene]:
     """The stack as `make local ARGS=--containers` has it, but that no queue and no stream invokes a function."""
     places = Places()
-    plaid = PlaidSimulator(behaviour=Behaviour(rate_limits=False, initial_seconds=0, historical_seconds=0))
+    plaid = PlaidSimulator(behavior=Behavior(rate_limits=False, initial_seconds=0, historical_seconds=0))
     with (
         only_one(places),
         PlaidServer(plaid) as server,

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from local.plaid import Behaviour, PlaidSimulator, utc_now
+from local.plaid import Behavior, PlaidSimulator, utc_now
 from local.plaid.generator import Generator
-from local.plaid.items import Item, LinkOptions, Phase
-from local.plaid.log import Change
+from local.plaid.items import Item, ItemOptions, Phase
+from local.plaid.update_log import Change
 from local.plaid.wire import decode
 from local.stack.paths import PROJECT, Places
 
@@ -80,20 +80,20 @@ class OldStack:
 
 def _plaid(document: Any) -> PlaidSimulator:
     """Have Plaid know what it knew, cursors included."""
-    plaid = PlaidSimulator(seed=73, clock=utc_now, behaviour=Behaviour(initial_seconds=0.1, historical_seconds=0.5))
+    plaid = PlaidSimulator(seed=73, clock=utc_now, behavior=Behavior(initial_seconds=0.1, historical_seconds=0.5))
     plaid.cursor_key = bytes.fromhex(document["cursor_key"])
     for item_id, known in document["items"].items():
         rng = plaid.random(item_id)
         item = Item(
             item_id=item_id,
             access_token=known["access_token"],
-            options=LinkOptions(by_link=False),
+            options=ItemOptions(initialize_at_link=False),
             created_at=utc_now() - _AGE,
             rng=rng,
             generator=Generator(rng),
             webhook_url=None,
             phase=Phase.HISTORICAL,
-            armed=True,
+            sync_called=True,
             removed=known["removed"],
             error_code=known["error_code"],
             final_cursors=known["final_cursors"],

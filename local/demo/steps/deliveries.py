@@ -34,7 +34,7 @@ def webhooks_go_astray(world: World) -> None:
     for disturb in _DISTURBANCES:
         disturb(world, steps)
         world.settle()
-        world.plaid.configure(spell_out=not world.plaid.behaviour.spell_out)
+        world.plaid.configure(spell_out=not world.plaid.behavior.spell_out)
     _lost(world, steps)
 
 
@@ -100,9 +100,9 @@ def _live_on(world: World, steps: int) -> None:
 
 
 @contextmanager
-def _behaving(world: World, **switches: Any) -> Iterator[None]:  # noqa: ANN401 - the fields of Behaviour
+def _behaving(world: World, **switches: Any) -> Iterator[None]:  # noqa: ANN401 - the fields of Behavior
     """Have Plaid behave so for the time of the `with` block, until its webhooks are on their way."""
-    former = world.plaid.behaviour
+    former = world.plaid.behavior
     world.plaid.configure(**switches)
     try:
         yield

@@ -15,7 +15,7 @@ _PAGE_DELAY_SECONDS = 0.5
 def histories_arrive(world: World) -> None:
     """Take every Item from NOT_READY over INITIAL to HISTORICAL."""
     early = world.items[:-1]  # the last one still waits for its first sync
-    world.wait_for_plaid(lambda: all(world.plaid.item(item).armed for item in early), "every Item's first sync")
+    world.wait_for_plaid(lambda: all(world.plaid.item(item).sync_called for item in early), "every Item's first sync")
     world.say("the first 30 days are ready: Plaid's webhooks tell the stack")
     for item_id in world.items:
         world.plaid.advance_phase(item_id)

@@ -39,7 +39,7 @@ def _public_token(world: World, number: int) -> str:
     """Do what a person does in Link. The first history is large enough for several pages."""
     transactions = world.rng.randint(*_HISTORY) if number else _LARGE_HISTORY
     by_link = number % 2 == 0  # otherwise the history starts with our first sync
-    return world.plaid.create_public_token(world.stack.webhook_url, transactions, _DAYS, by_link=by_link)
+    return world.plaid.create_public_token(world.stack.webhook_url, transactions, _DAYS, initialize_at_link=by_link)
 
 
 def _link(world: World, public_token: str) -> None:

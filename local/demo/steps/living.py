@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from local.plaid import Draft, PlaidSimulator
+from local.plaid import CustomTransaction, PlaidSimulator
 
 if TYPE_CHECKING:
     from local.demo.world import World
@@ -34,7 +34,7 @@ OPERATIONS: dict[str, Operation] = {
     "back under the old id": lambda plaid, item, tell: plaid.readd(item, notify=tell),
 }
 
-# The documentation does not say which of these it is: `spell_out` and `hide_reverts` of `Behaviour`.
+# The documentation does not say which of these it is: `spell_out` and `hide_reverts` of `Behavior`.
 _WAYS = {
     "tells the net change": (False, False),
     "spells out every step": (True, False),
@@ -66,7 +66,7 @@ def exact_amounts(world: World) -> None:
     item_id = world.items[0]
     world.say(f"{world.name(item_id)} gets transactions of {', '.join(map(str, AMOUNTS))}")
     today = world.plaid.clock().date()
-    drafts = [Draft(today, amount=amount, name=f"Exactly {amount}") for amount in AMOUNTS]
-    ids = world.plaid.add_drafts(item_id, drafts)
+    drafts = [CustomTransaction(today, amount=amount, name=f"Exactly {amount}") for amount in AMOUNTS]
+    ids = world.plaid.add_custom_transactions(item_id, drafts)
     world.exhibits.extend((item_id, transaction_id) for transaction_id in ids)
     world.settle()

@@ -1,4 +1,4 @@
-"""What the tests of the local Plaid share: a stepped clock, a receiver of webhooks, and a plain HTTP client."""
+"""Fixtures for the tests of the local Plaid: a simulated clock, a webhook receiver and an HTTP client."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import pytest
 import simplejson
 import urllib3
 
-from local.plaid import Behaviour, PlaidServer, PlaidSimulator, SimulatedClock
-from local.plaid.syncing import SyncRequest
+from local.plaid import Behavior, LinkedItem, Phase, PlaidError, PlaidServer, PlaidSimulator, SimulatedClock
+from local.plaid.sync import SyncRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-MANUAL = Behaviour(initial_seconds=None, historical_seconds=None)
+# Nothing listens on the discard port.
+NO_RECEIVER = "http://127.0.0.1:9/webhooks/plaid"
+MANUAL = Behavior(initial_seconds=None, historical_seconds=None)
 
 
 @dataclass
 class Received:
-    """One webhook as it came over the wire."""
+    """One received webhook."""
 
     body: bytes
     token: str
@@ -39,9 +41,9 @@ class Received:
 
 @dataclass
 class Receiver:
-    """An HTTP endpoint that records webhooks; `answers` are used up first, then it says 200."""
+    """An HTTP endpoint that records webhooks; it returns each of `responses` once, then 200."""
 
-    answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    responses: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     url: str = ""
 
@@ -52,7 +54,7 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append(Received(body, self.headers["Plaid-Verification"]))
-                status, headers = receiver.answers.pop(0) if receiver.answers else (200, {})
+                status, headers = receiver.responses.pop(0) if receiver.responses else (200, {})
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -84,7 +86,7 @@ def clock() -> SimulatedClock:
 
 @pytest.fixture
 def sim(clock: SimulatedClock) -> Iterator[PlaidSimulator]:
-    simulator = PlaidSimulator(seed=5, clock=clock, behaviour=MANUAL)
+    simulator = PlaidSimulator(seed=5, clock=clock, behavior=MANUAL)
     yield simulator
     simulator.stop()
 
@@ -95,8 +97,13 @@ def receiver() -> Iterator[Receiver]:
         yield endpoint
 
 
+@pytest.fixture
+def linked(sim: PlaidSimulator) -> LinkedItem:
+    return sim.link_item(NO_RECEIVER, transactions=120, phase=Phase.HISTORICAL)
+
+
 class Http:
-    """Posts to a Plaid server as any client in any language would."""
+    """A plain HTTP client of the server and of its control API."""
 
     def __init__(self, server: PlaidServer) -> None:
         self._pool = urllib3.PoolManager(retries=False, maxsize=8)
@@ -111,6 +118,18 @@ class Http:
     ) -> tuple[int, dict[str, Any]]:
         response = self._pool.request(method, self.base_url + path, body=body, headers=headers or {})
         return response.status, simplejson.loads(response.data, use_decimal=True)
+
+    def error(self, path: str, **fields: object) -> str:
+        """Return the error code of a call that fails with 400."""
+        status, body = self(path, **fields)
+        assert status == 400, body
+        return str(body["error_code"])
+
+    def control(self, path: str, method: str = "POST", **fields: object) -> Any:
+        """Call the control API, which must succeed."""
+        status, answer = self.raw(f"/_sim{path}", simplejson.dumps(fields).encode(), method=method)
+        assert status == 200, answer
+        return answer
 
     def close(self) -> None:
         self._pool.clear()
@@ -127,7 +146,7 @@ def http(sim: PlaidSimulator) -> Iterator[Http]:
 def loop(
     sim: PlaidSimulator, item_id: str, cursor: str = "", count: int = 500, account_id: str | None = None
 ) -> list[dict[str, Any]]:
-    """Pull to the last page."""
+    """Return all pages of one pagination loop."""
     pages: list[dict[str, Any]] = []
     while not pages or pages[-1]["has_more"]:
         pages.append(sim.sync(sim.item(item_id), SyncRequest(cursor, count, account_id)))
@@ -136,7 +155,7 @@ def loop(
 
 
 def fold(rows: dict[str, Any], pages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Apply pages as clients are told to: added, modified, then removed; a later page wins."""
+    """Apply pages as a client must: added, modified, then removed."""
     rows = dict(rows)
     for page in pages:
         for row in [*page["added"], *page["modified"]]:
@@ -149,3 +168,14 @@ def fold(rows: dict[str, Any], pages: list[dict[str, Any]]) -> dict[str, Any]:
 def ids(pages: list[dict[str, Any]], kind: str) -> list[str]:
     """Return the transaction ids in one array of all pages."""
     return [row["transaction_id"] for page in pages for row in page[kind]]
+
+
+def error_code(call: Callable[[], object]) -> str:
+    """Return the code of the Plaid error that a call raises."""
+    with pytest.raises(PlaidError) as caught:
+        call()
+    return caught.value.code
+
+
+def payloads(sim: PlaidSimulator) -> list[dict[str, Any]]:
+    return [delivery.payload for delivery in sim.webhooks()]

@@ -1,24 +1,22 @@
-"""Webhooks: their bytes, their signatures, when they fire, and how they are retried."""
+"""Webhooks: their bodies and signatures, when they fire, retries and delivery faults."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
 
-from local.plaid import Behaviour, Phase, PlaidServer, PlaidSimulator, SimulatedClock, utc_now, webhooks
+from local.plaid import Behavior, Phase, PlaidServer, PlaidSimulator, SimulatedClock, utc_now, webhooks
 from local.plaid.delivery import parse_retry_after
-from local.plaid.syncing import SyncRequest
+from local.plaid.sync import SyncRequest
 from local.plaid.wire import encode
 
-from .conftest import MANUAL, Receiver
-
-if TYPE_CHECKING:
-    from local.plaid.linking import LinkedItem
+from .conftest import MANUAL, NO_RECEIVER, Receiver
 
 # From plaid-node#399: the only signed body that Plaid's users have published.
 PUBLISHED = {
@@ -30,18 +28,44 @@ PUBLISHED = {
 }
 
 
-def ready(sim: PlaidSimulator, receiver: Receiver) -> LinkedItem:
-    linked = sim.link_item(receiver.url, transactions=30, phase=Phase.HISTORICAL)
-    sim.sync(sim.item(linked.item_id), SyncRequest())
-    return linked
+@dataclass
+class Scene:
+    """An Item that was synced once, and the receiver of its webhooks."""
+
+    sim: PlaidSimulator
+    receiver: Receiver
+    clock: SimulatedClock
+    item_id: str
+
+    def fire(self, *codes: str) -> None:
+        """Send ITEM webhooks, by default one."""
+        for code in codes or ("LOGIN_REPAIRED",):
+            self.sim.fire_webhook(self.item_id, "ITEM", code)
+        self.sim.run_due()
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.sim.run_due()
 
 
-def verify(sim: PlaidSimulator, body: bytes, token: str) -> dict[str, Any]:
-    kid = jwt.get_unverified_header(token)["kid"]
-    key = jwt.PyJWK.from_dict(sim.keys.public(kid))
-    claims: dict[str, Any] = jwt.decode(token, key, algorithms=["ES256"], options={"verify_iat": False})
+def link(sim: PlaidSimulator, receiver: Receiver) -> str:
+    """Link an Item, and sync it once: SYNC_UPDATES_AVAILABLE fires only then."""
+    item_id = sim.link_item(receiver.url, transactions=30, phase=Phase.HISTORICAL).item_id
+    sim.sync(sim.item(item_id), SyncRequest())
+    return item_id
+
+
+@pytest.fixture
+def scene(sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock) -> Scene:
+    return Scene(sim, receiver, clock, link(sim, receiver))
+
+
+def verified_iat(sim: PlaidSimulator, body: bytes, token: str) -> int:
+    """Verify a webhook; return its `iat`."""
+    key = jwt.PyJWK.from_dict(sim.keys.public(jwt.get_unverified_header(token)["kid"]))
+    claims = jwt.decode(token, key, algorithms=["ES256"], options={"verify_iat": False})
     assert claims["request_body_sha256"] == hashlib.sha256(body).hexdigest()
-    return claims
+    return int(claims["iat"])
 
 
 def test_the_published_body_has_the_published_hash() -> None:
@@ -49,25 +73,22 @@ def test_the_published_body_has_the_published_hash() -> None:
     assert digest == "c43741964e9b173d7bc1e840a21ce1ad26cfa27c1a379bba8cb5f5715aade40a"
 
 
-def test_a_webhook_arrives_as_plaid_writes_it_and_verifies(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock
-) -> None:
-    linked = ready(sim, receiver)
-    sim.fire_webhook(linked.item_id, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
-    sim.run_due()
-    (webhook,) = receiver.received
+def test_a_webhook_has_plaids_format_and_verifies(scene: Scene) -> None:
+    scene.sim.fire_webhook(scene.item_id, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
+    scene.sim.run_due()
+    (webhook,) = scene.receiver.received
     expected = {
         "environment": "sandbox",
         "historical_update_complete": True,
         "initial_update_complete": True,
-        "item_id": linked.item_id,
+        "item_id": scene.item_id,
         "webhook_code": "SYNC_UPDATES_AVAILABLE",
         "webhook_type": "TRANSACTIONS",
     }
     assert webhook.body == json.dumps(expected, indent=2).encode()
     header = jwt.get_unverified_header(webhook.token)
-    assert header == {"alg": "ES256", "kid": sim.keys.current.kid, "typ": "JWT"}
-    assert verify(sim, webhook.body, webhook.token)["iat"] == int(clock().timestamp())
+    assert header == {"alg": "ES256", "kid": scene.sim.keys.current.kid, "typ": "JWT"}
+    assert verified_iat(scene.sim, webhook.body, webhook.token) == int(scene.clock().timestamp())
 
 
 EXTRA = {
@@ -88,55 +109,54 @@ EXTRA = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [("TRANSACTIONS", code) for code in webhooks.TRANSACTIONS_CODES] + [("ITEM", code) for code in webhooks.ITEM_CODES],
-)
-def test_every_code_carries_its_own_fields(sim: PlaidSimulator, receiver: Receiver, kind: str, code: str) -> None:
-    linked = ready(sim, receiver)
-    sim.fire_webhook(linked.item_id, kind, code)
-    sim.run_due()
-    payload = receiver.received[0].payload
-    assert payload.keys() - EXTRA[code] == {"environment", "item_id", "webhook_code", "webhook_type"}
-    assert payload.keys() >= EXTRA[code]
+@pytest.mark.parametrize("code", webhooks.TRANSACTIONS_CODES + webhooks.ITEM_CODES)
+def test_every_code_has_its_own_fields(sim: PlaidSimulator, code: str) -> None:
+    item_id = sim.link_item(NO_RECEIVER, transactions=30, phase=Phase.HISTORICAL).item_id
+    webhook_type = "ITEM" if code in webhooks.ITEM_CODES else "TRANSACTIONS"
+    sim.fire_webhook(item_id, webhook_type, code)
+    (delivery,) = sim.webhooks()
+    expected = {"environment": "sandbox", "item_id": item_id, "webhook_code": code, "webhook_type": webhook_type}
+    assert delivery.payload.keys() == expected.keys() | EXTRA[code]
+    assert expected.items() <= delivery.payload.items()
     if code == "ERROR":
-        error = payload["error"]
+        error = delivery.payload["error"]
         assert (error["error_code"], error["status"], "request_id" in error) == ("ITEM_LOGIN_REQUIRED", 400, False)
 
 
-def test_the_sync_webhook_waits_for_a_first_sync_and_its_siblings_do_not(
-    sim: PlaidSimulator, receiver: Receiver
+@pytest.mark.parametrize(
+    ("synced", "codes"),
+    [
+        (False, ["INITIAL_UPDATE", "HISTORICAL_UPDATE", "SYNC_UPDATES_AVAILABLE"]),
+        (True, ["INITIAL_UPDATE", "SYNC_UPDATES_AVAILABLE", "HISTORICAL_UPDATE", "SYNC_UPDATES_AVAILABLE"]),
+    ],
+)
+def test_sync_updates_available_fires_only_after_a_first_sync_even_an_empty_one(
+    sim: PlaidSimulator, receiver: Receiver, codes: list[str], *, synced: bool
 ) -> None:
-    linked = sim.link_item(receiver.url, transactions=30)
-    sim.advance_phase(linked.item_id)
+    item_id = sim.link_item(receiver.url, transactions=30, initialize_at_link=not synced).item_id
+    if synced:
+        assert sim.sync(sim.item(item_id), SyncRequest())["transactions_update_status"] == "NOT_READY"
+    sim.advance_phase(item_id)
     sim.run_due()
-    assert receiver.codes() == ["INITIAL_UPDATE"]
-    sim.sync(sim.item(linked.item_id), SyncRequest())
-    sim.advance_phase(linked.item_id)
+    sim.sync(sim.item(item_id), SyncRequest())
+    sim.advance_phase(item_id)
     sim.run_due()
-    assert receiver.codes() == ["INITIAL_UPDATE", "HISTORICAL_UPDATE", "SYNC_UPDATES_AVAILABLE"]
-    counts = [webhook.payload["new_transactions"] for webhook in receiver.received[:2]]
-    assert sum(counts) == len(sim.truth(linked.item_id))
+    assert receiver.codes() == codes
+    bodies = [webhook.payload for webhook in receiver.received]
+    assert sum(body.get("new_transactions", 0) for body in bodies) == len(sim.truth(item_id))
+    complete = [body["historical_update_complete"] for body in bodies if "historical_update_complete" in body]
+    assert complete == ([False, True] if synced else [True])
 
 
-def test_an_empty_first_sync_arms(sim: PlaidSimulator, receiver: Receiver) -> None:
-    linked = sim.link_item(receiver.url, transactions=30, by_link=False)
-    assert sim.sync(sim.item(linked.item_id), SyncRequest())["transactions_update_status"] == "NOT_READY"
-    sim.advance_phase(linked.item_id)
-    sim.run_due()
-    assert receiver.codes() == ["INITIAL_UPDATE", "SYNC_UPDATES_AVAILABLE"]
-    assert receiver.received[1].payload["historical_update_complete"] is False
-
-
-def test_a_first_sync_after_the_history_fires_at_once_if_so_switched(sim: PlaidSimulator, receiver: Receiver) -> None:
+def test_a_first_sync_after_the_history_can_fire_at_once(sim: PlaidSimulator, receiver: Receiver) -> None:
     sim.configure(retroactive_sync_webhook=True)
-    ready(sim, receiver)
+    link(sim, receiver)
     sim.run_due()
     assert receiver.codes() == ["SYNC_UPDATES_AVAILABLE"]
 
 
-def test_phases_come_by_themselves_as_the_clock_goes_on(receiver: Receiver, clock: SimulatedClock) -> None:
-    sim = PlaidSimulator(clock=clock, behaviour=Behaviour(initial_seconds=10, historical_seconds=60))
+def test_phases_advance_with_the_clock(receiver: Receiver, clock: SimulatedClock) -> None:
+    sim = PlaidSimulator(clock=clock, behavior=Behavior(initial_seconds=10, historical_seconds=60))
     linked = sim.link_item(receiver.url, transactions=30)
     reached = []
     for seconds in (9, 1, 49, 1):
@@ -148,156 +168,120 @@ def test_phases_come_by_themselves_as_the_clock_goes_on(receiver: Receiver, cloc
     assert receiver.codes() == ["INITIAL_UPDATE", "HISTORICAL_UPDATE"]
 
 
-def test_changes_are_told_by_the_code_that_fits(sim: PlaidSimulator, receiver: Receiver) -> None:
-    linked = ready(sim, receiver)
-    sim.add(linked.item_id, 3)
-    gone = sim.remove(linked.item_id)
-    sim.run_due()
-    assert receiver.codes() == [
+def test_changes_fire_the_matching_codes(scene: Scene) -> None:
+    scene.sim.add(scene.item_id, 3)
+    removed = scene.sim.remove(scene.item_id)
+    scene.sim.reset_login(scene.item_id)
+    scene.sim.repair_login(scene.item_id)
+    scene.sim.set_item_error(scene.item_id, "USER_PERMISSION_REVOKED")
+    scene.sim.set_item_error(scene.item_id, None, notify=False)
+    scene.sim.run_due()
+    assert scene.receiver.codes() == [
         "DEFAULT_UPDATE",
         "SYNC_UPDATES_AVAILABLE",
         "TRANSACTIONS_REMOVED",
         "SYNC_UPDATES_AVAILABLE",
+        "ERROR",
+        "LOGIN_REPAIRED",
+        "USER_PERMISSION_REVOKED",
     ]
-    assert receiver.received[0].payload["new_transactions"] == 3
-    assert receiver.received[2].payload["removed_transactions"] == [gone]
+    bodies = [webhook.payload for webhook in scene.receiver.received]
+    assert (bodies[0]["new_transactions"], bodies[2]["removed_transactions"]) == (3, [removed])
+    assert bodies[4]["error"]["error_code"] == "ITEM_LOGIN_REQUIRED"
 
 
-def test_retries_follow_plaids_schedule_and_end_within_a_day(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock
-) -> None:
-    linked = ready(sim, receiver)
-    receiver.answers = [(503, {})] * 50
-    start = clock()
-    sim.fire_webhook(linked.item_id, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
-    sim.run_due()
-    while (due := sim.scheduler.next_due()) is not None:
-        clock.advance((due - clock()).total_seconds() - 1)
-        assert sim.run_due() == 0
-        clock.advance(1)
-        assert sim.run_due() == 1
-    (delivery,) = sim.webhooks()
+def test_retries_follow_plaids_schedule_for_24_hours(scene: Scene) -> None:
+    scene.receiver.responses = [(503, {})] * 50
+    start = scene.clock()
+    scene.fire()
+    while (due := scene.sim.scheduler.next_due()) is not None:
+        scene.clock.advance((due - scene.clock()).total_seconds() - 1)
+        assert scene.sim.run_due() == 0
+        scene.clock.advance(1)
+        assert scene.sim.run_due() == 1
+    (delivery,) = scene.sim.webhooks()
     offsets = [(attempt.at - start).total_seconds() for attempt in delivery.attempts]
-    assert offsets == [0, 30, 150, 630, 2550, 10230, 40950]
-    assert delivery.state == "failed"
+    assert (offsets, delivery.state) == ([0, 30, 150, 630, 2550, 10230, 40950], "failed")
 
 
-def test_only_200_ends_the_retries(sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock) -> None:
-    linked = ready(sim, receiver)
-    receiver.answers = [(204, {}), (302, {"Location": receiver.url})]
-    sim.fire_webhook(linked.item_id, "ITEM", "LOGIN_REPAIRED")
+def test_only_200_ends_the_retries(scene: Scene) -> None:
+    scene.receiver.responses = [(204, {}), (302, {"Location": scene.receiver.url})]
+    scene.fire()
     for _ in range(3):
-        sim.run_due()
-        clock.advance(600)
-    assert sim.run_due() == 0
-    assert [attempt.status for attempt in sim.webhooks()[0].attempts] == [204, 302, 200]
-    assert sim.webhooks()[0].state == "delivered"
+        scene.advance(600)
+    (delivery,) = scene.sim.webhooks()
+    assert ([attempt.status for attempt in delivery.attempts], delivery.state) == ([204, 302, 200], "delivered")
 
 
-def test_nobody_listening_counts_as_a_failure(sim: PlaidSimulator, clock: SimulatedClock, receiver: Receiver) -> None:
-    linked = ready(sim, receiver)
-    sim.update_webhook(linked.item_id, "http://127.0.0.1:9/nobody")
-    sim.run_due()
-    (delivery,) = sim.webhooks()
+def test_a_refused_connection_is_a_failed_attempt(scene: Scene) -> None:
+    scene.sim.update_webhook(scene.item_id, NO_RECEIVER)
+    scene.sim.run_due()
+    (delivery,) = scene.sim.webhooks()
     assert [attempt.status for attempt in delivery.attempts] == [None]
-    assert delivery.next_at == clock() + timedelta(seconds=30)
+    assert delivery.next_at == scene.clock() + timedelta(seconds=30)
 
 
-@pytest.mark.parametrize("fresh", [True, False])
-def test_a_retry_is_signed_anew_or_not(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock, *, fresh: bool
-) -> None:
-    sim.configure(webhook_fresh_iat=fresh)
-    linked = ready(sim, receiver)
-    receiver.answers = [(500, {})]
-    sim.fire_webhook(linked.item_id, "ITEM", "LOGIN_REPAIRED")
-    sim.run_due()
-    clock.advance(30)
-    sim.run_due()
-    first, second = (verify(sim, webhook.body, webhook.token)["iat"] for webhook in receiver.received)
-    assert second - first == (30 if fresh else 0)
+@pytest.mark.parametrize(("fresh", "later"), [(True, 30), (False, 0)])
+def test_a_retry_has_a_new_signature_or_the_same(scene: Scene, later: int, *, fresh: bool) -> None:
+    scene.sim.configure(webhook_fresh_iat=fresh)
+    scene.receiver.responses = [(500, {})]
+    scene.fire()
+    scene.advance(30)
+    first, second = (verified_iat(scene.sim, webhook.body, webhook.token) for webhook in scene.receiver.received)
+    assert second - first == later
 
 
-def test_a_receiver_that_is_busy_says_when_to_come_back(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock
-) -> None:
-    linked = ready(sim, receiver)
-    receiver.answers = [(429, {"Retry-After": "7"}), (429, {"Retry-After": "999999"})]
-    sim.fire_webhook(linked.item_id, "ITEM", "LOGIN_REPAIRED")
-    sim.run_due()
-    assert sim.webhooks()[0].next_at == clock() + timedelta(seconds=7)
-    clock.advance(7)
-    sim.run_due()
-    assert sim.webhooks()[0].next_at == clock() + timedelta(hours=4)
+def test_a_429_delays_the_retry_by_at_most_4_hours(scene: Scene) -> None:
+    scene.receiver.responses = [(429, {"Retry-After": "7"}), (429, {"Retry-After": "999999"})]
+    scene.fire()
+    assert scene.sim.webhooks()[0].next_at == scene.clock() + timedelta(seconds=7)
+    scene.advance(7)
+    assert scene.sim.webhooks()[0].next_at == scene.clock() + timedelta(hours=4)
 
 
-def test_retry_after_is_read_in_its_three_forms(clock: SimulatedClock) -> None:
-    hour = timedelta(hours=1)
-    assert parse_retry_after("3600", clock()) == hour
-    assert parse_retry_after("Mon, 01 Jun 2026 13:00:00 GMT", clock()) == hour
-    assert parse_retry_after("2026-06-01T13:00:00Z", clock()) == hour
+@pytest.mark.parametrize("text", ["3600", "Mon, 01 Jun 2026 13:00:00 GMT", "2026-06-01T13:00:00Z"])
+def test_retry_after_has_three_formats(clock: SimulatedClock, text: str) -> None:
+    assert parse_retry_after(text, clock()) == timedelta(hours=1)
     assert parse_retry_after("soon", clock()) is None
 
 
-def test_a_receiver_that_rejects_nearly_all_is_given_up(sim: PlaidSimulator, receiver: Receiver) -> None:
-    sim.configure(webhook_give_up=True)
-    linked = ready(sim, receiver)
-    receiver.answers = [(401, {})] * 20
-    for _ in range(12):
-        sim.fire_webhook(linked.item_id, "ITEM", "LOGIN_REPAIRED")
-    sim.run_due()
-    states = [delivery.state for delivery in sim.webhooks()]
-    assert states == ["waiting"] * 9 + ["failed"] * 3
+def test_retries_can_stop_for_a_receiver_that_rejects_nearly_all(scene: Scene) -> None:
+    scene.sim.configure(webhook_stop_retries=True)
+    scene.receiver.responses = [(401, {})] * 20
+    scene.fire(*["LOGIN_REPAIRED"] * 12)
+    assert [delivery.state for delivery in scene.sim.webhooks()] == ["waiting"] * 9 + ["failed"] * 3
 
 
-def test_webhooks_are_lost_duplicated_held_and_reordered_on_demand(sim: PlaidSimulator, receiver: Receiver) -> None:
-    linked = ready(sim, receiver)
-
-    def fire(*codes: str) -> list[str]:
-        receiver.received.clear()
-        for code in codes:
-            sim.fire_webhook(linked.item_id, "ITEM", code)
-        sim.run_due()
-        return receiver.codes()
-
-    sim.lose_webhooks()
-    assert fire("ERROR", "LOGIN_REPAIRED") == ["LOGIN_REPAIRED"]
-    sim.duplicate_webhooks()
-    assert fire("ERROR") == ["ERROR", "ERROR"]
-    assert receiver.received[0].body == receiver.received[1].body
-    sim.hold_webhooks()
-    assert fire("ERROR", "LOGIN_REPAIRED", "PENDING_EXPIRATION") == []
-    assert sim.release_webhooks("lifo") == 3
+def test_webhooks_can_be_lost_or_duplicated(scene: Scene) -> None:
+    scene.sim.lose_webhooks()
+    scene.fire("ERROR", "LOGIN_REPAIRED")
+    assert scene.receiver.codes() == ["LOGIN_REPAIRED"]
+    scene.sim.duplicate_webhooks()
+    scene.fire("ERROR")
+    assert scene.receiver.codes()[1:] == ["ERROR", "ERROR"]
+    assert scene.receiver.received[1].body == scene.receiver.received[2].body
 
 
-def test_released_webhooks_come_in_the_order_asked_for(
-    sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock
-) -> None:
-    linked = ready(sim, receiver)
-    sim.hold_webhooks()
-    for code in ("ERROR", "LOGIN_REPAIRED", "PENDING_EXPIRATION"):
-        sim.fire_webhook(linked.item_id, "ITEM", code)
-    sim.release_webhooks("lifo")
-    clock.advance(1)
-    sim.run_due()
-    assert receiver.codes() == ["PENDING_EXPIRATION", "LOGIN_REPAIRED", "ERROR"]
+def test_held_webhooks_are_released_in_the_given_order(scene: Scene) -> None:
+    scene.sim.hold_webhooks()
+    scene.fire("ERROR", "LOGIN_REPAIRED", "PENDING_EXPIRATION")
+    assert scene.receiver.codes() == []
+    assert scene.sim.release_webhooks("lifo") == 3
+    scene.advance(1)
+    assert scene.receiver.codes() == ["PENDING_EXPIRATION", "LOGIN_REPAIRED", "ERROR"]
 
 
-def test_webhooks_can_be_late(sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock) -> None:
-    sim.configure(webhook_delay=90.0)
-    linked = ready(sim, receiver)
-    sim.add(linked.item_id)
-    clock.advance(89)
-    sim.run_due()
-    assert receiver.codes() == []
-    clock.advance(1)
-    sim.run_due()
-    assert receiver.codes() == ["DEFAULT_UPDATE", "SYNC_UPDATES_AVAILABLE"]
+def test_webhooks_can_be_delayed(scene: Scene) -> None:
+    scene.sim.configure(webhook_delay=90.0)
+    scene.sim.add(scene.item_id)
+    for seconds, codes in ((89, []), (1, ["DEFAULT_UPDATE", "SYNC_UPDATES_AVAILABLE"])):
+        scene.advance(seconds)
+        assert scene.receiver.codes() == codes
 
 
-def test_disturbances_by_chance_reach_their_share(sim: PlaidSimulator, receiver: Receiver) -> None:
+def test_random_delivery_faults_have_their_probabilities(sim: PlaidSimulator) -> None:
     sim.configure(webhook_loss=0.3, webhook_duplicates=0.3, webhook_reorder=0.3)
-    linked = ready(sim, receiver)
+    linked = sim.link_item(NO_RECEIVER, transactions=30, phase=Phase.HISTORICAL)
     for _ in range(200):
         sim.fire_webhook(linked.item_id, "ITEM", "LOGIN_REPAIRED")
     deliveries = sim.webhooks()
@@ -308,40 +292,28 @@ def test_disturbances_by_chance_reach_their_share(sim: PlaidSimulator, receiver:
     assert 0.2 < late / (len(deliveries) - lost) < 0.4
 
 
-def test_the_background_delivers_without_being_asked(receiver: Receiver) -> None:
-    sim = PlaidSimulator(clock=utc_now, behaviour=MANUAL)
+def test_the_background_thread_delivers_webhooks(receiver: Receiver) -> None:
+    sim = PlaidSimulator(clock=utc_now, behavior=MANUAL)
     with PlaidServer(sim):
-        linked = ready(sim, receiver)
-        sim.add(linked.item_id)
+        sim.add(link(sim, receiver))
         assert sim.wait_idle()
     assert sorted(receiver.codes()) == ["DEFAULT_UPDATE", "SYNC_UPDATES_AVAILABLE"]
 
 
-def test_errors_and_repairs_are_told(sim: PlaidSimulator, receiver: Receiver) -> None:
-    linked = ready(sim, receiver)
-    sim.reset_login(linked.item_id)
-    sim.repair_login(linked.item_id)
-    sim.set_item_error(linked.item_id, "USER_PERMISSION_REVOKED")
-    sim.set_item_error(linked.item_id, None, notify=False)
-    sim.run_due()
-    assert receiver.codes() == ["ERROR", "LOGIN_REPAIRED", "USER_PERMISSION_REVOKED"]
-    assert receiver.received[0].payload["error"]["error_code"] == "ITEM_LOGIN_REQUIRED"
-
-
-def test_a_webhook_can_be_sent_once_more(sim: PlaidSimulator, receiver: Receiver, clock: SimulatedClock) -> None:
-    linked = ready(sim, receiver)
-    sim.fire_webhook(linked.item_id, "ITEM", "LOGIN_REPAIRED")
-    sim.run_due()
-    clock.advance(90)
-    sim.resend_webhook(sim.webhooks()[0])
-    sim.run_due()
-    first, second = receiver.received
+def test_a_webhook_can_be_sent_again_with_a_new_signature(scene: Scene) -> None:
+    scene.fire()
+    scene.clock.advance(90)
+    scene.sim.resend_webhook(scene.sim.webhooks()[0])
+    scene.sim.run_due()
+    first, second = scene.receiver.received
     assert first.body == second.body
-    assert verify(sim, second.body, second.token)["iat"] - verify(sim, first.body, first.token)["iat"] == 90
+    assert verified_iat(scene.sim, second.body, second.token) - verified_iat(scene.sim, first.body, first.token) == 90
 
 
-def test_an_item_without_a_url_sends_nothing(sim: PlaidSimulator) -> None:
-    linked = sim.link_item(transactions=5, phase=Phase.HISTORICAL)
-    assert not sim.fire_webhook(linked.item_id, "ITEM", "ERROR")
-    sim.add(linked.item_id)
+def test_an_item_without_a_webhook_url_sends_nothing(sim: PlaidSimulator) -> None:
+    item_id = sim.link_item(transactions=5, phase=Phase.HISTORICAL).item_id
+    sim.add(item_id)
+    warnings: tuple[Any, ...] = (sim.warn_expiration, sim.warn_disconnect, sim.offer_accounts)
+    assert not any(warn(item_id) for warn in warnings)
+    assert not sim.fire_webhook(item_id, "ITEM", "ERROR")
     assert sim.webhooks() == []

@@ -1,4 +1,4 @@
-"""Plaid's rate limits: a sliding minute per Item and per client."""
+"""Plaid's rate limits: a sliding window of one minute, per Item and per client."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from local.plaid.errors import PlaidError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from local.plaid.behaviour import Behaviour
+    from local.plaid.behavior import Behavior
 
 _WINDOW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Calls a minute to one endpoint, and the code that answers one call too many."""
+    """The error code of one endpoint's limit, and its calls per minute."""
 
     code: str
     per_item: int
@@ -42,26 +42,26 @@ _SANDBOX = {
 
 
 class RateLimiter:
-    """Counts the calls of the last minute."""
+    """Counts the calls of the last minute and rejects those over a limit."""
 
     def __init__(self) -> None:
         self._calls: dict[tuple[str, str], deque[datetime]] = {}
 
-    def check(self, endpoint: str, item_id: str, behaviour: Behaviour, now: datetime) -> None:
-        """Count a call, or refuse it. Refused calls do not count.
+    def check(self, endpoint: str, item_id: str, behavior: Behavior, now: datetime) -> None:
+        """Count a call, or reject it. Rejected calls do not count.
 
         Raises:
             PlaidError: the call is over the limit of the Item or of the client.
         """
-        table = _PRODUCTION if behaviour.environment == "production" else _SANDBOX
+        table = _PRODUCTION if behavior.environment == "production" else _SANDBOX
         limit = table.get(endpoint)
-        if limit is None or not behaviour.rate_limits:
+        if limit is None or not behavior.rate_limits:
             return
         windows = [
             (self._window((endpoint, item_id), now), limit.per_item),
             (self._window((endpoint, ""), now), limit.per_client),
         ]
-        if any(len(calls) >= allowed * behaviour.rate_limit_scale for calls, allowed in windows):
+        if any(len(calls) >= allowed * behavior.rate_limit_scale for calls, allowed in windows):
             raise PlaidError(limit.code, endpoint=endpoint.lstrip("/"))
         for calls, _ in windows:
             calls.append(now)

@@ -1,18 +1,44 @@
-"""Reading request fields the way Plaid does: each complaint names the field."""
+"""API calls and the validation of their fields: each error names the field, as Plaid's do."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from local.plaid.errors import PlaidError
 
 if TYPE_CHECKING:
+    from local.plaid.items import Item
+    from local.plaid.simulator import PlaidSimulator
     from local.plaid.wire import JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated call: the request body, and the Item of its access token."""
+
+    sim: PlaidSimulator
+    body: JsonObject
+    item: Item | None = None
+
+    @property
+    def required_item(self) -> Item:
+        """The Item, for endpoints that require an access token."""
+        if self.item is None:
+            raise PlaidError("MISSING_FIELDS", fields="access_token")
+        return self.item
+
+    @property
+    def healthy_item(self) -> Item:
+        """The Item, for endpoints that do not serve an Item in an error state."""
+        if self.required_item.error_code:
+            raise PlaidError(self.required_item.error_code)
+        return self.required_item
+
+
 def require(body: JsonObject, *names: str) -> None:
-    """Refuse a body without some of these fields."""
+    """Reject a body in which one of these fields is absent or null."""
     missing = [name for name in names if body.get(name) is None]
     if missing:
         raise PlaidError("MISSING_FIELDS", fields=", ".join(missing))
@@ -28,7 +54,7 @@ def text(body: JsonObject, name: str) -> str:
 
 
 def optional_text(body: JsonObject, name: str) -> str | None:
-    """Return a string, or None where there is none."""
+    """Return a string, or None if it is absent or empty."""
     value = body.get(name)
     if value is None or value == "":
         return None
@@ -36,7 +62,7 @@ def optional_text(body: JsonObject, name: str) -> str | None:
 
 
 def integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
-    """Return an integer within bounds, or None where there is none."""
+    """Return an integer within bounds, or None if it is absent."""
     value = body.get(name)
     if value is None:
         return None
@@ -46,7 +72,7 @@ def integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
 
 
 def mapping(body: JsonObject, name: str, *, nullable: bool = True) -> JsonObject:
-    """Return a nested object, empty where there is none."""
+    """Return a nested object, empty if it is absent."""
     value: Any = body.get(name, {})
     if value is None and nullable:
         return {}
@@ -56,7 +82,7 @@ def mapping(body: JsonObject, name: str, *, nullable: bool = True) -> JsonObject
 
 
 def choice(body: JsonObject, name: str, allowed: tuple[str, ...], *, required: bool = False) -> str:
-    """Return one of the allowed words; the first one where there is none."""
+    """Return one of the allowed values, by default the first."""
     if required:
         require(body, name)
     value = body.get(name) or allowed[0]
@@ -74,7 +100,7 @@ def day(body: JsonObject, name: str) -> date:
 
 
 def texts(body: JsonObject, name: str) -> tuple[str, ...]:
-    """Return a required array of non-empty strings, at least one."""
+    """Return a required, non-empty array of non-empty strings."""
     require(body, name)
     value: Any = body[name]
     if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
@@ -83,7 +109,7 @@ def texts(body: JsonObject, name: str) -> tuple[str, ...]:
 
 
 def url(body: JsonObject, name: str) -> str | None:
-    """Return a web address, or None where there is none."""
+    """Return a URL, or None if it is absent."""
     value = optional_text(body, name)
     if value is not None and not value.startswith(("http://", "https://")):
         raise PlaidError("INVALID_FIELD", detail=f"{name} must be a valid URL")
@@ -91,7 +117,7 @@ def url(body: JsonObject, name: str) -> str | None:
 
 
 def flag(body: JsonObject, name: str, *, default: bool = False) -> bool:
-    """Return a boolean, or the default where there is none."""
+    """Return a boolean, or the default if it is absent."""
     value = body.get(name)
     if value is None:
         return default

@@ -1,4 +1,4 @@
-"""What the generated histories are made of: merchants, people, places, currencies, odd names."""
+"""Sample data for generated transactions: merchants, locations, currencies, institutions and edge cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Merchant:
-    """A merchant as Plaid would enrich it; `website` None means that Plaid could not."""
+    """A merchant with Plaid's enrichment; without a `website`, Plaid could not identify it."""
 
     name: str
     primary: str
@@ -21,8 +21,8 @@ class Merchant:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a purchase in a shop happened."""
+class Location:
+    """The location of an in-store purchase."""
 
     address: str
     city: str
@@ -71,17 +71,17 @@ MERCHANTS: tuple[Merchant, ...] = tuple(
     """.strip().splitlines()
 )
 
-PLACES: tuple[Place, ...] = (
-    Place("300 Post St", "San Francisco", "CA", "94108", "US", Decimal("37.788563"), Decimal("-122.407135")),
-    Place("12 Elm Ave", "Boise", "ID", "83702", "US", Decimal("43.615"), Decimal("-116.2023")),
-    Place("1 Rue de Rivoli", "Paris", "IDF", "75001", "FR", Decimal("48.8554"), Decimal("2.3600")),
-    Place("88 King St W", "Toronto", "ON", "M5X 1A9", "CA", Decimal("43.6488"), Decimal("-79.3817")),
+LOCATIONS: tuple[Location, ...] = (
+    Location("300 Post St", "San Francisco", "CA", "94108", "US", Decimal("37.788563"), Decimal("-122.407135")),
+    Location("12 Elm Ave", "Boise", "ID", "83702", "US", Decimal("43.615"), Decimal("-116.2023")),
+    Location("1 Rue de Rivoli", "Paris", "IDF", "75001", "FR", Decimal("48.8554"), Decimal("2.3600")),
+    Location("88 King St W", "Toronto", "ON", "M5X 1A9", "CA", Decimal("43.6488"), Decimal("-79.3817")),
 )
 
 FOREIGN_CURRENCIES: tuple[str, ...] = ("EUR", "GBP", "JPY", "CAD", "CHF", "KWD", "VND")
 UNOFFICIAL_CURRENCIES: tuple[str, ...] = ("BTC", "ETH", "DOGE", "USDT")
 
-ODD_NAMES: tuple[str, ...] = (
+EDGE_CASE_NAMES: tuple[str, ...] = (
     "🍕🍕 Pizza Night 🎉 👩🏽‍💻 flags 🇺🇳",
     "مطعم السلام - القاهرة",
     "בית קפה עלית \u202b(סניף 12)\u202c",
@@ -92,7 +92,7 @@ ODD_NAMES: tuple[str, ...] = (
     "e\u0301 combining and \u200bzero width",
 )
 
-ODD_AMOUNTS: tuple[Decimal, ...] = tuple(
+EDGE_CASE_AMOUNTS: tuple[Decimal, ...] = tuple(
     Decimal(text)
     for text in (
         "0.1234567",
@@ -107,7 +107,7 @@ ODD_AMOUNTS: tuple[Decimal, ...] = tuple(
     )
 )
 
-# Plaid's sandbox banks, and one of the real ones whose users can revoke single accounts.
+# Plaid's sandbox institutions, and a real one whose users can revoke single accounts.
 INSTITUTIONS: dict[str, str] = {
     "ins_109508": "First Platypus Bank",
     "ins_109509": "First Gingham Credit Union",
@@ -119,5 +119,5 @@ INSTITUTIONS: dict[str, str] = {
 
 
 def institution_name(institution_id: str) -> str:
-    """Return the name of a bank; one that is not known is called by its id."""
+    """Return the name of an institution; an unknown one is named after its id."""
     return INSTITUTIONS.get(institution_id, f"Bank {institution_id}")

@@ -1,0 +1,180 @@
+"""The lifecycle of an Item: created with a public token, linked, initialized, and its history made ready."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from local.plaid.core import SimulatorCore
+from local.plaid.errors import PlaidError
+from local.plaid.generator import Generator
+from local.plaid.items import (
+    DEFAULT_DAYS_REQUESTED,
+    DEFAULT_INSTITUTION_ID,
+    INITIAL_DAYS,
+    Item,
+    ItemOptions,
+    LinkedItem,
+    Phase,
+    PublicToken,
+)
+from local.plaid.update_log import Change
+from local.plaid.wire import entity_id, uuid4
+
+_PUBLIC_TOKEN_LIFETIME = timedelta(minutes=30)
+
+
+class LifecycleOperations(SimulatorCore):
+    """Steps in the lifecycle of an Item."""
+
+    def create_public_token(  # noqa: PLR0913 - an option each
+        self,
+        webhook_url: str | None = None,
+        transactions: int = 400,
+        days: int = DEFAULT_DAYS_REQUESTED,
+        days_requested: int | None = None,
+        *,
+        initialize_at_link: bool = True,
+        institution_id: str = DEFAULT_INSTITUTION_ID,
+        login: str | None = None,
+    ) -> str:
+        """Create the public token of a new Item (see `ItemOptions`).
+
+        `initialize_at_link=False` leaves initialization to the first sync, which may then set `days_requested`.
+        """
+        options = ItemOptions(
+            webhook_url, transactions, days, days_requested, initialize_at_link, institution_id, login=login
+        )
+        return self.create_public_token_with(options)
+
+    def create_public_token_with(self, options: ItemOptions) -> str:
+        """Create the public token of a new Item with the given options."""
+        with self.lock:
+            item = self._create_item(options)
+            token = self.new_token("public")
+            self.public_tokens[token] = PublicToken(item, self.clock() + _PUBLIC_TOKEN_LIFETIME)
+            return token
+
+    def _create_item(self, options: ItemOptions) -> Item:
+        rng = self.random(f"item {len(self.public_tokens)}")
+        login = self.random(f"login {options.institution_id} {options.login}") if options.login else None
+        return Item(
+            item_id=entity_id(rng),
+            access_token=f"access-{self.behavior.environment}-{uuid4(rng)}",
+            options=options,
+            created_at=self.clock(),
+            rng=rng,
+            generator=Generator(rng, beta_fields=self.behavior.beta_fields, login=login),
+            webhook_url=options.webhook_url,
+        )
+
+    def exchange(self, public_token: str) -> LinkedItem:
+        """Exchange a public token once.
+
+        Raises:
+            PlaidError: it is unknown, used or expired.
+        """
+        with self.lock:
+            token = self.public_tokens.get(public_token)
+            if token is None or token.used:
+                raise PlaidError("INVALID_PUBLIC_TOKEN", message=self._token_error(public_token, "public"))
+            if token.expires_at <= self.clock():
+                raise PlaidError(
+                    "INVALID_PUBLIC_TOKEN",
+                    message="provided public token is expired. Public tokens expire 30 minutes after creation "
+                    "at which point they can no longer be exchanged",
+                )
+            token.used = True
+            self.adopt(token.item)
+            if token.item.options.initialize_at_link:
+                self.initialize(token.item, None)
+            return LinkedItem(token.item.item_id, token.item.access_token)
+
+    def adopt(self, item: Item) -> None:
+        """Add an Item that another simulator created."""
+        with self.lock:
+            self.items[item.item_id] = item
+            self.access_tokens[item.access_token] = item
+
+    def link_item(  # noqa: PLR0913 - an option each
+        self,
+        webhook_url: str | None = None,
+        transactions: int = 400,
+        days: int = DEFAULT_DAYS_REQUESTED,
+        phase: Phase | None = None,
+        *,
+        initialize_at_link: bool = True,
+        institution_id: str = DEFAULT_INSTITUTION_ID,
+        login: str | None = None,
+    ) -> LinkedItem:
+        """Create and exchange a public token; advance the history to `phase` at once, without webhooks."""
+        public_token = self.create_public_token(
+            webhook_url,
+            transactions,
+            days,
+            initialize_at_link=initialize_at_link,
+            institution_id=institution_id,
+            login=login,
+        )
+        linked = self.exchange(public_token)
+        if phase is not None:
+            with self.lock:
+                item = self.items[linked.item_id]
+                self.initialize(item, None)
+                self._advance_to(item, phase, notify=False)
+        return linked
+
+    def initialize(self, item: Item, days_requested: int | None) -> None:
+        """Request an Item's history from the institution, unless that has happened."""
+        if item.phase is not Phase.UNINITIALISED:
+            return
+        options = item.options
+        default = options.days if options.initialize_at_link else DEFAULT_DAYS_REQUESTED
+        days = options.days_requested or days_requested or default
+        today = self.clock().date()
+        oldest = (today - timedelta(days=days)).isoformat()
+        history = item.generator.history(options.transactions, options.days, today)
+        item.unreleased = [row for row in history if row["date"] > oldest]
+        item.phase = Phase.NOT_READY
+        timers = (
+            (self.behavior.initial_seconds, Phase.INITIAL),
+            (self.behavior.historical_seconds, Phase.HISTORICAL),
+        )
+        for seconds, phase in timers:
+            if seconds is not None:
+                self.scheduler.after(seconds, lambda phase=phase: self._advance_by_timer(item, phase))  # type: ignore[misc] # a default binds the loop variable
+
+    def _advance_by_timer(self, item: Item, phase: Phase) -> None:
+        with self.lock:
+            if not item.removed:
+                self._advance_to(item, phase)
+
+    def advance_phase(self, item_id: str) -> Phase:
+        """Advance an Item's history to the next phase, with its webhooks; return that phase."""
+        with self.lock:
+            item = self.items[item_id]
+            self.initialize(item, None)
+            self._advance_to(item, Phase(min(item.phase + 1, Phase.HISTORICAL)))
+            return item.phase
+
+    def _advance_to(self, item: Item, phase: Phase, *, notify: bool = True) -> None:
+        while item.phase < phase:
+            item.phase = Phase(item.phase + 1)
+            count = self._release(item)
+            item.last_success = self.clock()
+            if not notify:
+                continue
+            if self.behavior.legacy_webhooks:
+                code = "INITIAL_UPDATE" if item.phase is Phase.INITIAL else "HISTORICAL_UPDATE"
+                self.emit(item, "TRANSACTIONS", code, new_transactions=count)
+            if item.sync_called:
+                self.emit(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
+
+    def _release(self, item: Item) -> int:
+        oldest = ""
+        if item.phase is Phase.INITIAL:
+            oldest = (self.clock().date() - timedelta(days=INITIAL_DAYS)).isoformat()
+        ready = [row for row in item.unreleased if row["date"] >= oldest]
+        item.unreleased = [row for row in item.unreleased if row["date"] < oldest]
+        for row in ready:
+            item.log.append(Change("added", row["transaction_id"], row["account_id"], row))
+        return len(ready)

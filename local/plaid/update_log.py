@@ -1,0 +1,170 @@
+"""The update log of one Item: every change in order, and the changes that a client gets between two positions."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from local.plaid.wire import JsonObject
+
+Kind = Literal["added", "modified", "removed"]
+# The order in which a client applies the three arrays of one page.
+_RANK: dict[Kind, int] = {"added": 0, "modified": 1, "removed": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change to one transaction.
+
+    Attributes:
+        row: the transaction after the change; for a removal, before it (None if it never existed).
+        new_page: whether the change starts a new page.
+        phantom: whether it removes a transaction that no client ever received.
+    """
+
+    kind: Kind
+    transaction_id: str
+    account_id: str
+    row: JsonObject | None = None
+    new_page: bool = False
+    phantom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of the log that one pagination loop covers.
+
+    Attributes:
+        start: position that the client has.
+        head: position that the client will have.
+        origin: position of the cursor `now` that the client began with; it never received earlier changes.
+        account_id: only changes of this account, if set.
+        spell_out: every change instead of the net change.
+        hide_reverts: the net change leaves out transactions that equal what the client already has.
+    """
+
+    start: int
+    head: int
+    origin: int = 0
+    account_id: str | None = None
+    spell_out: bool = False
+    hide_reverts: bool = False
+
+
+@dataclass(slots=True)
+class UpdateLog:
+    """Every change to an Item's transactions; positions count from 0 (nothing) to `head` (everything).
+
+    Attributes:
+        live: the current transactions, by id.
+        muted: accounts whose changes no client gets any more, each with the position where that began.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    live: dict[str, JsonObject] = field(default_factory=dict)
+    muted: dict[str, int] = field(default_factory=dict)
+    _positions: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def head(self) -> int:
+        """The newest position."""
+        return len(self.changes)
+
+    def append(self, change: Change) -> None:
+        """Record a change."""
+        self.changes.append(change)
+        self._positions.setdefault(change.transaction_id, []).append(self.head)
+        _apply(self.live, change)
+
+    def mute(self, account_id: str) -> None:
+        """Delete an account's transactions without a change that clients get."""
+        self.live = {key: row for key, row in self.live.items() if row["account_id"] != account_id}
+        # No client gets this change, but it makes a running pagination detect the mutation.
+        self.append(Change("removed", f"muted {account_id}", account_id, phantom=True))
+        self.muted[account_id] = self.head
+
+    def at(self, position: int) -> dict[str, JsonObject]:
+        """Return the transactions as of a position."""
+        rows: dict[str, JsonObject] = {}
+        for change in self.changes[:position]:
+            _apply(rows, change)
+        return rows
+
+    def between(self, span: Span) -> list[Change]:
+        """Return the changes that a client gets over a span.
+
+        From position 0 that is always the net result, all of it as `added`.
+        """
+        hidden = {account_id for account_id, position in self.muted.items() if position <= span.head}
+        steps = [
+            change
+            for change in self.changes[span.start : span.head]
+            if change.account_id not in hidden and span.account_id in (None, change.account_id)
+        ]
+        if span.spell_out and span.start > 0 and span.origin == 0:
+            return _with_new_page_last(steps)
+        last: dict[str, Change] = {}
+        for change in steps:  # re-inserted, so that the result is in order of last modification
+            last.pop(change.transaction_id, None)
+            last[change.transaction_id] = change
+        return _with_new_page_last(list(self._net(last, span)))
+
+    def _net(self, last: dict[str, Change], span: Span) -> Iterator[Change]:
+        for transaction_id, change in last.items():
+            held = self._held_by_client(transaction_id, span)
+            if change.kind == "removed":
+                before_now = span.origin > 0 and self._positions[transaction_id][0] <= span.origin
+                if held is not None or before_now or (change.phantom and span.start > 0):
+                    yield change
+            elif not (span.hide_reverts and held == change.row):
+                kind: Kind = "added" if held is None else "modified"
+                new_page = change.new_page and span.start > 0
+                yield Change(kind, transaction_id, change.account_id, change.row, new_page)
+
+    def _held_by_client(self, transaction_id: str, span: Span) -> JsonObject | None:
+        """Return the transaction as the client has it at the start of the span, if it does."""
+        positions = self._positions[transaction_id]
+        index = bisect_right(positions, span.start)
+        if index == 0 or positions[index - 1] <= span.origin:
+            return None
+        last = self.changes[positions[index - 1] - 1]
+        return None if last.kind == "removed" else last.row
+
+
+def _apply(rows: dict[str, JsonObject], change: Change) -> None:
+    if change.kind == "removed":
+        rows.pop(change.transaction_id, None)
+    elif change.row is not None:
+        rows[change.transaction_id] = change.row
+
+
+def _with_new_page_last(changes: list[Change]) -> list[Change]:
+    """Move every change to a transaction that belongs on a new page to the end, onto one new page."""
+    late = {change.transaction_id for change in changes if change.new_page}
+    if not late:
+        return changes
+    first = [change for change in changes if change.transaction_id not in late]
+    rest = [replace(change, new_page=False) for change in changes if change.transaction_id in late]
+    return [*first, replace(rest[0], new_page=True), *rest[1:]]
+
+
+def page_of(changes: Sequence[Change], offset: int, count: int) -> tuple[list[Change], int]:
+    """Return the page that starts at an offset, and the offset of the next page.
+
+    Clients apply `added`, `modified`, then `removed`. A page ends early if one transaction's changes on it would
+    be applied in the wrong order (removed, then added again), or before a change that starts a new page.
+    """
+    page: list[Change] = []
+    ranks: dict[str, int] = {}
+    for change in changes[offset : offset + count]:
+        rank = _RANK[change.kind]
+        out_of_order = rank < ranks.get(change.transaction_id, rank)
+        if page and (out_of_order or change.new_page):
+            break
+        page.append(change)
+        ranks[change.transaction_id] = rank
+    return page, offset + len(page)
