@@ -16,8 +16,8 @@ from tests.documents.preparing import COPY, DEAD_LETTERS, DOOMED_KEY, DRIFTED, H
 _DEPLOYS: Final = (
     "tests/component/test_deploy_command.py::test_a_stack_is_deployed_given_its_keys_updated_and_destroyed"
 )
-_IN_A_CONTAINER: Final = "tests/sam_local/test_invoke.py::test_sync_brings_the_table_to_plaids_truth"
-_SERVED: Final = "tests/sam_local/test_serve.py::test_an_item_is_read_from_the_served_api"
+_IN_A_CONTAINER: Final = "tests/sam_local/test_sam_local.py::test_sync_makes_the_table_equal_to_plaid"
+_SERVED: Final = "tests/sam_local/test_sam_local.py::test_start_api_serves_webhooks_and_the_items_api"
 _MENTIONED: Final = "the text speaks of it without what it is about"
 _ENDLESS: Final = "it goes on until Ctrl-C"
 _LONG: Final = "as it stands it takes minutes"
