@@ -260,6 +260,7 @@ RULES: Final[tuple[Rule, ...]] = (
     InGate("make (setup|test-artifact|template-lint|workflow-lint|imports|supply-chain|reproducible)"),
     InGate('make demo( ARGS="--seed 11")?', steps=("make demo",)),
     InGate("make build|sam build", steps=("make reproducible",)),  # which builds, and then once more
+    ByTest(r"make (sbom ?)?(licenses)?", "tests/unit/test_supply_chain.py::test_the_sbom_lists_the_built_layer"),
     InGate("make (build-local|sam-local)", steps=("make sam-local",)),  # which builds before
     InGate('make test( ARGS=".+")?', steps=("make test",)),
     InGate("make lint types imports", steps=("make lint", "make types", "make imports")),

@@ -114,15 +114,30 @@ def test_dangerous_code_is_found(tmp_path: Path) -> None:
     assert "B602" in done.stdout
 
 
+def make_for_package(target: str, folder: Path, license_expression: str) -> subprocess.CompletedProcess[str]:
+    """Run a target on a build whose only dependency is a package with this license."""
+    package = folder / "DependenciesLayer" / "python" / "odd-1.0.dist-info"
+    package.mkdir(parents=True)
+    header = "Metadata-Version: 2.4\nName: odd\nVersion: 1.0\n"
+    (package / "METADATA").write_text(f"{header}License-Expression: {license_expression}\n")
+    return make(target, f"BUILT={folder}", f"LAYER_ENVIRONMENT={folder}/environment")
+
+
 @needs_tools
 @pytest.mark.parametrize(("words", "status"), [("MIT", 0), ("GPL-3.0-only", 2)])
 def test_a_license_that_is_not_allowed_fails(tmp_path: Path, words: str, status: int) -> None:
-    package = tmp_path / "DependenciesLayer" / "python" / "odd-1.0.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text(f"Metadata-Version: 2.4\nName: odd\nVersion: 1.0\nLicense-Expression: {words}\n")
-    done = make("licenses", f"BUILT={tmp_path}", f"LAYER_ENVIRONMENT={tmp_path}/environment")
+    done = make_for_package("licenses", tmp_path, words)
     assert done.returncode == status
     assert words in done.stdout + done.stderr
+
+
+@needs_tools
+def test_the_sbom_lists_the_built_layer(tmp_path: Path) -> None:
+    assert make_for_package("sbom", tmp_path, "MIT").returncode == 0
+    components = json.loads((tmp_path / "sbom.cdx.json").read_text())["components"]
+    assert [(component["purl"], component["licenses"][0]["license"]["id"]) for component in components] == [
+        ("pkg:pypi/odd@1.0", "MIT")
+    ]
 
 
 def test_every_requirements_file_is_a_lock_that_make_writes() -> None:
