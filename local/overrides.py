@@ -1,7 +1,7 @@
-"""The parameters of `make deploy`, as `sam deploy --parameter-overrides` reads them.
+"""The parameters of `make deploy`, in the format of `sam deploy --parameter-overrides`.
 
-SAM takes what stands behind a space for nothing, and a name that the template does not have, too: a stack with half a
-value, or without it, and no word of it. Here both are refused.
+SAM silently ignores the rest of an unquoted value after a space, and a name that the template does not have. This
+refuses both.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from local.stack.paths import PROJECT
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_UNSPEAKABLE: Final = frozenset('\\"\n\r')
-"""What SAM has no form for inside a quoted value, or one that it does not undo."""
+_UNQUOTABLE: Final = frozenset('\\"\n\r')
+"""Characters that SAM can't parse inside a quoted value, or does not unescape."""
 _QUOTE: Final = "Quote a value with spaces: PARAMETERS='LinkClientName=\"My Bank\"'"
 
 
 def overrides(given: str, known: Collection[str]) -> str:
-    """Return parameters as SAM takes them.
+    """Return parameters in SAM's format.
 
     Args:
-        given: `Name=value` with spaces between, quoted as for a shell.
-        known: the template's parameters.
+        given: `Name=value` separated by spaces, quoted as for a shell.
+        known: The template's parameters.
 
     Raises:
-        ValueError: something is no parameter; the text names it and the fix.
+        ValueError: A parameter is invalid; the text names it and the fix.
     """
     try:
         words = shlex.split(given)
@@ -43,20 +43,18 @@ def overrides(given: str, known: Collection[str]) -> str:
 def _override(word: str, known: Collection[str]) -> str:
     name, equals, value = word.partition("=")
     if not equals:
-        raise ValueError(f"PARAMETERS: {word} is no Name=value. {_QUOTE}")
+        raise ValueError(f"PARAMETERS: {word} is not Name=value. {_QUOTE}")
     if name not in known:
-        raise ValueError(
-            f"PARAMETERS: there is no parameter {name}. docs/deploying.md and template.yaml have them all."
-        )
+        raise ValueError(f"PARAMETERS: no parameter {name}. docs/deploying.md and template.yaml list them.")
     if name == "Architecture":
-        raise ValueError(f"PARAMETERS: Architecture has to be built for, too: make deploy ARCHITECTURE={value}")
-    if _UNSPEAKABLE & set(value):
+        raise ValueError(f"PARAMETERS: the build needs the Architecture as well: make deploy ARCHITECTURE={value}")
+    if _UNQUOTABLE & set(value):
         raise ValueError(f"PARAMETERS: {name} can't have a backslash, a double quote or a line break.")
     return f'{name}="{value}"'
 
 
 def main(environment: str, architecture: str) -> int:
-    """Print all parameters of a deployment: this architecture, those of samconfig.toml, those in PARAMETERS."""
+    """Print the parameters of a deployment: the architecture, those of samconfig.toml, those of PARAMETERS."""
     known = [name for name, _ in items(child(compose(PROJECT / "template.yaml"), "Parameters"))]
     configured = tomllib.loads((PROJECT / "samconfig.toml").read_text())[environment]["deploy"]["parameters"]
     try:

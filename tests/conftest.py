@@ -16,9 +16,8 @@ import pytest
 
 from local.lambda_runtime import Machine, RuntimeUnavailableError
 from local.stack.deploy import STACK_NAME
-from tests.built import built_functions
 from tests.component import inside
-from tests.component.artifact import Artifact
+from tests.component.artifact import Artifact, built_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,18 +1,16 @@
-"""Remove from the installed packages what no function can reach: `python prune.py FOLDER REPORT`, beside kept.toml.
+"""Remove from the installed packages what no function can reach: `python prune.py FOLDER`, beside kept.toml.
 
-It is part of the build of a layer, which has Python's standard library alone.
+The build of the layer runs it, with Python's standard library alone.
 """
 
 from __future__ import annotations
 
 import ast
-import json
-import re
 import shutil
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +26,11 @@ UNREACHABLE: Final = (
     "**/*.h",
 )
 KEPT_OF_DIST_INFO: Final = ("METADATA", "LICENSE*", "LICENCE*", "NOTICE*", "COPYING*", "AUTHORS*", "licenses", "sboms")
-"""What a licence asks to hand on, and what the bill of materials is made of. RECORD and the like differ by machine."""
+"""What licenses require, and what the SBOM is made from. RECORD and the like differ by machine."""
 
 
-def main(site: Path, report: Path) -> None:
-    """Prune the packages in `site`, which pip installed with `report`.
+def main(site: Path) -> None:
+    """Prune the packages in `site`.
 
     Raises:
         SystemExit: Something that kept.toml names is not there.
@@ -47,20 +45,10 @@ def main(site: Path, report: Path) -> None:
         needed = {path for pattern in KEPT_OF_DIST_INFO for path in folder.glob(pattern)}
         for path in sorted(set(folder.iterdir()) - needed):
             _remove(path)
-    for name, digest in archives(json.loads(report.read_text())):
-        site.joinpath(name, "ARCHIVE.sha256").write_text(f"{digest}\n")
-
-
-def archives(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each package's dist-info folder and the SHA-256 of the archive that it came in: one of the lock's."""
-    for package in report["install"]:
-        name = re.sub(r"[-_.]+", "_", package["metadata"]["name"]).lower()
-        digest = package["download_info"]["archive_info"]["hashes"]["sha256"]
-        yield f"{name}-{package['metadata']['version']}.dist-info", digest
 
 
 def reachable(site: Path, roots: list[str]) -> set[str]:
-    """Return the modules that `roots` are and import of their own package, at the top or within a function.
+    """Return `roots` and the modules of their package that they import, at the top or within a function.
 
     Raises:
         SystemExit: There is no such root.
@@ -68,14 +56,14 @@ def reachable(site: Path, roots: list[str]) -> set[str]:
     if missing := [root for root in roots if _source(site, root) is None]:
         raise SystemExit(f"kept.toml names {', '.join(missing)}, which the package does not have.")
     found: set[str] = set()
-    waiting = list(roots)
-    while waiting:
-        parts = waiting.pop().split(".")
+    pending = list(roots)
+    while pending:
+        parts = pending.pop().split(".")
         for module in (".".join(parts[:length]) for length in range(1, len(parts) + 1)):
             source = _source(site, module)
             if source is not None and module not in found:
                 found.add(module)
-                waiting += [name for name in imported(source.read_text()) if name.split(".")[0] == parts[0]]
+                pending += [name for name in imported(source.read_text()) if name.split(".")[0] == parts[0]]
     return found
 
 
@@ -120,4 +108,4 @@ def _remove(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -1,1 +1,1 @@
-"""What a build holds: its hash, sizes and imports against their budgets, its bill of materials and its licences."""
+"""What `sam build` built: its hash, and its sizes and imports against their budgets."""

@@ -1,4 +1,4 @@
-"""A build as it lies on disk: the layers and functions that Lambda gets."""
+"""A build on disk: the layers and functions that a deployment uploads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 MACHINES: Final = {0x3E: "x86_64", 0xB7: "arm64"}
-"""The architectures by the number that an ELF file has at its 18th byte."""
+"""The architectures by the number in bytes 18 and 19 of an ELF file."""
 
 
 class BuildError(Exception):
-    """A build that is missing or not as it must be; the text says what to do."""
+    """The build is missing or broken; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Part:
     """A layer or a function.
 
     Attributes:
-        name: Its logical id.
-        folder: What is unpacked on /opt or /var/task.
+        name: Its logical ID.
+        folder: What Lambda mounts at /opt or /var/task.
     """
 
     name: str
@@ -35,12 +34,12 @@ class Part:
 
     @cached_property
     def files(self) -> list[Path]:
-        """Its files, in order."""
+        """Its files, sorted."""
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of its names, permissions and contents."""
+        """The SHA-256 of all names, permissions and contents."""
         digest = hashlib.sha256()
         for path in sorted(self.folder.rglob("*")):
             content = path.read_bytes() if path.is_file() else b""
@@ -50,12 +49,12 @@ class Part:
 
     @cached_property
     def unpacked(self) -> int:
-        """Its bytes as Lambda counts them against 250 MB."""
+        """Its bytes, as Lambda counts them against 250 MB."""
         return sum(path.stat().st_size for path in self.files)
 
     @cached_property
     def zipped(self) -> int:
-        """Its bytes on the way to Lambda."""
+        """Its bytes, as a deployment uploads them."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in self.files:
@@ -63,20 +62,10 @@ class Part:
                 archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
         return len(buffer.getvalue())
 
-    def architectures(self) -> Iterator[str]:
-        """Yield the architecture of each of its shared libraries."""
-        for path in self.files:
-            if path.suffix == ".so":
-                yield MACHINES.get(int.from_bytes(path.read_bytes()[18:20], "little"), "another")
-
 
 @dataclass(frozen=True)
 class Build:
-    """What `sam build` has made.
-
-    Attributes:
-        layers: The dependencies, and the engine, which goes over them.
-    """
+    """The output of `sam build`."""
 
     folder: Path
     layers: tuple[Part, ...]
@@ -84,7 +73,7 @@ class Build:
 
     @classmethod
     def read(cls, folder: Path) -> Build:
-        """Find the parts in `folder`.
+        """Find the layers and functions in `folder`.
 
         Raises:
             BuildError: There are none.
@@ -93,28 +82,30 @@ class Build:
         layers = tuple(part for part in parts if (part.folder / "python").is_dir())
         functions = tuple(part for part in parts if (part.folder / "app.py").is_file())
         if not layers or not functions:
-            raise BuildError(f"{folder} holds no build: make one with `make build`, or name it with --build.")
+            raise BuildError(f"{folder} holds no build: run `make build`, or name another folder with --build.")
         return cls(folder, layers, functions)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All that is uploaded."""
+        """All that a deployment uploads."""
         return (*self.layers, *self.functions)
 
     @property
     def digest(self) -> str:
-        """The hash of the build: two builds of one commit have the same."""
+        """The hash of the build: every build of a commit has the same one."""
         lines = "".join(f"{part.name} {part.digest}\n" for part in self.parts)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     @property
     def architecture(self) -> str:
-        """What its shared libraries run on.
+        """The architecture of all shared libraries.
 
         Raises:
             BuildError: They differ, or there are none.
         """
-        found = sorted({name for part in self.parts for name in part.architectures()})
+        libraries = [path for part in self.parts for path in part.files if path.suffix == ".so"]
+        machines = {int.from_bytes(path.read_bytes()[18:20], "little") for path in libraries}
+        found = sorted(MACHINES.get(machine, "an unknown machine") for machine in machines)
         if len(found) != 1:
-            raise BuildError(f"{self.folder} has libraries for {' and '.join(found) or 'nothing'}: build it again.")
+            raise BuildError(f"{self.folder} has libraries for {' and '.join(found) or 'no machine'}: build it again.")
         return found[0]

@@ -1,4 +1,4 @@
-"""What the functions of a build load when they start, counted, for times depend on the machine."""
+"""Start each function from a build alone, and count what it imports: counts, unlike times, are the same everywhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from local.builds.artifact import Build, Part
 
 PROBE: Final = Path(__file__).with_name("probe.py")
-# What the functions' settings ask for; nothing is called.
 ENVIRONMENT: Final = {
     "HOME": "/nonexistent",
     "AWS_REGION": "us-east-1",
@@ -40,16 +39,17 @@ ENVIRONMENT: Final = {
     "TOKEN_KEY_ID": "key",
     "TRANSACTIONS_TABLE": "transactions",
 }
+"""The functions' required settings; a function that starts calls nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a function loads.
+class Imports:
+    """What a function imports when it starts, without the standard library.
 
     Attributes:
-        function: Its logical id.
-        modules: Those of the build, without the standard library's.
-        bytecode: Their bytes of bytecode.
+        function: Its logical ID.
+        modules: Their names.
+        bytecode: Bytes of their bytecode.
     """
 
     function: str
@@ -57,27 +57,22 @@ class Loaded:
     bytecode: int
 
 
-def measure(build: Build, python: Path) -> list[Loaded]:
-    """Start each function on `python` with nothing but the build, and make each client that there is a model for.
+def measure(build: Build, python: Path) -> list[Imports]:
+    """Start each function on `python` with the build alone, and create each AWS client that the layer has a model of.
 
     Raises:
         BuildError: A function does not start; the text holds its error.
     """
-    return [_loaded(function, build, python) for function in build.functions]
+    return [_measure(function, build, python) for function in build.functions]
 
 
-def _loaded(function: Part, build: Build, python: Path) -> Loaded:
+def _measure(function: Part, build: Build, python: Path) -> Imports:
     folders = [str(function.folder.resolve()), *(str((layer.folder / "python").resolve()) for layer in build.layers)]
-    command = [str(python), "-I", "-S", "-B", str(PROBE), ",".join(kept_services()), *folders]
-    # This project's own program, on the interpreter that the caller names.
+    services = tomllib.loads((PROJECT / "layers" / "dependencies" / "kept.toml").read_text())["services"]
+    command = [str(python), "-I", "-S", "-B", str(PROBE), ",".join(services), *folders]
+    # The project's own program, on the interpreter that the caller names.
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
     if done.returncode:
         raise BuildError(f"{function.name} does not start from the build alone: {done.stderr.strip()[-2000:]}")
     found = json.loads(done.stdout)
-    return Loaded(function.name, tuple(found["modules"]), found["bytecode"])
-
-
-def kept_services() -> list[str]:
-    """Return the AWS services that the dependencies layer has models of."""
-    kept = tomllib.loads((PROJECT / "layers" / "dependencies" / "kept.toml").read_text())
-    return list(kept["services"])
+    return Imports(function.name, tuple(found["modules"]), found["bytecode"])

@@ -1,4 +1,4 @@
-"""Print sample events, for the stack that runs, or write those of `tests/events`."""
+"""Print a sample event for the running stack, or write `tests/events`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import local.events
-from local.events.fixed import WRITTEN_AT, FixedSubject
-from local.events.running import RunningSubject
-from local.events.samples import FOLDER, Samples
+from local.events import FOLDER, WRITTEN_AT, FixedSubject, RunningSubject, Samples
 from local.stack.errors import LocalStackError
 from local.stack.paths import Places, say
 from local.stack.running import RunningStack
@@ -28,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(names))
         return 0
     if options.name not in names:
-        print(f"There is no event {options.name}; there are: {', '.join(names)}", file=sys.stderr)
+        print(f"No event {options.name}. Events: {', '.join(names)}", file=sys.stderr)
         return 2
     try:
         event = _samples(Places(run=options.directory), options.item).event(options.name)
@@ -45,12 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         description=local.events.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", help="print this event, signed now; without a name, list the names")
-    parser.add_argument("--item", metavar="ID", help="the running stack's Item that it is about (default: the first)")
+    parser.add_argument("name", nargs="?", help="print this event, signed now (default: list the names)")
+    parser.add_argument("--item", metavar="ID", help="the Item of the running stack (default: its first)")
     parser.add_argument(
-        "--directory", type=Path, default=Places().run, metavar="DIR", help="make local's (default: .local)"
+        "--directory", type=Path, default=Places().run, metavar="DIR", help="the folder of make local (default: .local)"
     )
-    parser.add_argument("--write", action="store_true", help="write all of them to tests/events, for a fixed moment")
+    parser.add_argument("--write", action="store_true", help="write all events to tests/events, for a fixed time")
     return parser
 
 
@@ -59,7 +57,7 @@ def _samples(places: Places, item_id: str | None) -> Samples:
     if stack is not None:
         return Samples(RunningSubject(stack, say, item_id))
     if item_id is not None:
-        raise LocalStackError(f"There is no Item {item_id}, for no stack runs: start one (make local).")
+        raise LocalStackError(f"No stack runs, so there is no Item {item_id}: start one with make local.")
     return Samples(FixedSubject(datetime.now(UTC)))
 
 

@@ -1,4 +1,4 @@
-"""The sample events, by name; the first word of a name is the function's."""
+"""The sample events by name; the first word of a name is the function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.plaid.webhooks import ITEM_CODES, TRANSACTIONS_CODES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local.events.subject import Subject
+    from local.events.subjects import Subject
 
 Event = dict[str, Any]
 
@@ -27,7 +27,7 @@ def function_of(name: str) -> str:
 
 
 class Samples:
-    """All sample events about one subject. An event is made when it is asked for: its tokens may be good once."""
+    """All sample events of one subject. Each call creates an event: its tokens may be valid only once."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -43,14 +43,14 @@ class Samples:
 
     @property
     def names(self) -> list[str]:
-        """The events' names, in order."""
+        """The names of the events, sorted."""
         return sorted(self._makers)
 
     def event(self, name: str) -> Event:
-        """Make an event.
+        """Create an event.
 
         Raises:
-            KeyError: there is none of this name.
+            KeyError: There is no event of this name.
         """
         return self._makers[name]()
 
@@ -99,7 +99,7 @@ class Samples:
         return self._request("/webhooks/plaid", body.decode(), headers)
 
     def _api_requests(self) -> dict[str, Callable[[], Event]]:
-        """Return what makes a request for each route of the Items API."""
+        """Return a maker of a request for each route of the Items API."""
         item = "/items/{item_id}"
         return {
             "items_link_token": lambda: self._http("POST /link-tokens", {"client_user_id": "user-17"}),
@@ -118,15 +118,15 @@ class Samples:
         }
 
     def _http(self, route: str, body: object = None, query: dict[str, str] | None = None) -> Event:
-        """Return a request of a caller that IAM knows; API Gateway leaves out what there is none of."""
-        about_an_item, path = "{item_id}" in route, route.split(" ")[1]
-        if about_an_item:  # the subject is asked for no other's sake: a running stack may have none yet
+        """Return a request of an IAM caller; like API Gateway, omit absent values."""
+        concerns_item, path = "{item_id}" in route, route.split(" ")[1]
+        if concerns_item:  # only then: a running stack may have no Item yet
             path = path.replace("{item_id}", self._subject.item_id)
         text = None if body is None else json.dumps(body)
         event = self._request(path, text, {"content-type": "application/json"}, route)
         caller = {"iam": {"userArn": "arn:aws:iam::000000000000:user/backend"}}
         event["requestContext"] = event["requestContext"] | {"authorizer": caller}
-        if about_an_item:
+        if concerns_item:
             event["pathParameters"] = {"item_id": self._subject.item_id}
         if query:
             event |= {"queryStringParameters": query, "rawQueryString": urlencode(query)}
@@ -158,7 +158,7 @@ class Samples:
         }
 
     def _request(self, path: str, body: str | None, headers: dict[str, str], route: str | None = None) -> Event:
-        """Return an event of an HTTP API, payload 2.0."""
+        """Return an event of an HTTP API, payload version 2.0."""
         route = route or f"POST {path}"
         event = {
             "version": "2.0",
@@ -190,7 +190,7 @@ class Samples:
         return {"Records": [*self._records(first, 2), *self._records(second, 1)]}
 
     def _scheduled(self) -> Event:
-        """Return what a rule of EventBridge hands over."""
+        """Return the event of an EventBridge rule."""
         return {
             "version": "0",
             "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",

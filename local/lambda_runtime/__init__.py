@@ -1,12 +1,11 @@
-"""Lambda on this machine, without containers: built code under Lambda's paths, runtime client and runtime emulator.
+"""Lambda on this machine, without containers: built code, Lambda's paths, its runtime client and runtime emulator.
 
-A function runs in a root of its own that holds nothing else of the machine: its built folder at /var/task and its
-layers merged at /opt, both read-only, Python 3.13 at /var/lang, 512 MB at /tmp, and a user without rights. It is driven
-by AWS's own runtime interface client (awslambdaric) and runtime interface emulator, the one of `sam local`.
+Each function runs in its own root file system: its built folder at /var/task and its layers merged at /opt, both
+read-only, Python 3.13 at /var/lang, 512 MB at /tmp, a user without rights, and nothing else of the machine. AWS's
+runtime interface client (awslambdaric) and runtime interface emulator, the one of `sam local`, drive it.
 """
 
-from local.lambda_runtime.errors import EMULATOR_GONE, FunctionError, RuntimeUnavailableError
-from local.lambda_runtime.machine import Machine
-from local.lambda_runtime.process import BuiltFunction, FunctionProcess
+from local.lambda_runtime.machine import Machine, RuntimeUnavailableError
+from local.lambda_runtime.process import EMULATOR_GONE, BuiltFunction, FunctionError, FunctionProcess
 
 __all__ = ["EMULATOR_GONE", "BuiltFunction", "FunctionError", "FunctionProcess", "Machine", "RuntimeUnavailableError"]

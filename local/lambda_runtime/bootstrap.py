@@ -1,7 +1,7 @@
-"""What Lambda's python3.13 runtime starts: finds a function's code where Lambda does, and hands over to the client.
+"""What Lambda's python3.13 runtime starts: sets the import paths as Lambda does, then runs the runtime client.
 
-As the runtime's own /var/runtime/bootstrap.py, the client is imported before the paths are set: what it imports itself
-(simplejson) is the runtime's, and stays that when a layer brings another version.
+Like the runtime's /var/runtime/bootstrap.py, it imports the client before it sets the paths: what the client imports
+(simplejson) comes from the runtime, and stays that even if a layer brings another version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a machine needs to run functions as Lambda does, and where it is."""
+"""What a machine needs to run functions as Lambda does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from local.lambda_runtime.errors import RuntimeUnavailableError
 from local.stack.paths import Places
 
 PYTHON: Final = "python3.13"
 _EMULATORS: Final = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class RuntimeUnavailableError(Exception):
+    """This machine can't run functions as Lambda does; the text says why, and what to do, in one line."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Machine:
     """A machine that can run functions as Lambda does.
 
     Attributes:
-        runtime: The virtual environment of CPython 3.13 that holds the runtime interface client, and nothing else.
-        tools: The folder of the environments with the SAM CLI, which brings the runtime interface emulator.
+        runtime: The virtual environment of CPython 3.13 with the runtime interface client, and nothing else.
+        tools: The folder with the SAM CLI's environment, which ships the runtime interface emulator.
     """
 
     runtime: Path
@@ -36,22 +39,22 @@ class Machine:
         """Return this machine.
 
         Raises:
-            RuntimeUnavailableError: Something is missing; the text says in one line what, and what to do.
+            RuntimeUnavailableError: Something is missing.
         """
         cache = (places or Places()).cache
         machine = cls(cache / "runtime", cache / "tools")
         if sys.platform != "linux":
-            raise RuntimeUnavailableError(f"Lambda's file system can only be made on Linux, this is {sys.platform}.")
+            raise RuntimeUnavailableError(f"Lambda's file system needs Linux, this is {sys.platform}.")
         if not (machine.packages / "awslambdaric").is_dir():
             raise RuntimeUnavailableError("The runtime interface client is missing: make .local/runtime/.installed")
         if not machine.emulator.is_file():
             raise RuntimeUnavailableError("The runtime interface emulator is missing: make .local/tools/.installed")
-        machine.check_namespaces()
+        machine.check_mount()
         return machine
 
     @property
     def packages(self) -> Path:
-        """The runtime interface client and what it needs."""
+        """The runtime interface client and its dependencies."""
         return self.runtime / "lib" / PYTHON / "site-packages"
 
     @cached_property
@@ -71,30 +74,30 @@ class Machine:
 
     @property
     def isolation(self) -> list[str]:
-        """The command that runs another one with mounts and processes of its own, which end with it."""
+        """The command that runs another one in its own mount and process namespaces, which end with it."""
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         return command if os.geteuid() == 0 else [*command, "--user", "--map-root-user"]
 
     @property
     def user(self) -> list[str]:
-        """The options by which `unshare` runs its command as Lambda's user, who has no rights."""
+        """The options of `unshare` that run its command as Lambda's user, who has no rights."""
         if os.geteuid() == 0:
             return ["--setgid=990", "--setuid=993"]
         return ["--user", "--map-group=990", "--map-user=993"]
 
-    def check_namespaces(self) -> None:
-        """Refuse a machine where nobody may mount.
+    def check_mount(self) -> None:
+        """Check that this process may mount in a namespace.
 
         Raises:
-            RuntimeUnavailableError: It is one.
+            RuntimeUnavailableError: It may not.
         """
         if shutil.which("unshare") is None:
             raise RuntimeUnavailableError("unshare is missing: install util-linux (Debian: apt install util-linux).")
         command = [*self.isolation, "mount", "-t", "tmpfs", "probe", "/mnt"]
-        # util-linux's program; what it mounts is seen by nobody else and ends with it.
+        # A program of util-linux; the mount is visible in its namespace only, and ends with it.
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise RuntimeUnavailableError(
-                f"Nobody may mount here ({reason}): run it as root, or allow user namespaces to everybody."
+                f"Mounting is not permitted ({reason}): run as root, or allow unprivileged user namespaces."
             )

@@ -1,4 +1,4 @@
-"""One execution environment: a function's process, which keeps its memory from one invocation to the next."""
+"""One execution environment: a function's process, which keeps its memory between invocations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from local.lambda_runtime.errors import EMULATOR_GONE, FunctionError, RuntimeUnavailableError
+from local.lambda_runtime.machine import RuntimeUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,24 +21,40 @@ if TYPE_CHECKING:
 
     from local.lambda_runtime.machine import Machine
 
+EMULATOR_GONE: Final = "Emulator.Gone"
+"""The kind of an error that is not the function's: its caller stopped it meanwhile."""
 _HERE: Final = Path(__file__).parent
 _PATH: Final = "/2015-03-31/functions/function/invocations"
 _START_SECONDS: Final = 30
-_BEYOND_ITS_TIMEOUT: Final = 60
-"""Seconds that the emulator may take longer than the function: it kills it, and answers."""
+_MARGIN_SECONDS: Final = 60
+"""How long the emulator may take to kill a function that timed out, and to answer."""
+
+
+class FunctionError(Exception):
+    """A function raised, exited or timed out.
+
+    Attributes:
+        kind: Lambda's `errorType`: an exception's name, `Sandbox.Timedout` or the like.
+        message: Lambda's `errorMessage`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltFunction:
-    """What a built template says of a function.
+    """A function as the built template declares it.
 
     Attributes:
         name: The function's name.
         handler: Module and function.
         task: The folder with its code.
         layers: The folders of its layers; a later one hides an earlier one.
-        timeout: Seconds that an invocation may take.
-        memory: Its memory in MB, which the function is told, and which nothing limits here.
+        timeout: Seconds.
+        memory: MB, for the function's environment; nothing limits it here.
     """
 
     name: str
@@ -49,7 +65,7 @@ class BuiltFunction:
     memory: int
 
     def environment(self, region: str) -> dict[str, str]:
-        """Return the variables that Lambda itself sets."""
+        """Return the variables that Lambda sets."""
         return {
             "AWS_DEFAULT_REGION": region,
             "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
@@ -74,14 +90,11 @@ class BuiltFunction:
 
 @dataclass(slots=True)
 class FunctionProcess:
-    """A function that runs.
+    """A running function.
 
     Attributes:
-        machine: The machine it runs on.
-        function: What is run.
-        variables: Its environment beside what Lambda sets.
-        log: The file with all that it puts out.
-        region: AWS's.
+        variables: Its environment besides Lambda's own variables.
+        log: The file with its output.
     """
 
     machine: Machine
@@ -92,11 +105,11 @@ class FunctionProcess:
     _port: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _root: tempfile.TemporaryDirectory[str] | None = None
-    # The emulator falls over two invocations at a time, and Lambda gives an environment no more than one, too.
+    # The emulator crashes on concurrent invocations; an execution environment gets one at a time in Lambda as well.
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> Self:
-        """Start it; its code is imported by the first invocation.
+        """Start it; the first invocation imports its code.
 
         Raises:
             RuntimeUnavailableError: It does not come up.
@@ -104,7 +117,7 @@ class FunctionProcess:
         self._port, runtime_port = _free_port(), _free_port()
         self._root = tempfile.TemporaryDirectory(prefix="lambda-")
         with self.log.open("ab") as log:
-            # util-linux's programs, and this project's own.
+            # Programs of util-linux and of this project.
             self._process = subprocess.Popen(  # noqa: S603 # nosec B603
                 self._command(self._root.name, f"127.0.0.1:{self._port}", f"127.0.0.1:{runtime_port}"),
                 stdin=subprocess.DEVNULL,
@@ -118,24 +131,24 @@ class FunctionProcess:
         """Invoke it and return its answer.
 
         Raises:
-            FunctionError: It raised, ended or ran out of time.
+            FunctionError: It raised, exited or timed out.
         """
         body = json.dumps(event).encode()
         with self._turn:
             connection = http.client.HTTPConnection(
-                "127.0.0.1", self._port, timeout=self.function.timeout + _BEYOND_ITS_TIMEOUT
+                "127.0.0.1", self._port, timeout=self.function.timeout + _MARGIN_SECONDS
             )
             try:
                 connection.request("POST", _PATH, body)
                 answer = connection.getresponse()
                 return _result(answer.status, answer.read())
             except (OSError, http.client.HTTPException) as error:
-                raise FunctionError(EMULATOR_GONE, f"{error!r}\n{self._last_words()}") from error
+                raise FunctionError(EMULATOR_GONE, f"{error!r}\n{self._log_tail()}") from error
             finally:
                 connection.close()
 
     def stop(self) -> None:
-        """End it and all that it has started."""
+        """End it and all that it started."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -177,13 +190,13 @@ class FunctionProcess:
                 if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                     self.stop()
                     raise RuntimeUnavailableError(
-                        f"{self.function.name} could not be started: {self._last_words()}"
+                        f"{self.function.name} could not be started: {self._log_tail()}"
                     ) from error
                 time.sleep(0.01)
             else:
                 return
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         return self.log.read_text(errors="replace").strip()[-2000:]
 
 
@@ -194,7 +207,7 @@ def _free_port() -> int:
 
 
 def _result(status: int, body: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """Return what a function has answered; the emulator answers 200 to failures, too."""
+    """Return a function's answer; the emulator answers 200 to failures as well."""
     text = body.decode()
     try:
         result = json.loads(text)

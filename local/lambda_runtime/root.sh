@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the file system that a Lambda function sees, and runs a command beside it, which enters it by --root="$1".
-# Runs in a mount namespace of its own: nothing of this is seen outside, and all of it ends with the command.
+# Mounts the file system that a Lambda function sees, then runs a command, which enters it with --root="$1".
+# Runs in its own mount namespace: nothing of this is visible outside, and all of it ends with the command.
 #
 #   root.sh ROOT PYTHON RUNTIME BOOTSTRAP EMULATOR TASK LAYERS COMMAND...
 #
@@ -26,7 +26,7 @@ mount -t tmpfs -o mode=0755,size=1m lambda "$root"
 mkdir -p "$root/dev" "$root/proc" "$root/tmp" "$root/etc" "$root/opt" "$root/var/task" "$root/var/lang" \
 	"$root/var/runtime" "$root/usr/local/bin"
 
-# The C library and what Python is linked with. Lambda's are Amazon Linux's; the layers bring all else themselves.
+# The C library and what Python links to. In Lambda they are Amazon Linux's; the layers bring everything else.
 for folder in /usr/lib /usr/lib64 /lib /lib64; do
 	if [ -L "$folder" ]; then
 		cp -P "$folder" "$root$folder"
@@ -46,7 +46,7 @@ mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=1777,size=512m,nosuid,nodev tmp "$root/tmp"
 
 read_only "$python" "$root/var/lang"
-# In the place of what somebody has installed there, which Lambda does not have.
+# Hides the packages that this machine has installed there, which Lambda does not have.
 read_only "$runtime" "$root/var/lang/lib/python3.13/site-packages"
 file "$bootstrap" "$root/var/runtime/bootstrap.py"
 file "$emulator" "$root/usr/local/bin/aws-lambda-rie"
@@ -58,6 +58,6 @@ case $layers in
 esac
 mount -o remount,ro,nosuid,nodev,mode=0755,size=1m "$root"
 
-# Not by exec: this shell is told when its parent ends, and all other processes here end with it. A program that changes
-# its user is no longer told.
+# No exec: the kernel signals this shell when its parent ends, and all other processes here end with it. A program that
+# changes its user loses that signal.
 "$@"

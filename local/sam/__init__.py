@@ -1,1 +1,1 @@
-"""What `sam local` needs to run the built functions in containers, against the local stack."""
+"""Run the built functions in containers with `sam local`, against the local stack."""

@@ -1,8 +1,8 @@
 """The two files that `sam local` reads: a template with the built code, and every function's environment.
 
-`sam local` passes a variable only if the template declares it, and the caller's credentials to every function. So the
-template declares the AWS SDK's own variables, too, and the environment file fills them in: each function reaches the
-local stack, with temporary credentials of its own role. The functions know nothing of it.
+`sam local` passes a variable only if the template declares it, and the caller's credentials to every function. So this
+template declares the AWS SDK's variables as well, and the environment file sets them: each function reaches the local
+stack, with temporary credentials of its own role. The functions need no change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from local.stack.stack import LocalStack
 
 HOST = "host.docker.internal"
-"""This machine, as containers call it: Docker Desktop's name, and on Linux that of samconfig.toml's add_host."""
+"""This machine's name in a container: Docker Desktop defines it, on Linux add_host in samconfig.toml does."""
 CREDENTIAL_SECONDS = 12 * 3600
 SDK_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})
@@ -29,7 +29,7 @@ Environments = dict[str, dict[str, str]]
 
 
 def template_for_sam(places: Places) -> str:
-    """Return the project's template, with the code that `make build-local` builds, for this machine's architecture.
+    """Return the project's template with the code of `make build-local`, for this machine's architecture.
 
     Raises:
         LocalStackError: The template cannot be read.
@@ -49,14 +49,14 @@ def template_for_sam(places: Places) -> str:
 
 
 def architecture() -> str:
-    """Return Lambda's name for this machine's processors."""
+    """Return Lambda's name for this machine's architecture."""
     return _ARCHITECTURES.get(platform.machine(), "x86_64")
 
 
 def environments(stack: LocalStack, functions_endpoint_url: str | None) -> Environments:
     """Return each function's environment as deployed, with its role's credentials, by logical id.
 
-    Addresses on this machine's loopback are as this machine's own processes know them: see `for_containers`.
+    Loopback addresses are those of this machine: `for_containers` replaces them.
     """
     functions, sts = stack.client("lambda"), stack.client("sts")
     found: Environments = {}
@@ -77,21 +77,21 @@ def environments(stack: LocalStack, functions_endpoint_url: str | None) -> Envir
 
 
 def loopback_ports(found: Environments) -> set[int]:
-    """Return the ports of this machine's loopback that the functions connect to."""
+    """Return the loopback ports that the functions connect to."""
     return {port for variables in found.values() for value in variables.values() if (port := _loopback_port(value))}
 
 
 def for_containers(found: Environments) -> str:
-    """Return the environment file: where a function connects to this machine, it says so by `HOST`."""
+    """Return the environment file, with `HOST` in place of loopback addresses."""
     rewritten = {
-        logical_id: {name: _as_seen_inside(name, value) for name, value in variables.items()}
+        logical_id: {name: _in_container(name, value) for name, value in variables.items()}
         for logical_id, variables in found.items()
     }
     return json.dumps(rewritten, indent=2) + "\n"
 
 
-def _as_seen_inside(name: str, value: str) -> str:
-    # Plaid, not the function, connects to WEBHOOK_URL.
+def _in_container(name: str, value: str) -> str:
+    # Plaid connects to WEBHOOK_URL, not the function.
     port = None if name == "WEBHOOK_URL" else _loopback_port(value)
     return urlsplit(value)._replace(netloc=f"{HOST}:{port}").geturl() if port else value
 

@@ -7,14 +7,14 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from local.sam.containers import Engine, relayed
 from local.sam.files import environments, for_containers, loopback_ports, template_for_sam
-from local.sam.relay import find_bridge, relayed
 from local.stack.dotenv import published
 from local.stack.errors import LocalStackError
 from local.stack.stack import plaid_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from local.stack.paths import Places
     from local.stack.stack import LocalStack
@@ -68,25 +68,19 @@ def check_built(places: Places) -> None:
 
 
 @contextmanager
-def open_to_containers(
-    stack: LocalStack,
-    places: Places,
-    functions_endpoint_url: str | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Iterator[None]:
-    """Let containers reach the stack, and tell `sam local` how, for the time of the `with` block.
+def open_to_containers(stack: LocalStack, places: Places, functions_endpoint_url: str | None = None) -> Iterator[None]:
+    """Let containers reach the stack, and write the files of `sam local`, within the `with` block.
 
     Args:
         stack: The stack.
-        places: Where `sam local` looks.
+        places: Where the files belong.
         functions_endpoint_url: Where functions reach AWS, if not at the emulator directly.
-        environment: Where the container engine is, if not where `docker` looks by itself.
 
     Raises:
-        LocalStackError: Nothing is built, no container engine answers, or the bridge's ports are taken.
+        LocalStackError: Nothing is built, no container engine runs, or the bridge's ports are in use.
     """
     check_built(places)
-    found, bridge = environments(stack, functions_endpoint_url), find_bridge(environment or {})
+    found, bridge = environments(stack, functions_endpoint_url), Engine.find().bridge()
     ports = loopback_ports(found) if bridge else set()
     with (
         relayed(bridge, ports),

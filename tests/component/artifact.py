@@ -1,4 +1,4 @@
-"""The functions as they were built, run by Lambda's own runtime: nothing of them is imported from the working tree."""
+"""The built functions in Lambda's own runtime: nothing of them is imported from the working tree."""
 
 from __future__ import annotations
 
@@ -7,33 +7,60 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from local.lambda_runtime import EMULATOR_GONE, FunctionError, FunctionProcess
+import pytest
+
+from local.lambda_runtime import EMULATOR_GONE, BuiltFunction, FunctionError, FunctionProcess
+from tests.template.cloudformation import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from local.lambda_runtime import BuiltFunction, Machine
+    from local.lambda_runtime import Machine
     from tests.component.world import World
 
-_OF_THE_EMULATOR: Final = ("START RequestId", "END RequestId", "REPORT RequestId")
+_EMULATOR_LINES: Final = ("START RequestId", "END RequestId", "REPORT RequestId")
+
+
+def built_functions(folder: Path) -> dict[str, BuiltFunction]:
+    """Return the functions of the built template in `folder` by their short names: `webhook`, `sync`.
+
+    Raises:
+        pytest.UsageError: Nothing is built there.
+    """
+    path = folder.resolve() / "template.yaml"
+    if not path.is_file():
+        raise pytest.UsageError(f"--artifact {folder} holds no built template: make build-local")
+    template = Template.parse(path.read_text())
+    declared = template.of("AWS::Serverless::LayerVersion")
+    layers = {name: path.parent / layer["Properties"]["ContentUri"] for name, layer in declared.items()}
+    return {
+        logical_id.removesuffix("Function").lower(): BuiltFunction(
+            name=logical_id,
+            handler=properties["Handler"],
+            task=path.parent / properties["CodeUri"],
+            layers=tuple(layers[layer["Ref"]] for layer in properties["Layers"]),
+            timeout=properties["Timeout"],
+            memory=properties["MemorySize"],
+        )
+        for logical_id, properties in template.functions.items()
+    }
 
 
 @dataclass(slots=True)
 class Artifact:
     """The built functions, one process each.
 
-    A process keeps its memory from test to test, as Lambda's do, until a test wants it empty, or another environment.
-    Clock and waits are real.
+    As in Lambda, a process keeps its memory between tests, until a test restarts it or changes its environment. Time is
+    real.
 
     Attributes:
-        machine: runs them.
-        built: the functions by their short names.
-        logs: the folder for what they put out.
-        plaid_port: where each world's Plaid listens, for its address is read once, at the start.
-        variables: what a function's environment has beside the deployed one, by function.
-        invocations: how many there were, by function.
-        starts: how many processes were started, by function.
+        built: The functions by their short names.
+        logs: The folder for their output.
+        plaid_port: The port of each world's Plaid, whose address a function reads once, at its start.
+        variables: Environment variables besides the deployed ones, by function.
+        invocations: How many, by function.
+        starts: How many processes were started, by function.
     """
 
     machine: Machine
@@ -45,7 +72,7 @@ class Artifact:
     starts: Counter[str] = field(default_factory=Counter)
     real_time: bool = True
     _running: dict[str, FunctionProcess] = field(default_factory=dict)
-    _heard: Counter[str] = field(default_factory=Counter)
+    _read_bytes: Counter[str] = field(default_factory=Counter)
     _changes: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     @contextmanager
@@ -60,7 +87,7 @@ class Artifact:
     def invoke(
         self, world: World, name: str, event: object, time_left: float | None, changes: Mapping[str, str]
     ) -> Any:
-        """Invoke a function, in a new process if the one that runs has another environment or timeout."""
+        """Invoke a function, in a new process if its environment or timeout differs."""
         built = self.built[name]
         if time_left is not None:
             built = replace(built, timeout=int(time_left))
@@ -76,27 +103,27 @@ class Artifact:
             if error.kind == EMULATOR_GONE:
                 self._stop(name)
             raise
-        except BaseException:  # as of a test that runs out of time: the next one must not find the emulator at work
+        except BaseException:  # such as a test's timeout: the next test needs an idle emulator
             self._stop(name)
             raise
 
     def restart(self, world: World, name: str, changes: Mapping[str, str]) -> None:  # noqa: ARG002 - a world like any
-        """Let the next invocation find an empty memory."""
+        """Start the next invocation with empty memory."""
         self._stop(name)
         self._changes[name] = dict(changes)
 
     def output(self) -> str:
-        """Return what the functions have put out since this was last called, without what the emulator adds."""
+        """Return the functions' output since the last call, without the emulator's own lines."""
         lines: list[str] = []
         for path in sorted(self.logs.glob("*.log")):
-            text = path.read_bytes()[self._heard[path.name] :].decode()
-            self._heard[path.name] += len(text.encode())
-            lines += [line for line in text.splitlines() if line and not line.startswith(_OF_THE_EMULATOR)]
+            text = path.read_bytes()[self._read_bytes[path.name] :].decode()
+            self._read_bytes[path.name] += len(text.encode())
+            lines += [line for line in text.splitlines() if line and not line.startswith(_EMULATOR_LINES)]
         return "\n".join(lines)
 
     @contextmanager
     def with_variables(self, variables: Mapping[str, str]) -> Iterator[None]:
-        """Give all functions more variables, for the time of the `with` block."""
+        """Add variables to all functions' environments within the `with` block."""
         before, self.variables = self.variables, dict.fromkeys(self.built, variables)
         try:
             yield

@@ -1,4 +1,4 @@
-"""What was built is whole, finds all of itself under Lambda's paths, and nothing anywhere else."""
+"""The build is complete: the functions find all of their code under Lambda's paths, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from local.events import FOLDER, SEED, FixedSubject, Samples
+from local.events import FOLDER, SEED, FixedSubject, Samples, function_of
 from local.lambda_runtime import EMULATOR_GONE, FunctionError
 from local.plaid import Behavior, PlaidServer, PlaidSimulator, utc_now
 from tests.component.artifact import Artifact
@@ -31,13 +31,13 @@ FUNCTIONS: Final = ["audit", "changes", "items", "sweep", "sync", "webhook"]
 SAMPLES: Final = sorted(path.stem for path in FOLDER.glob("*.json"))
 NOT_LINKED: Final = (404, "item_not_found")
 LAYERED: Final = {"aws_lambda_powertools", "boto3", "botocore", "cryptography", "jwt", "plaid", "plaid_sync", "urllib3"}
-"""Packages that only the layers may bring."""
+"""Packages that must come from the layers."""
 ROOTS: Final = ("/var/task/", "/opt/python/", "/var/lang/lib/python3.13/", "/var/runtime/")
 
 
 @pytest.fixture(scope="module")
 def probed(artifact: Artifact) -> Iterator[Artifact]:
-    """The built functions with a probe before their handlers, in a layer of its own."""
+    """The built functions with a probe in front of their handlers, in an extra layer."""
     built = {
         name: replace(function, handler="probe.lambda_handler", layers=(*function.layers, PROBE))
         for name, function in artifact.built.items()
@@ -50,7 +50,7 @@ def probed(artifact: Artifact) -> Iterator[Artifact]:
 
 @pytest.fixture(scope="module")
 def world(deployment: Deployment, probed: Artifact) -> Iterator[World]:
-    """A world with the Plaid that has signed the samples; a function has one process for all tests of this module."""
+    """A world with the Plaid that signs the samples; each function has one process for all tests of this module."""
     plaid = PlaidSimulator(seed=SEED, behavior=Behavior(initial_seconds=None, historical_seconds=None))
     with PlaidServer(plaid, probed.plaid_port) as server:
         yield World(deployment, plaid, server, utc_now, functions=probed)
@@ -58,8 +58,8 @@ def world(deployment: Deployment, probed: Artifact) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def used(world: World) -> World:
-    """The same, after each function has worked, so that what is imported late is imported."""
-    # The samples are about the Item that a Plaid of this seed links first, which stays unknown to the functions.
+    """The same, after each function has done its work: late imports are done as well."""
+    # The samples are for the first Item of a Plaid with this seed, which the functions never get to know.
     world.plaid.link_item()
     world.stack.client("sqs").purge_queue(QueueUrl=world.stack.sync_queue_url)
     item_id = world.link(transactions=30)
@@ -75,27 +75,26 @@ def used(world: World) -> World:
 
 
 def sample(name: str) -> dict[str, Any]:
-    """Return a sample event, signed now."""
+    """Create a sample event, signed now."""
     return Samples(FixedSubject(utc_now())).event(name)
 
 
-def ask(world: World, name: str, question: str, **details: object) -> Any:
+def probe(world: World, name: str, question: str, **details: object) -> Any:
     return world.invoke(name, {"probe": question, **details})
 
 
-def test_the_functions_of_the_template_are_those_that_the_tests_know(artifact: Artifact) -> None:
+def test_the_tests_cover_every_function_of_the_template(artifact: Artifact) -> None:
     assert sorted(artifact.built) == FUNCTIONS
 
 
-# ---- what it answers
+# ---- answers
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_event_is_answered(world: World, name: str) -> None:
     event = sample(name)
-    function = name.split("_", maxsplit=1)[0]
-    answer = world.invoke(function, event)
-    match function:
+    answer = world.invoke(function_of(name), event)
+    match function_of(name):
         case "webhook":
             refusal = REFUSED.get(name)
             result = {"result": "queued" if name in QUEUED else "ignored"}
@@ -115,41 +114,41 @@ def test_a_sample_event_is_answered(world: World, name: str) -> None:
 
 
 def test_every_function_has_samples() -> None:
-    assert sorted({name.split("_")[0] for name in SAMPLES}) == FUNCTIONS
+    assert sorted({function_of(name) for name in SAMPLES}) == FUNCTIONS
 
 
-# ---- where it is from
+# ---- where imports come from
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_all_that_is_loaded_lies_under_lambdas_paths(used: World, name: str) -> None:
-    files: dict[str, str] = ask(used, name, "modules")["files"]
+def test_every_import_comes_from_lambdas_paths(used: World, name: str) -> None:
+    files: dict[str, str] = probe(used, name, "modules")["files"]
     assert [file for file in files.values() if not file.startswith(ROOTS)] == []
     assert files["app"] == "/var/task/app.py"
-    ours = {module: file for module, file in files.items() if module.partition(".")[0] in LAYERED}
-    assert [file for file in ours.values() if not file.startswith("/opt/python/")] == []
-    assert {module.partition(".")[0] for module in ours} >= {"plaid_sync", "boto3", "botocore"}
+    layered = {module: file for module, file in files.items() if module.partition(".")[0] in LAYERED}
+    assert [file for file in layered.values() if not file.startswith("/opt/python/")] == []
+    assert {module.partition(".")[0] for module in layered} >= {"plaid_sync", "boto3", "botocore"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_cold_start_compiles_nothing_of_the_layers(used: World, name: str) -> None:
-    """The function itself is one file, and is compiled: `sam build` packs no bytecode of it."""
-    compiled: list[str] = ask(used, name, "modules")["compiled"]
+    """Except the function itself, one file: `sam build` packs no bytecode of it."""
+    compiled: list[str] = probe(used, name, "modules")["compiled"]
     assert [file for file in compiled if file.startswith(("/opt/", "/var/task/"))] == ["/var/task/app.py"]
 
 
-def test_all_bytecode_of_the_layers_is_of_this_python_and_of_its_source(world: World) -> None:
-    """It is never compared with its source in Lambda, so that stale bytecode would run."""
-    assert ask(world, "changes", "bytecode") == {}
+def test_all_bytecode_of_the_layers_matches_this_python_and_its_source(world: World) -> None:
+    """Lambda never compares it with its source, so stale bytecode would run."""
+    assert probe(world, "changes", "bytecode") == {}
 
 
-# ---- where it runs
+# ---- sandbox
 
 
-def test_a_function_runs_where_lambda_runs_it(world: World) -> None:
+def test_a_function_runs_in_lambdas_sandbox(world: World) -> None:
     read_only = ["/", "/etc", "/opt", "/opt/python", "/usr/lib", "/var/lang", "/var/runtime", "/var/task"]
     elsewhere = [str(PROJECT), str(PROJECT / "functions"), "/root", "/home", "/usr/bin", "/bin/sh"]
-    box = ask(world, "webhook", "sandbox", paths=[*read_only, TMP, *elsewhere])
+    box = probe(world, "webhook", "sandbox", paths=[*read_only, TMP, *elsewhere])
     assert (box["user"], box["group"], box["groups"]) == (993, 990, [])
     assert (box["folder"], box["python"]) == ("/var/task", [3, 13])
     assert (box["tmp"], box["writable"]) == (512 << 20, [TMP])
@@ -180,10 +179,8 @@ def test_a_function_runs_where_lambda_runs_it(world: World) -> None:
     }
 
 
-def test_a_worker_that_is_killed_for_real_loses_nothing(
-    artifact: Artifact, deployment: Deployment, world: World
-) -> None:
-    """Its process ends while Plaid answers its second page; the message comes back, and a new process goes on."""
+def test_a_killed_worker_loses_nothing(artifact: Artifact, deployment: Deployment, world: World) -> None:
+    """Its process ends while Plaid answers its second page. SQS redelivers the message to a new process."""
     world.plaid.reset_calls()
     plain = World(deployment, world.plaid, world.server, utc_now, functions=artifact)
     item_id = plain.link(transactions=700)

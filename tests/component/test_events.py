@@ -1,4 +1,4 @@
-"""The sample events are what the functions get: each is answered as its name says."""
+"""Each sample event gets the answer that its name says."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def without_signature(event: dict[str, Any]) -> dict[str, Any]:
     return event | {"headers": headers}
 
 
-def test_the_files_are_what_the_program_writes() -> None:
+def test_the_files_are_up_to_date() -> None:
     samples = Samples(FixedSubject(WRITTEN_AT))
     assert samples.names == sorted(EVENTS)
     assert all(without_signature(samples.event(name)) == without_signature(EVENTS[name]) for name in EVENTS)
@@ -54,7 +54,7 @@ def test_the_files_are_what_the_program_writes() -> None:
 
 @steps_the_clock
 @pytest.mark.parametrize("name", sorted(name for name in EVENTS if name.startswith("webhook_")))
-def test_a_sample_webhook_is_answered_as_its_name_says(world: World, name: str) -> None:
+def test_a_sample_webhook_gets_the_answer_of_its_name(world: World, name: str) -> None:
     with PlaidServer(PlaidSimulator(seed=SEED, clock=world.clock)) as world.server:
         world.restart_webhook_function()
         event = EVENTS[name]
@@ -70,7 +70,7 @@ def test_a_sample_webhook_is_answered_as_its_name_says(world: World, name: str) 
     assert queued == ([json.loads(sent)] if name in QUEUED else [])
 
 
-def test_the_sample_batch_is_worked_through(world: World) -> None:
+def test_the_sample_batch_fails_for_unknown_items(world: World) -> None:
     records = EVENTS["sync_batch_of_two_items"]["Records"]
     assert world.handle(records) == {record["messageId"] for record in records}  # neither Item is linked
 
@@ -81,11 +81,11 @@ ANSWERS = {
     "items_link_session": (404, "link_session_unknown"),
     "items_list": (200, None),
 }
-"""All others are about an Item that nobody has linked."""
+"""All others are for an Item that is not linked."""
 
 
 @pytest.mark.parametrize("name", sorted(name for name in EVENTS if name.startswith("items_")))
-def test_a_sample_request_is_one_that_the_api_knows(world: World, name: str) -> None:
+def test_a_sample_request_is_valid(world: World, name: str) -> None:
     answer = world.call_items(EVENTS[name])
     code = json.loads(answer["body"]).get("code")
     assert (answer["statusCode"], code) == ANSWERS.get(name, (404, "item_not_found"))
@@ -101,10 +101,10 @@ def test_the_sample_audits_are_answered(world: World) -> None:
     assert world.audit(EVENTS["audit_sample"])["audited"] <= 5
 
 
-def test_the_sample_record_of_the_history_is_told_on_the_bus(world: World) -> None:
+def test_the_sample_history_record_is_published(world: World) -> None:
     assert world.invoke("changes", EVENTS["changes_item_needs_user"]) == {"batchItemFailures": []}
 
 
-def test_the_sample_schedule_makes_a_sweep(world: World) -> None:
+def test_the_sample_schedule_runs_a_sweep(world: World) -> None:
     world.sweep()
     assert world.invoke("sweep", EVENTS["sweep_scheduled"])["enqueued"] == 0

@@ -1,4 +1,4 @@
-"""Functions that misbehave, run by Lambda's own runtime: the launcher answers what Lambda answers."""
+"""Functions that fail, in Lambda's own runtime: the answers are Lambda's."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ def failure(process: FunctionProcess, event: dict[str, object]) -> tuple[str, st
     return caught.value.kind, caught.value.message
 
 
-def test_memory_lasts_from_one_invocation_to_the_next(odd: FunctionProcess) -> None:
+def test_memory_is_kept_between_invocations(odd: FunctionProcess) -> None:
     assert odd.invoke({"do": "this"}) == ["this"]
     assert odd.invoke({"do": "that"}) == ["this", "that"]
 
 
-def test_what_a_function_raises_is_told_and_its_memory_is_kept(odd: FunctionProcess) -> None:
+def test_an_exception_is_reported_and_memory_is_kept(odd: FunctionProcess) -> None:
     assert failure(odd, {"do": "raise"}) == ("LookupError", "nothing of that name")
     assert odd.invoke({"do": "go on"}) == ["raise", "go on"]
 
 
-def test_a_function_that_runs_out_of_time_is_ended_and_starts_anew(odd: FunctionProcess) -> None:
+def test_a_timeout_ends_the_process_and_the_next_invocation_starts_another(odd: FunctionProcess) -> None:
     kind, message = failure(odd, {"do": "sleep"})
     assert kind == "Sandbox.Timedout"
     assert message.endswith("Task timed out after 2.00 seconds")
     assert odd.invoke({"do": "go on"}) == ["go on"]
 
 
-def test_a_function_that_ends_its_process_starts_anew(odd: FunctionProcess) -> None:
+def test_after_an_exit_the_next_invocation_starts_another_process(odd: FunctionProcess) -> None:
     kind, _ = failure(odd, {"do": "exit"})
     assert kind == "Runtime.ExitError"
     assert odd.invoke({"do": "go on"}) == ["go on"]
 
 
-def test_a_function_is_told_how_much_time_is_left(odd: FunctionProcess) -> None:
+def test_the_context_has_the_remaining_time(odd: FunctionProcess) -> None:
     assert odd.invoke({"do": "this"})
     assert 0 < odd.invoke({"do": "time"}) <= 2000
 
 
-def test_an_answer_that_is_too_large_is_refused(odd: FunctionProcess) -> None:
+def test_an_answer_over_the_limit_is_refused(odd: FunctionProcess) -> None:
     assert len(odd.invoke({"do": "large", "size": 6_000_000})) == 6_000_000
     kind, _ = failure(odd, {"do": "large", "size": 6_300_000})
     assert kind == "Function.ResponseSizeTooLarge"
 
 
-def test_code_that_can_not_be_imported_is_told(artifact: Artifact, tmp_path: Path) -> None:
+def test_an_import_error_is_reported(artifact: Artifact, tmp_path: Path) -> None:
     task = tmp_path / "task"
     task.mkdir()
     (task / "app.py").write_text("import nothing_of_that_name\n")
@@ -76,7 +76,7 @@ def test_code_that_can_not_be_imported_is_told(artifact: Artifact, tmp_path: Pat
     assert "nothing_of_that_name" in message
 
 
-def test_a_folder_that_is_not_there_is_named(artifact: Artifact, tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(artifact: Artifact, tmp_path: Path) -> None:
     missing = BuiltFunction("Missing", "app.lambda_handler", tmp_path / "none", (), timeout=2, memory=256)
     with pytest.raises(RuntimeUnavailableError, match=r"Missing could not be started: .*none"):
         FunctionProcess(artifact.machine, missing, {}, tmp_path / "log").start()

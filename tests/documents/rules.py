@@ -16,8 +16,8 @@ from tests.documents.preparing import COPY, DEAD_LETTERS, DOOMED_KEY, DRIFTED, H
 _DEPLOYS: Final = (
     "tests/component/test_deploy_command.py::test_a_stack_is_deployed_given_its_keys_updated_and_destroyed"
 )
-_IN_A_CONTAINER: Final = "tests/sam_local/test_invoke.py::test_sync_brings_the_table_to_plaids_truth"
-_SERVED: Final = "tests/sam_local/test_serve.py::test_an_item_is_read_from_the_served_api"
+_IN_A_CONTAINER: Final = "tests/sam_local/test_sam_local.py::test_sync_makes_the_table_equal_to_plaid"
+_SERVED: Final = "tests/sam_local/test_sam_local.py::test_start_api_serves_webhooks_and_the_items_api"
 _MENTIONED: Final = "the text speaks of it without what it is about"
 _ENDLESS: Final = "it goes on until Ctrl-C"
 _LONG: Final = "as it stands it takes minutes"
@@ -260,6 +260,7 @@ RULES: Final[tuple[Rule, ...]] = (
     InGate("make (setup|test-artifact|template-lint|workflow-lint|imports|supply-chain|reproducible)"),
     InGate('make demo( ARGS="--seed 11")?', steps=("make demo",)),
     InGate("make build|sam build", steps=("make reproducible",)),  # which builds, and then once more
+    ByTest(r"make (sbom ?)?(licenses)?", "tests/unit/test_supply_chain.py::test_the_sbom_lists_the_built_layer"),
     InGate("make (build-local|sam-local)", steps=("make sam-local",)),  # which builds before
     InGate('make test( ARGS=".+")?', steps=("make test",)),
     InGate("make lint types imports", steps=("make lint", "make types", "make imports")),

@@ -1,50 +1,127 @@
-"""What the tests drive and look at: Plaid, the stack, its queue and an application that hears the bus."""
+"""What the tests use: `sam local`, the local stack with two synced Items, and a queue that receives its events."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+import urllib3
+
 from local.comparison import compare
-from local.events.running import RunningSubject
-from local.events.samples import Samples
+from local.events import RunningSubject, Samples
 from local.plaid import Phase
 from local.snapshot import tables_of, truth_of
 from local.stack.dotenv import variables_of
-from local.stack.paths import say
+from local.stack.emulator import claim_port
+from local.stack.paths import Places, say
 from local.stack.running import RunningStack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from local.plaid import PlaidSimulator
+    from local.sam.containers import Engine
     from local.stack import LocalStack
 
-PATIENCE_SECONDS: Final = 60
-MOST_MESSAGES: Final = 10
-LONG_AGO: Final = "2020-01-01T00:00:00.000Z"
+SAM: Final = Places().cache / "tools" / "sam" / "bin" / "sam"
+SAM_SECONDS: Final = 240
+SYNC_SECONDS: Final = 60
+MAX_MESSAGES: Final = 10
+
+
+@dataclass(frozen=True)
+class Sam:
+    """`sam local`, as the documents say, from the project's folder.
+
+    LAMBDA_BASE_IMAGE names an image to use instead of AWS's own, which it does not pull.
+    """
+
+    engine: Engine
+
+    def invoke(self, function: str, event: object) -> Any:
+        """Run `sam local invoke` once; return the function's answer."""
+        done = subprocess.run(
+            self._command("invoke", function, "--event", "-"),
+            input=json.dumps(event),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SAM_SECONDS,
+            **self._options,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        answer = json.loads(done.stdout)
+        assert "errorType" not in answer, f"{answer}\n{done.stderr[-3000:]}"  # SAM exits with 0 all the same
+        return answer
+
+    @contextmanager
+    def serving(self, service: str) -> Iterator[str]:
+        """Run `sam local start-api` or `start-lambda`; yield its address."""
+        port, log = claim_port(), Places().logs / f"sam-{service}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                self._command(service, "--port", str(port)), stdout=output, stderr=output, **self._options
+            )
+        try:
+            _wait_until_served(process, f"http://127.0.0.1:{port}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+    def _command(self, command: str, *arguments: str) -> list[str]:
+        image = os.environ.get("LAMBDA_BASE_IMAGE")
+        options = ("--skip-pull-image", "--invoke-image", image) if image else ()
+        return [str(SAM), "local", command, *arguments, "--config-env", "local", *options]
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        environment = {**os.environ, **self.engine.environment, "SAM_CLI_TELEMETRY": "0"}
+        return {"cwd": Places().project, "env": environment}
+
+
+def _wait_until_served(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + SAM_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib3.request("GET", url, retries=False, timeout=5)
+        except urllib3.exceptions.HTTPError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"sam does not serve {url}: see .local/logs")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Two linked and synced Items, of which nobody is told any more but by the tests.
+    """Two linked and synced Items, and no webhook, queue or stream that invokes a function.
 
     Attributes:
-        heard: the queue of an application that hears all that is announced.
+        application_queue_url: A queue that receives every event on the bus.
     """
 
     plaid: PlaidSimulator
     stack: LocalStack
     subject: RunningSubject
-    heard: str
+    application_queue_url: str
 
     @classmethod
     def set(cls, plaid: PlaidSimulator, stack: LocalStack) -> Scene:
-        """Link the Items, then let neither queue, stream nor Plaid invoke a function."""
+        """Link and sync the Items, then disable all event sources."""
         subject = RunningSubject(RunningStack(variables_of(stack)), say)
         assert subject.item_id != subject.other_item_id
-        scene = cls(plaid, stack, subject, _listener(stack))
-        scene.wait_for_the_whole_history()
+        scene = cls(plaid, stack, subject, _application_queue(stack))
+        deadline = time.monotonic() + SYNC_SECONDS
+        while any(plaid.item(item_id).phase < Phase.HISTORICAL for item_id in scene.items) or scene.differences():
+            assert time.monotonic() < deadline, scene.differences()
+            time.sleep(0.2)
         plaid.hold_webhooks()
         functions = stack.client("lambda")
         for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
@@ -52,27 +129,20 @@ class Scene:
         scene.queued()
         return scene
 
-    def wait_for_the_whole_history(self) -> None:
-        """Wait until the deployed functions have synced all that Plaid has of both Items."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while any(self.plaid.item(item_id).phase < Phase.HISTORICAL for item_id in self.items) or self.differences():
-            assert time.monotonic() < deadline, self.differences()
-            time.sleep(0.2)
-
     @property
     def items(self) -> tuple[str, str]:
         """The Items."""
         return self.subject.item_id, self.subject.other_item_id
 
     def event(self, name: str) -> dict[str, Any]:
-        """Make a sample event."""
+        """Create a sample event."""
         return Samples(self.subject).event(name)
 
     def received(self, queue_url: str, wait_seconds: int = 0) -> list[dict[str, Any]]:
-        """Take everything out of a queue, waiting so long for more; return the messages' documents."""
+        """Receive and delete all messages of a queue; return their bodies."""
         sqs, found = self.stack.client("sqs"), list[dict[str, Any]]()
         while messages := sqs.receive_message(
-            QueueUrl=queue_url, MaxNumberOfMessages=MOST_MESSAGES, WaitTimeSeconds=wait_seconds
+            QueueUrl=queue_url, MaxNumberOfMessages=MAX_MESSAGES, WaitTimeSeconds=wait_seconds
         ).get("Messages"):
             for message in messages:
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
@@ -80,35 +150,17 @@ class Scene:
         return found
 
     def queued(self) -> list[dict[str, Any]]:
-        """Take all triggers out of the FIFO queue: what a function has sent is there when it answers."""
+        """Receive all messages of the sync queue: what a function sent is there when it answers."""
         return self.received(self.stack.sync_queue_url)
 
     def differences(self) -> list[object]:
         """Compare the tables with Plaid."""
         items = [item for item in truth_of(self.plaid) if item.item_id in self.items]
-        tables = tables_of(self.stack)
-        known = set(self.items)
-        return [one for one in compare(items, tables).differences if one.item_id in known]
-
-    def let_things_happen(self) -> None:
-        """Change both Items at Plaid; the tables differ from then on."""
-        for item_id in self.items:
-            self.plaid.evolve(item_id, steps=30)
-        assert self.differences()
-
-    def make_due(self) -> None:
-        """Let the sweep find both Items."""
-        for item_id in self.items:
-            self.stack.client("dynamodb").update_item(
-                TableName=self.stack.items_table,
-                Key={"item_id": {"S": item_id}},
-                UpdateExpression="SET due_at = :then",
-                ExpressionAttributeValues={":then": {"S": LONG_AGO}},
-            )
+        found = compare(items, tables_of(self.stack)).differences
+        return [difference for difference in found if difference.item_id in self.items]
 
 
-def _listener(stack: LocalStack) -> str:
-    """Create an application's queue, with a rule that puts everything there that is announced."""
+def _application_queue(stack: LocalStack) -> str:
     sqs, events = stack.client("sqs"), stack.client("events")
     url = str(sqs.create_queue(QueueName="application")["QueueUrl"])
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -13,10 +13,10 @@ from local.stack.paths import Places
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing else is looked at")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the artifact tests need Linux")
 
 
-def complaint(cache: Path) -> str:
+def error(cache: Path) -> str:
     with pytest.raises(RuntimeUnavailableError) as caught:
         Machine.this(Places(cache=cache))
     return str(caught.value)
@@ -34,28 +34,28 @@ def emulators_in(cache: Path) -> None:
 
 
 def test_a_missing_client_is_named(tmp_path: Path) -> None:
-    assert complaint(tmp_path) == "The runtime interface client is missing: make .local/runtime/.installed"
+    assert error(tmp_path) == "The runtime interface client is missing: make .local/runtime/.installed"
 
 
 def test_a_missing_emulator_is_named(tmp_path: Path) -> None:
     client_in(tmp_path)
-    assert complaint(tmp_path) == "The runtime interface emulator is missing: make .local/tools/.installed"
+    assert error(tmp_path) == "The runtime interface emulator is missing: make .local/tools/.installed"
 
 
-def test_a_machine_without_unshare_is_told_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_unshare_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client_in(tmp_path)
     emulators_in(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert complaint(tmp_path).startswith("unshare is missing: install util-linux")
+    assert error(tmp_path).startswith("unshare is missing: install util-linux")
 
 
-def test_a_machine_where_nobody_may_mount_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_mount_is_reported_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client_in(tmp_path)
     emulators_in(tmp_path)
     unshare = tmp_path / "unshare"
     unshare.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
     unshare.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    told = complaint(tmp_path)
-    assert told.startswith("Nobody may mount here (unshare: unshare failed: Operation not permitted)")
-    assert "\n" not in told
+    message = error(tmp_path)
+    assert message.startswith("Mounting is not permitted (unshare: unshare failed: Operation not permitted)")
+    assert "\n" not in message

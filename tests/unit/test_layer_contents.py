@@ -1,4 +1,4 @@
-"""The dependencies layer keeps what the engine and the functions use: a new client can't ship without its model."""
+"""The dependencies layer keeps what the engine and the functions use: a new client ships with its model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SOURCES = {
     path: path.read_text() for folder in ("layers/plaid_sync", "functions") for path in (ROOT / folder).rglob("*.py")
 }
 FACTORY = ROOT / "layers/plaid_sync/plaid_sync/adapters/aws.py"
-"""The one module that makes clients; it is told the service."""
+"""The only module that creates AWS clients; its callers pass the service."""
 
 
 def services_of(source: str) -> Iterator[str]:
-    """The services that a source makes clients of; one that is not written as a literal is nowhere in kept.toml."""
+    """The services of the clients that a source creates; one that is not a literal matches nothing in kept.toml."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and "client" in (getattr(node.func, "id", ""), getattr(node.func, "attr", "")):
             service = node.args[0] if node.args else None
@@ -35,7 +35,7 @@ def services_of(source: str) -> Iterator[str]:
 
 
 def plaid_modules_of(source: str) -> Iterator[str]:
-    """The modules of plaid-python that a source imports, without the names that it takes out of them."""
+    """The modules of plaid-python that a source imports."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if re.match(r"plaid(\.|$)", alias.name))
@@ -43,12 +43,12 @@ def plaid_modules_of(source: str) -> Iterator[str]:
             yield str(node.module)
 
 
-def test_the_layer_has_the_models_of_exactly_the_services_that_are_called() -> None:
+def test_the_layer_has_exactly_the_models_of_the_services_in_use() -> None:
     used = {service for path, source in SOURCES.items() if path != FACTORY for service in services_of(source)}
     assert sorted(used) == KEPT["services"]
 
 
-def test_clients_are_made_in_one_place() -> None:
+def test_one_module_creates_clients() -> None:
     assert [path for path, source in SOURCES.items() if re.search(r"boto3\.(client|resource|Session)\b", source)] == [
         FACTORY
     ]
@@ -59,7 +59,7 @@ def test_the_layer_has_exactly_the_modules_of_plaid_that_are_imported() -> None:
     assert sorted(used) == KEPT["plaid"]
 
 
-def test_what_is_not_kept_is_noticed() -> None:
+def test_a_use_that_is_not_kept_is_found() -> None:
     assert list(services_of('aws.client("ssm")\nclient(name)\nboto3.client("s3", config=None)')) == [
         "ssm",
         "client(name)",
@@ -69,7 +69,7 @@ def test_what_is_not_kept_is_noticed() -> None:
     assert list(plaid_modules_of(source)) == ["plaid.rest", "plaid.model.products"]
 
 
-def test_what_a_kept_module_imports_later_is_kept() -> None:
+def test_late_imports_of_a_kept_module_are_kept() -> None:
     site = Path(sysconfig.get_path("purelib"))
     kept = prune.reachable(site, KEPT["plaid"])
     assert "plaid.model.transfer_intent_create_network" not in kept
@@ -77,13 +77,13 @@ def test_what_a_kept_module_imports_later_is_kept() -> None:
     assert {"plaid.model.link_token_create_identity", "plaid.rest", "plaid.model_utils"} <= kept
 
 
-def test_a_kept_module_that_plaid_does_not_have_is_refused() -> None:
+def test_an_unknown_module_in_kept_toml_is_refused() -> None:
     with pytest.raises(SystemExit, match=r"kept\.toml names plaid\.model\.nothing"):
         prune.reachable(Path(sysconfig.get_path("purelib")), ["plaid", "plaid.model.nothing"])
 
 
-def test_the_lock_means_the_same_to_every_python_that_builds() -> None:
-    """pip reads a marker by the Python that it runs on, not by the one that it installs for."""
+def test_the_lock_is_the_same_for_every_python_that_builds() -> None:
+    """pip evaluates markers for the Python that runs it, not for the one that it installs for."""
     markers = re.findall(r"; (.*) \\$", (LAYER / "requirements.txt").read_text(), re.MULTILINE)
     variables = {word for marker in markers for word in re.findall(r"\b[a-z]+_[a-z_]+\b", marker)}
     assert markers

@@ -1,4 +1,4 @@
-"""What is given to `make deploy` as PARAMETERS arrives whole at SAM, or is refused."""
+"""PARAMETERS of `make deploy` reach SAM unchanged, or are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KNOWN = ("AlarmEmail", "Architecture", "LinkClientName", "RunbookUrl")
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
+    ("given", "passed"),
     [
         ("", ""),
         ("AlarmEmail=a@example.com  LinkClientName=Bank", 'AlarmEmail="a@example.com" LinkClientName="Bank"'),
@@ -20,22 +20,22 @@ KNOWN = ("AlarmEmail", "Architecture", "LinkClientName", "RunbookUrl")
         ("RunbookUrl=https://wiki.example.com/?page=1&raw=1", 'RunbookUrl="https://wiki.example.com/?page=1&raw=1"'),
     ],
 )
-def test_a_value_arrives_as_it_is(given: str, taken: str) -> None:
-    assert overrides(given, KNOWN) == taken
+def test_a_value_is_passed_unchanged(given: str, passed: str) -> None:
+    assert overrides(given, KNOWN) == passed
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("given", "message"),
     [
-        ("LinkClientName=My Bank", "Bank is no Name=value. Quote a value with spaces"),
+        ("LinkClientName=My Bank", "Bank is not Name=value. Quote a value with spaces"),
         ("LinkClientName=Dot's", "No closing quotation. Quote a value"),
-        ("AlarmMail=a@example.com", "there is no parameter AlarmMail"),
+        ("AlarmMail=a@example.com", "no parameter AlarmMail"),
         ("Architecture=x86_64", "make deploy ARCHITECTURE=x86_64"),
         (r"LinkClientName='a\b'", "LinkClientName can't have a backslash"),
         ("LinkClientName='\"Bank\"'", "LinkClientName can't have a backslash, a double quote"),
     ],
 )
-def test_what_is_no_parameter_is_refused_with_the_fix(given: str, complaint: str) -> None:
+def test_an_invalid_parameter_is_refused_with_the_fix(given: str, message: str) -> None:
     with pytest.raises(ValueError, match=r"^PARAMETERS: ") as refused:
         overrides(given, KNOWN)
-    assert complaint in str(refused.value)
+    assert message in str(refused.value)

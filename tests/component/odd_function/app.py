@@ -1,4 +1,4 @@
-"""A function that does what a function should not."""
+"""A function that fails in the way that its event requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ memory: list[str] = []
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
-    """Do what the event says."""
+    """Do what the event requests."""
     memory.append(event["do"])
     match event["do"]:
         case "raise":

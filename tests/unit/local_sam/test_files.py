@@ -1,18 +1,22 @@
-"""What `sam local` is told: the built code, this machine's architecture, where a container finds the stack."""
+"""The files of `sam local`: the built code, this machine's architecture, where a container reaches the stack."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from local.sam.files import SDK_VARIABLES, architecture, for_containers, loopback_ports, template_for_sam
+from local.stack.errors import LocalStackError
 from local.stack.paths import Places
+from local.stack.serving import check_built
 from tests.template.cloudformation import Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 PLACES = Places()
 WRITTEN = Template.parse(PLACES.template.read_text())
@@ -29,7 +33,7 @@ def code(template: Template) -> dict[str, str]:
 
 
 def without(document: Mapping[str, Any]) -> object:
-    """Return the template without what is meant to differ."""
+    """Return the template without the intended differences."""
     plain = json.loads(json.dumps(document))
     plain["Parameters"]["Architecture"].pop("Default")
     for name in SDK_VARIABLES:
@@ -40,18 +44,18 @@ def without(document: Mapping[str, Any]) -> object:
     return plain
 
 
-def test_functions_and_layers_are_those_that_were_built() -> None:
+def test_functions_and_layers_are_the_built_ones() -> None:
     assert code(FOR_SAM) == {name: str(PLACES.built / name) for name in code(WRITTEN)}
 
 
-def test_the_sdks_variables_are_declared_and_all_else_is_as_written() -> None:
+def test_only_the_sdk_variables_are_added() -> None:
     declared = FOR_SAM.document["Globals"]["Function"]["Environment"]["Variables"]
     assert {name: declared[name] for name in SDK_VARIABLES} == dict.fromkeys(SDK_VARIABLES, "")
     assert FOR_SAM.document["Parameters"]["Architecture"]["Default"] == architecture()
     assert without(FOR_SAM.document) == without(WRITTEN.document)
 
 
-def test_this_machines_loopback_has_another_name_in_a_container() -> None:
+def test_loopback_addresses_are_replaced_by_the_hosts_name() -> None:
     variables = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
         "SYNC_QUEUE_URL": "http://127.0.0.1:4566/000000000000/sync.fifo",
@@ -72,12 +76,17 @@ def test_this_machines_loopback_has_another_name_in_a_container() -> None:
     assert loopback_ports(found) == {4566, 9000}
 
 
-def test_samconfig_names_the_files_that_make_local_writes() -> None:
+def test_samconfig_names_the_files_of_make_local() -> None:
     config = (PLACES.project / "samconfig.toml").read_text()
     for path in (PLACES.sam_template, PLACES.sam_env):
         assert config.count(f'"{path.relative_to(PLACES.project)}"') == 3
 
 
-def test_the_template_is_yaml_that_sam_reads() -> None:
+def test_the_template_keeps_cloudformations_tags() -> None:
     assert "!Ref" in template_for_sam(PLACES)
     assert yaml.compose(template_for_sam(PLACES), Loader=yaml.SafeLoader)
+
+
+def test_a_missing_build_is_reported_with_the_command(tmp_path: Path) -> None:
+    with pytest.raises(LocalStackError, match="make build-local"):
+        check_built(Places(project=tmp_path))

@@ -1,6 +1,6 @@
-"""A layer for tests: stands before a function's handler, and can tell how its process was made.
+"""A layer for tests: wraps a function's handler, and answers questions about the function's process.
 
-It runs in Lambda's root and knows nothing of the project. It goes by the standard library alone.
+It runs in Lambda's file system, with the standard library alone.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_note)
-# Imported as Lambda imports it, while the sandbox is initialised.
+# Imported when Lambda imports it: while the sandbox is initialized.
 _module, _, _name = os.environ["PROBED_HANDLER"].rpartition(".")
 _handler = getattr(importlib.import_module(_module), _name)
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> Any:
-    """Answer what the function answers, or one of the questions below."""
+    """Answer a question below, or call the function."""
     match event:
         case {"probe": "modules"}:
             return {"files": _files(), "compiled": compiled}
@@ -42,7 +42,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> Any:
 
 
 def _files() -> dict[str, str]:
-    """Return the file of every module that has one."""
+    """Return the files of all modules."""
     files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
     return {name: file for name, file in files.items() if file}
 
@@ -52,17 +52,17 @@ def _sources() -> list[Path]:
 
 
 def _fault_of_bytecode(source: Path) -> str | None:
-    """Return why Python would not use a source's bytecode, or should not."""
+    """Return why a source's bytecode is unused or wrong, if it is."""
     cached = Path(importlib.util.cache_from_source(str(source)))
     if not cached.is_file():
         return "has no bytecode"
     header = cached.read_bytes()[:_HEADER]
     if header[:4] != importlib.util.MAGIC_NUMBER:
-        return "is of another Python"
+        return "is for another Python"
     if int.from_bytes(header[4:8], "little") != _UNCHECKED_HASH:
-        return "is compared with its source, or by time"
+        return "is checked against its source"
     if header[8:] != importlib.util.source_hash(source.read_bytes()):
-        return "is of another source"
+        return "is stale"
     return None
 
 
