@@ -127,7 +127,7 @@ destroy: setup ## Delete the deployed ENV with its data; refuses while any is pr
 	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test conformance model faults mutants fuzz check lint types imports supply-chain locked format template-lint workflow-lint lock update
+.PHONY: setup test aws-cli conformance model faults mutants fuzz check lint types imports supply-chain locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -139,7 +139,7 @@ setup: .venv/.installed ## Make the virtual environment (the other targets do th
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests (ARGS="-k words" for some)
+test: setup .local/tools/.installed .local/tools/supply-chain/.installed ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types imports locked supply-chain test ## All that must be green: style, types, dependency rule, locks, supply chain, tests
@@ -208,9 +208,17 @@ supply-chain: setup .local/tools/supply-chain/.installed ## Hashes, bandit, impo
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
+aws-cli: .local/tools/aws/.installed ## Install the AWS CLI 2 for the tests of the documents (Linux on x86-64; elsewhere use your own)
+
+# PyPI has AWS's own program as an asset of the CDK: a layer for Lambda, of which only the program is unpacked.
 .local/tools/aws/.installed: tests/documents/requirements.txt .venv/.installed
-	@echo "Installing the AWS CLI into .local/tools/aws, for the tests"
-	@$(BIN)/python -m tests.documents.aws_cli $< $(@D)
+	@echo "Installing the AWS CLI into .local/tools/aws"
+	@rm -rf $(@D) && mkdir -p $(@D)/unpacked
+	@test "$$(uname -sm)" != "Linux x86_64" || { cd $(@D)/unpacked && \
+		$(CURDIR)/$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target package -r $(CURDIR)/$< && \
+		tar -xzf "$$(find package -name 'asset-awscli-v2@*.jsii.tgz')" package/lib/layer.zip && \
+		$(CURDIR)/$(BIN)/python -m zipfile -e package/lib/layer.zip . && mv awscli/v2/*/dist ../dist && chmod 755 ../dist/aws; }
+	@rm -rf $(@D)/unpacked
 	@touch $@
 
 locked: setup ## Fail where a lock does not fit pyproject.toml any more
