@@ -120,7 +120,7 @@ RULES: Final[tuple[Rule, ...]] = (
         r"make deploy ENV=prod PARAMETERS=.+",
         _UNBUILT + _PROJECT + '{} CONFIRM=no BUILD=no TEMPLATE="$WORK/unbuilt/template.yaml"',
         "Successfully created/updated stack",
-        code=2,  # nobody gives it keys of Plaid's production
+        code=2,  # keys of Plaid's production are missing
     ),
     ByTest("make smoke", "tests/component/test_cli_smoke.py::test_a_deployment_that_works_passes_and_nothing_is_left"),
     Run("make smoke ENV=dev", _PROJECT + 'make smoke ENV=local BIN="$WORK/bin"', "7 steps"),
