@@ -140,7 +140,7 @@ destroy: setup ## Delete the deployed ENV with its data; refuses while any is pr
 	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test conformance model faults mutants fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
+.PHONY: setup test aws-cli conformance model faults mutants fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -152,13 +152,14 @@ setup: .venv/.installed ## Make the virtual environment (the other targets do th
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests (ARGS="-k words" for some)
+test: setup .local/tools/.installed .local/tools/supply-chain/.installed ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types imports locked supply-chain test ## All that must be green: style, types, dependency rule, locks, supply chain, tests
 
-conformance: setup ## Ask the emulator and AWS's own DynamoDB Local the same questions (needs Java and npm for the latter)
-	@$(BIN)/python -m tests.conformance $(ARGS)
+conformance: setup ## Put the questions about DynamoDB to the emulator, and to AWS's DynamoDB Local where Java and npm are
+	@$(BIN)/python -m local.dynamodb_local
+	@$(BIN)/python -m pytest tests/conformance $(ARGS)
 
 model: setup ## Explore the protocol completely, then without each of its guards (ARGS="--without fence" for one trace)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.model $(ARGS)
@@ -243,9 +244,17 @@ vulnerabilities: .local/tools/supply-chain/.installed
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
+aws-cli: .local/tools/aws/.installed ## Install the AWS CLI 2 for the tests of the documents (Linux on x86-64; elsewhere use your own)
+
+# PyPI has AWS's own program as an asset of the CDK: a layer for Lambda, of which only the program is unpacked.
 .local/tools/aws/.installed: tests/documents/requirements.txt .venv/.installed
-	@echo "Installing the AWS CLI into .local/tools/aws, for the tests"
-	@$(BIN)/python -m tests.documents.aws_cli $< $(@D)
+	@echo "Installing the AWS CLI into .local/tools/aws"
+	@rm -rf $(@D) && mkdir -p $(@D)/unpacked
+	@test "$$(uname -sm)" != "Linux x86_64" || { cd $(@D)/unpacked && \
+		$(CURDIR)/$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target package -r $(CURDIR)/$< && \
+		tar -xzf "$$(find package -name 'asset-awscli-v2@*.jsii.tgz')" package/lib/layer.zip && \
+		$(CURDIR)/$(BIN)/python -m zipfile -e package/lib/layer.zip . && mv awscli/v2/*/dist ../dist && chmod 755 ../dist/aws; }
+	@rm -rf $(@D)/unpacked
 	@touch $@
 
 locked: setup ## Fail if a lock does not match pyproject.toml

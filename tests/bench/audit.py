@@ -1,8 +1,8 @@
-"""What the audit of a long history takes: `python -m tests.bench.audit --transactions 100000`.
+"""The memory of an audit of a long history: `PYTHONPATH=layers/plaid_sync python -m tests.bench.audit`.
 
 The stack is deployed onto the emulator, an Item with so many transactions is linked and synced, and the audit function
-runs in a process of its own, whose memory is measured from outside: resident set, peak, everything included. The same
-for an Item of 500 says how much of it is the program.
+runs in its own process, whose peak of resident memory Linux reports. The difference to an Item of 500 transactions is
+the memory of a transaction.
 """
 
 from __future__ import annotations
@@ -13,57 +13,55 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.config import Config
 
 from local.plaid import Behavior, PlaidServer, PlaidSimulator, utc_now
 from local.stack.paths import PROJECT
+from tests.component.functions import lambda_context
 from tests.component.world import World
 from tests.deployment import deployed, idle_stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SMALL = 500
-PATIENCE = 1e6
-CHILD = """
-import json, sys
-from botocore.config import Config
-from plaid_sync.adapters import aws
-aws.client.__defaults__ = (Config(read_timeout=300),)  # the emulator takes long to query a long history
-from functions.audit.app import lambda_handler
-from tests.component.functions import lambda_context
-answer = lambda_handler({"item_id": sys.argv[1]}, lambda_context(1e6))
-peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(json.dumps(answer | {"kilobytes": int(peak)}))
-"""
-"""Linux's own figure: getrusage counts the parent's memory, too, from before the program was replaced."""
+SMALL: Final = 500
+NO_TIMEOUT: Final = 1e6
 
 
-def measured(world: World, item_id: str) -> dict[str, Any]:
-    """Audit an Item in another process; return its answer, with the peak of its memory and the seconds it took."""
-    credentials = world.deployment.sessions["audit"].get_credentials()
-    assert credentials is not None
-    environment = os.environ | world.environment("audit")
-    environment |= {
-        "AWS_ACCESS_KEY_ID": credentials.access_key,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
-        "AWS_SESSION_TOKEN": credentials.token or "",
-        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "layers" / "plaid_sync")]),
-    }
+def audit(item_id: str) -> dict[str, Any]:
+    """Audit an Item in this process; return the function's answer with the process's peak of memory."""
+    from plaid_sync.adapters import aws  # noqa: PLC0415 - needs the function's environment
+
+    aws.client.__defaults__ = (Config(read_timeout=300),)  # the emulator needs long to query a long history
+    from functions.audit.app import lambda_handler  # noqa: PLC0415 - makes its clients when it is imported
+
+    answer: dict[str, Any] = lambda_handler({"item_id": item_id}, lambda_context(NO_TIMEOUT))
+    # Not getrusage, which counts the parent's memory from before the program was replaced.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return answer | {"kilobytes": int(status.partition("VmHWM:")[2].split()[0])}
+
+
+def measure(world: World, item_id: str) -> dict[str, Any]:
+    """Audit an Item in another process; return its answer with its peak of memory and the seconds that it took."""
+    environment = os.environ | world.deployment.variables("audit") | world.environment("audit")
+    environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), str(PROJECT / "layers" / "plaid_sync")])
     began = time.monotonic()
-    command = [sys.executable, "-c", CHILD, item_id]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "tests.bench.audit", "--item", item_id]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer | {"seconds": time.monotonic() - began}
 
 
 def synced(world: World, transactions: int) -> str:
-    """Link an Item with so many transactions and sync it, however long that takes."""
+    """Link an Item with so many transactions and sync it."""
     item_id = world.link(transactions=0)
     world.plaid.add(item_id, transactions)
     world.trigger(item_id)
     while records := world.receive():
-        answer = world.invoke("sync", {"Records": records}, time_left=PATIENCE)
+        answer = world.invoke("sync", {"Records": records}, time_left=NO_TIMEOUT)
         assert answer == {"batchItemFailures": []}, answer
         for record in records:
             world.delete(record)
@@ -73,17 +71,23 @@ def synced(world: World, transactions: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--transactions", type=int, default=100_000)
+    parser.add_argument("--item", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    plaid = PlaidSimulator(seed=1, behavior=Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None))
+    if options.item:
+        print(json.dumps(audit(options.item)))  # noqa: T201
+        return 0
+    plaid = PlaidSimulator(
+        seed=1, behavior=Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None)
+    )
     with idle_stack() as stack, deployed(stack) as deployment, PlaidServer(plaid) as server:
         world = World(deployment, plaid, server, utc_now)
-        found = {size: measured(world, synced(world, size)) for size in (SMALL, options.transactions)}
+        found = {size: measure(world, synced(world, size)) for size in (SMALL, options.transactions)}
     for size, answer in found.items():
         assert answer["outcome"] == "clean", answer
         assert answer["at_plaid"] == size, answer
         print(f"{size:,} transactions: {answer['kilobytes'] / 1024:,.0f} MiB, {answer['seconds']:,.0f} s")  # noqa: T201
     growth = (found[options.transactions]["kilobytes"] - found[SMALL]["kilobytes"]) * 1024
-    print(f"{growth / options.transactions:,.0f} bytes a transaction")  # noqa: T201
+    print(f"{growth / (options.transactions - SMALL):,.0f} bytes a transaction")  # noqa: T201
     return 0
 
 

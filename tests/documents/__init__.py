@@ -1,1 +1,1 @@
-"""Every command of every document is executed."""
+"""The commands and programs of the documents that a new user follows, and how the tests run them."""

@@ -1,273 +1,197 @@
-"""How each command of the documents is run: the whole list. A command that none covers fails, and one that covers none.
+"""How each command of the documents is run: a command that no rule covers fails, and a rule that covers none.
 
-Commands run in a shell, in a folder of their own with `.local/env`, against the stack that `make local` keeps up
-there, with `plaid-sync`, `aws` and `python` of the locked environments. What a reader fills in is filled in
-(`FILLED_IN`); what would take long or never end is given a limit (`as_run`, `why`). In that shell `plaid-sync` is told
-`--local`.
+Commands run in a folder of their own with `.local/env`, against the stack that `make local` keeps up there. In a
+script `{}` is the command with the reader's values filled in (`FILLED_IN`), and `plaid-sync` has `--local`.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Final
 
-from tests.documents.kinds import ByTest, Elsewhere, InGate, Kept, Rule, Run, Serve
-from tests.documents.preparing import COPY, DEAD_LETTERS, DOOMED_KEY, DRIFTED, HERE, INVOKED, NEW, OF_A_USER, UNBUILT
-
-_DEPLOYS: Final = (
-    "tests/component/test_deploy_command.py::test_a_stack_is_deployed_given_its_keys_updated_and_destroyed"
+DOCUMENTS: Final = ("README.md", "docs/deploying.md", "docs/invoking.md", "docs/api.md")
+FILLED_IN: Final = (
+    (r" --stack plaid-sync$", ""),
+    (r"\bITEM_ID\b|\bID\b(?!=)", "$ITEM"),
+    (r"\bmy-event\.json\b", "tests/events/sync_batch_of_two_items.json"),
+    (r"http://127\.0\.0\.1:3000/webhooks/plaid", '"$WEBHOOK_URL"'),
 )
-_IN_A_CONTAINER: Final = "tests/sam_local/test_sam_local.py::test_sync_makes_the_table_equal_to_plaid"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What all rules have.
+
+    Attributes:
+        command: a pattern for whole commands.
+    """
+
+    command: str
+
+    def covers(self, text: str) -> bool:
+        """Return whether this is how the command is run."""
+        return re.fullmatch(self.command, text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Rule):
+    """The command is executed, and ends.
+
+    Attributes:
+        script: what is executed.
+        prints: a pattern that its output must match.
+        code: its exit code.
+        needs: programs without which it is skipped.
+    """
+
+    script: str = "{}"
+    prints: str = ""
+    code: int = 0
+    needs: str = ""
+
+    def script_of(self, text: str) -> str:
+        """Return what is executed for a command."""
+        for pattern, value in FILLED_IN:
+            text = re.sub(pattern, value, text)
+        return self.script.replace("{}", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Serve(Rule):
+    """The command is started, prints that it is ready, and ends in order at Ctrl-C."""
+
+    script: str
+    ready: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByTest(Rule):
+    """Another test runs the same: `file::function`."""
+
+    test: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByGate(Rule):
+    """The gate or a workflow runs the target."""
+
+    target: str
+
+
+_PROJECT: Final = 'cd "$PROJECT" && '
+_HERE: Final = ' --directory "$WORK/.local"'
+_INVOKE: Final = _PROJECT + '{} ARGS="--directory $WORK/.local"'
+_UNBUILT: Final = """
+mkdir -p "$WORK/unbuilt" && ln -sfn -t "$WORK/unbuilt" "$PROJECT"/{template.yaml,functions,layers,infra} || exit 9
+"""
+"""A template as `sam build` leaves one; its code never runs."""
+_DEPLOY: Final = "tests/component/test_deploy_command.py::test_a_stack_is_deployed_given_its_keys_updated_and_destroyed"
+_INVOKED: Final = "tests/sam_local/test_sam_local.py::test_sync_makes_the_table_equal_to_plaid"
 _SERVED: Final = "tests/sam_local/test_sam_local.py::test_start_api_serves_webhooks_and_the_items_api"
-_MENTIONED: Final = "the text speaks of it without what it is about"
-_ENDLESS: Final = "it goes on until Ctrl-C"
-_LONG: Final = "as it stands it takes minutes"
+_READY: Final = "The local stack is ready"
 
 RULES: Final[tuple[Rule, ...]] = (
-    # -- the stack, and what stands beside it --------------------------------------------------------------------------
-    Kept("make local"),
+    # The stack on this machine
+    ByTest("make local", "tests/documents/conftest.py::workplace"),
     Serve(
         r"make local PLAID_BASE_URL=\S+",
-        as_run='make local PLAID_BASE_URL="$PLAID_BASE_URL" ARGS="--directory $WORK/beside-another-plaid"',
-        ready="The local stack is ready",
+        'make local PLAID_BASE_URL="$PLAID_BASE_URL" ARGS="--directory $WORK/beside-another-plaid"',
+        _READY,
     ),
-    Serve(
-        r"make local LOCAL_AWS_PROXY=\S+",
-        as_run='make local LOCAL_AWS_PROXY="$AWS_ENDPOINT_URL" ARGS="--directory $WORK/through-a-proxy"',
-        ready="The local stack is ready",
-    ),
-    Serve("make plaid", as_run='make plaid ARGS="--port 0"', ready="Plaid is at http"),
-    Serve(
-        r"python -m local\.plaid --port 8700 --seed 7",
-        as_run="python -m local.plaid --port 0 --seed 7",
-        ready="Plaid is at http",
-    ),
-    Run(r"python -m local\.(plaid|stack) --help", says=("usage: ",), in_project=True),
-    Run(r"set -a; \. \.local/env; set \+a", as_run='unset ITEMS_TABLE; {} && test -n "$ITEMS_TABLE"'),
-    Run(r"tail -F \S+", as_run="timeout 3 {} || test $? = 124", says=("item synced",), why=_ENDLESS),
-    Run(r"rm -r \.local", as_run="mkdir -p idle/.local && cd idle && {}", why="a stack runs in the other one"),
-    # -- AWS -----------------------------------------------------------------------------------------------------------
-    Run(r"aws dynamodb scan .+", says=('"transaction_id"',)),
-    Run(r"aws logs tail \S+", says=("item synced",)),
-    Run(
-        r"aws sqs receive-message",
-        as_run=DEAD_LETTERS + '{} --queue-url "$DEAD_LETTER_QUEUE_URL"',
-        says=('"Body": "{',),
-        why=_MENTIONED,
-    ),
-    Run(r"aws dynamodb restore-table-to-point-in-time .+", says=("TableDescription",)),
-    Run(r"aws kms cancel-key-deletion", as_run=DOOMED_KEY + '{} --key-id "$KEY"', says=('"KeyId"',), why=_MENTIONED),
-    Run(
-        r'eval "\$\(aws configure export-credentials .+',
-        as_run='unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY; {}; test "$AWS_ACCESS_KEY_ID" = a-developers',
-    ),
-    Run(r"export AWS_REGION=\S+ API_URL=\S+", as_run='unset API_URL; {} && test -n "$API_URL"'),
-    Run(r"curl --aws-sigv4 .+", as_run="{} --fail", says=('{"items":',)),
-    # -- deploying -----------------------------------------------------------------------------------------------------
-    ByTest(
-        r"make deploy( ENV=(dev|prod|dev PARAMETERS=.+))?|make destroy( ENV=dev)?|sam deploy( --config-env dev)?",
-        _DEPLOYS,
-    ),
-    Run(
-        r"make deploy ENV=prod PARAMETERS=.+",
-        as_run=UNBUILT + '{} CONFIRM=no BUILD=no TEMPLATE="$WORK/unbuilt/template.yaml"',
-        code=2,
-        says=("^Successfully created/updated stack", "^plaid-sync: .*Plaid's keys"),
-        in_project=True,
-        why="onto the emulator, without anybody to be asked; it ends where it wants keys of Plaid's production",
-    ),
-    ByTest("make smoke", "tests/component/test_cli_smoke.py::test_a_deployment_that_works_passes_and_nothing_is_left"),
-    Run(
-        r"make smoke ENV=dev",
-        as_run='{} ENV=local BIN="$WORK/bin"',
-        says=(r"^It works: 7 steps passed\.",),
-        in_project=True,
-        why="nothing is deployed to AWS",
-    ),
-    # -- invoking ------------------------------------------------------------------------------------------------------
-    Run(r"\.venv/bin/python -m local\.events", says=("^sync_batch_of_two_items$",), in_project=True),
-    Run(
-        r"\.venv/bin/python -m local\.events webhook_\w+",
-        as_run="{}" + HERE,
-        says=('"routeKey": "POST /webhooks/plaid"',),
-        in_project=True,
-    ),
-    Run(
-        r"\.venv/bin/python -m local\.events sync_\w+ --item ITEM_ID",
-        as_run="{}" + HERE + ' >"$WORK/batch.json" && grep "$ITEM" "$WORK/batch.json"',
-        says=("item_id",),
-        in_project=True,
-    ),
-    Run(
-        r"\.venv/bin/python -m local\.events webhook_\w+ > \.local/event\.json",
-        as_run="{}" + HERE + " && cat .local/event.json",
-        says=('"plaid-verification": "e',),
-        in_project=True,
-    ),
-    Run(
-        r"jq -r \.body \.local/event\.json .+",
-        as_run="python -m local.events webhook_sync_updates_available" + HERE + " > .local/event.json && {}",
-        says=('^{"result":"queued"}$',),
-        in_project=True,
-        why="it is posted to the stack itself",
-    ),
-    Run(
-        r"make invoke FN=webhook EVENT=\w+",
-        as_run=INVOKED,
-        says=("queued",),
-        in_project=True,
-    ),
-    Run(
-        r"make invoke FN=sync EVENT=(\w+|my-event\.json)",
-        as_run=INVOKED,
-        says=('"batchItemFailures": \\[',),
-        in_project=True,
-    ),
-    Run(
-        r"make invoke FN=items EVENT=items_transactions ITEM=ITEM_ID",
-        as_run='{} ARGS="--directory $WORK/.local"',
-        says=('"statusCode": 200', r"transaction_id"),
-        in_project=True,
-    ),
-    Run(
-        r"make invoke FN=audit EVENT=audit_sample ARGS=--json",
-        as_run='unset ITEM; {}" --directory $WORK/.local"',
-        says=(r'^{"answer": {.+"failed": false, "log": \[',),
-        in_project=True,
-    ),
-    Run(
-        r"make invoke|python -m local\.invoke",
-        as_run="python -m local.invoke items items_list" + HERE,
-        says=('"statusCode": 200',),
-        in_project=True,
-        why=_MENTIONED,
-    ),
-    ByTest(r"make local ARGS=--containers|(.+ \| )?(SAM_CLI_RIE_DEV=1 )?sam local( invoke( .+)?)?", _IN_A_CONTAINER),
-    ByTest(r"sam local start-(api|lambda) .+|curl -sS http://127\.0\.0\.1:3000/items", _SERVED),
-    Elsewhere(
-        r"git worktree add \S+ 5615987 && cd \S+|PYTHONPATH=\S+ PYTHON make_state\.py FOLDER",
-        why="an old commit, which a clone need not have",
-    ),
-    # -- the command line ----------------------------------------------------------------------------------------------
-    Run(
-        r"pipx install '\.\[cli\]'",
-        as_run='uv venv --quiet "$WORK/pipx" && uv pip install --quiet --python "$WORK/pipx/bin/python" \'.[cli]\' && '
-        '"$WORK/pipx/bin/plaid-sync" --help',
-        says=("status",),
-        in_project=True,
-        why="pipx does this, too, in a folder of its own, but takes a minute",
-    ),
-    Run(
-        r"uv tool install '\.\[cli\]'",
-        as_run='UV_TOOL_DIR="$WORK/uv" UV_TOOL_BIN_DIR="$WORK/uv-bin" {} && "$WORK/uv-bin/plaid-sync" --help',
-        says=("status",),
-        in_project=True,
-    ),
-    Run(r"export PLAID_SYNC_STACK=plaid-sync", as_run='{} && test "$PLAID_SYNC_STACK" = plaid-sync'),
-    Run(r"plaid-sync link( --local)?", shows=True),
-    Run(
-        r"plaid-sync status( --stack plaid-sync)?",
-        as_run=DEAD_LETTERS + "{}",
-        code=1,
-        says=(
-            r"^Money data is fresh for \d+ of \d+ Items, but somebody is needed: ",
-            "^  ! 2 dead letters: changes that",
-        ),
-    ),
-    Run(
-        r"plaid-sync watch", as_run="{} --times 1", says=(r"^[\d:]{8} queue \d+ \+ \d+ in flight, dead",), why=_ENDLESS
-    ),
-    Run(r"plaid-sync items", shows=True),
-    Run(r"plaid-sync items --state removed", as_run=NEW + 'plaid-sync remove "$ITEM" --yes; {}', says=("removed",)),
-    Run(r"plaid-sync item( ID| ITEM_ID)", says=("^fresh ", "^rows ", "^waiting ", "^last [0-9]+ events ", "^logs: ")),
-    Run(r"plaid-sync item", as_run="{} $ITEM", says=("^fresh ",), why=_MENTIONED),
-    Run(r"plaid-sync audit( ID| ITEM_ID| \[ID\.\.\.\])", says=("^No drift: 1 Item", r"  clean  ")),
-    Run(r"plaid-sync audit( --values)?", as_run="{} $ITEM", says=("^No drift: 1 Item",), why=_MENTIONED),
-    Run(r"plaid-sync audit --(sample 20|all --rate 30/min)", says=(r"^No drift: \d+ Items?,",)),
-    Run(r"plaid-sync audit \w+ --values", as_run=DRIFTED + "{}", code=1, says=(r"different  amount +\S+ +0\.01",)),
-    Run(r"plaid-sync audit \w+ --repair", as_run=DRIFTED + "{} --yes", says=("^Repaired 1 Item. Nothing is left.",)),
-    Run(
-        r"plaid-sync doctor",
-        as_run="plaid-sync pause --yes >/dev/null; {}; found=$?; plaid-sync resume >/dev/null; exit $found",
-        code=1,
-        shows=True,
-    ),
-    Run(r"plaid-sync verify-webhook FILE", code=1, shows=True),
-    Run(r"plaid-sync cost", as_run="{} --items 10000", shows=True),
-    Run(r"plaid-sync export", as_run="{} --all", says=('"transaction_id": ?"',)),
-    Run(r"plaid-sync export --all .+", shows=True),
-    Run(r"plaid-sync sync (ID\.\.\.|ITEM_ID)", shows=True),
-    Run(r"plaid-sync refresh (ID\.\.\.|ITEM_ID)", as_run=NEW + "{}", shows=True),
-    Run(r"plaid-sync items --user CLIENT_USER_ID", as_run=OF_A_USER + "{}", says=("user-17",)),
-    Run(
-        r"plaid-sync export --user CLIENT_USER_ID --removed --output data\.jsonl",
-        as_run=OF_A_USER + "{} && test -s data.jsonl",
-        says=(r"^[\d,]+ transactions of \d+ Items? in data\.jsonl",),
-    ),
-    Run(
-        r"plaid-sync remove (ID|ITEM_ID) --transactions erase",
-        as_run=OF_A_USER + '{} --yes && until plaid-sync item "$ITEM" | grep -E "[0-9]+ erased"; do sleep 1; done',
-        says=(r"\d+ erased",),
-    ),
-    Run(r"plaid-sync resync (ID\.\.\.|ITEM_ID)", says=("^Asked for a resync of 1 Item",)),
-    Run(r"plaid-sync resync --all --rate 2/s --dry-run", says=(r"^Would resync \d+ Items",)),
-    Run(
-        r"plaid-sync remove (ID|ITEM_ID)",
-        as_run=NEW + "{}; test $? = 130 && {} --yes",
-        says=(r"^Remove \w+ \(active, user \S+\) for good, and keep its \d+ transactions\? \[y/N\]:",),
-    ),
-    Run(r"plaid-sync dlq list", as_run=DEAD_LETTERS + "{}", code=1, shows=True),
-    Run(r"plaid-sync dlq replay", as_run=DEAD_LETTERS + "{} --yes", code=1, shows=True),
-    Run(r"plaid-sync dlq replay --dry-run", as_run=DEAD_LETTERS + "{}", says=("^Would send back 1",)),
-    Run(r"plaid-sync pause", as_run="{} --yes && plaid-sync resume", shows=True),
-    Run(r"plaid-sync resume", as_run="plaid-sync pause --yes && {}", shows=True),
-    Run(r"plaid-sync whoami", says=(r"^Account \d{12}, us-east-1, as arn:aws:",)),
-    Run(r"plaid-sync about", says=("^ *webhook URL +http", "^Next: plaid-sync smoke --local")),
-    Run(
-        r"plaid-sync keys set",
-        as_run="""{} <<<'{"client_id": "local-client-id", "secret": "local-secret"}'""",
-        says=("^Plaid's keys are stored, and http://.+ accepts them",),
-    ),
-    Run(r"plaid-sync smoke", shows=True),
-    Run(r"plaid-sync upgrade", shows=True),
-    ByTest(
-        r"plaid-sync destroy",
-        "tests/component/test_cli_destroy.py::test_a_deployment_is_destroyed_when_nothing_is_protected_any_more",
-    ),
-    # -- the proof -----------------------------------------------------------------------------------------------------
-    Run(r"make model", as_run='{} ARGS="--without settling"', says=("^VIOLATION in",), in_project=True, why=_LONG),
-    Run(r"python -m tests\.model --without NAME", says=("^VIOLATION in",), in_project=True),
-    Run(r"make mutants", as_run='{} ARGS="--only replay-window"', says=("replay-window",), in_project=True, why=_LONG),
-    Run(r"make fuzz", as_run='{} RUNS=50 ARGS="--target messages"', in_project=True, why=_LONG),
-    Run(r"make conformance", as_run='{} ARGS="--quick --without-dynamodb-local"', in_project=True, why=_LONG),
+    Serve("make plaid", 'make plaid ARGS="--port 0"', "Plaid is at http"),
+    Run(r"python -m local\.plaid --help", _PROJECT + "{}", "usage: "),
+    Run(r"set -a; \. \.local/env; set \+a", 'unset ITEMS_TABLE; {} && test -n "$ITEMS_TABLE"'),
+    Run(r"tail -F \S+", "timeout 3 {} || test $? = 124", "item synced"),
     ByTest(
         "make dashboard", "tests/component/test_demo.py::test_every_widget_of_the_dashboard_shows_what_has_happened"
     ),
+    # Signed requests
     Run(
-        r"PYTHONPATH=layers/plaid_sync python -m tests\.bench\.audit",
-        as_run="{} --transactions 600",
-        in_project=True,
-        why=_LONG,
+        r'eval "\$\(aws configure export-credentials .+',
+        'unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY; {}; test "$AWS_ACCESS_KEY_ID" = a-developers',
+        needs="aws",
     ),
-    Run(r"make update", as_run=COPY + "{}", says=("^Now: make check",), why="the locks of this test are not to move"),
-    Run(r"make format", says=("left unchanged|reformatted",), in_project=True),
+    Run(r"export AWS_REGION=\S+ API_URL=\S+", 'unset API_URL; {} && test -n "$API_URL"'),
+    Run(r"curl --aws-sigv4 .+", "{} --fail", '{"items":', needs="curl"),
+    # Deploying
+    ByTest(r"make (deploy|destroy)( ENV=dev( PARAMETERS=.+)?)?|sam deploy( --config-env dev)?", _DEPLOY),
     Run(
-        r"git tag v1\.0\.0",
-        as_run="git init --quiet tagged && cd tagged && git -c user.name=n -c user.email=e commit --quiet "
-        "--allow-empty --message m && {} && git tag",
-        says=("v1.0.0",),
+        r"make deploy ENV=prod PARAMETERS=.+",
+        _UNBUILT + _PROJECT + '{} CONFIRM=no BUILD=no TEMPLATE="$WORK/unbuilt/template.yaml"',
+        "Successfully created/updated stack",
+        code=2,  # keys of Plaid's production are missing
     ),
-    # -- the gate ------------------------------------------------------------------------------------------------------
-    InGate("make (setup|test-artifact|template-lint|workflow-lint|imports|supply-chain|reproducible)"),
-    InGate('make demo( ARGS="--seed 11")?', steps=("make demo",)),
-    InGate("make build|sam build", steps=("make reproducible",)),  # which builds, and then once more
-    ByTest(r"make (sbom ?)?(licenses)?", "tests/unit/test_supply_chain.py::test_the_sbom_lists_the_built_layer"),
-    InGate("make (build-local|sam-local)", steps=("make sam-local",)),  # which builds before
-    InGate('make test( ARGS=".+")?', steps=("make test",)),
-    InGate("make lint types imports", steps=("make lint", "make types", "make imports")),
-    InGate("make lock", steps=("make locked",)),
-    InGate(
-        "make check", steps=("make lint", "make types", "make imports", "make locked", "make supply-chain", "make test")
+    ByTest("make smoke", "tests/component/test_cli_smoke.py::test_a_deployment_that_works_passes_and_nothing_is_left"),
+    Run("make smoke ENV=dev", _PROJECT + 'make smoke ENV=local BIN="$WORK/bin"', "7 steps"),
+    # Invoking
+    Run(r"\.venv/bin/python -m local\.events", _PROJECT + "{}", "sync_batch_of_two_items"),
+    Run(r"\.venv/bin/python -m local\.events \w+( --item ITEM_ID)?", _PROJECT + "{}" + _HERE, r'^\{\n? *"'),
+    Run(
+        r"\.venv/bin/python -m local\.events \w+ > \.local/event\.json",
+        _PROJECT + "{}" + _HERE + " && cat .local/event.json",
+        '"plaid-verification": "e',
     ),
-    InGate("make faults( N=[0-9]+)?", steps=("make faults N=500",)),
-    InGate("pip install --require-hashes", steps=("make setup",)),
+    Run(
+        r"jq -r \.body \.local/event\.json .+",
+        _PROJECT + "python -m local.events webhook_sync_updates_available" + _HERE + " > .local/event.json && {}",
+        '^{"result":"queued"}$',
+        needs="curl jq",
+    ),
+    Run(r"make invoke FN=webhook EVENT=\w+", "unset ITEM; " + _INVOKE, "queued"),
+    Run(r"make invoke FN=sync EVENT=(\w+|my-event\.json)", "unset ITEM; " + _INVOKE, r'"batchItemFailures": \['),
+    Run(r"make invoke FN=items EVENT=items_transactions ITEM=ITEM_ID", _INVOKE, "transaction_id"),
+    Run(
+        r"make invoke FN=audit EVENT=audit_sample ARGS=--json",
+        "unset ITEM; " + _PROJECT + '{}" --directory $WORK/.local"',
+        r'^\{"answer": \{.+"failed": false, "log": \[',
+    ),
+    Run(
+        r"make invoke|python -m local\.invoke",
+        _PROJECT + "python -m local.invoke items items_list" + _HERE,
+        '"statusCode": 200',
+    ),
+    ByTest(r"make local ARGS=--containers|(.+ \| )?(SAM_CLI_RIE_DEV=1 )?sam local( invoke( .+)?)?", _INVOKED),
+    ByTest(r"sam local start-(api|lambda) .+|curl -sS http://127\.0\.0\.1:3000/items", _SERVED),
+    # The command line
+    Run(
+        r"(pipx|uv tool) install '\.\[cli\]'",
+        _PROJECT + 'UV_TOOL_DIR="$WORK/uv" UV_TOOL_BIN_DIR="$WORK/uv-bin" uv tool install --force \'.[cli]\' && '
+        '"$WORK/uv-bin/plaid-sync" --help',
+        "status",
+    ),
+    Run(r"plaid-sync status( --stack plaid-sync)?", "{} || test $? = 1", "Items"),
+    Run(r"plaid-sync item ID", prints="^rows "),
+    Run(r"plaid-sync items", prints="active"),
+    Run("plaid-sync audit", "{} $ITEM", "^No drift"),
+    Run(r"plaid-sync audit --sample 20", prints="^No drift"),
+    Run(r"plaid-sync doctor", "{} || test $? = 1", " tables: "),
+    Run("plaid-sync dlq replay", "{} --yes"),
+    Run("plaid-sync cost", "{} --items 10000", r"\$"),
+    Run(
+        r"plaid-sync remove ID --transactions erase",
+        'ITEM=$(new-item) && {} --yes && until plaid-sync item "$ITEM" | grep -E "[0-9]+ erased"; do sleep 1; done',
+        r"\d+ erased",
+    ),
+    Run("plaid-sync about", prints="webhook URL +http"),
+    Run("plaid-sync upgrade"),
+    Run(
+        "plaid-sync keys set",
+        """{} <<<'{"client_id": "local-client-id", "secret": "local-secret"}'""",
+        "http://.+ accepts them",
+    ),
+    # The proof: what takes minutes prints its usage here, and runs in the gate or a workflow
+    Run(r"make (model|mutants|fuzz)", _PROJECT + "{} ARGS=--help", "usage: "),
+    ByTest(
+        "make conformance", "tests/conformance/test_conformance.py::test_a_database_answers_as_aws_or_in_a_known_way"
+    ),
+    ByGate(r'make demo( ARGS="--seed 11")?', "demo"),
+    ByGate("make build|sam build", "reproducible"),  # which builds twice
+    ByGate("make (build-local|sam-local)", "sam-local"),  # which builds before
+    ByGate('make test( ARGS=".+")?', "test"),
+    ByGate("make test-artifact", "test-artifact"),
+    ByGate("make template-lint", "template-lint"),
+    ByGate("make supply-chain", "supply-chain"),
+    ByGate("make check", "lint"),
+    ByGate("make faults( N=[0-9]+)?", "faults"),
 )

@@ -1,137 +1,92 @@
-"""Every command of every document is run, and does what the document says."""
+"""The commands and programs of the documents that a new user follows do what the documents say."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from markdown_it import MarkdownIt
 
 from local.stack.paths import PROJECT
-from tests.documents.commands import Command, commands_of, documents, stray
-from tests.documents.kinds import ByTest, InGate, Kept, Rule, Run, Serve
-from tests.documents.preparing import filled_in
-from tests.documents.rules import RULES
-from tests.documents.shapes import missing
+from tests.documents.reading import commands_of, programs_of
+from tests.documents.rules import DOCUMENTS, RULES, ByGate, ByTest, Rule, Run, Serve
 
 if TYPE_CHECKING:
-    from tests.documents.workplace import Workplace
+    from tests.documents.conftest import Workplace
 
-TEXTS: Final = {str(path.relative_to(PROJECT)): path.read_text(encoding="utf-8") for path in documents()}
-COMMANDS: Final[dict[str, list[Command]]] = defaultdict(list)
-for _name, _text in TEXTS.items():
-    for _command in commands_of(_text, _name):
-        COMMANDS[_command.text].append(_command)
-GATE: Final = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
-
-
-RUNNER: Final = {"tests/sam_local": "make sam-local"}
-"""Which step of the gate runs a folder's tests, if not `make test`."""
-
-
-def runs(step: str) -> bool:
-    """Tell whether the gate has a step."""
-    return re.search(rf"^ *step {re.escape(step)}(?![\w-])", GATE, re.MULTILINE) is not None
+TEXTS: Final = {name: (PROJECT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+COMMANDS: Final = list(dict.fromkeys(command for text in TEXTS.values() for command in commands_of(text)))
+_STEPS: Final = "\n".join(path.read_text() for path in (PROJECT / ".ci/run", *PROJECT.glob(".github/workflows/*.yml")))
+GATE: Final = re.sub("#.*", "", _STEPS)
+LINK_USER: Final = """\
+import json, os, re, urllib3
+def input(prompt):  # goes through Link, as the user does
+    token = re.search(r"link-[\\w-]+", prompt)[0]
+    url = os.environ["PLAID_BASE_URL"] + "/_sim/link"
+    return urllib3.PoolManager().request("POST", url, json={"link_token": token}).json()["public_token"]
+"""
+PROGRAMS: Final = {"docs/api.md": (LINK_USER, "assert item['item_id'] == linked['item_id']")}
+"""By document: what a block of Python takes for granted, and what must be so after it."""
 
 
-def rules_for(text: str) -> list[Rule]:
-    return [rule for rule in RULES if rule.covers(text)]
+def scripts() -> list[tuple[Run, str]]:
+    """Return what is executed, once where several commands come to the same."""
+    pairs = [
+        (rule, rule.script_of(text))
+        for rule in RULES
+        if isinstance(rule, Run)
+        for text in COMMANDS
+        if rule.covers(text)
+    ]
+    return list(dict.fromkeys(pairs))
 
 
-def ordered(kind: type[Rule]) -> list[str]:
-    """Return the commands of a kind in the order of the rules."""
-    return [text for rule in RULES if isinstance(rule, kind) for text in COMMANDS if rules_for(text)[:1] == [rule]]
+def used(kind: type[Rule]) -> list[Rule]:
+    return [rule for rule in RULES if isinstance(rule, kind)]
 
 
-def script_of(text: str, rule: Run) -> str:
-    return rule.as_run.replace("{}", filled_in(text))
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_one_rule(command: str) -> None:
+    assert len([rule for rule in RULES if rule.covers(command)]) == 1, "add it to tests/documents/rules.py"
 
 
-def runnable() -> list[str]:
-    """Return the commands that are executed; of those that are the same once they are filled in, one."""
-    found: dict[tuple[Rule, str], str] = {}
-    for text in ordered(Run):
-        (rule,) = rules_for(text)
-        if isinstance(rule, Run):
-            found.setdefault((rule, script_of(text, rule)), text)
-    return list(found.values())
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.command)
+def test_each_rule_has_a_command(rule: Rule) -> None:
+    assert any(map(rule.covers, COMMANDS)), "no document has such a command: remove the rule"
 
 
-def test_each_command_has_one_rule() -> None:
-    wrong = {text: [one.where for one in found] for text, found in COMMANDS.items() if len(rules_for(text)) != 1}
-    assert not wrong, "say in rules.py how these are run"
+@pytest.mark.parametrize(
+    ("rule", "script"), scripts(), ids=lambda value: value.command if isinstance(value, Run) else ""
+)
+def test_a_command_does_what_the_document_says(rule: Run, script: str, workplace: Workplace, item: str) -> None:
+    workplace.require(rule.needs)
+    code, output = workplace.run(script, ITEM=item)
+    assert code == rule.code, output
+    assert re.search(rule.prints, output, re.MULTILINE), output
 
 
-def test_each_rule_has_a_command() -> None:
-    idle = [rule.command for rule in RULES if not any(rule.covers(text) for text in COMMANDS)]
-    assert not idle, "no document has such a command any more"
+@pytest.mark.parametrize("rule", used(Serve), ids=lambda rule: rule.command)
+def test_what_serves_prints_when_it_is_ready_and_ends_in_order(rule: Serve, workplace: Workplace) -> None:
+    with workplace.serving(rule.script, rule.ready):
+        pass
 
 
-def test_no_command_hides_in_an_example_of_output() -> None:
-    found = [line for name, text in TEXTS.items() for line in stray(text, name)]
-    assert not found, "a block of commands has the language sh"
-
-
-@pytest.mark.parametrize("text", ordered(Kept))
-def test_what_keeps_the_stack_up(text: str, workplace: Workplace) -> None:
-    assert text == "make local"  # which the fixture has started
-    code, said = workplace.run("aws sts get-caller-identity")
-    assert code == 0, said
-
-
-@pytest.mark.parametrize("text", runnable())
-def test_a_command_does_what_the_document_says(text: str, workplace: Workplace, item: str) -> None:
-    (rule,) = rules_for(text)
-    assert isinstance(rule, Run)
-    script = script_of(text, rule)
-    code, said = workplace.run(script, in_project=rule.in_project, ITEM=item)
-    assert code == rule.code, f"{script}\n{said}"
-    for pattern in rule.says:
-        assert re.search(pattern, said, re.MULTILINE), f"{pattern!r} is not in:\n{said}"
-    if rule.shows:
-        covered = [command for one, found in COMMANDS.items() if rule.covers(one) for command in found]
-        shown = [example for command in covered if (example := example_below(command))]
-        assert shown, "the document shows no output of it"
-        for example in shown:
-            assert not missing(example, said), f"{missing(example, said)} not in:\n{said}"
-
-
-@pytest.mark.parametrize("text", ordered(Serve))
-def test_what_serves_says_when_it_is_ready_and_ends_in_order(text: str, workplace: Workplace) -> None:
-    (rule,) = rules_for(text)
-    assert isinstance(rule, Serve)
-    with workplace.serving(rule.as_run, rule.ready) as said:
-        assert rule.ready in said
-
-
-@pytest.mark.parametrize("text", ordered(InGate))
-def test_the_gate_runs_it(text: str) -> None:
-    (rule,) = rules_for(text)
-    assert isinstance(rule, InGate)
-    for step in rule.steps or (text,):
-        assert runs(step), step
-
-
-@pytest.mark.parametrize("text", ordered(ByTest))
-def test_another_test_runs_it(text: str) -> None:
-    (rule,) = rules_for(text)
-    assert isinstance(rule, ByTest)
+@pytest.mark.parametrize("rule", used(ByTest), ids=lambda rule: rule.command)
+def test_another_test_runs_it(rule: ByTest) -> None:
     file, _, name = rule.test.partition("::")
-    assert f"\ndef {name}(" in (PROJECT / file).read_text(encoding="utf-8")
-    assert runs(RUNNER.get(str(Path(file).parent), "make test")), "the gate does not run that test"
+    assert re.search(rf"^def {name}\(", (PROJECT / file).read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def example_below(command: Command) -> str | None:
-    """Return the example of output in a command's section: the first block without a language below it."""
-    name, _, line = command.where.rpartition(":")
-    for token in MarkdownIt().parse(TEXTS[name]):
-        if token.map is None or token.map[1] <= int(line):
-            continue
-        if token.type == "heading_open" and token.map[0] > int(line) - 1:
-            return None
-        if token.type == "fence" and not token.info:
-            return token.content
-    return None
+@pytest.mark.parametrize("rule", used(ByGate), ids=lambda rule: rule.command)
+def test_the_gate_or_a_workflow_runs_it(rule: ByGate) -> None:
+    assert re.search(rf"\bmake {rule.target}(?![\w-])", GATE)
+
+
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if any(programs_of(text))])
+def test_a_program_runs(name: str, workplace: Workplace) -> None:
+    before, after = PROGRAMS[name]
+    for program in programs_of(TEXTS[name]):
+        script = workplace.folder / "program.py"
+        script.write_text(f"{before}\n{program}\n{after}\n")
+        code, output = workplace.run(f"python -W error {script}")
+        assert code == 0, output

@@ -1,4 +1,4 @@
-"""docs/openapi.yaml and docs/api.md: whole, and of one mind with the template and the code.
+"""docs/openapi.yaml and docs/api.md: complete, and consistent with the template and the code.
 
 That the functions do what it says is tested in tests/component/test_openapi.py.
 """
@@ -30,7 +30,7 @@ DOCUMENT: Final[dict[str, Any]] = yaml.safe_load((PROJECT / "docs" / "openapi.ya
 SCHEMAS: Final = DOCUMENT["components"]["schemas"]
 GUIDE: Final = (PROJECT / "docs" / "api.md").read_text()
 PUBLIC: Final = {"POST /webhooks/plaid"}
-NEVER_ANSWERED: Final = {("route_unknown", 404)}
+UNREACHABLE: Final = {("route_unknown", 404)}
 """Of a route that the template would have and the function not."""
 
 
@@ -59,14 +59,14 @@ def test_the_document_is_openapi_3_1() -> None:
     assert [error.message for error in errors] == []
 
 
-def test_a_document_that_is_not_openapi_is_noticed() -> None:
+def test_a_document_that_is_not_openapi_is_found() -> None:
     document = copy.deepcopy(DOCUMENT)
     document["paths"]["/items"]["get"]["responses"] = {"ok": {}}
     assert not jsonschema_rs.Draft202012Validator(OPENAPI_31).is_valid(document)
 
 
 def contents(part: Any) -> Iterator[dict[str, Any]]:
-    """Every media type of requests and answers, wherever it stands."""
+    """Every media type of requests and answers, at any depth."""
     if isinstance(part, dict):
         yield from part.get("content", {}).values()
         for inner in part.values():
@@ -84,23 +84,23 @@ def examples() -> Iterator[tuple[dict[str, Any], Any]]:
             yield content["schema"], example["value"]
 
 
-def test_every_schema_is_one_and_every_example_fits_its_own() -> None:
+def test_every_schema_is_valid_and_every_example_fits_it() -> None:
     for schema in [*SCHEMAS.values(), *(content["schema"] for content in contents(DOCUMENT))]:
         jsonschema_rs.meta.validate(schema | {"$schema": "https://json-schema.org/draft/2020-12/schema"})
     found = list(examples())
     assert len(found) > 15
     for schema, example in found:
-        whole = {**schema, "components": DOCUMENT["components"]}
-        jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(example)
+        complete = {**schema, "components": DOCUMENT["components"]}
+        jsonschema_rs.Draft202012Validator(complete, validate_formats=True).validate(example)
 
 
-def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
+def test_every_reference_exists_and_every_component_is_used() -> None:
     references = set(re.findall(r"#/components/(\w+)/(\w+)", str(DOCUMENT)))
     components = {(kind, name) for kind, named in DOCUMENT["components"].items() for name in named}
     assert references == components - {("securitySchemes", "sigv4")}
 
 
-def test_what_the_document_lists_is_what_the_code_knows() -> None:
+def test_the_values_of_the_document_are_those_of_the_code() -> None:
     assert set(SCHEMAS["State"]["enum"]) == set(ItemStatus)
     assert set(SCHEMAS["Remedy"]["enum"]) == set(Remedy)
     assert set(SCHEMAS["HistoryEntry"]["properties"]["kind"]["enum"]) == set(EntryKind)
@@ -146,7 +146,7 @@ def test_document_and_template_have_the_same_routes_and_all_but_plaids_want_a_si
     assert {route for route, found in operations(DOCUMENT).items() if found.get("security") == []} == PUBLIC
 
 
-def test_a_route_that_one_of_them_lacks_is_noticed(template: Template) -> None:
+def test_a_missing_route_is_found(template: Template) -> None:
     events = "Resources/ItemsFunction/Properties/Events"
     document = copy.deepcopy(DOCUMENT)
     del document["paths"]["/items"]["get"]
@@ -189,7 +189,7 @@ def documented_codes(document: dict[str, Any]) -> set[tuple[str, int]]:
 
 
 def codes_of_the_code() -> set[tuple[str, int]]:
-    """Return the codes that the code refuses with, as they stand beside their status in the source."""
+    """Return the codes that the code refuses with, from the source, with their HTTP status."""
     found = set()
     for path in (PROJECT / "layers" / "plaid_sync" / "plaid_sync").rglob("*.py"):
         refusals = re.findall(r'\bHTTPStatus\.(\w+),\s*f?"([\w{}.]+)"', path.read_text())
@@ -202,10 +202,10 @@ def codes_of_the_code() -> set[tuple[str, int]]:
 def test_guide_document_and_code_have_the_same_error_codes() -> None:
     listed = {(code.strip("`"), int(status)) for code, status, *_ in table("Errors")}
     assert listed == documented_codes(DOCUMENT)
-    assert listed == codes_of_the_code() - NEVER_ANSWERED
+    assert listed == codes_of_the_code() - UNREACHABLE
 
 
-def test_a_code_that_one_of_them_lacks_is_noticed() -> None:
+def test_a_missing_code_is_found() -> None:
     document = copy.deepcopy(DOCUMENT)
     del document["components"]["responses"]["ItemNotFound"]["content"]
     for path, method in (("/items", "post"), ("/items/{item_id}/sync", "post")):

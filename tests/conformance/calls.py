@@ -1,0 +1,144 @@
+"""One call of DynamoDB as data. `$` in a text is the question's own partition key: questions share the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from boto3.dynamodb.types import TypeSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROWS: Final = "conformance-rows"
+ITEMS: Final = "conformance-items"
+OWN: Final = "$"
+ALL_OLD: Final = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+_SERIALIZER: Final = TypeSerializer()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call.
+
+    Attributes:
+        operation: the method of boto3's client; `records` reads the stream.
+        arguments: its arguments; `$` is not replaced yet.
+        at_once: how many threads send it at the same moment.
+        pages: whether the call is repeated from each LastEvaluatedKey.
+        show: what the answer shows of the rows: their sort keys, their attributes, or their number.
+    """
+
+    operation: str
+    arguments: dict[str, Any]
+    at_once: int = 1
+    pages: bool = False
+    show: str = "keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A value in DynamoDB's own form, where boto3 would refuse to make it."""
+
+    value: dict[str, Any]
+
+
+def wire(value: object) -> dict[str, Any]:
+    """Return a value in DynamoDB's own form."""
+    return value.value if isinstance(value, Wire) else dict(_SERIALIZER.serialize(value))
+
+
+def item(key: str, **attributes: Any) -> dict[str, Any]:
+    """Return a row."""
+    return {"pk": {"S": OWN}, "sk": {"S": key}} | {name: wire(value) for name, value in attributes.items()}
+
+
+def put(key: str = "t", table: str = ROWS, **attributes: Any) -> Call:
+    """Put a row."""
+    return Call("put_item", {"TableName": table, "Item": item(key, **attributes)})
+
+
+def get(key: str = "t", table: str = ROWS) -> Call:
+    """Read a row consistently."""
+    return Call("get_item", {"TableName": table, "Key": item(key), "ConsistentRead": True}, show="attributes")
+
+
+def update(  # noqa: PLR0913 - what DynamoDB's call has
+    expression: str,
+    key: str = "t",
+    *,
+    condition: str = "",
+    names: str = "",
+    at_once: int = 1,
+    extra: dict[str, Any] | None = None,
+    **values: Any,
+) -> Call:
+    """Update a row; each keyword is the value of a placeholder, and `names` are placeholders of attributes."""
+    arguments = {"TableName": ROWS, "Key": item(key), "UpdateExpression": expression}
+    return Call("update_item", arguments | _expression(condition, names, values) | (extra or {}), at_once)
+
+
+def delete(key: str = "t", condition: str = "", **values: Any) -> Call:
+    """Delete a row."""
+    return Call("delete_item", {"TableName": ROWS, "Key": item(key)} | _expression(condition, "", values))
+
+
+def query(  # noqa: PLR0913 - what DynamoDB's call has
+    condition: str = "pk = :pk",
+    *,
+    index: str = "",
+    keep: str = "",
+    pages: bool = False,
+    show: str = "keys",
+    extra: dict[str, Any] | None = None,
+    **values: Any,
+) -> Call:
+    """Query the rows of this question, or an index; `keep` is the filter."""
+    arguments: dict[str, Any] = {"TableName": ROWS, "KeyConditionExpression": condition}
+    arguments |= {"IndexName": index} if index else {"ConsistentRead": True}
+    arguments |= {"FilterExpression": keep} if keep else {}
+    arguments |= _expression("", "", {"pk": OWN} | values)
+    return Call("query", arguments | (extra or {}), pages=pages, show=show)
+
+
+def batch_get(keys: Iterable[str], **extra: Any) -> Call:
+    """Read rows by key, consistently."""
+    request = {"Keys": [item(key) for key in keys], "ConsistentRead": True} | extra
+    return Call("batch_get_item", {"RequestItems": {ROWS: request}}, show="number")
+
+
+def batch_delete(keys: Iterable[str]) -> Call:
+    """Delete rows by key."""
+    requests = [{"DeleteRequest": {"Key": item(key)}} for key in keys]
+    return Call("batch_write_item", {"RequestItems": {ROWS: requests}})
+
+
+def check(key: str, condition: str, table: str = ROWS, **arguments: Any) -> Call:
+    """Require a condition of a row, as an action of a transaction."""
+    return Call("condition_check", {"TableName": table, "Key": item(key), "ConditionExpression": condition} | arguments)
+
+
+def transact(*actions: Call, at_once: int = 1, **arguments: Any) -> Call:
+    """Send puts, updates, deletes and checks as one transaction."""
+    kinds = {"put_item": "Put", "update_item": "Update", "delete_item": "Delete", "condition_check": "ConditionCheck"}
+    items = [{kinds[action.operation]: action.arguments} for action in actions]
+    return Call("transact_write_items", {"TransactItems": items} | arguments, at_once)
+
+
+def records(number: int) -> Call:
+    """Wait for so many records of the stream since the question began."""
+    return Call("records", {"number": number})
+
+
+def with_arguments(call: Call, **arguments: Any) -> Call:
+    """Return the call with more arguments."""
+    return Call(call.operation, call.arguments | arguments, call.at_once, call.pages, call.show)
+
+
+def _expression(condition: str, names: str, values: dict[str, Any]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
+    if names:
+        arguments["ExpressionAttributeNames"] = {f"#{name}": name for name in names.split()}
+    if values:
+        arguments["ExpressionAttributeValues"] = {f":{name}": wire(value) for name, value in values.items()}
+    return arguments
