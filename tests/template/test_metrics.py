@@ -59,8 +59,8 @@ def test_the_dictionary_has_exactly_the_metrics_of_the_catalogue() -> None:
 def test_the_dictionary_names_each_metrics_alarms_and_widgets(alarms: Template, dashboard: Template) -> None:
     watched: dict[tuple[str, str], set[str]] = {}
     for alarm in alarms_of(alarms):
-        for metric in alarm.metrics:
-            watched.setdefault((metric.namespace, metric.name), set()).add(alarm.slug)
+        for watching in alarm.metrics:
+            watched.setdefault((watching.namespace, watching.name), set()).add(alarm.slug)
     shown: dict[tuple[str, str], set[str]] = {}
     for widget in widgets_of(dashboard):
         for line in widget.lines():
