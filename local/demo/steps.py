@@ -76,7 +76,7 @@ def _draw_dashboard(run: Run) -> Rendered | None:
 
     rendered = render(run.stack.client("cloudwatch"), STACK_NAME, run.options.dashboard)
     run.say(f"the dashboard is drawn: {rendered.page} and {rendered.picture}")
-    for widget in rendered.readings.empty():
+    for widget in rendered.readings.without_data() + rendered.readings.missing_alarms():
         run.expect(f"the dashboard shows data: {widget}", met=False)
     return rendered
 

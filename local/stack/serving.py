@@ -1,4 +1,4 @@
-"""What stands beside the stack while it runs: its lock, the bundled Plaid server, and what `sam local` needs."""
+"""What runs beside the stack: its lock, the bundled Plaid server, and what `sam local` needs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def bundled_plaid_server() -> Iterator[str]:
 
 
 def check_built(places: Places) -> None:
-    """Refuse to serve `sam local` without what it would run.
+    """Check that what `sam local` runs is built.
 
     Raises:
         LocalStackError: It is not built.
@@ -74,13 +74,13 @@ def open_to_containers(
     functions_endpoint_url: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
-    """Let containers reach the stack, and tell `sam local` how, for the time of the `with` block.
+    """Let containers reach the stack, and write the files of `sam local`, for the time of the `with` block.
 
     Args:
         stack: The stack.
         places: Where `sam local` looks.
         functions_endpoint_url: Where functions reach AWS, if not at the emulator directly.
-        environment: Where the container engine is, if not where `docker` looks by itself.
+        environment: Where the container engine is, if not where `docker` looks by default.
 
     Raises:
         LocalStackError: Nothing is built, no container engine answers, or the bridge's ports are taken.
