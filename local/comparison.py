@@ -1,6 +1,6 @@
-"""Whether the tables equal Plaid's truth: pure, and independent of the engine that wrote them.
+"""Compares the tables with Plaid, row by row and field by field: pure, and independent of the engine.
 
-Nothing of the engine is imported here, so that a mistake in how it writes rows cannot hide in how they are read.
+It imports nothing of the engine: a defect in how rows are written cannot hide in how they are read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _QUERIED = (
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as it must be.
+    """One value in the tables that is wrong.
 
     Attributes:
         transaction_id: the row, or `THE_ITEM`.
@@ -147,7 +147,7 @@ def _strays(
             yield Difference(item_id, transaction_id, "item_id", "no such Item", "a row")
     for item_id in sorted(records.keys() - known):
         if records[item_id].get("status") == "removed":
-            continue  # its record stays, so that nothing can begin anew under its id
+            continue  # its record stays, so that its id is never used again
         yield Difference(item_id, THE_ITEM, "item_id", "no such Item", "an Item")
     for letter in dead_letters:
         yield Difference("(dead-letter queue)", "(a message)", "body", "no dead letter", letter)

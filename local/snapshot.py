@@ -1,4 +1,4 @@
-"""Reads what is to be compared: both tables and the dead-letter queue from AWS, the truth from Plaid."""
+"""Reads what is compared: both tables and the dead-letter queue from AWS, the Items from Plaid."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from local.plaid import PlaidSimulator
     from local.stack import LocalStack
 
-_TAMPERED_BY = Decimal("0.01")
-_MOST_LETTERS = 10
+_CENT = Decimal("0.01")
+_MAX_MESSAGES = 10
 
 
 def truth_of(plaid: PlaidSimulator) -> list[PlaidItem]:
@@ -39,7 +39,7 @@ def plaid_item(plaid: PlaidSimulator, item_id: str) -> PlaidItem:
 
 
 def tables_of(stack: LocalStack) -> Tables:
-    """Return everything in the tables, whatever Item it claims to belong to, and the dead letters."""
+    """Return every row of the tables, of any Item, and the dead letters."""
     return Tables(
         items=list(_scan(stack, stack.items_table)),
         transactions=list(_scan(stack, stack.transactions_table)),
@@ -55,7 +55,7 @@ def _scan(stack: LocalStack, table: str) -> Iterator[dict[str, Any]]:
 def _dead_letters(stack: LocalStack) -> Iterator[str]:
     sqs = stack.client("sqs")
     while letters := sqs.receive_message(
-        QueueUrl=stack.dead_letter_queue_url, MaxNumberOfMessages=_MOST_LETTERS, VisibilityTimeout=600
+        QueueUrl=stack.dead_letter_queue_url, MaxNumberOfMessages=_MAX_MESSAGES, VisibilityTimeout=600
     ).get("Messages"):
         yield from (letter["Body"] for letter in letters)
 
@@ -69,13 +69,13 @@ def stored_cursor(stack: LocalStack, item_id: str) -> str:
 
 
 def tamper(stack: LocalStack, rng: Random) -> str:
-    """Change the amount of one live row by a cent, behind the engine's back; return which row it is."""
+    """Change the amount of one live row by a cent, without the engine; return which row it is."""
     row = rng.choice([row for row in tables_of(stack).transactions if "removed_at" not in row])
     stack.client("dynamodb").update_item(
         TableName=stack.transactions_table,
         Key={name: {"S": row[name]} for name in ("item_id", "transaction_id")},
         UpdateExpression="SET amount = :amount",
-        ExpressionAttributeValues={":amount": {"N": str(row["amount"] + _TAMPERED_BY)}},
+        ExpressionAttributeValues={":amount": {"N": str(row["amount"] + _CENT)}},
     )
     return f"Item {row['item_id']}, transaction {row['transaction_id']}, amount"
 

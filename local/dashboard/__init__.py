@@ -1,1 +1,1 @@
-"""Draws the deployed dashboard from the local stack's metrics: `make dashboard`, `python -m local.dashboard --help`."""
+"""Draws the deployed dashboard with the local stack's metrics, as a page and as a picture: `make dashboard`."""

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, GREY, RED, GREEN, PAPER = "#16191f", "#687078", "#d13212", "#1d8102", "#f2f3f3"
-_CHARACTER = 0.54  # of a font's size, on the average
-_POINTS_AN_INCH = 72
+_CHARACTER = 0.54  # of a font's size, on average
+_POINTS_PER_INCH = 72
 _THOUSAND, _MILLION, _EXACT = 1_000, 1_000_000, 100
 
 
@@ -54,7 +54,7 @@ class Canvas:
         )
         self.write(0.12, 0.1, clipped(title, self.width - 0.2, 8), size=8, weight="bold")
 
-    def write(  # noqa: PLR0913 - one keyword for each thing that can be otherwise
+    def write(  # noqa: PLR0913 - one keyword per option
         self, left: float, top: float, text: str, *, size: float, weight: str = "normal", color: str = INK
     ) -> None:
         """Write a line whose upper left corner is there; nothing in it is taken for mathematics."""
@@ -75,13 +75,13 @@ class Canvas:
 
 def characters(width: float, size: float) -> int:
     """Return how many characters of a size fit into a width in inches."""
-    return max(1, int(width * _POINTS_AN_INCH / (size * _CHARACTER)))
+    return max(1, int(width * _POINTS_PER_INCH / (size * _CHARACTER)))
 
 
 def clipped(text: str, width: float, size: float) -> str:
-    """Return what of a text fits into a width in inches."""
-    most = characters(width, size)
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+    """Return the text, cut to a width in inches."""
+    limit = characters(width, size)
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
 def number(value: float) -> str:

@@ -38,7 +38,7 @@ def draw_metrics(canvas: Canvas, widget: Widget, readings: Readings) -> None:
 
 
 def _draw_numbers(canvas: Canvas, widget: Widget, readings: Readings) -> None:
-    """Draw the last value of each series, with its course below where there is one."""
+    """Draw the last value of each series."""
     columns = 2 if len(widget.series) > 1 else 1
     rows = -(-len(widget.series) // columns)
     width, height = canvas.width / columns, (canvas.height - 0.4) / rows
@@ -54,8 +54,8 @@ def _draw_numbers(canvas: Canvas, widget: Widget, readings: Readings) -> None:
 def _draw_lines(canvas: Canvas, widget: Widget, readings: Readings) -> None:
     shown = [(series, _color(series, place)) for place, series in enumerate(widget.series) if readings.points[series]]
     columns = max(1, int(canvas.width // 1.7))
-    silent = _silent(widget, readings, canvas.width)
-    legend = _LEGEND_ROW * (-(-len(shown) // columns) + len(silent))
+    without_data = _without_data(widget, readings, canvas.width)
+    legend = _LEGEND_ROW * (-(-len(shown) // columns) + len(without_data))
     sides = (0.55, 0.55 if any(series.right for series in widget.series) else 0.15)
     axes = canvas.axes((sides[0], 0.42, canvas.width - sum(sides), canvas.height - 0.42 - 0.32 - legend))
     right = axes.twinx() if sides[1] > sides[0] / 2 else None
@@ -64,12 +64,12 @@ def _draw_lines(canvas: Canvas, widget: Widget, readings: Readings) -> None:
         _style(right, readings, widget.axes[1])
     for panel in (axes, right):
         if panel is not None:
-            some = [(series, color) for series, color in shown if series.right == (panel is right)]
-            _draw_panel(panel, some, widget, readings)
+            own = [(series, color) for series, color in shown if series.right == (panel is right)]
+            _draw_panel(panel, own, widget, readings)
             _draw_thresholds(panel, [each for each in widget.annotations if each.right == (panel is right)])
     if not shown:
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center", size=9, color=GREY)
-    _draw_legend(canvas, shown, silent, columns, legend)
+    _draw_legend(canvas, shown, without_data, columns, legend)
 
 
 def _draw_panel(axes: Axes, shown: Sequence[tuple[Series, str]], widget: Widget, readings: Readings) -> None:
@@ -86,7 +86,7 @@ def _draw_panel(axes: Axes, shown: Sequence[tuple[Series, str]], widget: Widget,
 
 
 def _stack(axes: Axes, shown: Sequence[tuple[Series, str]], readings: Readings) -> None:
-    """Draw one series on the other, in each period as much as there is."""
+    """Draw the series of each period as one stacked bar."""
     moments = sorted({point.at.timestamp() for series, _ in shown for point in readings.points[series]})
     middles = [moment + readings.seconds / 2 for moment in moments]
     floor = [0.0] * len(moments)
@@ -99,7 +99,7 @@ def _stack(axes: Axes, shown: Sequence[tuple[Series, str]], readings: Readings) 
 
 
 def _runs(points: Sequence[Point], seconds: int) -> list[list[Point]]:
-    """Split points where a period has no data: a line across a gap would claim values that nobody measured.
+    """Split points where a period has no data: a line across a gap would claim values that were not measured.
 
     Full queues are measured every ten seconds, see `local.cloudwatch.metrics`.
     """
@@ -113,7 +113,7 @@ def _runs(points: Sequence[Point], seconds: int) -> list[list[Point]]:
 
 
 def _draw_thresholds(axes: Axes, annotations: Sequence[Annotation]) -> None:
-    """Draw thresholds where they are near, and name them where the values are far below, each at its axis' side."""
+    """Draw thresholds near the values, and name those far above, each on the side of its axis."""
     _, top = axes.get_ylim()
     labels: dict[float, list[str]] = {}
     for each in annotations:
@@ -140,7 +140,7 @@ def _draw_thresholds(axes: Axes, annotations: Sequence[Annotation]) -> None:
 
 
 def _draw_legend(
-    canvas: Canvas, shown: Sequence[tuple[Series, str]], silent: Sequence[str], columns: int, height: float
+    canvas: Canvas, shown: Sequence[tuple[Series, str]], without_data: Sequence[str], columns: int, height: float
 ) -> None:
     width = (canvas.width - 0.2) / columns
     top = canvas.height - height - 0.06
@@ -150,11 +150,11 @@ def _draw_legend(
         side = " →" if series.right else ""
         canvas.write(left + 0.12, line, clipped(series.label + side, width - 0.15, 6.5), size=6.5)
     below = top + -(-len(shown) // columns) * _LEGEND_ROW
-    for row, text in enumerate(silent):
+    for row, text in enumerate(without_data):
         canvas.write(0.12, below + row * _LEGEND_ROW, text, size=6, color=GREY)
 
 
-def _silent(widget: Widget, readings: Readings, width: float) -> list[str]:
+def _without_data(widget: Widget, readings: Readings, width: float) -> list[str]:
     labels = [series.label for series in widget.series if not readings.points[series]]
     text = f"no data: {', '.join(dict.fromkeys(labels))}"
     return textwrap.wrap(text, int(width * 20), max_lines=2, placeholder=" …") if labels else []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _STYLE = f"""\
 body {{ margin: 16px; background: #f2f3f3; color: #16191f; font: 14px/1.4 system-ui, sans-serif }}
-h1 {{ margin: 0 }} .note {{ color: #687078; margin: 4px 0 12px }} .empty {{ color: #d13212 }}
+h1 {{ margin: 0 }} .note {{ color: #687078; margin: 4px 0 12px }} .empty {{ color: #687078 }}
 main {{ display: grid; grid-template-columns: repeat({COLUMNS}, minmax(0, 1fr)); grid-auto-rows: 46px; gap: 8px }}
 section {{ background: white; border: 1px solid #d5dbdb; overflow: auto }}
 section.text {{ background: none; border: none; padding: 0 8px }} section.text * {{ margin: 0 0 6px }}
@@ -31,10 +31,13 @@ def page_of(readings: Readings, to_project: str) -> str:
 
     Args:
         readings: What it shows.
-        to_project: The way from the page's folder to the project's, for links to its documents.
+        to_project: The path from the page's folder to the project's, for links to its documents.
     """
     name = escape(readings.definition.name)
-    empty = "".join(f"<p class=empty>No data: {escape(each)}</p>" for each in readings.empty())
+    empty = "".join(
+        f"<p class=empty>No data: {escape(title)}</p>"
+        for title in [*readings.without_data(), *readings.missing_alarms()]
+    )
     widgets = "\n".join(_section(widget, readings) for widget in readings.definition.widgets)
     return f"""\
 <!doctype html>
@@ -54,7 +57,7 @@ def _section(widget: Widget, readings: Readings) -> str:
 
 
 def _text(widget: Widget, _readings: Readings) -> str:
-    # Without its HTML: the definition is ours, but what a page shows must not depend on that.
+    # HTML in it is escaped.
     html: str = MarkdownIt("js-default").render(widget.markdown)
     return html
 

@@ -11,12 +11,13 @@ from local.dashboard.definition import DashboardError, read_definition
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from local.dashboard.definition import Definition, Series, Widget
+    from local.dashboard.definition import Definition, Series
 
 _RANGE = timedelta(hours=3)
+_MIN_RANGE = timedelta(minutes=5)
 _COARSE_SECONDS = 60
 _PERIODS_SECONDS = (5, 10, 30, 60, 300)
-_MOST_PERIODS = 60
+_MAX_PERIODS = 60
 _QUERIES_AT_ONCE = 100
 
 
@@ -33,11 +34,11 @@ class Readings:
     """Everything that a dashboard shows at one time.
 
     Attributes:
-        start: The beginning of the time that is shown: of the first metric, three hours ago at the most.
-        seconds: The periods' length: shorter than the definition's where there is not much time to show.
-        points: By series, in the order of time; none for a series without data.
-        alarms: States by the alarms' names; those that do not exist are absent.
-        emitted: Every metric that there is: namespace, name and the names of its dimensions.
+        start: The time of the first metric, at most three hours ago.
+        seconds: The length of a period: shorter than the definition's where little time is shown.
+        points: By series, in the order of time; empty for a series without data.
+        alarms: State by name, of the alarms that exist.
+        emitted: Every metric that exists: namespace, name and the names of its dimensions.
     """
 
     definition: Definition
@@ -48,27 +49,24 @@ class Readings:
     alarms: Mapping[str, str]
     emitted: tuple[tuple[str, str, tuple[str, ...]], ...]
 
-    def empty(self) -> list[str]:
-        """Return what shows nothing, by title: widgets without any data, and alarms that are not deployed."""
+    def without_data(self) -> list[str]:
+        """Return the titles of the widgets without any data."""
         return [
-            *(widget.title for widget in self.definition.widgets if widget.series and not self._has_data(widget)),
-            *(
-                f"{widget.title}: {name}"
-                for widget in self.definition.widgets
-                for name in widget.alarms
-                if name not in self.alarms
-            ),
+            widget.title
+            for widget in self.definition.widgets
+            if widget.series and not any(self.points[series] for series in widget.series)
         ]
 
-    def _has_data(self, widget: Widget) -> bool:
-        return any(self.points[series] for series in widget.series)
+    def missing_alarms(self) -> list[str]:
+        """Return the names of the shown alarms that are not deployed."""
+        return [name for widget in self.definition.widgets for name in widget.alarms if name not in self.alarms]
 
 
 def read(cloudwatch: Any, name: str) -> Readings:  # noqa: ANN401 - a boto3 client
     """Read a deployed dashboard and all that it shows, as of now.
 
     Raises:
-        DashboardError: It does not exist, cannot be drawn, or there is no metric yet.
+        DashboardError: It does not exist or cannot be drawn.
     """
     try:
         body = cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"]
@@ -77,12 +75,12 @@ def read(cloudwatch: Any, name: str) -> Readings:  # noqa: ANN401 - a boto3 clie
     definition = read_definition(name, body)
     series = list(dict.fromkeys(series for widget in definition.widgets for series in widget.series))
     end = datetime.now(UTC)
-    whole = _points(cloudwatch, series, end - _RANGE, end, _COARSE_SECONDS)
-    seconds = _period(end - _first(whole))
+    coarse = _points(cloudwatch, series, end - _RANGE, end, _COARSE_SECONDS)
+    seconds = _period(end - _start(coarse, end))
     points = _points(cloudwatch, series, end - _RANGE, end, seconds)
     return Readings(
         definition,
-        _first(points),
+        _start(points, end),
         end,
         seconds,
         points,
@@ -91,21 +89,14 @@ def read(cloudwatch: Any, name: str) -> Readings:  # noqa: ANN401 - a boto3 clie
     )
 
 
-def _first(points: Mapping[Series, tuple[Point, ...]]) -> datetime:
-    """Return the time of the first point.
-
-    Raises:
-        DashboardError: There is none.
-    """
-    try:
-        return min(some[0].at for some in points.values() if some)
-    except ValueError:
-        raise DashboardError("No metric has any data yet: send the stack a webhook, or play the demo.") from None
+def _start(points: Mapping[Series, tuple[Point, ...]], end: datetime) -> datetime:
+    """Return the time of the first point; some minutes before the end if there is none."""
+    return min((found[0].at for found in points.values() if found), default=end - _MIN_RANGE)
 
 
 def _period(shown: timedelta) -> int:
     for seconds in _PERIODS_SECONDS:
-        if shown.total_seconds() / seconds <= _MOST_PERIODS:
+        if shown.total_seconds() / seconds <= _MAX_PERIODS:
             return seconds
     return _PERIODS_SECONDS[-1]
 
@@ -119,16 +110,16 @@ def _points(
 ) -> dict[Series, tuple[Point, ...]]:
     found: dict[Series, tuple[Point, ...]] = {}
     for first in range(0, len(series), _QUERIES_AT_ONCE):
-        some = series[first : first + _QUERIES_AT_ONCE]
+        batch = series[first : first + _QUERIES_AT_ONCE]
         answer = cloudwatch.get_metric_data(
-            MetricDataQueries=[_query(number, each, seconds) for number, each in enumerate(some)],
+            MetricDataQueries=[_query(number, each, seconds) for number, each in enumerate(batch)],
             StartTime=start,
             EndTime=end,
             ScanBy="TimestampAscending",
         )
         for result in answer["MetricDataResults"]:
             pairs = zip(result["Timestamps"], result["Values"], strict=True)
-            found[some[int(result["Id"][1:])]] = tuple(Point(at.astimezone(UTC), value) for at, value in pairs)
+            found[batch[int(result["Id"][1:])]] = tuple(Point(at.astimezone(UTC), value) for at, value in pairs)
     return found
 
 

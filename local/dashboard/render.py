@@ -30,13 +30,14 @@ class Rendered:
     readings: Readings
 
     def document(self) -> dict[str, Any]:
-        """Return what there is to say of it, for programs."""
+        """Return what was drawn, for programs."""
         readings = self.readings
         return {
             "page": str(self.page),
             "picture": str(self.picture),
             "widgets": len(readings.definition.widgets),
-            "empty": readings.empty(),
+            "without_data": readings.without_data(),
+            "missing_alarms": readings.missing_alarms(),
             "period_seconds": readings.seconds,
             "alarms": readings.alarms,
             "metrics": [
@@ -50,9 +51,12 @@ class Rendered:
         return json.dumps(self.document(), indent=2)
 
     def as_text(self) -> str:
-        """Return the same for a person, at a glance."""
-        empty = self.readings.empty()
-        lines = [f"{self.page}", f"{self.picture}", *(f"without data: {each}" for each in empty)]
+        """Return what was drawn, for people."""
+        lines = [f"drawn: {os.path.relpath(path)}" for path in (self.page, self.picture)]
+        if without_data := self.readings.without_data():
+            total = sum(bool(widget.series) for widget in self.readings.definition.widgets)
+            lines.append(f"{len(without_data)} of {total} widgets have no data yet: {'; '.join(without_data)}")
+        lines += [f"not deployed: {name}" for name in self.readings.missing_alarms()]
         return "\n".join(lines)
 
 

@@ -1,1 +1,4 @@
-"""The demo: the deployed template driven over HTTP through everything that Plaid does, then compared row by row."""
+"""The demo: deploys the template onto an emulated AWS, drives it over HTTP with a local Plaid, and compares the rows.
+
+`steps.py` is the script, from the first link to the last forged webhook. `run.py` is what the steps use.
+"""

@@ -1,4 +1,4 @@
-"""Webhooks that are not Plaid's, in every way that we know, each with the reason for which it must be refused."""
+"""Forged webhooks of every kind, each with the reason for which it must be rejected."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ INVENTED_KEY = "00000000-0000-4000-8000-{:012d}"
 
 @dataclass(frozen=True, slots=True)
 class Forgery:
-    """A webhook that must be answered 401.
+    """A webhook that must get a 401.
 
     Attributes:
-        name: what is wrong with it, in plain words.
-        reason: the `error` of the answer.
+        name: What is wrong with it, in plain words.
+        reason: The `error` of the response.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Forgery:
 
 
 def forgeries_of(plaid: PlaidSimulator, genuine: Delivery) -> Iterator[Forgery]:
-    """Forge a webhook that Plaid has really sent, in every way."""
+    """Forge a webhook that Plaid has sent, in every way."""
     body, now = genuine.body, time.time()
     replayed = genuine.attempts[-1].token
     yield Forgery("without a signature", "missing_header", body, None)
@@ -52,14 +52,14 @@ def forgeries_of(plaid: PlaidSimulator, genuine: Delivery) -> Iterator[Forgery]:
 
 
 def invented_keys(plaid: PlaidSimulator, genuine: Delivery, count: int) -> Iterator[Forgery]:
-    """Sign with so many invented keys, each of which somebody might look up at Plaid."""
+    """Sign with invented keys, each of which a receiver might look up at Plaid."""
     for number in range(1, count + 1):
         token = plaid.sign(genuine.body, time.time(), INVENTED_KEY.format(number))
         yield Forgery(f"invented key {number}", "unknown_key", genuine.body, token)
 
 
 def _expired_key(plaid: PlaidSimulator) -> str:
-    """Return a key of Plaid's that has expired, and that no process has in memory from before: it signed nothing."""
+    """Return an expired key of Plaid's that no process has cached: it signed nothing."""
     with plaid.lock:
         expired = plaid.rotate_keys()
         plaid.rotate_keys()
@@ -68,4 +68,4 @@ def _expired_key(plaid: PlaidSimulator) -> str:
 
 def _about_another_item(body: bytes) -> bytes:
     document = decode(body)
-    return encode({**document, "item_id": "somebody-else"} if isinstance(document, dict) else {})
+    return encode({**document, "item_id": "another-item"} if isinstance(document, dict) else {})

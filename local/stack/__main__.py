@@ -1,4 +1,4 @@
-"""`make local`: keep the deployed stack up until it is asked to end."""
+"""The command line of the local stack, `make local`: `python -m local.stack --help`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from local.stack.deploy import STACK_NAME
 from local.stack.dotenv import dotenv, published, variables_of
 from local.stack.errors import LocalStackError
 from local.stack.paths import Places, say, silent
@@ -27,10 +28,9 @@ ENVIRONMENT = """\
 environment:
   PLAID_BASE_URL              another Plaid server than the bundled one
   PLAID_CLIENT_ID, PLAID_SECRET
-                              the credentials that the functions show to Plaid
+                              the functions' credentials at Plaid
                               (default: local-client-id, local-secret)
-  LOCAL_AWS_PROXY             the functions, and nothing else, reach AWS through this address, for faults to be
-                              put in between
+  LOCAL_AWS_PROXY             an address through which the functions, and nothing else, reach AWS, to inject faults
   LOCAL_PORT                  the AWS endpoint's port (default: a free one)
 
 .local/env (dotenv) exists exactly while the stack is ready, and with --containers .local/sam/env.json, which the
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> None:
         print(_as_json(stack) if options.json else _as_text(stack, places, time.monotonic() - started), flush=True)
         while stack.emulator.running:
             time.sleep(1)
-        raise LocalStackError(f"The AWS emulator ended by itself:\n{stack.emulator.log_tail()}")
+        raise LocalStackError(f"The AWS emulator ended unexpectedly:\n{stack.emulator.log_tail()}")
 
 
 def _http_url(name: str, value: str | None) -> str | None:
@@ -118,10 +118,10 @@ The local stack is ready ({seconds:.1f} s).
   API        {stack.api_url} (requests signed for execute-api)
   AWS        {stack.emulator.endpoint_url} ({stack.emulator.region})
   Plaid      {stack.plaid_base_url}
-  functions  {", ".join(f"{short}: {name}" for short, name in sorted(stack.functions.items()))}
+  functions  {STACK_NAME}-{{{",".join(sorted(stack.functions))}}}; the schedules run the sweep and the audit
   logs       {logs}/*.log (tail -F {logs}/sync.log), and in CloudWatch Logs
 
-The AWS CLI and boto3 find it by the environment in {env}:
+The AWS CLI and boto3 use it with the environment in {env}:
 
   set -a; . {env}; set +a
   aws dynamodb scan --table-name "$TRANSACTIONS_TABLE" --max-items 5

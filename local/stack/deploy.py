@@ -30,7 +30,7 @@ def deploy(
         emulator: Where to.
         places: The project.
         parameters: Values for the template's parameters; those that it does not have are left out.
-        progress: Told about what takes time.
+        progress: Reports what takes time.
         update: Whether the stack is there, from this or an older template.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The files that tell other programs how to reach a running local stack."""
+"""The files by which other programs find a running local stack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def variables_of(stack: LocalStack) -> dict[str, str]:
-    """Return what a program needs to use the stack; its credentials may do everything."""
+    """Return what a program needs to use the stack, as an administrator."""
     emulator = stack.emulator
     return {
         "WEBHOOK_URL": stack.webhook_url,
@@ -37,12 +37,12 @@ def variables_of(stack: LocalStack) -> dict[str, str]:
 
 
 def dotenv(variables: Mapping[str, str]) -> str:
-    """Return the variables as a shell and its like read them."""
+    """Return the variables in the format of dotenv."""
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """Return the variables of a stack that runs; none where the file is not there."""
+    """Return the variables of the running stack; none without the file."""
     if not path.is_file():
         return {}
     pairs = (line.partition("=") for line in path.read_text().splitlines())

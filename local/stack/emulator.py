@@ -45,7 +45,7 @@ STOP_SECONDS = 5
 
 
 class EmulatorOptions(TypedDict, total=False):
-    """How an emulator can be started: see `Emulator.start`."""
+    """The options of `Emulator.start`."""
 
     port: int
     functions_endpoint_url: str | None
@@ -73,7 +73,7 @@ class Emulator:
 
     @classmethod
     @contextmanager
-    def start(  # noqa: PLR0913 - one keyword for each thing that can be otherwise
+    def start(  # noqa: PLR0913 - one keyword per option
         cls,
         places: Places | None = None,
         *,
@@ -92,7 +92,7 @@ class Emulator:
             logs: The folder for logs, if they are to outlive it.
             queue_clock: The file that the queues take the time from (see `serve.follow_queue_clock`); the real time
                 by default.
-            progress: Told about what takes time.
+            progress: Reports what takes time.
 
         Raises:
             LocalStackError: It does not come up.
@@ -127,11 +127,11 @@ class Emulator:
         return self._clients[service]
 
     def client_of(self, service: str, access_key_id: str, secret_access_key: str, token: str | None = None) -> Any:  # noqa: ANN401
-        """Return a boto3 client with the rights of whoever these credentials belong to."""
+        """Return a boto3 client with the rights that these credentials have."""
         return aws_client(self.endpoint_url, self.region, service, (access_key_id, secret_access_key, token))
 
     def reset(self) -> None:
-        """Forget everything that was created, and end the functions' processes."""
+        """Delete every resource, and end the functions' processes."""
         self._request("POST", "/_ministack/reset")
 
     def _await_health(self) -> None:
@@ -180,7 +180,7 @@ def _session() -> boto3.Session:
 
 @cache
 def _models() -> Loader:
-    """Return the one loader, and thus cache, of the AWS APIs' descriptions: they are most of the cost of a client."""
+    """Return the only loader of the AWS APIs' descriptions: cached, for they cost most of a client's time."""
     return create_loader()
 
 

@@ -1,7 +1,7 @@
-"""What can go wrong while the local stack comes up, always with the way out."""
+"""The error of the local stack."""
 
 from __future__ import annotations
 
 
 class LocalStackError(Exception):
-    """The local stack cannot come up; the message says what to do about it."""
+    """The local stack cannot start or do something; the message says what to do."""

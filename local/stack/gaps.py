@@ -1,6 +1,6 @@
-"""What the emulator leaves out or answers otherwise than AWS, put right after a deployment.
+"""Differences between the emulator and AWS that are corrected after a deployment, through the AWS API.
 
-Each gap is closed here, through the AWS API, so that neither the template nor the functions know of it.
+Neither the template nor the functions know of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Route:
 
 
 def close_gaps(emulator: Emulator, resources: Resources) -> None:
-    """Make the deployed stack what AWS would have made of its template."""
+    """Correct a deployed stack."""
     import_routes(emulator, resources)
     grant_secrets_by_arn(emulator, resources)
     enable_recovery(emulator, resources)
@@ -93,7 +93,7 @@ def grant_secrets_by_arn(emulator: Emulator, resources: Resources) -> None:
 
 
 def switch_off_schedules(emulator: Emulator, resources: Resources) -> None:
-    """Have nothing invoked on a schedule. No gap: an hour's test run must not depend on which minute it began in."""
+    """Disable all schedules, so that a long test run does not depend on the minute in which it began."""
     events, scheduler = emulator.client("events"), emulator.client("scheduler")
     for name in resources.of("AWS::Events::Rule"):
         if events.describe_rule(Name=name).get("ScheduleExpression"):
@@ -105,12 +105,12 @@ def switch_off_schedules(emulator: Emulator, resources: Resources) -> None:
 
 
 def enable_recovery(emulator: Emulator, resources: Resources) -> None:
-    """Turn on the point-in-time recovery that tables ask for: the emulator's CloudFormation passes over it."""
+    """Turn on point-in-time recovery where the template has it: the emulator's CloudFormation ignores it."""
     for logical_id, resource in resources.template["Resources"].items():
-        wish = resource["Properties"].get("PointInTimeRecoverySpecification") if "Properties" in resource else None
-        if resource["Type"] == "AWS::DynamoDB::Table" and wish and logical_id in resources.ids:
+        recovery = resource["Properties"].get("PointInTimeRecoverySpecification") if "Properties" in resource else None
+        if resource["Type"] == "AWS::DynamoDB::Table" and recovery and logical_id in resources.ids:
             emulator.client("dynamodb").update_continuous_backups(
-                TableName=resources.ids[logical_id], PointInTimeRecoverySpecification=wish
+                TableName=resources.ids[logical_id], PointInTimeRecoverySpecification=recovery
             )
 
 

@@ -1,4 +1,4 @@
-"""A template as a graph of YAML nodes, for those who edit it: everything else stays as written, `!Ref` included."""
+"""A template as a graph of YAML nodes: an edit leaves everything else as written, `!Ref` included."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Packager:
     Attributes:
         s3: The emulator's S3 client.
         places: The project to package.
-        progress: Told about what takes time.
+        progress: Reports what takes time.
     """
 
     s3: Any

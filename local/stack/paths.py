@@ -1,4 +1,4 @@
-"""Where things are, in the project and in its `.local` folder of things that can be made again."""
+"""The paths of the project and of its `.local` folder, all of which can be made again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Progress: TypeAlias = Callable[[str], None]
 
 
 def say(line: str) -> None:
-    """Report progress as a line on standard error, where it disturbs no output."""
+    """Report progress as a line on standard error."""
     print(f"local: {line}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A local stack that runs in another process, as `.local/env` describes it, or in this one."""
+"""A client of a running local stack, by the variables of `.local/env`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RunningStack:
 
     @classmethod
     def find(cls, places: Places) -> RunningStack | None:
-        """Return the stack that `make local` keeps up, if it does."""
+        """Return the stack of `make local`, if it runs."""
         variables = read_dotenv(places.env)
         return cls(variables) if variables else None
 

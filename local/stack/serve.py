@@ -4,9 +4,9 @@ Started by `local.stack.emulator` as a script: of this project, only `local.clou
 holds the other end of standard input, so its end, however it came, is the end of the emulator and of the functions'
 processes.
 
-What the emulator leaves out and cannot be put right through the AWS API is here, and for CloudWatch in
-`local.cloudwatch`. Its release is locked, so the names that they extend are known; the tests of the local stack notice
-if their meaning changes.
+It corrects the differences from AWS that cannot be corrected through the AWS API (see `gaps.py`); `local.cloudwatch`
+does the same for CloudWatch. The emulator's release is locked, so the names that are extended here are known; the tests
+of the local stack notice if their meaning changes.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ def log_to_files(folder: Path) -> None:
 def retry_reported_stream_records() -> None:
     """Hand a batch of a stream out again where the function reports that a record of it failed.
 
-    The emulator takes such an answer for a success, and the record is lost. AWS comes again from that record; this
-    comes again with the whole batch, which functions have to stand anyway.
+    The emulator takes such an answer for a success, and the record is lost. AWS delivers again from that record; this
+    delivers the whole batch again, which functions have to tolerate on AWS, too.
     """
     functions: Any = import_module("ministack.services.lambda_svc")
     execute = functions._execute_function  # noqa: SLF001

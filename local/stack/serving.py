@@ -1,4 +1,4 @@
-"""What stands beside the stack while it runs: its lock, the bundled Plaid server, and what `sam local` needs."""
+"""What runs beside the stack: its lock, the bundled Plaid server, and what `sam local` needs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def bundled_plaid_server() -> Iterator[str]:
 
 
 def check_built(places: Places) -> None:
-    """Refuse to serve `sam local` without what it would run.
+    """Check that what `sam local` runs is built.
 
     Raises:
         LocalStackError: It is not built.

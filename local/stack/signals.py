@@ -1,4 +1,4 @@
-"""End a program in order when it is asked to, whatever it is doing; and end what it has started."""
+"""End a program in order on a signal, and end the processes that it has started."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """The program was asked to end. Not an `Exception`: nothing on the way may take it for a failure and go on."""
+    """A signal to end has come. Not an `Exception`: no handler of failures may catch it and go on."""
 
 
 @contextmanager
 def stopping_in_order() -> Iterator[None]:
-    """Turn the first request to end into the end of the `with` block, and ignore further ones while it cleans up.
+    """Turn the first signal to end into the end of the `with` block, and ignore further ones during the cleanup.
 
-    A shell starts background jobs with SIGINT ignored: they, too, end on it.
+    A shell starts background jobs with SIGINT ignored: this makes them end on it, too.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -42,11 +42,11 @@ def stopping_in_order() -> Iterator[None]:
 
 
 def end_group(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Give a process that was asked to end so long to do it, then end all that is left of its process group.
+    """Wait for a process to end after its signal, then kill the rest of its process group.
 
     Args:
         process: The group's leader.
-        seconds: How long.
+        seconds: How long to wait.
     """
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)

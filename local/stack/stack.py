@@ -1,4 +1,4 @@
-"""The project deployed on this machine: its resources, and the ways to drive and inspect them."""
+"""The project deployed on this machine: start it, use it, inspect it."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class LocalStack:
             plaid_base_url: The Plaid server that the functions call, with the credentials in `PLAID_CLIENT_ID` and
                 `PLAID_SECRET` of this process's environment, by default those of the bundled server.
             places: The project to deploy, by default this one.
-            schedules: Whether what the template has invoked on a schedule is; otherwise whoever needs it invokes it.
-            progress: Told about what takes time.
+            schedules: Whether the template's schedules invoke their functions; otherwise a test does.
+            progress: Reports what takes time.
             options: The emulator's, see `Emulator.start`.
 
         Raises:
@@ -79,7 +79,7 @@ class LocalStack:
 
     @classmethod
     def of(cls, emulator: Emulator, resources: Resources, plaid_base_url: str) -> LocalStack:
-        """Return what is deployed, ready to be used: with Plaid's keys, and an address at which it is reached."""
+        """Return what is deployed, with Plaid's credentials and a webhook URL that Plaid can reach."""
         functions = {
             logical_id.removesuffix("Function").lower(): resources.ids[logical_id]
             for logical_id, kind in resources.types.items()
@@ -87,7 +87,7 @@ class LocalStack:
         }
         stack = cls(emulator, resources, plaid_base_url, functions)
         stack.set_plaid_credentials(*plaid_credentials())
-        # API Gateway's host name leads nowhere here: the emulator is reached by address and path.
+        # API Gateway's host name does not resolve here: the emulator is reached by address and path.
         stack.set_environment("items", {"WEBHOOK_URL": stack.webhook_url})
         return stack
 
@@ -128,12 +128,12 @@ class LocalStack:
 
     @property
     def sync_queue_url(self) -> str:
-        """The queue of triggers."""
+        """The queue of messages to sync."""
         return self.resources.id("SyncQueue")
 
     @property
     def dead_letter_queue_url(self) -> str:
-        """The queue of triggers that were given up."""
+        """The queue of dead-lettered messages."""
         return self.resources.id("DeadLetterQueue")
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
@@ -141,7 +141,7 @@ class LocalStack:
         return self.emulator.client(service)
 
     def role_client(self, function: str, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
-        """Return a boto3 client with exactly the rights that the template gives to a function."""
+        """Return a boto3 client with exactly the rights of a function's role."""
         configuration = self.client("lambda").get_function_configuration(FunctionName=self._name(function))
         session = self.client("sts").assume_role(RoleArn=configuration["Role"], RoleSessionName="local")
         credentials = session["Credentials"]
@@ -189,9 +189,9 @@ class LocalStack:
 
     @contextmanager
     def alarms_later(self, seconds: float) -> Iterator[None]:
-        """Have alarms judge as they will so many seconds from now, for the time of the `with` block.
+        """Put the alarms' clock ahead for the time of the `with` block.
 
-        Metrics keep their times: what is recorded until then, by others, is missing.
+        Metrics keep their times: periods after the last one are without data.
         """
         clock = AlarmClock(self.emulator.logs)
         clock.ahead = seconds

@@ -1,7 +1,7 @@
 """The emulator's own virtual environment, made from its lock when it is first needed.
 
-It is apart from the project's because the emulator pins another botocore, and because functions run on its interpreter:
-they find their third-party code in the layers, as on AWS, or not at all.
+It is separate because the emulator pins another botocore, and because functions run on its interpreter: they find
+third-party code only in the layers, as on AWS.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from local.stack.paths import Places, Progress
 
-OLDEST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 
 
 def make_emulator_venv(places: Places, progress: Progress) -> None:
@@ -48,9 +48,9 @@ def check_python() -> None:
     Raises:
         LocalStackError: It is.
     """
-    if sys.version_info < OLDEST_PYTHON:
+    if sys.version_info < MIN_PYTHON:
         raise LocalStackError(
-            f"Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later is needed, this is {sys.version.split()[0]}: "
+            f"Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or later is needed, this is {sys.version.split()[0]}: "
             "make .venv with a later one (rm -r .venv && make PYTHON=python3.13 setup)."
         )
 

@@ -49,7 +49,7 @@ class QueueClock:
 
     @contextmanager
     def at(self, ahead: float) -> Iterator[None]:
-        """Let the queues be so many seconds ahead of the real time (below zero: behind it) for a while."""
+        """Put the queues' clock so many seconds ahead (below zero: behind) for the time of the `with` block."""
         before, self.ahead = self.ahead, ahead
         time.sleep(0.1)  # until it is written
         yield
@@ -66,7 +66,7 @@ class Rehearsal:
     """What a fault is provoked on.
 
     Attributes:
-        server: the Plaid server that the functions ask; it delivers webhooks by itself.
+        server: the Plaid server that the functions call; it delivers webhooks.
         rung: alarms that were seen to ring.
         cleared: alarms that were seen to be quiet again.
     """
@@ -87,28 +87,28 @@ class Rehearsal:
         return item_id
 
     def exact(self, item_id: str) -> bool:
-        """Tell whether an Item's rows are Plaid's."""
+        """Return whether an Item's rows are Plaid's."""
         truth = [item for item in truth_of(self.plaid) if item.item_id == item_id]
         verdict = compare(truth, tables_of(self.stack))
         return not verdict.items[0].differences
 
     def wait_until(self, happened: Callable[[], object]) -> None:
-        """Wait for something that the stack does by itself."""
+        """Wait for something that the stack does."""
         deadline = time.monotonic() + _PATIENCE
         while not happened():
-            assert time.monotonic() < deadline, "waited in vain"
+            assert time.monotonic() < deadline, "it did not happen"
             time.sleep(_GLANCE)
 
     def let_time_pass_until(self, happened: Callable[[], object]) -> None:
         """Put the queues' clock forward, a retry's wait at a time, until something has happened. It stays there."""
         deadline = time.monotonic() + _PATIENCE
         while not happened():
-            assert time.monotonic() < deadline, "waited in vain"
+            assert time.monotonic() < deadline, "it did not happen"
             self.queue_clock.ahead += 1100.0
             time.sleep(0.1)
 
     def rings(self, alarm: str) -> bool:
-        """Tell whether an alarm rings now."""
+        """Return whether an alarm rings now."""
         rings = self.stack.alarms()[alarm] == "ALARM"
         self.rung.update([alarm] if rings else [])
         return rings
@@ -118,14 +118,14 @@ class Rehearsal:
         self.wait_until(lambda: self.rings(alarm))
 
     def clears(self, alarm: str, after: float = A_PERIOD) -> bool:
-        """Tell whether an alarm is quiet once so much time has passed without another fault."""
+        """Return whether an alarm is quiet after so many seconds without another fault."""
         with self.stack.alarms_later(after):
             quiet = self.stack.alarms()[alarm] == "OK"
         self.cleared.update([alarm] if quiet and alarm in self.rung else [])
         return quiet
 
     def clears_with_the_next_sweep(self, alarm: str) -> bool:
-        """Tell whether an alarm is quiet once what the sweep measures now is all that was measured in a period."""
+        """Return whether an alarm is quiet when its period has only the measurements of a sweep that runs now."""
         time.sleep(1)
         before = time.monotonic()
         self.sweep()
@@ -137,7 +137,7 @@ class Rehearsal:
         self.stack.invoke("sweep", {})
 
     def sync(self, item_id: str, cause: str = "request") -> None:
-        """Put a trigger on the queue."""
+        """Put a message on the queue."""
         self.send(json.dumps({"item_id": item_id, "cause": cause}), item_id)
 
     def send(self, body: str, group: str) -> None:
@@ -150,7 +150,7 @@ class Rehearsal:
         )
 
     def measured(self, name: str, *, at_least: float) -> list[float]:
-        """Return the values of a metric that the sync function has told, those that are large enough."""
+        """Return the values of a metric that the sync function has emitted, from a minimum on."""
         lines = (json.loads(line) for line in self.stack.logs("sync").splitlines() if line.startswith("{"))
         return [value for line in lines if "_aws" in line for value in line.get(name, []) if value >= at_least]
 

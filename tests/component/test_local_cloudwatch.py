@@ -201,11 +201,11 @@ def test_a_stack_within_the_stack_has_outputs_and_resources(stack: LocalStack) -
     assert stack.resources.of("AWS::CloudWatch::CompositeAlarm")
 
 
-def test_nothing_runs_on_a_schedule_unless_asked_for(stack: LocalStack) -> None:
+def test_schedules_are_switched_off_for_tests(stack: LocalStack) -> None:
     template = {
         "Resources": {
             "Often": {"Type": "AWS::Events::Rule", "Properties": {"ScheduleExpression": "rate(5 minutes)"}},
-            "Heard": {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": {"source": ["somebody"]}}},
+            "Matching": {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": {"source": ["somewhere"]}}},
         }
     }
     formation, events = stack.client("cloudformation"), stack.client("events")
@@ -213,8 +213,8 @@ def test_nothing_runs_on_a_schedule_unless_asked_for(stack: LocalStack) -> None:
     formation.get_waiter("stack_create_complete").wait(StackName="scheduled", WaiterConfig={"Delay": 1})
     resources = Resources.read(stack.emulator, "scheduled")
     switch_off_schedules(stack.emulator, resources)
-    states = {name: events.describe_rule(Name=resources.id(name))["State"] for name in ("Often", "Heard")}
-    assert states == {"Often": "DISABLED", "Heard": "ENABLED"}
+    states = {name: events.describe_rule(Name=resources.id(name))["State"] for name in ("Often", "Matching")}
+    assert states == {"Often": "DISABLED", "Matching": "ENABLED"}
 
 
 def test_the_dashboard_is_drawn_as_deployed_and_names_what_has_no_data(stack: LocalStack, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_the_dashboard_is_drawn_as_deployed_and_names_what_has_no_data(stack: Lo
             "title": title,
             "view": view,
             "stat": "Sum",
-            "metrics": [["PlaidSync", metric, "service", STACK_NAME], [".", "NeverToldEither", ".", "."]],
+            "metrics": [["PlaidSync", metric, "service", STACK_NAME], [".", "NeverEmittedEither", ".", "."]],
             "annotations": {"horizontal": [{"label": "too many", "value": 5}, {"label": "far", "value": 500}]},
         }
         return {"type": "metric", "x": x, "y": 2, "width": 6, "height": 6, "properties": properties}
@@ -233,13 +233,13 @@ def test_the_dashboard_is_drawn_as_deployed_and_names_what_has_no_data(stack: Lo
     widgets = [
         {"type": "text", "x": 0, "y": 0, "width": 24, "height": 2, "properties": {"markdown": "# A *title* & more"}},
         widget(0, "Triggers", "TriggersReceived"),
-        widget(6, "Nothing here", "NeverTold"),
+        widget(6, "Nothing here", "NeverEmitted"),
         widget(12, "Triggers, as a number", "TriggersReceived", "singleValue"),
     ]
     cloudwatch = stack.client("cloudwatch")
     cloudwatch.put_dashboard(DashboardName="drawn", DashboardBody=json.dumps({"widgets": widgets}))
     rendered = render(cloudwatch, "drawn", tmp_path)
-    assert rendered.document()["empty"] == ["Nothing here"]
+    assert rendered.readings.without_data() == ["Nothing here"]
     page = rendered.page.read_text()
     assert "<h1>A <em>title</em> &amp; more</h1>" in page
     assert page.count("<svg") == 3

@@ -1,7 +1,4 @@
-"""The local stack itself: what it promises to the functions' tests and to whoever runs `make local`.
-
-Most of it deploys a small project made for the purpose, because its promises hold for any template of this shape.
-"""
+"""The local stack itself, mostly with a small project, because it works for any template of this shape."""
 
 from __future__ import annotations
 
@@ -106,7 +103,7 @@ import boto3
 import from_layer
 
 def lambda_handler(event, context):
-    print("asked for", sorted(event))
+    print("received", sorted(event))
     if "call" in event:
         client = boto3.client(event["service"])
         try:
@@ -252,8 +249,8 @@ def test_policies_may_demand_an_encryption_context(stack: LocalStack) -> None:
 
 def test_logs_are_in_cloudwatch_and_in_a_file(stack: LocalStack) -> None:
     stack.invoke("items", {"a_question": 1})
-    assert "asked for ['a_question']" in stack.logs("items")
-    assert "asked for ['a_question']" in (stack.emulator.logs / "items.log").read_text()
+    assert "received ['a_question']" in stack.logs("items")
+    assert "received ['a_question']" in (stack.emulator.logs / "items.log").read_text()
 
 
 def test_a_functions_environment_can_be_changed(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The runbook, rehearsed: each fault is provoked on the deployed stack, its alarm rings, the steps help, and it clears.
 
-Where an alarm waits for hours, or for minutes three times over, what would have been measured by then is recorded with
-its time in the past. Everything else is the fault itself.
+Where an alarm waits for several periods, the test records what would be measured by then. Everything else is real.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def test_drift_is_found_shown_and_repaired(stage: Rehearsal, item: str) -> None:
     stage.stack.invoke("audit", {})
     stage.await_alarm("drift-found")
     (found,) = stage.cli.json("audit", item, code=1)["reports"]
-    assert [(one["transaction_id"], one["field"]) for one in found["differences"]] == [(transaction_id, "amount")]
+    assert [(row["transaction_id"], row["field"]) for row in found["differences"]] == [(transaction_id, "amount")]
     stage.cli.json("audit", item, "--repair", "--yes")
     assert stage.exact(item)
     assert stage.clears("drift-found")
@@ -109,7 +108,7 @@ def test_a_removal_that_plaid_refuses_is_finished_when_it_no_longer_does(stage: 
         stage.put("RemovalsUnfinished", 1, ago=-(hours + 0.5) * HOUR)
     with stage.stack.alarms_later(6 * HOUR):
         stage.await_alarm("removals-unfinished")
-    assert [one["item_id"] for one in stage.cli.json("items", "--state", "removed")["items"]] == [item_id]
+    assert [item["item_id"] for item in stage.cli.json("items", "--state", "removed")["items"]] == [item_id]
     stage.plaid.clear_faults()
     stage.cli.json("remove", item_id, "--transactions", "erase", "--yes")
     stage.let_time_pass_until(lambda: stage.cli.json("item", item_id)["item"]["removal"].get("completed_at"))
@@ -117,7 +116,7 @@ def test_a_removal_that_plaid_refuses_is_finished_when_it_no_longer_does(stage: 
     assert stage.clears("removals-unfinished", after=0)
 
 
-def test_an_item_that_could_be_neither_stored_nor_removed_is_told_of(stage: Rehearsal) -> None:
+def test_an_item_that_could_be_neither_stored_nor_removed_is_reported(stage: Rehearsal) -> None:
     public_token = stage.plaid.create_public_token(transactions=5)
     stage.plaid.inject_fault("/item/remove", "INTERNAL_SERVER_ERROR", times=100)
     with stage.denied("items", "dynamodb:UpdateItem"):
@@ -129,7 +128,7 @@ def test_an_item_that_could_be_neither_stored_nor_removed_is_told_of(stage: Rehe
     assert stage.clears("items-orphaned")
 
 
-def test_an_exchange_whose_answer_is_lost_is_told_of(stage: Rehearsal) -> None:
+def test_an_exchange_whose_answer_is_lost_is_reported(stage: Rehearsal) -> None:
     public_token = stage.plaid.create_public_token(transactions=5)
     stage.plaid.inject_fault("/item/public_token/exchange", drop="after")
     status, answer = stage.application.request("POST", "/items", {"public_token": public_token})
@@ -237,7 +236,7 @@ def test_what_makes_all_syncs_fail_rings_once_it_lasts(stage: Rehearsal) -> None
     for ago in (A_PERIOD, 2 * A_PERIOD):
         stage.put("SyncFailed", 25, ago=ago)
     for number in range(25):
-        stage.sync(f"nobody-{number}")
+        stage.sync(f"not-linked-{number}")
     stage.await_alarm("sync-failing")
     stage.stack.client("sqs").purge_queue(QueueUrl=stage.stack.sync_queue_url)
     assert stage.clears("sync-failing")
@@ -271,7 +270,7 @@ def test_a_sweep_that_does_not_run_is_missed(stage: Rehearsal) -> None:
     assert stage.clears("sweep-not-run", after=0)
 
 
-def test_an_announcement_that_the_bus_did_not_take_comes_all_the_same(stage: Rehearsal) -> None:
+def test_an_event_that_failed_to_publish_is_published_later(stage: Rehearsal) -> None:
     with stage.denied("changes", "events:PutEvents"):
         item_id = stage.link()
         stage.await_alarm("announcements-failed")
@@ -298,7 +297,7 @@ def test_a_function_that_raises_is_throttled_or_slow_rings(stage: Rehearsal, nam
         stage.stack.invoke(name, {})
     stage.await_alarm(f"{name}-errors")
     stage.stack.set_environment(name, {variable: configuration["Environment"]["Variables"][variable]})
-    # The emulator does not throttle, and nobody waits for 80 % of a timeout here.
+    # The emulator does not throttle, and 80 % of a timeout is too long for a test.
     stage.put("Throttles", 1, ago=1, FunctionName=full_name)
     stage.put("Duration", configuration["Timeout"] * 1000 * 0.81, ago=1, FunctionName=full_name)
     for kind in ("throttled", "slow"):

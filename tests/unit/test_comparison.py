@@ -1,4 +1,4 @@
-"""The comparison notices whatever is wrong with the tables, names it, and sees nothing where nothing is wrong."""
+"""The comparison finds every kind of difference, names it, and finds none in equal tables."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_row_under_another_item_is_named_there_and_missing_where_it_belongs() 
     ]
 
 
-def test_rows_and_items_of_nobody_are_named() -> None:
+def test_rows_and_items_that_plaid_does_not_have_are_named() -> None:
     differences = found([], [row("X", transaction("t1"))], items=[record("Y")])
     assert [(entry.item_id, entry.transaction_id) for entry in differences] == [("X", "t1"), ("Y", THE_ITEM)]
 

@@ -89,7 +89,7 @@ def calculated(expression: str, **series: Sequence[float | None]) -> list[float 
 def test_a_series_without_data_counts_as_zero_beside_one_with_data(
     expression: str, values: list[float | None] | None
 ) -> None:
-    series = {"metric1": [30.0, 20.0, 0.0, 0.0], "metric2": [20.0, None, 20.0, None]}
+    series: dict[str, list[float | None]] = {"metric1": [30, 20, 0, 0], "metric2": [20, None, 20, None]}
     if values is None:
         with pytest.raises(ValueError, match="local alarms evaluate only"):
             calculated(expression, **series)
@@ -107,9 +107,9 @@ def test_a_series_without_data_counts_as_zero_beside_one_with_data(
     ],
 )
 def test_if_is_as_in_the_documentations_tables(expression: str, values: list[float | None]) -> None:
-    series = {
-        "metric1": [1.0, 1.0, 0.0, 0.0, None],
-        "metric2": [30.0, None, 0.0, 0.0, 30.0],
-        "metric3": [0.0, 0.0, 20.0, None, 20.0],
+    series: dict[str, list[float | None]] = {
+        "metric1": [1, 1, 0, 0, None],
+        "metric2": [30, None, 0, 0, 30],
+        "metric3": [0, 0, 20, None, 20],
     }
     assert calculated(expression, **series) == values

@@ -1,1 +1,0 @@
-"""What happens in the demo, one module for each part of it."""
