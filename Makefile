@@ -114,7 +114,6 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 		$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
 		--parameter-overrides "$$($(OVERRIDES))"
 	@$(BIN)/plaid-sync keys set --if-missing $(WHERE)
-	@$(BIN)/plaid-sync upgrade $(WHERE)
 	@$(BIN)/plaid-sync about $(WHERE)
 	@$(BIN)/plaid-sync doctor $(WHERE)
 
@@ -122,9 +121,11 @@ smoke: setup ## Try the deployed ENV end to end: link a sandbox bank, audit, web
 	@$(call NEED_ENV,$(ENV))
 	@$(BIN)/plaid-sync smoke $(WHERE) $(ARGS)
 
-destroy: setup ## Delete the deployed ENV with its data; refuses while any is protected, and says how to lift that
-	@$(call NEED_ENV,$(ENV))
-	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
+destroy: setup .local/tools/.installed ## Delete the stack of ENV with `sam delete`; tables and keys are retained, and it prints the commands that delete them
+	@$(call NEED_ENV,)
+	@$(BIN)/plaid-sync retained $(WHERE)
+	@$(SAM) delete --stack-name "$(STACK)" $(ARGS)
+	@echo "$(STACK) is deleted; the resources listed above are retained."
 
 ##@ Work on it
 .PHONY: setup test conformance model faults mutants fuzz check lint types imports supply-chain locked format template-lint workflow-lint lock update

@@ -7,7 +7,7 @@ from typing import Final
 
 FILLED_IN: Final = (
     (r" --stack plaid-sync$", ""),
-    (r"\[ID\.\.\.\]|\bID\.\.\.|\bITEM_ID\b|\bID\b(?!=)", "$ITEM"),
+    (r"\[(ITEM_)?ID(\.\.\.)?\]|\b(ITEM_)?ID\.\.\.|\bITEM_ID\b|\bID\b(?!=)", "$ITEM"),
     (r"\bNAME\b", "settling"),
     (r"\bFILE\b", '"$PROJECT/tests/events/webhook_forged_body.json"'),
     (r"\bTABLE\b", "$TRANSACTIONS_TABLE"),
@@ -22,7 +22,7 @@ NEW: Final = "ITEM=$(new-item) || exit 9; "
 DEAD_LETTERS: Final = 'python "$PROJECT/tests/documents/dead_letters.py" || exit 9; '
 """Two messages in the dead-letter queue."""
 DRIFTED: Final = """
-id=$(plaid-sync export --item "$ITEM" | head -1 | python -c 'import json; print(json.loads(input())["transaction_id"])')
+id=$(plaid-sync export "$ITEM" | head -1 | python -c 'import json; print(json.loads(input())["transaction_id"])')
 aws dynamodb update-item --table-name "$TRANSACTIONS_TABLE" --update-expression "SET amount = :wrong" \
     --key "{\\"item_id\\": {\\"S\\": \\"$ITEM\\"}, \\"transaction_id\\": {\\"S\\": \\"$id\\"}}" \
     --expression-attribute-values '{":wrong": {"N": "0.01"}}'

@@ -96,11 +96,6 @@ SETTINGS: Final = (
         "now = datetime.now(UTC)\nrunning = LocalStack.start('http://127.0.0.1:9')\nstack = running.__enter__()",
         after="running.__exit__(None, None, None)",
     ),
-    Setting(
-        "tests/upgrade/before_sweep/README.md",
-        '"""Make the state of a stack of commit 5615987',
-        only_compiled="it runs the code of that commit, which a clone need not have",
-    ),
 )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.signals import ALSO_BY, ONLY_BY, Signal
-from plaid_sync_cli.costing import FIXED, Fixed
 
 from tests.template.cloudformation import PROJECT, Template
 from tests.template.operations import alarms_of, widgets_of
@@ -69,13 +68,6 @@ def test_the_dictionary_names_each_metrics_alarms_and_widgets(alarms: Template, 
     for metric, row in documented.items():
         assert (metric, row.alarms) == (metric, frozenset(watched.get(metric, ())))
         assert (metric, row.widgets) == (metric, frozenset(shown.get(metric, ())))
-
-
-def test_the_estimate_of_the_cost_counts_what_the_templates_have(alarms: Template, dashboard: Template) -> None:
-    composite = len(alarms.of("AWS::CloudWatch::CompositeAlarm"))
-    series = {line.metric for widget in widgets_of(dashboard) for line in widget.lines()}
-    ours = sum(metric.namespace == OURS for metric in series)  # every series is on a graph, as the test above says
-    assert Fixed(len(alarms_of(alarms)), composite, ours) == FIXED
 
 
 def test_the_graphs_use_the_dimensions_that_are_told(dashboard: Template) -> None:
