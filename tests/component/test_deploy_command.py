@@ -63,7 +63,7 @@ def built(folder: Path) -> Path:
 def parameters(stack: LocalStack) -> dict[str, str]:
     (found,) = stack.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
     assert found["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
-    return {one["ParameterKey"]: one["ParameterValue"] for one in found["Parameters"]}
+    return {entry["ParameterKey"]: entry["ParameterValue"] for entry in found["Parameters"]}
 
 
 def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalStack, tmp_path: Path) -> None:
@@ -74,32 +74,32 @@ def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalSt
         name, runbook = "Dot's Bank & Co; $HOME", "https://wiki.example.com/?page=1&raw=1"
         given = f"PlaidBaseUrl={plaid.base_url} AlarmEmail=oncall@example.com RunbookUrl={runbook}"
         given += f' LinkClientName="{name.replace("$", "$$")}"'
-        said = run_target(stack, *deploy, f"PARAMETERS={given}", stdin=json.dumps(KEYS))
-        assert SECRET not in said
+        output = run_target(stack, *deploy, f"PARAMETERS={given}", stdin=json.dumps(KEYS))
+        assert SECRET not in output
         steps = ("Account ", "Successfully created/updated stack", "keys are stored, and", "webhook URL ", "Next: ")
-        assert sorted(steps, key=said.index) == list(steps)
+        assert sorted(steps, key=output.index) == list(steps)
         first = parameters(stack)
         assert (first["Stage"], first["AlarmEmail"]) == ("dev", "oncall@example.com")
         assert (first["LinkClientName"], first["RunbookUrl"]) == (name, runbook)
-        output: Any = stack.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
-        secret = next(one["OutputValue"] for one in output if one["OutputKey"] == "PlaidSecretId")
-        kept = stack.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
-        assert json.loads(kept) == KEYS
+        outputs: Any = stack.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+        secret = next(entry["OutputValue"] for entry in outputs if entry["OutputKey"] == "PlaidSecretId")
+        stored = stack.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
+        assert json.loads(stored) == KEYS
 
         # Again: parameters that are not given stay, and so do the keys.
-        said = run_target(stack, *deploy, "PARAMETERS=DeadManHours=48")
-        assert "The secret has Plaid's keys already." in said
+        output = run_target(stack, *deploy, "PARAMETERS=DeadManHours=48")
+        assert "The secret has Plaid's keys already." in output
         assert parameters(stack) == first | {"DeadManHours": "48"}
 
-    # `sam delete` is confirmed; what CloudFormation retains is listed before, with commands that delete it.
+    # `sam delete` prompts for the stack and for its artifacts in S3.
     assert "is deleted" not in run_target(stack, "destroy", "ENV=dev")
-    said = run_target(stack, "destroy", "ENV=dev", stdin="y\n")
-    assert f"{STACK} is deleted; the resources listed above are retained." in said
+    output = run_target(stack, "destroy", "ENV=dev", stdin="y\ny\n")
+    assert f"{STACK} is deleted; the resources listed above are retained." in output
     with pytest.raises(ClientError, match="does not exist"):
         parameters(stack)
     retained = stack.client("dynamodb").list_tables()["TableNames"]
     assert len([name for name in retained if name.startswith(f"{STACK}-")]) == len(TABLES)
-    commands = [line.strip() for line in said.splitlines() if line.startswith("  aws ")]
+    commands = [line.strip() for line in output.splitlines() if line.startswith("  aws ")]
     for command in commands:
         run_aws(stack, command)
     assert not [name for name in stack.client("dynamodb").list_tables()["TableNames"] if name.startswith(f"{STACK}-")]
