@@ -338,8 +338,12 @@ def test_an_item_is_removed_only_after_confirmation(cli: CommandLine, world: Wor
     world.drain()
     cli.text("remove", item_id, code=130)  # no answer
     assert world.item(item_id)["status"] == "active"
+    linked = cli.json("retained", code=1)["linked_items"]
     cli.json("remove", item_id, "--transactions", "erase", "--yes")
+    removing = cli.json("retained", code=1)["linked_items"]
+    assert removing == linked | {"active": linked["active"] - 1, "removed": 1}
     world.drain()
+    assert "removed" not in cli.json("retained", code=1)["linked_items"]
     assert world.item(item_id)["status"] == "removed"
     assert world.live(item_id) == {}
 
