@@ -121,9 +121,10 @@ smoke: setup ## Try the deployed ENV end to end: link a sandbox bank, audit, web
 	@$(call NEED_ENV,$(ENV))
 	@$(BIN)/plaid-sync smoke $(WHERE) $(ARGS)
 
-destroy: setup .local/tools/.installed ## Delete the stack of ENV with `sam delete`; tables and keys are retained, and it prints the commands that delete them
+destroy: setup ## Delete the stack of ENV with `sam delete`; tables and keys are retained, and it prints the commands that delete them
 	@$(call NEED_ENV,)
 	@$(BIN)/plaid-sync retained $(WHERE)
+	@$(MAKE) .local/tools/.installed
 	@$(SAM) delete --stack-name "$(STACK)" $(ARGS)
 	@echo "$(STACK) is deleted; the resources listed above are retained."
 

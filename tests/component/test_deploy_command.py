@@ -89,8 +89,8 @@ def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalSt
         assert "The secret has Plaid's keys already." in output
         assert parameters(stack) == first | {"DeadManHours": "48"}
 
-    # Without confirmation `sam delete` changes nothing. The call below deletes the stack as `sam delete` does on AWS: here
-    # it rejects the S3 URLs of the nested stacks, because they are those of the emulator.
+    # Without confirmation `sam delete` changes nothing. On AWS it deletes the stack by the call below; here it rejects
+    # the S3 URLs of the nested stacks, because they are those of the emulator.
     output = run_target(stack, "destroy", "ENV=dev")
     assert f"Are you sure you want to delete the stack {STACK} in the region" in output
     assert parameters(stack)
