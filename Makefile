@@ -127,7 +127,6 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 		$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
 		--parameter-overrides "$$($(OVERRIDES))"
 	@$(BIN)/plaid-sync keys set --if-missing $(WHERE)
-	@$(BIN)/plaid-sync upgrade $(WHERE)
 	@$(BIN)/plaid-sync about $(WHERE)
 	@$(BIN)/plaid-sync doctor $(WHERE)
 
@@ -135,9 +134,12 @@ smoke: setup ## Try the deployed ENV end to end: link a sandbox bank, audit, web
 	@$(call NEED_ENV,$(ENV))
 	@$(BIN)/plaid-sync smoke $(WHERE) $(ARGS)
 
-destroy: setup ## Delete the deployed ENV with its data; refuses while any is protected, and says how to lift that
-	@$(call NEED_ENV,$(ENV))
-	@$(BIN)/plaid-sync destroy $(WHERE) $(ARGS)
+destroy: setup ## Delete the stack of ENV with `sam delete`; tables and keys are retained, and it prints the commands that delete them
+	@$(call NEED_ENV,)
+	@$(BIN)/plaid-sync retained $(WHERE)
+	@$(MAKE) .local/tools/.installed
+	@$(SAM) delete --stack-name "$(STACK)" $(ARGS)
+	@echo "$(STACK) is deleted; the resources listed above are retained."
 
 ##@ Work on it
 .PHONY: setup test aws-cli conformance model faults mutants fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update

@@ -1,4 +1,4 @@
-"""The command line `plaid-sync`: what an operator asks of a deployment, and does to it (docs/cli.md)."""
+"""The command line `plaid-sync`: inspects and operates a deployment (docs/cli.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
-        print(  # noqa: T201 - there is nothing yet to print with
+        print(  # noqa: T201 - without rich there is no console yet
             f"plaid-sync: {error.name} is not installed. Install the command line with its extra, "
             "from the repository: pipx install '.[cli]'",
             file=sys.stderr,

@@ -1,4 +1,4 @@
-"""The deployment's Item API (docs/api.md), with requests that are signed for IAM."""
+"""A client of the deployment's Items API (docs/api.md); requests are signed for IAM."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from plaid_sync_cli.deployment import Deployment
 
-_SECONDS: Final = 35.0
+_TIMEOUT_SECONDS: Final = 35.0
 """API Gateway answers within 30."""
-_NOT_ALLOWED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_NOT_AUTHORIZED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 class ApiError(CommandError):
-    """The Item API refuses.
+    """The Items API returned an error.
 
     Attributes:
         status: the HTTP status.
-        code: docs/api.md lists them.
+        code: one of the codes in docs/api.md.
         document: the problem details.
         retry_after: seconds after which the same request may succeed.
     """
@@ -41,16 +41,16 @@ class ApiError(CommandError):
         self.code = str(document.get("code", ""))
         self.document = document
         self.retry_after = retry_after
-        super().__init__(*_words(status, document), _exit_code(status, self.code))
+        super().__init__(*_message_and_fix(status, document), _exit_code(status, self.code))
 
 
 @dataclass(frozen=True, slots=True)
 class ItemApi:
-    """Makes requests.
+    """Sends requests to the Items API.
 
     Attributes:
         url: the stack's output ApiUrl.
-        credentials: found when a request is made, and renewed as the SDK does.
+        credentials: returns the caller's current credentials.
     """
 
     url: str
@@ -60,43 +60,44 @@ class ItemApi:
 
     @classmethod
     def of(cls, deployment: Deployment) -> ItemApi:
-        """Return the API of a deployment."""
+        """Return the Items API of a deployment."""
 
         def credentials() -> Credentials:
             found = deployment.session.get_credentials()
             if found is None:
-                raise CommandError("there are no AWS credentials", "Give --profile.", ExitCode.UNREACHABLE)
+                raise CommandError("no AWS credentials found", "Give --profile.", ExitCode.UNREACHABLE)
             return found
 
         return cls(deployment.output("ApiUrl"), deployment.region, credentials)
 
     def call(self, method: str, path: str, body: object = None, **query: str | None) -> Any:  # noqa: ANN401 - JSON
-        """Make a request and return the answer's document; amounts are exact decimals.
+        """Send a request and return the response's document; amounts are exact decimals.
 
         Raises:
-            ApiError: it is refused.
-            urllib3.exceptions.HTTPError: there is no answer.
+            ApiError: the response is an error.
+            urllib3.exceptions.HTTPError: there is no response.
         """
         given = {name: value for name, value in query.items() if value is not None}
         url = f"{self.url}{path}" + (f"?{urlencode(given, quote_via=quote)}" if given else "")
         data = None if body is None else exact_json.dumps(body).encode()
         request = AWSRequest(method, url, data=data, headers={"Content-Type": "application/json"})
         SigV4Auth(self.credentials(), "execute-api", self.region).add_auth(request)
-        answer = self.http.request(method, url, body=data, headers=dict(request.headers.items()), timeout=_SECONDS)
-        document = _document(answer.data)
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            after = answer.headers.get("retry-after", "")
-            raise ApiError(answer.status, document, int(after) if after.isdigit() else None)
+        headers = dict(request.headers.items())
+        response = self.http.request(method, url, body=data, headers=headers, timeout=_TIMEOUT_SECONDS)
+        document = _parse(response.data)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            after = response.headers.get("retry-after", "")
+            raise ApiError(response.status, document, int(after) if after.isdigit() else None)
         return document
 
     def pages(self, path: str, name: str, **query: str | None) -> Iterator[dict[str, Any]]:
-        """Iterate over a list, page after page."""
-        following: str | None = None
+        """Iterate over a paginated list."""
+        token: str | None = None
         while True:
-            document = self.call("GET", path, next=following, **query)
+            document = self.call("GET", path, next=token, **query)
             yield from document[name]
-            following = document.get("next")
-            if following is None:
+            token = document.get("next")
+            if token is None:
                 return
 
 
@@ -105,22 +106,22 @@ def item_path(item_id: str, action: str = "") -> str:
     return f"/items/{quote(item_id, safe='')}" + (f"/{action}" if action else "")
 
 
-def _document(data: bytes) -> Any:  # noqa: ANN401 - JSON
+def _parse(data: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
         return exact_json.loads(data)
     except exact_json.InvalidJsonError:
         return {}
 
 
-def _words(status: int, document: Mapping[str, Any]) -> tuple[str, str]:
+def _message_and_fix(status: int, document: Mapping[str, Any]) -> tuple[str, str]:
     detail = document.get("detail") or document.get("message") or document.get("error") or HTTPStatus(status).phrase
     code = f" ({document['code']})" if "code" in document else ""
-    if status in _NOT_ALLOWED and "code" not in document:
-        fix = "Grant execute-api:Invoke on the Item API (docs/cli.md has a policy), or use another --profile."
-        return f"the Item API does not allow it: {detail}", fix
+    if status in _NOT_AUTHORIZED and "code" not in document:
+        fix = "Grant execute-api:Invoke on the Items API (docs/cli.md has a policy), or use another --profile."
+        return f"the Items API denied the request: {detail}", fix
     if document.get("code") == "item_not_found":
-        return str(detail), "plaid-sync items lists those that there are; removed ones with --state removed."
-    return f"the Item API answered {status}: {detail}{code}", str(
+        return str(detail), "plaid-sync items lists your Items; --state removed lists the removed ones."
+    return f"the Items API returned {status}: {detail}{code}", str(
         document.get("fix", "docs/api.md explains the codes.")
     )
 
@@ -128,6 +129,6 @@ def _words(status: int, document: Mapping[str, Any]) -> tuple[str, str]:
 def _exit_code(status: int, code: str) -> ExitCode:
     if code == "invalid_request" or status == HTTPStatus.NOT_FOUND:
         return ExitCode.USAGE
-    if status in _NOT_ALLOWED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status in _NOT_AUTHORIZED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ExitCode.UNREACHABLE
-    return ExitCode.FOUND
+    return ExitCode.ACTION_REQUIRED

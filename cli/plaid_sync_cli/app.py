@@ -1,33 +1,29 @@
-"""The program: all commands under one name."""
+"""The application: registers all commands."""
 
 from __future__ import annotations
 
 import typer
 
 from plaid_sync_cli.commands import (
-    about,
     audit,
-    cost,
-    destroy,
     dlq,
-    doctor,
     export,
     items,
     keys,
     link,
-    pausing,
+    pause,
     requests,
     smoke,
+    stack,
     status,
-    upgrade,
+    usage,
     verify_webhook,
-    watch,
 )
 
 app = typer.Typer(
     name="plaid-sync",
-    help="Ask a deployment of plaid-sync-engine how it is, and operate it. Exit codes: 0 fine, 1 found something that "
-    "needs somebody, 2 wrong usage, 3 can't reach it or not allowed, 130 interrupted.",
+    help="Inspect and operate a deployment of plaid-sync-engine. Exit codes: 0 success, 1 action required or partial "
+    "failure, 2 wrong usage, 3 unreachable or permission missing, 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
@@ -39,16 +35,12 @@ for module in (
     requests,
     audit,
     dlq,
-    pausing,
-    watch,
+    pause,
     export,
-    doctor,
     smoke,
-    about,
+    stack,
     keys,
-    upgrade,
-    destroy,
-    cost,
+    usage,
     verify_webhook,
 ):
     app.add_typer(module.APP)

@@ -1,7 +1,7 @@
-"""What all commands share: the options that choose a deployment, `--json`, and how failures end.
+"""What all commands share: options, `--json`, and the handling of failures.
 
-A command is a function of a `Context` and its own options, made one with `@command`, which adds the common options
-behind them. What it returns is the exit code; None is 0.
+A command is a function of a `Context` and its own options. `@command` adds the common options and the exit code: the
+function returns it; None is 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typer
 
 from plaid_sync_cli import deployment
 from plaid_sync_cli.api import ItemApi
-from plaid_sync_cli.deployment import Choice, Deployment
+from plaid_sync_cli.deployment import Deployment, Target
 from plaid_sync_cli.errors import CommandError, ExitCode, expected_failures
 from plaid_sync_cli.output import Output
 
@@ -27,7 +27,7 @@ _COMMON: Final[dict[str, tuple[Any, Any]]] = {
     "stack": (
         Annotated[
             str | None,
-            typer.Option(metavar="NAME", help="The stack; by default PLAID_SYNC_STACK.", rich_help_panel=_PANEL),
+            typer.Option(metavar="NAME", help="The stack; default: PLAID_SYNC_STACK.", rich_help_panel=_PANEL),
         ],
         None,
     ),
@@ -43,48 +43,55 @@ _COMMON: Final[dict[str, tuple[Any, Any]]] = {
     ),
 }
 
+ItemArgument = Annotated[str, typer.Argument(metavar="ITEM_ID", help="An Item.")]
+OptionalItemArgument = Annotated[str | None, typer.Argument(metavar="[ITEM_ID]", help="Only this Item.")]
+ItemsArgument = Annotated[list[str], typer.Argument(metavar="ITEM_ID...", help="One or more Items.")]
+OptionalItemsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ITEM_ID...]", help="These Items.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All Items.")]
+UserOption = Annotated[
+    str | None, typer.Option("--user", metavar="CLIENT_USER_ID", help="The Items of this user of yours.")
+]
+RateOption = Annotated[str, typer.Option("--rate", metavar="RATE", help="Items per unit of time: 2/s, 30/min, 100/h.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
+
 
 @dataclass(frozen=True)
 class Context:
     """What a command works with.
 
     Attributes:
-        choice: which deployment the options name.
+        target: the deployment that the options name.
         output: where to write.
     """
 
-    choice: Choice
+    target: Target
     output: Output
 
     @cached_property
     def deployment(self) -> Deployment:
-        """The deployment, looked up when it is first needed.
+        """The deployment, looked up on first use.
 
         Raises:
-            CommandError: it can't be found.
+            CommandError: it is not found.
         """
-        return deployment.find(self.choice)
+        return deployment.find(self.target)
 
     @cached_property
     def api(self) -> ItemApi:
-        """The deployment's Item API."""
+        """The deployment's Items API."""
         return ItemApi.of(self.deployment)
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
-    """Register a function as a command.
-
-    Args:
-        app: where.
-        name: what it is called by.
-    """
+    """Register a function as a command of this name."""
 
     def register(function: Callable[..., int | None]) -> Callable[..., None]:
         @wraps(function)
-        def run(**options: Any) -> None:  # noqa: ANN401 - whatever its options are
+        def run(**options: Any) -> None:  # noqa: ANN401 - options have any type
             common = {option: options.pop(option) for option in _COMMON}
             output = Output(common.pop("as_json"))
-            raise typer.Exit(_run(function, Context(Choice(**common), output), options))
+            raise typer.Exit(_run(function, Context(Target(**common), output), options))
 
         _describe(run, function)
         app.command(name, help=inspect.getdoc(function))(run)
@@ -93,13 +100,12 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]]
     return register
 
 
-def _describe(run: Any, function: Callable[..., int | None]) -> None:  # noqa: ANN401 - a function, to set attributes of
-    """Give the command the function's options and the common ones, for typer to read."""
+def _describe(run: Any, function: Callable[..., int | None]) -> None:  # noqa: ANN401 - a function with attributes to set
+    """Give the command a signature that typer reads: the function's options, then the common ones."""
     hints = get_type_hints(function, include_extras=True)
     _, *own = inspect.signature(function).parameters.values()
-    parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
     keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [parameter.replace(kind=keyword) for parameter in parameters]
+    parameters = [parameter.replace(annotation=hints[parameter.name], kind=keyword) for parameter in own]
     parameters += [
         inspect.Parameter(option, keyword, annotation=kind, default=default)
         for option, (kind, default) in _COMMON.items()
@@ -112,13 +118,13 @@ def _describe(run: Any, function: Callable[..., int | None]) -> None:  # noqa: A
 def _run(function: Callable[..., int | None], context: Context, options: dict[str, Any]) -> int:
     try:
         with expected_failures():
-            return function(context, **options) or ExitCode.FINE
+            return function(context, **options) or ExitCode.OK
     except CommandError as error:
         context.output.fail(error)
         return error.exit_code
     except typer.Abort:
-        context.output.say("Nothing was changed: nobody has answered (--yes does it without being asked).")
+        context.output.log("Aborted; nothing was changed (--yes skips the prompt).")
         return ExitCode.INTERRUPTED
     except KeyboardInterrupt:
-        context.output.say("Interrupted.")
+        context.output.log("Interrupted.")
         return ExitCode.INTERRUPTED

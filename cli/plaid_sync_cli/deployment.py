@@ -1,6 +1,6 @@
-"""Which deployment is meant, and what it consists of: CloudFormation says it all, by the stack's name.
+"""Finds a deployment: reads outputs and parameters of the CloudFormation stack by its name.
 
-With `--local` the stack runs on the emulator of `make local`, whose address is in `.local/env`.
+With `--local` the stack runs on the emulator of `make local`; `.local/env` has its address.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError  # noqa: A004 - botocore's own
 from plaid_sync.config import PlaidSettings
 
-from plaid_sync_cli.errors import CommandError, ExitCode, expected_failures, usage_error
+from plaid_sync_cli.errors import CommandError, expected_failures, unreachable, usage_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,17 +39,19 @@ CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
     user_agent_extra="plaid-sync",
 )
-"""How AWS is asked: short questions, which are asked again where that does no harm."""
+"""Short timeouts; the SDK retries what is safe to retry."""
+TABLES: Final = ("ItemsTable", "TransactionsTable", "QuarantineTable", "HistoryTable", "LinksTable")
+"""The outputs that name tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What the options say about the deployment.
+class Target:
+    """The deployment that the options name.
 
     Attributes:
-        stack: CloudFormation's name of it; None for that in PLAID_SYNC_STACK.
-        region: as for every program of AWS; None for the profile's or the environment's.
-        profile: as for every program of AWS.
+        stack: the stack's name; None for that in PLAID_SYNC_STACK.
+        region: None for that of the profile or the environment.
+        profile: None for the default profile.
         local: the stack of `make local` instead.
     """
 
@@ -64,10 +66,10 @@ class Deployment:
     """A deployed stack.
 
     Attributes:
-        name: the stack's.
-        outputs: its outputs.
-        parameters: its parameters.
-        endpoint_url: where AWS is, None for AWS itself.
+        name: the stack's name.
+        outputs: the stack's outputs.
+        parameters: the stack's parameters.
+        endpoint_url: the emulator's address; None for AWS.
         session: the caller's credentials and region.
     """
 
@@ -84,11 +86,11 @@ class Deployment:
 
     @property
     def region(self) -> str:
-        """Its region."""
+        """The region of the stack."""
         return str(self.session.region_name)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
-        """Return the client of an AWS service; the same one each time."""
+        """Return the client of an AWS service; one per service."""
         if service not in self._clients:
             self._clients[service] = self.session.client(service, endpoint_url=self.endpoint_url, config=CONFIG)
         return self._clients[service]
@@ -101,20 +103,33 @@ class Deployment:
         """Return an output of the stack.
 
         Raises:
-            CommandError: it has none of this name: it was deployed from an older template.
+            CommandError: the stack has no such output: its template has another version.
         """
         try:
             return self.outputs[name]
         except KeyError:
-            raise CommandError(
+            raise unreachable(
                 f"the stack {self.name} has no output {name}",
-                "Deploy the template of this version of plaid-sync, or install the version that fits the stack.",
-                ExitCode.UNREACHABLE,
+                "Deploy the template of this version of plaid-sync, or install the stack's version.",
             ) from None
 
     @property
+    def functions(self) -> list[str]:
+        """The names of the stack's functions, from its outputs."""
+        return sorted({value for name, value in self.outputs.items() if name.endswith("FunctionName")})
+
+    def resources(self) -> list[tuple[str, str]]:
+        """Return type and physical id of the stack's resources."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        return [
+            (entry["ResourceType"], entry.get("PhysicalResourceId", ""))
+            for page in pages
+            for entry in page["StackResourceSummaries"]
+        ]
+
+    @property
     def plaid_host(self) -> str:
-        """Scheme and host of the Plaid server that its functions call."""
+        """Scheme and host of the Plaid server that the functions call."""
         return PlaidSettings(
             plaid_env=self.parameters.get("PlaidEnvironment", ""),
             plaid_base_url=self.parameters.get("PlaidBaseUrl", ""),
@@ -122,54 +137,53 @@ class Deployment:
         ).plaid_host
 
 
-def find(choice: Choice) -> Deployment:
+def find(target: Target) -> Deployment:
     """Find the deployment.
 
     Raises:
-        CommandError: it can't be found or read; the text names the fix.
+        CommandError: it is not found, or not readable.
     """
-    if choice.local:
-        return _find_local(choice)
-    name = choice.stack or os.environ.get("PLAID_SYNC_STACK")
+    if target.local:
+        return _find_local(target)
+    name = target.stack or os.environ.get("PLAID_SYNC_STACK")
     if not name:
         raise usage_error(
             "--stack is missing",
-            "Give --stack NAME or set PLAID_SYNC_STACK: `aws cloudformation list-stacks` shows the names; --local is "
+            "Give --stack NAME or set PLAID_SYNC_STACK: `aws cloudformation list-stacks` lists your stacks; --local is "
             "the stack of `make local`.",
         )
     with expected_failures():
-        session, _ = session_of(choice)
+        session, _ = session_of(target)
         return _read(name, session, None, {})
 
 
-def session_of(choice: Choice) -> tuple[boto3.Session, str | None]:
-    """Return the caller's credentials and region, and where AWS is; None for AWS itself.
+def session_of(target: Target) -> tuple[boto3.Session, str | None]:
+    """Return the caller's session, and the emulator's address; None for AWS.
 
     Raises:
-        CommandError: there is no local stack, though it is meant.
+        CommandError: with `local`, if no local stack runs.
         BotoCoreError: there is no such profile.
     """
-    if choice.local:
-        variables = _local_variables(choice)
+    if target.local:
+        variables = _local_variables(target)
         return _local_session(variables), variables["AWS_ENDPOINT_URL"]
-    return boto3.Session(profile_name=choice.profile, region_name=choice.region), None
+    return boto3.Session(profile_name=target.profile, region_name=target.region), None
 
 
-def _find_local(choice: Choice) -> Deployment:
-    variables = _local_variables(choice)
+def _find_local(target: Target) -> Deployment:
+    variables = _local_variables(target)
     session, endpoint = _local_session(variables), variables["AWS_ENDPOINT_URL"]
-    # API Gateway's host names lead nowhere on the emulator.
-    reached = {"ApiUrl": variables["API_URL"], "WebhookUrl": variables["WEBHOOK_URL"]}
+    # API Gateway's host names do not resolve on the emulator.
+    addresses = {"ApiUrl": variables["API_URL"], "WebhookUrl": variables["WEBHOOK_URL"]}
     try:
         with expected_failures():
-            found = _read(LOCAL_STACK, session, endpoint, reached)
+            found = _read(LOCAL_STACK, session, endpoint, addresses)
     except CommandError as error:
         if not isinstance(error.__cause__, ConnectionError):
             raise
-        raise CommandError(
-            f"the local stack does not answer at {endpoint}, though {LOCAL_ENV} is there",
-            "It was killed, or is about to end. Start it again: make local.",
-            ExitCode.UNREACHABLE,
+        raise unreachable(
+            f"the local stack does not answer at {endpoint}, although {LOCAL_ENV} exists",
+            "It was killed, or is shutting down. Start it again: make local.",
         ) from error
     return replace(found, parameters={**found.parameters, "PlaidBaseUrl": variables["PLAID_BASE_URL"]})
 
@@ -182,55 +196,50 @@ def _local_session(variables: Mapping[str, str]) -> boto3.Session:
     )
 
 
-def _local_variables(choice: Choice) -> dict[str, str]:
-    if choice.stack or choice.region or choice.profile:
-        raise usage_error("--local", "Leave --stack, --region and --profile out: the local stack has its own.")
+def _local_variables(target: Target) -> dict[str, str]:
+    if target.stack or target.region or target.profile:
+        raise usage_error("--local", "Omit --stack, --region and --profile: the local stack has its own.")
     variables = read_env(_env_file())
     missing = [name for name in _LOCAL_VARIABLES if name not in variables]
     if missing:
-        raise CommandError(
-            f"{LOCAL_ENV} has no {missing[0]}", "Start the stack again: make local.", ExitCode.UNREACHABLE
-        )
+        raise unreachable(f"{LOCAL_ENV} has no {missing[0]}", "Start the stack again: make local.")
     return variables
 
 
 def _env_file() -> Path:
-    """Return the file in this folder, or in the next one above that has it."""
+    """Return the file in the current folder, or in the nearest parent that has it."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / LOCAL_ENV).is_file():
             return folder / LOCAL_ENV
-    raise CommandError(
-        f"no local stack runs: there is no {LOCAL_ENV} here or above",
+    raise unreachable(
+        f"no local stack runs: no {LOCAL_ENV} in this folder or its parents",
         "Start it with `make local` in another terminal, and run plaid-sync in the repository.",
-        ExitCode.UNREACHABLE,
     )
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """Read a dotenv file as `make local` writes it."""
+    """Parse the dotenv file that `make local` writes."""
     pairs = (line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def _read(name: str, session: boto3.Session, endpoint: str | None, reached: Mapping[str, str]) -> Deployment:
+def _read(name: str, session: boto3.Session, endpoint: str | None, addresses: Mapping[str, str]) -> Deployment:
     formation = session.client("cloudformation", endpoint_url=endpoint, config=CONFIG)
     try:
         (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
         if "does not exist" not in str(error):
             raise
-        raise CommandError(
+        raise unreachable(
             f"there is no stack {name} in {session.region_name}",
-            "Look at the name, --region and --profile: `aws cloudformation list-stacks` shows those that there are.",
-            ExitCode.UNREACHABLE,
+            "Check the name, --region and --profile: `aws cloudformation list-stacks` lists your stacks.",
         ) from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     if "SyncQueueUrl" not in outputs:
-        raise CommandError(
+        raise unreachable(
             f"the stack {name} is not a deployment of plaid-sync-engine ({stack['StackStatus']})",
-            "Look at the name, or wait until it is deployed.",
-            ExitCode.UNREACHABLE,
+            "Check the name, or wait until it is deployed.",
         )
-    parameters = {one["ParameterKey"]: one.get("ParameterValue", "") for one in stack.get("Parameters", [])}
-    return Deployment(name, {**outputs, **reached}, parameters, session, endpoint)
+    parameters = {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in stack.get("Parameters", [])}
+    return Deployment(name, {**outputs, **addresses}, parameters, session, endpoint)

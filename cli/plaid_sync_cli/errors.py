@@ -1,4 +1,4 @@
-"""What can go wrong, in words that name the fix, and the exit codes."""
+"""Exit codes, and expected failures with a message that names the fix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from plaid_sync.core.failures import PlaidSyncError, RetryableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REFUSED: Final = frozenset(
+ACCESS_DENIED: Final = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
@@ -31,8 +31,8 @@ REFUSED: Final = frozenset(
         "AuthorizationErrorException",
     }
 )
-"""AWS's codes for a permission that is missing."""
-_NOT_ACCEPTED: Final = frozenset(
+"""AWS's codes for a missing permission."""
+_INVALID_CREDENTIALS: Final = frozenset(
     {
         "ExpiredToken",
         "ExpiredTokenException",
@@ -45,30 +45,30 @@ _NOT_ACCEPTED: Final = frozenset(
 
 
 class ExitCode(IntEnum):
-    """How a command ended; the same for all of them."""
+    """How a command ends; the same for all commands."""
 
-    FINE = 0
-    """Done, and nothing needs anybody."""
-    FOUND = 1
-    """Something was found that needs somebody, or a part failed."""
+    OK = 0
+    """Success; no action required."""
+    ACTION_REQUIRED = 1
+    """The command found something that requires action, or failed in part."""
     USAGE = 2
     """Wrong usage: nothing was done."""
     UNREACHABLE = 3
-    """AWS or the deployment can't be reached, or a permission is missing."""
+    """AWS or the deployment is unreachable, or a permission is missing."""
     INTERRUPTED = 130
-    """Ctrl-C, or no yes to a question."""
+    """Ctrl-C, or the prompt was not confirmed."""
 
 
 class CommandError(Exception):
     """An expected failure.
 
     Attributes:
-        message: what is the matter.
+        message: what failed.
         fix: what to do about it.
         exit_code: how the command ends.
     """
 
-    def __init__(self, message: str, fix: str, exit_code: ExitCode = ExitCode.FOUND) -> None:
+    def __init__(self, message: str, fix: str, exit_code: ExitCode = ExitCode.ACTION_REQUIRED) -> None:
         super().__init__(f"{message}. {fix}")
         self.message = message
         self.fix = fix
@@ -76,66 +76,62 @@ class CommandError(Exception):
 
 
 def usage_error(field: str, fix: str) -> CommandError:
-    """Return the refusal of an argument: the field and what to give instead."""
+    """Return the error for a wrong argument: its name, and what to give instead."""
     return CommandError(field, fix, ExitCode.USAGE)
+
+
+def unreachable(message: str, fix: str) -> CommandError:
+    """Return the error for AWS or a deployment that is unreachable."""
+    return CommandError(message, fix, ExitCode.UNREACHABLE)
 
 
 @contextmanager
 def expected_failures() -> Iterator[None]:
-    """Turn what AWS, the network and the engine's adapters raise into a `CommandError`."""
+    """Convert what AWS, the network and the engine's adapters raise into a `CommandError`."""
     try:
         yield
     except (BotoCoreError, ClientError, urllib3.exceptions.HTTPError, PlaidSyncError) as error:
-        raise explained(error) from error
+        raise to_command_error(error) from error
 
 
-def explained(error: Exception) -> CommandError:
-    """Say what a failure means, and what to do."""
+def to_command_error(error: Exception) -> CommandError:
+    """Convert an expected exception."""
     if isinstance(error, RetryableError) and error.__cause__ is not None:
         error = error.__cause__ if isinstance(error.__cause__, Exception) else error
     if isinstance(error, ClientError):
-        return _of_answer(error)
+        return _from_response(error)
     if isinstance(error, BotoCoreError):
-        return _of_sdk(error)
+        return _from_sdk(error)
     if isinstance(error, RetryableError):
-        return _unreachable(f"Plaid can't be asked: {error.code}", "plaid-sync doctor looks for the cause.")
-    return CommandError(f"no answer: {error}", "Try again; if it stays, look at the network.", ExitCode.UNREACHABLE)
+        return unreachable(f"the call to Plaid failed: {error.code}", "plaid-sync doctor looks for the cause.")
+    return unreachable(f"no response: {error}", "Try again; if it persists, check the network.")
 
 
-def _of_answer(error: ClientError) -> CommandError:
+def _from_response(error: ClientError) -> CommandError:
     details = error.response.get("Error", {})
     code, operation = str(details.get("Code", "Unknown")), error.operation_name
-    if code in REFUSED:
-        return CommandError(
-            f"AWS does not allow {operation}: {details.get('Message', code)}",
+    if code in ACCESS_DENIED:
+        return unreachable(
+            f"AWS denied {operation}: {details.get('Message', code)}",
             "Grant the permission (docs/cli.md has a policy for operators), or use another --profile.",
-            ExitCode.UNREACHABLE,
         )
-    if code in _NOT_ACCEPTED:
-        return CommandError(
-            f"AWS does not accept the credentials ({code})",
-            "Renew them, as with `aws sso login`, or use another --profile.",
-            ExitCode.UNREACHABLE,
+    if code in _INVALID_CREDENTIALS:
+        return unreachable(
+            f"AWS rejected the credentials ({code})",
+            "Refresh them, for example with `aws sso login`, or use another --profile.",
         )
-    return CommandError(
-        f"AWS answered {operation} with {code}: {details.get('Message', '')}", "Try again.", ExitCode.UNREACHABLE
-    )
+    return unreachable(f"AWS returned {code} for {operation}: {details.get('Message', '')}", "Try again.")
 
 
-def _of_sdk(error: BotoCoreError) -> CommandError:
+def _from_sdk(error: BotoCoreError) -> CommandError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return _unreachable("there are no AWS credentials", "Give --profile, or set AWS_PROFILE; --local needs none.")
+        return unreachable("no AWS credentials found", "Give --profile, or set AWS_PROFILE; --local needs none.")
     if isinstance(error, ProfileNotFound):
-        return _unreachable(f"{error}", "`aws configure list-profiles` shows those that there are.")
+        return unreachable(f"{error}", "`aws configure list-profiles` lists your profiles.")
     if isinstance(error, NoRegionError):
-        return _unreachable("no AWS region is set", "Give --region, or set AWS_REGION.")
+        return unreachable("no AWS region is set", "Give --region, or set AWS_REGION.")
     if isinstance(error, ConnectionError | HTTPClientError):
-        return _unreachable(
-            f"AWS can't be reached: {error}",
-            "Look at the network, at --region, and with --local whether it still runs.",
+        return unreachable(
+            f"AWS is unreachable: {error}", "Check the network and --region; with --local, check that the stack runs."
         )
-    return _unreachable(f"AWS can't be asked: {error}", "Look at --profile and --region.")
-
-
-def _unreachable(message: str, fix: str) -> CommandError:
-    return CommandError(message, fix, ExitCode.UNREACHABLE)
+    return unreachable(f"the call to AWS failed: {error}", "Check --profile and --region.")

@@ -1,4 +1,4 @@
-"""Data on standard output, as text or as JSON; what is said about the work on standard error."""
+"""Results on standard output, as text or JSON; progress, prompts and errors on standard error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-_WIDTH_OF_A_PIPE: Final = 160
+_PIPE_WIDTH: Final = 160
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -31,49 +31,50 @@ class Output:
     """Where a command writes.
 
     Attributes:
-        as_json: data are one JSON document.
+        as_json: write results as one JSON document.
     """
 
     as_json: bool
 
     @property
     def console(self) -> Console:
-        """Standard output as it is now; a pipe gets lines that are not folded at 80 columns."""
+        """Current standard output; a pipe gets lines that are not wrapped at 80 columns."""
         return _console(stderr=False)
 
     @property
-    def notes(self) -> Console:
-        """Standard error as it is now."""
+    def stderr(self) -> Console:
+        """Current standard error."""
         return _console(stderr=True)
 
     def show(self, document: object, text: Callable[[], Iterable[RenderableType]]) -> None:
-        """Write a result: the document as JSON, or else what `text` returns."""
+        """Write a result: the document as JSON, otherwise what `text` returns."""
         if self.as_json:
             sys.stdout.write(to_json(document, indent=2) + "\n")
             return
         console = self.console
         for part in text():
-            # A folded command can't be copied.
+            # A wrapped command cannot be copied.
             console.print(part, highlight=False, soft_wrap=isinstance(part, str))
 
-    def say(self, line: str) -> None:
-        """Tell how far the work is."""
-        self.notes.print(escape(line), highlight=False, soft_wrap=True)
+    def log(self, line: str) -> None:
+        """Write a line about the progress of the work."""
+        self.stderr.print(escape(line), highlight=False, soft_wrap=True)
 
     def fail(self, error: CommandError) -> None:
-        """Tell what went wrong, and the fix."""
+        """Write an error and its fix."""
         if self.as_json:
             document = {"error": error.message, "fix": error.fix, "exit_code": int(error.exit_code)}
             sys.stderr.write(to_json(document) + "\n")
             return
-        self.notes.print(f"[bold red]plaid-sync:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
-        self.notes.print(f"  {escape(error.fix)}", highlight=False, soft_wrap=True)
+        self.stderr.print(f"[bold red]plaid-sync:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+        self.stderr.print(f"  {escape(error.fix)}", highlight=False, soft_wrap=True)
 
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before what can't be undone, or costs something.
+        """Prompt for confirmation, unless `yes`.
 
         Raises:
             CommandError: the answer is no.
+            typer.Abort: there is no answer.
         """
         if not yes and not typer.confirm(question, err=True):
             raise CommandError("not confirmed", "Nothing was changed.", ExitCode.INTERRUPTED)
@@ -82,16 +83,16 @@ class Output:
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, soft_wrap=False, emoji=False)  # an ARN has :secret: in it
     if not console.is_terminal:
-        console.width = _WIDTH_OF_A_PIPE
+        console.width = _PIPE_WIDTH
     return console
 
 
 def to_json(document: object, indent: int | None = None) -> str:
-    """Write JSON: decimals digit for digit, times in ISO 8601, durations in seconds."""
-    return simplejson.dumps(document, use_decimal=True, indent=indent, default=_plain, ensure_ascii=False)
+    """Format JSON: decimals digit for digit, times in ISO 8601, durations in seconds."""
+    return simplejson.dumps(document, use_decimal=True, indent=indent, default=_to_plain, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
+def _to_plain(value: Any) -> Any:  # noqa: ANN401 - any value of a document
     match value:
         case datetime():
             return moment_text(value)
@@ -105,18 +106,18 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
 
 
 def table(*columns: str, right: Iterable[str] = (), rows: Iterable[Sequence[object]] = ()) -> Table:
-    """Return a table of texts; `right` names the columns of figures."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=any(columns))
-    figures = set(right)
+    """Return a table; `right` names the right-aligned columns."""
+    result = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=any(columns))
+    right_aligned = set(right)
     for column in columns:
-        made.add_column(column, justify="right" if column in figures else "left", overflow="fold")
+        result.add_column(column, justify="right" if column in right_aligned else "left", overflow="fold")
     for row in rows:
-        made.add_row(*("-" if cell is None else escape(str(cell)) for cell in row))
-    return made
+        result.add_row(*("-" if cell is None else escape(str(cell)) for cell in row))
+    return result
 
 
 def duration(span: timedelta) -> str:
-    """Say how long, in the two largest units at most."""
+    """Format a duration in at most two units."""
     seconds = max(0, round(span.total_seconds()))
     if seconds < _MINUTE:
         return f"{seconds} s"
@@ -128,7 +129,7 @@ def duration(span: timedelta) -> str:
 
 
 def age(moment: datetime | None, now: datetime, never: str = "never") -> str:
-    """Say how long ago."""
+    """Format how long ago a time was."""
     return never if moment is None else f"{duration(now - moment)} ago"
 
 

@@ -1,4 +1,4 @@
-"""Plaid as an operator's machine asks it: with the keys in the stack's secret, and never for an Item's data."""
+"""A client of Plaid's API for the operator's machine: it uses the stack's secret, and never reads an Item's data."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
     from plaid_sync_cli.deployment import Deployment
 
+SANDBOX_BANK: Final = "ins_109508"
+"""Plaid's First Platypus Bank (https://plaid.com/docs/sandbox/institutions/)."""
 _TIMEOUT: Final = urllib3.Timeout(connect=3, read=15)
 
 
 @dataclass(frozen=True, slots=True)
-class GivenKeys:
-    """Keys that need not be read from anywhere; fulfils `PlaidKeys`."""
+class FixedKeys:
+    """Keys held in memory; implements `PlaidKeys`."""
 
     credentials: PlaidCredentials
 
@@ -37,7 +39,7 @@ class GivenKeys:
         return self.credentials
 
     def forget(self) -> None:
-        """Keep them: there are no newer ones."""
+        """Do nothing: there are no newer ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,44 +57,54 @@ class Plaid:
 
     @classmethod
     def of(cls, deployment: Deployment) -> Plaid:
-        """Return the Plaid that a deployment talks to, with its keys."""
+        """Return the Plaid API that a deployment calls, with its keys."""
         secret_id = deployment.output("PlaidSecretId")
         return cls(deployment.plaid_host, PlaidSecret(lambda: deployment.client("secretsmanager"), secret_id, utc_now))
 
     @property
     def keys(self) -> PlaidVerificationKeyApi:
-        """Where Plaid's public keys are had from, as the webhook function does it."""
+        """Fetches Plaid's public keys, as the webhook function does."""
         return PlaidVerificationKeyApi(self.host, self.secret, self.http)
 
     def call(self, path: str, **fields: object) -> Any:  # noqa: ANN401 - JSON
-        """Make a call.
+        """Call an endpoint.
 
         Raises:
-            CommandError: Plaid refuses; its code is in the message.
-            RetryableError: the secret can't be read.
-            urllib3.exceptions.HTTPError: Plaid can't be reached.
+            CommandError: Plaid returns an error; the message has its code.
+            RetryableError: the secret is not readable.
+            urllib3.exceptions.HTTPError: Plaid is unreachable.
         """
         credentials = self.secret.get()
         body = {"client_id": credentials.client_id, "secret": credentials.secret, **fields}
-        answer = self._post(path, exact_json.dumps(body).encode())
+        response = self._post(path, exact_json.dumps(body).encode())
         try:
-            document = exact_json.loads(answer.data)
+            document = exact_json.loads(response.data)
         except exact_json.InvalidJsonError:
             document = {}
-        if answer.status == HTTPStatus.OK:
+        if response.status == HTTPStatus.OK:
             return document
-        code = error_code(document, answer.status)
+        code = error_code(document, response.status)
         raise CommandError(
-            f"Plaid answered {path} with {code} (request_id {document.get('request_id', 'none')})",
+            f"Plaid returned {code} for {path} (request_id {document.get('request_id', 'none')})",
             "See https://plaid.com/docs/errors/; plaid-sync doctor checks the keys.",
             ExitCode.UNREACHABLE,
         )
 
+    def create_sandbox_token(self, institution: str, webhook: str, days: int) -> str:
+        """Return a public_token of a new Item of Plaid's sandbox."""
+        created = self.call(
+            "/sandbox/public_token/create",
+            institution_id=institution,
+            initial_products=["transactions"],
+            options={"webhook": webhook, "transactions": {"days_requested": days}},
+        )
+        return str(created["public_token"])
+
     def clock(self) -> tuple[datetime, timedelta]:
-        """Return Plaid's time, to the second, and how far it is ahead of this machine's."""
-        answer = self._post("/", b"{}")
-        theirs = parsedate_to_datetime(answer.headers["date"])
-        return theirs, theirs - utc_now()
+        """Return Plaid's time, to the second, and how far it is ahead of this machine's clock."""
+        response = self._post("/", b"{}")
+        plaid_time = parsedate_to_datetime(response.headers["date"])
+        return plaid_time, plaid_time - utc_now()
 
     def _post(self, path: str, body: bytes) -> urllib3.BaseHTTPResponse:
         headers = {"Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""The command line as an operator runs it, against the deployed stack."""
+"""Runs the command line against the deployed stack."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 SECRETS = ("access-sandbox", "local-secret", "public-sandbox")
 
 
-class Driven(Protocol):
-    """A stack, and its Plaid."""
+class HasStack(Protocol):
+    """A stack and its Plaid."""
 
     @property
     def stack(self) -> LocalStack: ...
@@ -32,12 +32,12 @@ class Driven(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """Runs `plaid-sync … --local` in a folder that says where the stack is."""
+    """Runs `plaid-sync … --local` in a folder with the addresses of the stack."""
 
-    world: Driven
+    world: HasStack
 
     @classmethod
-    def at(cls, world: Driven, folder: Path) -> CommandLine:
+    def at(cls, world: HasStack, folder: Path) -> CommandLine:
         """Write the folder's `.local/env`, as `make local` does."""
         variables = variables_of(world.stack) | {"PLAID_BASE_URL": world.server.base_url}
         (folder / ".local").mkdir()

@@ -1,4 +1,4 @@
-"""`plaid-sync` against the deployed stack: what it says is so, what it does happens, and nothing gets lost."""
+"""`plaid-sync` against the deployed stack: its output is correct, its actions take effect, and no message is lost."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plaid_sync.adapters.aws import utc_now
 from plaid_sync.core import exact_json
+from plaid_sync_cli.bulk import RateLimiter
 from plaid_sync_cli.command import Context
-from plaid_sync_cli.commands.requests import ask_all
-from plaid_sync_cli.dead_letters import DeadLetterQueue
-from plaid_sync_cli.deployment import Choice
+from plaid_sync_cli.commands.requests import resync_all
+from plaid_sync_cli.dead_letters import DeadLetterQueue, replay
+from plaid_sync_cli.deployment import Target
 from plaid_sync_cli.output import Output
-from plaid_sync_cli.pacing import Pace
-from plaid_sync_cli.redriving import replay
 
 from local.plaid import Phase
 from local.stack.deploy import STACK_NAME
@@ -45,7 +44,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.fixture(scope="module")
 def world(deployment: Deployment) -> Iterator[World]:
-    """A world whose Plaid the deployed items function asks, too; nothing syncs but what a test hands out."""
+    """A world whose Plaid the deployed items function calls too; only the tests run syncs."""
     with lasting_world(deployment, seed=31) as world:
         deployment.stack.set_environment("items", {"PLAID_BASE_URL": world.server.base_url})
         yield world
@@ -54,7 +53,7 @@ def world(deployment: Deployment) -> Iterator[World]:
 
 @pytest.fixture
 def cli(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    """The command line, in a folder of its own, with empty queues."""
+    """The command line, in its own folder, with empty queues."""
     monkeypatch.chdir(tmp_path)
     for url in (world.stack.sync_queue_url, world.stack.dead_letter_queue_url):
         world.stack.client("sqs").purge_queue(QueueUrl=url)
@@ -69,43 +68,43 @@ def synced(world: World) -> str:
     return item_id
 
 
-def park(world: World, body: str, group: str, reason: str | None = None, **attributes: str) -> str:
-    """Put a message into the dead-letter queue, as the sync function or SQS itself does; return its id."""
-    told = attributes | ({} if reason is None else {"reason": reason})
+def dead_letter(world: World, body: str, group: str, reason: str | None = None, **attributes: str) -> str:
+    """Send a message to the dead-letter queue, as the sync function or SQS does; return its id."""
+    values = attributes | ({} if reason is None else {"reason": reason})
     answer = world.stack.client("sqs").send_message(
         QueueUrl=world.stack.dead_letter_queue_url,
         MessageBody=body,
         MessageGroupId=group,
         MessageDeduplicationId=os.urandom(16).hex(),
-        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in told.items()},
+        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in values.items()},
     )
     return str(answer["MessageId"])
 
 
-def trigger(item_id: str) -> str:
+def body(item_id: str) -> str:
     return json.dumps({"item_id": item_id, "cause": "request"})
 
 
 def queued(world: World) -> list[dict[str, Any]]:
-    """Take what is in the sync queue."""
+    """Receive and delete the messages of the sync queue."""
     return world.take(world.stack.sync_queue_url)
 
 
-def test_status_answers_in_its_first_line_and_by_its_exit_code(cli: CommandLine, world: World, synced: str) -> None:
-    park(world, trigger(synced), synced)
+def test_status_has_a_summary_and_an_exit_code(cli: CommandLine, world: World, synced: str) -> None:
+    dead_letter(world, body(synced), synced)
     found = cli.json("status", code=1)  # the tests' stack is paused
-    assert (found["paused"], found["needs_someone"], found["fresh"]) == (True, True, False)
-    assert found["verdict"].startswith("Money data is NOT fresh")
+    assert (found["paused"], found["action_required"], found["fresh"]) == (True, True, False)
+    assert found["summary"].startswith("Money data is NOT fresh")
     assert found["dead_letters"]["visible"] == 1
-    assert "webhooks-silent" in found["rang"]  # as it does in every new stack
-    assert {"syncing is paused", "1 dead letter"} <= {
-        one["what"].split(" (")[0].split(":")[0] for one in found["findings"]
+    assert "webhooks-silent" in found["recent_alarms"]  # as in every new stack
+    assert {"syncing is paused", "1 dead-lettered message"} <= {
+        finding["what"].split(" (")[0] for finding in found["findings"]
     }
     assert found["items"]["active"] >= 1
-    assert cli.text("status", code=1).splitlines()[0] == found["verdict"]
+    assert cli.text("status", code=1).splitlines()[0] == found["summary"]
 
 
-def test_watch_writes_a_line_for_each_look_without_a_terminal(cli: CommandLine) -> None:
+def test_watch_writes_a_line_per_update_without_a_terminal(cli: CommandLine) -> None:
     lines = cli.text("watch", "--times", "2", "--interval", "0.2").splitlines()
     assert len(lines) == 2
     assert all("NOT fresh" in line for line in lines)
@@ -114,20 +113,20 @@ def test_watch_writes_a_line_for_each_look_without_a_terminal(cli: CommandLine) 
 def test_a_sandbox_item_is_linked_in_one_command_and_explained(cli: CommandLine, world: World) -> None:
     item_id = cli.json("link", "--institution", "ins_109509")["item_id"]
     fresh = cli.json("item", item_id)
-    assert (fresh["item"]["state"], fresh["owed_triggers"]) == ("active", 1)
+    assert (fresh["item"]["state"], fresh["pending_messages"]) == ("active", 1)
     while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
         pass
     world.drain()
     explained = cli.json("item", item_id)
-    assert explained["owed_triggers"] == 0
+    assert explained["pending_messages"] == 0
     assert explained["item"]["transactions"]["live"] == len(world.live(item_id))
     assert [entry["kind"] for entry in explained["history"]] == ["sync", "request"]
     lines = cli.text("item", item_id).splitlines()
     assert lines[0].startswith(f"{item_id} is active, since")
-    assert "What you have to do: nothing" in lines[3]
+    assert "For you: no action required" in lines[3]
 
 
-def test_a_real_user_links_on_a_page_while_the_command_waits(cli: CommandLine, world: World) -> None:
+def test_a_real_user_links_with_hosted_link_while_the_command_waits(cli: CommandLine, world: World) -> None:
     def go_through_link() -> None:
         while not world.plaid.link_tokens:
             time.sleep(0.1)
@@ -135,103 +134,106 @@ def test_a_real_user_links_on_a_page_while_the_command_waits(cli: CommandLine, w
 
     user = threading.Thread(target=go_through_link)
     user.start()
-    item_id = cli.json("link", "--hosted", "--user", "user-of-the-page", "--wait", "1")["item_id"]
+    item_id = cli.json("link", "--hosted", "--user", "user-of-the-page", "--timeout", "60")["item_id"]
     user.join()
-    assert [one["item_id"] for one in cli.json("items", "--user", "user-of-the-page")["items"]] == [item_id]
+    assert [item["item_id"] for item in cli.json("items", "--user", "user-of-the-page")["items"]] == [item_id]
     queued(world)
 
 
-def test_an_item_that_waits_for_its_user_says_so_and_asks_nothing_of_the_operator(
-    cli: CommandLine, world: World
-) -> None:
+def test_an_item_that_waits_for_its_user_requires_no_action_of_the_operator(cli: CommandLine, world: World) -> None:
     item_id = world.link()
     world.drain()
     world.plaid.set_item_error(item_id, "ITEM_LOGIN_REQUIRED")
     world.trigger(item_id)
-    world.set_attribute(item_id, "status", {"S": "degraded"})  # so that the sync asks how it is
+    world.set_attribute(item_id, "status", {"S": "degraded"})  # so that the sync checks the Item's state
     world.drain()
     assert cli.text("item", item_id).startswith(f"{item_id} needs its user, because of ITEM_LOGIN_REQUIRED")
     listed = cli.json("items", "--state", "needs_user", "--limit", "5")["items"]
-    assert {one["state"] for one in listed} == {"needs_user"}
-    freshness = [one.get("pulled_at") or one["linked_at"] for one in listed]
+    assert {item["state"] for item in listed} == {"needs_user"}
+    freshness = [item.get("pulled_at") or item["linked_at"] for item in listed]
     assert freshness == sorted(freshness)
-    park(world, trigger(item_id), item_id, "unregistered")
+    dead_letter(world, body(item_id), item_id, "unregistered")
     explained = cli.json("item", item_id, code=1)
     assert explained["problems"] == [
         {
-            "what": "1 message of it in the dead-letter queue: unregistered",
-            "fix": f"plaid-sync dlq replay --item {item_id}",
+            "what": "1 message in the dead-letter queue: unregistered",
+            "fix": f"plaid-sync dlq replay {item_id}",
         }
     ]
 
 
-def test_a_sync_and_a_resync_are_asked_of_items(cli: CommandLine, world: World, synced: str) -> None:
-    asked = cli.json("sync", synced, "no-such-item", code=1)
-    assert asked["requested"] == [synced]
-    assert "plaid-sync items lists" in asked["refused"]["no-such-item"]
+def test_a_sync_and_a_resync_are_requested(cli: CommandLine, world: World, synced: str) -> None:
+    found = cli.json("sync", synced, "no-such-item", code=1)
+    assert found["requested"] == [synced]
+    assert "plaid-sync items lists" in found["refused"]["no-such-item"]
     assert [json.loads(message["Body"])["item_id"] for message in queued(world)] == [synced]
     assert cli.json("resync", synced)["requested"] == [synced]
     assert world.item(synced)["reconcile"] is True
     world.drain()
 
 
-def test_a_resync_of_all_goes_on_where_it_stopped(cli: CommandLine, world: World, synced: str) -> None:
-    every = cli.json("resync", "--all", "--dry-run")["would_resync"]
-    assert synced in every
-    assert every == sorted(every)
+def test_a_resync_of_all_continues_where_it_stopped(cli: CommandLine, world: World, synced: str) -> None:
+    items = cli.json("resync", "--all", "--dry-run")["would_resync"]
+    assert synced in items
+    assert items == sorted(items)
     assert "reconcile" not in world.item(synced)
-    before = [one for one in every if one < synced][-1:] or [""]
+    before = [item_id for item_id in items if item_id < synced][-1:] or [""]
     rest = cli.json("resync", "--all", "--dry-run", "--after", before[0])["would_resync"]
     assert rest[0] == synced
-    asked = cli.json("resync", "--all", "--yes", "--rate", "10/s", "--after", every[-2])
-    assert asked["requested"] == every[-1:]
-    assert [json.loads(message["Body"])["item_id"] for message in queued(world)] == every[-1:]
+    found = cli.json("resync", "--all", "--yes", "--rate", "10/s", "--after", items[-2])
+    assert found["requested"] == items[-1:]
+    assert [json.loads(message["Body"])["item_id"] for message in queued(world)] == items[-1:]
 
 
 def test_a_resync_that_is_interrupted_stops_between_two_items(cli: CommandLine, world: World, synced: str) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    context = Context(Choice(local=True), Output(as_json=True))
-    asked = ask_all(context.api, context.output, [synced, "never asked"], Pace(1.0, pause=interrupt))
-    assert (asked.done, asked.refused, asked.stopped_at) == ([synced], {}, synced)
-    assert cli.json("item", synced)["owed_triggers"] == 1
+    context = Context(Target(local=True), Output(as_json=True))
+    limiter = RateLimiter(1.0, sleep=interrupt)
+    results = resync_all(context.api, context.output, [synced, "never-requested"], limiter)
+    assert (results.requested, results.refused, results.stopped_at) == ([synced], {}, synced)
+    assert cli.json("item", synced)["pending_messages"] == 1
     world.drain()
 
 
-def test_dead_letters_are_grouped_and_stay_as_they_are(cli: CommandLine, world: World, synced: str) -> None:
-    park(world, trigger(synced), synced, "unregistered")
-    park(world, trigger(synced), synced)
-    malformed = park(world, "{", "somewhere", "malformed: the body is not JSON")
-    for _ in range(2):  # reading hides nothing
+def test_dead_letters_are_listed_by_cause_and_not_changed(cli: CommandLine, world: World, synced: str) -> None:
+    dead_letter(world, body(synced), synced, "unregistered")
+    dead_letter(world, body(synced), synced)
+    malformed = dead_letter(world, "{", "somewhere", "malformed: the body is not JSON")
+    for _ in range(2):  # listing hides nothing
         found = cli.json("dlq", "list", code=1)
         assert {group["cause"]: group["count"] for group in found["groups"]} == {
             "unregistered": 1,
-            "given up after 20 receives": 1,
+            "exceeded maxReceiveCount (20)": 1,
             "malformed: the body is not JSON": 1,
         }
     assert malformed in cli.text("dlq", "list", code=1)
+    assert cli.json("dlq", "list", synced, code=1)["total"] == 2
+    assert cli.json("dlq", "list", "other")["total"] == 0
 
 
-def test_a_replay_sends_back_what_is_meant_and_leaves_the_malformed(
+def test_a_replay_moves_the_selected_messages_and_keeps_malformed_ones(
     cli: CommandLine, world: World, synced: str
 ) -> None:
-    park(world, trigger(synced), synced, "unregistered", correlation_id="c-1")
-    park(world, trigger("other"), "other")
-    malformed = park(world, "{", "somewhere", "malformed: the body is not JSON")
+    dead_letter(world, body(synced), synced, "unregistered", correlation_id="c-1")
+    dead_letter(world, body("other"), "other")
+    malformed = dead_letter(world, "{", "somewhere", "malformed: the body is not JSON")
     assert len(cli.json("dlq", "replay", "--dry-run")["would_replay"]) == 2
     assert queued(world) == []
-    some = cli.json("dlq", "replay", "--item", synced, "--yes", code=1)
+    some = cli.json("dlq", "replay", synced, "--yes", code=1)
     assert (some["replayed"], some["left"]) == (1, 2)
     (message,) = queued(world)
-    assert message["Body"] == trigger(synced)
-    assert {name: one["StringValue"] for name, one in message["MessageAttributes"].items()} == {"correlation_id": "c-1"}
+    assert message["Body"] == body(synced)
+    assert {name: value["StringValue"] for name, value in message["MessageAttributes"].items()} == {
+        "correlation_id": "c-1"
+    }
     rest = cli.json("dlq", "replay", "--yes", code=1)
     assert rest == {"replayed": 1, "left": 1, "malformed": [malformed]}
 
 
-class Dying:
-    """SQS, of a program that dies before it deletes."""
+class CrashingSqs:
+    """SQS for a process that crashes before it deletes a message."""
 
     def __init__(self, sqs: Any) -> None:
         self._sqs = sqs
@@ -243,11 +245,11 @@ class Dying:
         raise KeyboardInterrupt
 
 
-def test_a_replay_that_dies_before_it_deletes_loses_nothing(cli: CommandLine, world: World, synced: str) -> None:
-    for _ in range(12):  # more than one receive of an Item gives
-        park(world, trigger(synced), synced)
+def test_a_replay_that_crashes_before_it_deletes_loses_nothing(cli: CommandLine, world: World, synced: str) -> None:
+    for _ in range(12):  # more than one receive returns of an Item
+        dead_letter(world, body(synced), synced)
     stack = world.stack
-    queue = DeadLetterQueue(Dying(stack.client("sqs")), stack.dead_letter_queue_url, stack.sync_queue_url, 20)
+    queue = DeadLetterQueue(CrashingSqs(stack.client("sqs")), stack.dead_letter_queue_url, stack.sync_queue_url, 20)
     with pytest.raises(KeyboardInterrupt):
         replay(queue, lambda _: True, None, lambda _: None)
     assert cli.json("dlq", "list", code=1)["total"] == 12
@@ -255,10 +257,10 @@ def test_a_replay_that_dies_before_it_deletes_loses_nothing(cli: CommandLine, wo
     bodies = []
     while messages := queued(world):
         bodies += [message["Body"] for message in messages]
-    assert bodies == [trigger(synced)] * 12  # the one that was sent twice is deduplicated
+    assert bodies == [body(synced)] * 12  # the message that was sent twice is deduplicated
 
 
-def test_pausing_and_resuming_wait_until_it_is_so(cli: CommandLine, world: World) -> None:
+def test_pause_and_resume_wait_until_the_mapping_has_changed(cli: CommandLine, world: World) -> None:
     assert cli.json("resume")["paused"] is False
     assert cli.json("pause", "--yes")["paused"] is True
     (mapping,) = world.stack.client("lambda").list_event_source_mappings(
@@ -270,32 +272,32 @@ def test_pausing_and_resuming_wait_until_it_is_so(cli: CommandLine, world: World
 
 
 def test_an_export_equals_the_table(cli: CommandLine, world: World, synced: str, tmp_path: Path) -> None:
-    gone = min(world.live(synced))
+    removed = min(world.live(synced))
     world.stack.client("dynamodb").update_item(
         TableName=world.stack.transactions_table,
-        Key={"item_id": {"S": synced}, "transaction_id": {"S": gone}},
+        Key={"item_id": {"S": synced}, "transaction_id": {"S": removed}},
         UpdateExpression="SET removed_at = :at",
         ExpressionAttributeValues={":at": {"S": "2026-01-01T00:00:00.000Z"}},
     )
-    lines = [exact_json.loads(line) for line in cli.text("export", "--item", synced).splitlines()]
+    lines = [exact_json.loads(line) for line in cli.text("export", synced).splitlines()]
     live = world.live(synced)
     assert {line["transaction_id"]: line["amount"] for line in lines} == {
         key: row["amount"] for key, row in live.items()
     }
     assert all(line["plaid"]["transaction_id"] == line["transaction_id"] for line in lines)
     file = tmp_path / "rows.csv"
-    told = cli.json("export", "--item", synced, "--removed", "--format", "csv", "--output", str(file))
+    summary = cli.json("export", synced, "--removed", "--format", "csv", "--output", str(file))
     with file.open(newline="") as stream:
         cells = {row["transaction_id"]: row for row in csv.DictReader(stream)}
-    assert told["transactions"] == len(cells) == len(live) + 1
-    assert cells[gone]["removed_at"]
-    assert {key: Decimal(row["amount"]) for key, row in cells.items() if key != gone} == {
+    assert summary["transactions"] == len(cells) == len(live) + 1
+    assert cells[removed]["removed_at"]
+    assert {key: Decimal(row["amount"]) for key, row in cells.items() if key != removed} == {
         key: row["amount"] for key, row in live.items()
     }
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_a_captured_webhook_is_judged_as_the_function_judges_it(cli: CommandLine, world: World, tmp_path: Path) -> None:
+def test_a_captured_webhook_is_verified_as_the_function_does(cli: CommandLine, world: World, tmp_path: Path) -> None:
     body = json.dumps(
         {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": "i"}, indent=2
     )
@@ -308,18 +310,18 @@ def test_a_captured_webhook_is_judged_as_the_function_judges_it(cli: CommandLine
     }
     for name, (headers, text) in captures.items():
         (tmp_path / name).write_text(json.dumps({"headers": headers, "body": text}))
-    assert cli.json("verify-webhook", "signed")["leads_to"].endswith("queued, a sync follows")
+    assert cli.json("verify-webhook", "signed")["effect"].endswith("queued for a sync")
     assert cli.json("verify-webhook", "tampered", code=1)["reason"] == "body_mismatch"
     assert cli.json("verify-webhook", "forged", code=1)["reason"] in {"bad_signature", "unknown_key"}
     assert cli.json("verify-webhook", "signed", "--at", late, code=1)["reason"] == "stale"
 
 
-def test_the_doctor_finds_what_is_off_and_what_is_well(cli: CommandLine, synced: str) -> None:
+def test_the_doctor_reports_failed_and_passed_checks(cli: CommandLine, synced: str) -> None:
     assert synced
-    found = {one["check"]: one for one in cli.json("doctor", code=1)["checks"]}
+    found = {check["check"]: check for check in cli.json("doctor", code=1)["checks"]}
     assert found["event source mapping"]["result"] == "failed"  # the tests' stack is paused
     assert found["event source mapping"]["fix"] == "plaid-sync resume"
-    well = [
+    passed = [
         "Plaid's keys: secret",
         "Plaid's keys: accepted",
         "webhook URL",
@@ -328,22 +330,26 @@ def test_the_doctor_finds_what_is_off_and_what_is_well(cli: CommandLine, synced:
         "tables",
         "token key",
     ]
-    assert {name: found[name]["result"] for name in well} == dict.fromkeys(well, "ok")
+    assert {name: found[name]["result"] for name in passed} == dict.fromkeys(passed, "ok")
 
 
-def test_an_item_is_removed_after_a_yes_only(cli: CommandLine, world: World) -> None:
+def test_an_item_is_removed_only_after_confirmation(cli: CommandLine, world: World) -> None:
     item_id = world.link()
     world.drain()
-    cli.text("remove", item_id, code=130)  # nobody answers
+    cli.text("remove", item_id, code=130)  # no answer
     assert world.item(item_id)["status"] == "active"
+    linked = cli.json("retained", code=1)["linked_items"]
     cli.json("remove", item_id, "--transactions", "erase", "--yes")
+    removing = cli.json("retained", code=1)["linked_items"]
+    assert removing == linked | {"active": linked["active"] - 1, "removed": 1}
     world.drain()
+    assert "removed" not in cli.json("retained", code=1)["linked_items"]
     assert world.item(item_id)["status"] == "removed"
     assert world.live(item_id) == {}
 
 
 def policies(world: World) -> list[str]:
-    """Return the policies of docs/cli.md, for this stack."""
+    """Return the policies of docs/cli.md for this stack."""
     stack = world.stack
     region, account = stack.emulator.region, ACCOUNT_ID
     tables = {
@@ -359,13 +365,13 @@ def policies(world: World) -> list[str]:
     names |= {"PLAID_SECRET_ARN": secret["ARN"], "REGION": region, "API_ID": stack.resources.id("Api")}
     names |= {"ACCOUNT": account, "STACK": STACK_NAME}
     texts = re.findall(r"```json\n(\{.*?)```", (DOCS / "cli.md").read_text(), re.DOTALL)
-    # The emulator takes all calls about event source mappings for one: it can't tell who may pause.
+    # The emulator authorizes all calls about event source mappings as one action.
     names['"lambda:GetEventSourceMapping"'] = '"lambda:GetEventSourceMapping", "lambda:ListEventSourceMappings"'
     pattern = re.compile("|".join(sorted(names, key=len, reverse=True)))
     return [pattern.sub(lambda found: names[found[0]], text) for text in texts]
 
 
-def test_the_documents_policies_allow_what_they_say_and_what_is_missing_is_named(
+def test_the_documented_policies_are_sufficient_and_a_missing_permission_is_an_error(
     cli: CommandLine, world: World, synced: str, tmp_path: Path
 ) -> None:
     iam = world.stack.client("iam")
@@ -375,17 +381,17 @@ def test_the_documents_policies_allow_what_they_say_and_what_is_missing_is_named
     own = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     env.write_text(env.read_text() + "".join(f"{name}={value}\n" for name, value in own.items()))
     cli.text("status", code=3)
-    looking, operating = policies(world)
-    iam.put_user_policy(UserName="operator", PolicyName="look", PolicyDocument=looking)
-    park(world, trigger(synced), synced)
+    inspect, operate = policies(world)
+    iam.put_user_policy(UserName="operator", PolicyName="inspect", PolicyDocument=inspect)
+    dead_letter(world, body(synced), synced)
     assert synced in cli.text("item", synced, code=1)
     for command in ("status", "dlq list"):
         cli.json(*command.split(), code=1)
     cli.json("items", "--limit", "1")
-    cli.json("cost")
-    for command in (f"sync {synced}", f"export --item {synced}", "dlq replay --yes"):
+    cli.json("usage")
+    for command in (f"sync {synced}", f"export {synced}", "dlq replay --yes"):
         cli.text(*command.split(), code=3)
-    iam.put_user_policy(UserName="operator", PolicyName="operate", PolicyDocument=operating)
-    for command in (f"sync {synced}", f"export --item {synced}", "dlq replay --yes", "pause --yes"):
+    iam.put_user_policy(UserName="operator", PolicyName="operate", PolicyDocument=operate)
+    for command in (f"sync {synced}", f"export {synced}", "dlq replay --yes", "pause --yes"):
         cli.text(*command.split())
-    assert {one["result"] for one in cli.json("doctor", code=1)["checks"]} <= {"ok", "warning", "failed"}
+    assert {check["result"] for check in cli.json("doctor", code=1)["checks"]} <= {"ok", "warning", "failed"}

@@ -27,7 +27,7 @@ FUNCTIONS = ("items", "audit")
 
 @pytest.fixture(scope="module")
 def world(deployment: Deployment) -> Iterator[World]:
-    """A world whose Plaid the deployed functions ask, too."""
+    """A world whose Plaid the deployed functions call too."""
     with lasting_world(deployment, seed=37) as world:
         for function in FUNCTIONS:
             deployment.stack.set_environment(function, {"PLAID_BASE_URL": world.server.base_url})
@@ -38,7 +38,7 @@ def world(deployment: Deployment) -> Iterator[World]:
 
 @contextmanager
 def syncing(world: World) -> Iterator[None]:
-    """Work through the queue meanwhile, as the deployed function would."""
+    """Process the queue in the background, as the deployed function does."""
     done = threading.Event()
 
     def work() -> None:
@@ -77,7 +77,7 @@ def test_drift_is_shown_then_repaired_and_gone(world: World, tmp_path: Path, mon
     world.assert_exact(bad)
     cli.text("audit", code=2)
     cli.text("audit", good, "--all", code=2)
-    assert cli.text("audit", "nobody", code=1).startswith("Nothing could be compared: 1 unregistered.")
+    assert cli.text("audit", "unknown", code=1).startswith("Nothing could be compared: 1 unregistered.")
     assert "1 Item, 20 transactions at Plaid compared. Not compared: 1 unregistered." in cli.text(
-        "audit", good, "nobody", "--rate", "10/s", code=1
+        "audit", good, "unknown", "--rate", "10/s", code=1
     )

@@ -1,4 +1,4 @@
-"""`plaid-sync smoke`, `keys`, `about` and `whoami` against a stack that syncs by itself."""
+"""`plaid-sync smoke`, `keys`, `about` and `whoami` against a stack that syncs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 import urllib3
 from plaid_sync_cli import deployment
 from plaid_sync_cli.api import ItemApi
-from plaid_sync_cli.deployment import Choice
+from plaid_sync_cli.commands.smoke import SANDBOX_STEPS, SmokeTest, run_steps
+from plaid_sync_cli.deployment import Target
 from plaid_sync_cli.plaid import Plaid
-from plaid_sync_cli.smoking import END_TO_END, Smoke, run
 
 from local.stack import LocalStack
 from local.stack.deploy import deploy
@@ -61,8 +61,8 @@ def names(document: Any) -> list[str]:
     return [step["step"] for step in document["steps"]]
 
 
-def test_a_deployment_that_works_passes_and_nothing_is_left(cli: CommandLine, running: Running) -> None:
-    document = cli.json("smoke", "--wait", "60")
+def test_a_working_deployment_passes_and_nothing_is_left(cli: CommandLine, running: Running) -> None:
+    document = cli.json("smoke", "--timeout", "60")
     assert (document["passed"], document["left_item_id"]) == (True, None)
     assert names(document) == STEPS
     assert "0 differences" in document["steps"][4]["what"]
@@ -70,50 +70,46 @@ def test_a_deployment_that_works_passes_and_nothing_is_left(cli: CommandLine, ru
     assert len(running.plaid.items) > 0
 
 
-class LosesAnAnswer(urllib3.PoolManager):
-    """A network that loses the answer to the request that has linked an Item."""
+class LosesAResponse(urllib3.PoolManager):
+    """A network that loses the response to the request that links an Item."""
 
     lost = False
 
     def request(self, method: str, url: str, *args: Any, **options: Any) -> urllib3.BaseHTTPResponse:
-        answer = super().request(method, url, *args, **options)
+        response = super().request(method, url, *args, **options)
         if method == "POST" and url.endswith("/items") and not self.lost:
             self.lost = True
             raise urllib3.exceptions.ProtocolError("lost")
-        return answer
+        return response
 
 
 @pytest.mark.usefixtures("cli")
-def test_an_item_whose_linking_was_not_answered_is_not_left_either(running: Running) -> None:
-    found = deployment.find(Choice(local=True))
-    api = replace(ItemApi.of(found), http=LosesAnAnswer(retries=False))
-    smoke, before = Smoke(found, api, Plaid.of(found), 60.0), len(running.plaid.items)
-    done = run(smoke, END_TO_END, lambda _step: None)
+def test_an_item_is_erased_even_if_the_response_to_its_link_is_lost(running: Running) -> None:
+    found = deployment.find(Target(local=True))
+    api = replace(ItemApi.of(found), http=LosesAResponse(retries=False))
+    test, before = SmokeTest(found, api, Plaid.of(found), 60.0), len(running.plaid.items)
+    done = run_steps(test, SANDBOX_STEPS, lambda _step: None)
     assert [(step.name, step.passed) for step in done[2:]] == [("link", False), ("clean up", True)]
     assert len(running.plaid.items) == before + 1
-    assert (rows(running), left_at_plaid(running), smoke.item_id) == (0, [], "")
+    assert (rows(running), left_at_plaid(running), test.item_id) == (0, [], "")
 
 
-def test_a_paused_deployment_fails_says_where_and_leaves_no_item_that_is_billed(
-    cli: CommandLine, running: Running
-) -> None:
+def test_a_paused_deployment_fails_at_the_rows_and_leaves_no_item_at_plaid(cli: CommandLine, running: Running) -> None:
     cli.json("pause", "--yes")
     try:
-        document = cli.json("smoke", "--wait", "3", code=1)
+        document = cli.json("smoke", "--timeout", "3", code=1)
     finally:
         cli.json("resume")
     assert names(document) == [*STEPS[:4], "clean up"]
-    assert document["steps"][3]["what"] == "the rows have not come within 3 s"
-    # While syncing is paused nothing is erased, and the command says what is left. It goes once syncing goes on.
+    assert document["steps"][3]["what"] == "no rows arrived within 3 s"
+    # Nothing is erased while syncing is paused: the command reports the Item, which is erased after the resume.
     left = document["left_item_id"]
     while "completed_at" not in cli.json("item", left)["item"]["removal"]:
         time.sleep(0.2)
     assert (rows(running), left_at_plaid(running)) == (0, [])
 
 
-def test_with_keys_of_the_environment_the_stacks_own_are_not_needed(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_in_the_environment_replace_those_of_the_stack(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAID_CLIENT_ID", CLIENT_ID)
     monkeypatch.setenv("PLAID_SECRET", "another-secret")
     document = cli.json("smoke", code=1)
@@ -121,7 +117,7 @@ def test_with_keys_of_the_environment_the_stacks_own_are_not_needed(
     assert "INVALID_API_KEYS" in document["steps"][2]["what"]
 
 
-def test_about_says_where_all_is_and_what_comes_next(cli: CommandLine, running: Running) -> None:
+def test_about_shows_the_addresses_and_the_next_step(cli: CommandLine, running: Running) -> None:
     document = cli.json("about")
     assert document["addresses"]["webhook URL"] == running.stack.webhook_url
     assert document["next"].startswith("plaid-sync smoke --local")
@@ -130,7 +126,7 @@ def test_about_says_where_all_is_and_what_comes_next(cli: CommandLine, running: 
     assert running.stack.resources.outputs["PlaidSecretId"] in lines  # its `:secret:` is no emoji
 
 
-def test_whoami_says_which_account_commands_go_to(cli: CommandLine) -> None:
+def test_whoami_shows_the_account(cli: CommandLine) -> None:
     document = cli.json("whoami")
     assert (document["account"], document["region"]) == (ACCOUNT_ID, "us-east-1")
 
@@ -146,16 +142,16 @@ def stored(running: Running) -> Any:
 GOOD = {"client_id": CLIENT_ID, "secret": SECRET}
 
 
-def test_keys_come_in_as_json_and_are_tried_first(cli: CommandLine, running: Running) -> None:
-    assert cli.json("keys", "set", stdin=json.dumps(GOOD)) == {"set": True, "tried": True}
+def test_keys_are_read_as_json_and_verified_first(cli: CommandLine, running: Running) -> None:
+    assert cli.json("keys", "set", stdin=json.dumps(GOOD)) == {"set": True, "verified": True}
     assert stored(running) == GOOD
 
 
-def test_keys_that_plaid_refuses_are_not_stored_unless_asked_to(cli: CommandLine, running: Running) -> None:
+def test_keys_that_plaid_rejects_are_stored_only_with_no_verify(cli: CommandLine, running: Running) -> None:
     wrong = json.dumps({**GOOD, "secret": "not-this-one"})
     assert cli.text("keys", "set", stdin=wrong, code=1) == ""
     assert stored(running) == GOOD
-    assert cli.json("keys", "set", "--untried", stdin=wrong) == {"set": True, "tried": False}
+    assert cli.json("keys", "set", "--no-verify", stdin=wrong) == {"set": True, "verified": False}
     cli.json("keys", "set", stdin=json.dumps(GOOD))
 
 
@@ -173,45 +169,45 @@ def test_keys_that_plaid_refuses_are_not_stored_unless_asked_to(cli: CommandLine
         json.dumps({"client_id": CLIENT_ID, "secret": CLIENT_ID}),
     ],
 )
-def test_what_cannot_be_keys_is_refused_and_nothing_changed(cli: CommandLine, running: Running, given: str) -> None:
+def test_malformed_keys_are_rejected_and_nothing_is_changed(cli: CommandLine, running: Running, given: str) -> None:
     assert cli.text("keys", "set", stdin=given, code=2) == ""
     assert stored(running) == GOOD
 
 
-def test_keys_that_are_there_are_left_alone_if_asked_to(cli: CommandLine, running: Running) -> None:
-    assert cli.json("keys", "set", "--if-missing") == {"set": False, "tried": False}
+def test_existing_keys_are_kept_with_if_missing(cli: CommandLine, running: Running) -> None:
+    assert cli.json("keys", "set", "--if-missing") == {"set": False, "verified": False}
     secret = running.stack.resources.id("PlaidSecret")
     running.stack.client("secretsmanager").put_secret_value(SecretId=secret, SecretString="{}")
     assert cli.json("about")["next"].startswith("plaid-sync keys set --local")
     without = cli.json("smoke", code=1)
     assert (names(without), without["left_item_id"]) == (STEPS[:3], None)
-    assert cli.json("keys", "set", "--if-missing", stdin=json.dumps(GOOD)) == {"set": True, "tried": True}
+    assert cli.json("keys", "set", "--if-missing", stdin=json.dumps(GOOD)) == {"set": True, "verified": True}
     assert stored(running) == GOOD
 
 
 @pytest.mark.usefixtures("cli")
-def test_on_a_terminal_keys_are_asked_for_without_echo(running: Running, tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
+def test_on_a_terminal_keys_are_typed_without_echo(running: Running, tmp_path: Path) -> None:
+    controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "plaid_sync_cli", "keys", "set", "--local"]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        command, cwd=tmp_path, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
     ) as process:
-        os.close(theirs)
+        os.close(terminal)
         shown = b""
         for field in ("client_id", "secret"):
             while f"{field} (not shown): ".encode() not in shown:
-                shown += os.read(ours, 1024)
-            os.write(ours, f"{GOOD[field]}\n".encode())
+                shown += os.read(controller, 1024)
+            os.write(controller, f"{GOOD[field]}\n".encode())
         while b"are stored" not in shown:
-            shown += os.read(ours, 1024)
+            shown += os.read(controller, 1024)
         assert process.wait(60) == 0
-    os.close(ours)
+    os.close(controller)
     assert CLIENT_ID.encode() not in shown
     assert SECRET.encode() not in shown
     assert stored(running) == GOOD
 
 
-# -- production: the last, for the stack is another one afterwards -----------------------------------------------------
+# -- production: last, because it changes the stack --------------------------------------------------------------------
 
 
 def test_in_production_nothing_is_created(cli: CommandLine, running: Running) -> None:
@@ -229,4 +225,4 @@ def test_in_production_nothing_is_created(cli: CommandLine, running: Running) ->
     for rule in stack.resources.of("AWS::Events::Rule"):
         events.disable_rule(Name=rule)
     found = cli.json("smoke", code=1)
-    assert found["steps"][-1]["what"].startswith("schedules: off:")
+    assert found["steps"][-1]["what"].startswith("schedules: disabled:")

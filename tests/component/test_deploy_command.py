@@ -1,4 +1,4 @@
-"""`make deploy` with the SAM CLI against the emulator: what it does in which order, again, and `make destroy` after it.
+"""`make deploy` with the SAM CLI against the emulator: its steps in order, again, and `make destroy` afterwards.
 
 The emulator serves API Gateway under its own address only, so that the checks at the end can't reach the webhook.
 """
@@ -6,12 +6,17 @@ The emulator serves API Gateway under its own address only, so that the checks a
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 from typing import TYPE_CHECKING, Any
+
+from plaid_sync_cli.deployment import TABLES
 
 from local.plaid import PlaidServer, PlaidSimulator
 from local.stack.paths import PROJECT
 from local.stack.stack import CLIENT_ID, SECRET
 from tests.component.making import make
+from tests.documents.aws_cli import aws
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,22 +27,32 @@ STACK = "plaid-sync-dev"
 KEYS = {"client_id": CLIENT_ID, "secret": SECRET}
 
 
-def told(stack: LocalStack, *arguments: str, stdin: str = "") -> str:
-    """Run a target with the emulator for AWS; return all that it says."""
+def credentials(stack: LocalStack) -> dict[str, str]:
+    """The environment in which the emulator is AWS."""
     emulator = stack.emulator
-    run = make(
-        *arguments,
-        stdin=stdin,
-        AWS_ENDPOINT_URL=emulator.endpoint_url,
-        AWS_DEFAULT_REGION=emulator.region,
-        AWS_ACCESS_KEY_ID=emulator.access_key_id,
-        AWS_SECRET_ACCESS_KEY=emulator.secret_access_key,
-    )
+    return {
+        "AWS_ENDPOINT_URL": emulator.endpoint_url,
+        "AWS_DEFAULT_REGION": emulator.region,
+        "AWS_ACCESS_KEY_ID": emulator.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": emulator.secret_access_key,
+    }
+
+
+def run_target(stack: LocalStack, *arguments: str, stdin: str = "") -> str:
+    """Run a target against the emulator; return its output."""
+    run = make(*arguments, stdin=stdin, **credentials(stack))
     return run.stdout + run.stderr
 
 
+def run_aws(stack: LocalStack, command: str) -> None:
+    """Run a command of the AWS CLI against the emulator."""
+    program, *arguments = shlex.split(command)
+    assert program == "aws"
+    subprocess.run([aws(PROJECT / ".local/tools/aws"), *arguments], env=credentials(stack), check=True)
+
+
 def built(folder: Path) -> Path:
-    """Return a template in a folder of its own, as `sam build` leaves one, of code that nobody runs."""
+    """Return a template in its own folder, as `sam build` creates it; its code is not run."""
     for name in ("template.yaml", "functions", "layers", "infra"):
         (folder / name).symlink_to(PROJECT / name)
     return folder / "template.yaml"
@@ -46,39 +61,48 @@ def built(folder: Path) -> Path:
 def parameters(stack: LocalStack) -> dict[str, str]:
     (found,) = stack.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
     assert found["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
-    return {one["ParameterKey"]: one["ParameterValue"] for one in found["Parameters"]}
+    return {entry["ParameterKey"]: entry["ParameterValue"] for entry in found["Parameters"]}
 
 
 def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalStack, tmp_path: Path) -> None:
     with PlaidServer(PlaidSimulator(seed=74)) as plaid:
         template = built(tmp_path)
         deploy = ["deploy", "ENV=dev", "BUILD=no", f"TEMPLATE={template}"]
-        # Nothing of a value is for a shell, and spaces do not end it.
+        # No shell interprets a value, and spaces do not end it.
         name, runbook = "Dot's Bank & Co; $HOME", "https://wiki.example.com/?page=1&raw=1"
         given = f"PlaidBaseUrl={plaid.base_url} AlarmEmail=oncall@example.com RunbookUrl={runbook}"
         given += f' LinkClientName="{name.replace("$", "$$")}"'
-        said = told(stack, *deploy, f"PARAMETERS={given}", stdin=json.dumps(KEYS))
-        assert SECRET not in said
+        output = run_target(stack, *deploy, f"PARAMETERS={given}", stdin=json.dumps(KEYS))
+        assert SECRET not in output
         steps = ("Account ", "Successfully created/updated stack", "keys are stored, and", "webhook URL ", "Next: ")
-        assert sorted(steps, key=said.index) == list(steps)
+        assert sorted(steps, key=output.index) == list(steps)
         first = parameters(stack)
         assert (first["Stage"], first["AlarmEmail"]) == ("dev", "oncall@example.com")
         assert (first["LinkClientName"], first["RunbookUrl"]) == (name, runbook)
-        output: Any = stack.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
-        secret = next(one["OutputValue"] for one in output if one["OutputKey"] == "PlaidSecretId")
-        kept = stack.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
-        assert json.loads(kept) == KEYS
+        outputs: Any = stack.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+        secret = next(entry["OutputValue"] for entry in outputs if entry["OutputKey"] == "PlaidSecretId")
+        stored = stack.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
+        assert json.loads(stored) == KEYS
 
-        # Once more: what is not named stays, the keys, too.
-        said = told(stack, *deploy, "PARAMETERS=DeadManHours=48")
-        assert "Plaid's keys are there already." in said
+        # Again: parameters that are not given stay, and so do the keys.
+        output = run_target(stack, *deploy, "PARAMETERS=DeadManHours=48")
+        assert "The secret has Plaid's keys already." in output
         assert parameters(stack) == first | {"DeadManHours": "48"}
 
-    said = told(stack, "destroy", "ENV=dev", stdin=f"{STACK}\n")
-    assert f"{STACK} is not destroyed, and nothing was changed: 5 things protected." in said
-    for table in stack.client("dynamodb").list_tables()["TableNames"]:
-        if table.startswith(f"{STACK}-"):
-            assert f"--table-name {table} --no-deletion-protection-enabled" in said
-            stack.client("dynamodb").update_table(TableName=table, DeletionProtectionEnabled=False)
-    assert f"{STACK} is gone" in told(stack, "destroy", "ENV=dev", stdin=f"{STACK}\n")
-    assert not [one for one in stack.client("dynamodb").list_tables()["TableNames"] if one.startswith(f"{STACK}-")]
+    # Without confirmation `sam delete` changes nothing. On AWS it deletes the stack by the call below; here it rejects
+    # the S3 URLs of the nested stacks, because they are those of the emulator.
+    output = run_target(stack, "destroy", "ENV=dev")
+    assert f"Are you sure you want to delete the stack {STACK} in the region" in output
+    assert parameters(stack)
+    formation = stack.client("cloudformation")
+    formation.delete_stack(StackName=STACK)
+    formation.get_waiter("stack_delete_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
+    retained = stack.client("dynamodb").list_tables()["TableNames"]
+    assert len([name for name in retained if name.startswith(f"{STACK}-")]) == len(TABLES)
+    commands = [line.strip() for line in output.splitlines() if line.startswith("  aws ")]
+    for command in commands:
+        run_aws(stack, command)
+    assert not [name for name in stack.client("dynamodb").list_tables()["TableNames"] if name.startswith(f"{STACK}-")]
+    assert not [url for url in stack.client("sqs").list_queues().get("QueueUrls", []) if STACK in url]
+    (key_id,) = (command.split()[4] for command in commands if " kms " in command)
+    assert stack.client("kms").describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "PendingDeletion"

@@ -1,4 +1,4 @@
-"""`make deploy`, `smoke` and `destroy` refuse in a line what can't be meant, before anything is built or asked."""
+"""`make deploy`, `smoke` and `destroy` reject wrong usage in one line, before anything is built or called."""
 
 from __future__ import annotations
 
@@ -50,4 +50,4 @@ def test_prod_is_not_deployed_unseen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", [["deploy", "ENV=dev"], ["deploy", "ENV=prod", "CONFIRM=no"], ["smoke", "ENV=dev"]])
 def test_without_credentials_nothing_begins(tmp_path: Path, target: list[str]) -> None:
     lines = refusal(tmp_path, *target, "PYTHONWARNINGS=ignore").splitlines()
-    assert lines[0] == "plaid-sync: there are no AWS credentials" or "no AWS region" in lines[0]
+    assert lines[0] == "plaid-sync: no AWS credentials found" or "no AWS region" in lines[0]

@@ -187,7 +187,7 @@ def test_a_pause_that_was_forgotten_is_noticed_and_ended(stage: Rehearsal, item:
             stage.await_alarm(alarm)
     status = stage.cli.json("status", code=1)
     assert status["paused"]
-    assert status["verdict"].startswith("Money data is NOT fresh (0 of 1 Item behind so far): syncing is paused")
+    assert status["summary"].startswith("Money data is NOT fresh (0 of 1 Item behind so far): syncing is paused")
     stage.cli.json("resume")
     stage.wait_until(lambda: stage.exact(item))
     for alarm in ("sync-idle", "sync-waiting", "sync-stopped"):
@@ -220,7 +220,7 @@ def test_an_outage_fills_the_dead_letter_queue_and_a_replay_loses_nothing(stage:
     found = stage.cli.json("dlq", "list", code=1)
     assert found["total"] == stage.depth(stage.stack.dead_letter_queue_url) >= len(items)
     (group,) = found["groups"]
-    assert group["cause"] == "given up after 20 receives"
+    assert group["cause"] == "exceeded maxReceiveCount (20)"
     assert set(items) <= set(group["items"])
     stage.plaid.clear_faults()
     assert stage.cli.json("dlq", "replay", "--yes") == {"replayed": found["total"], "left": 0, "malformed": []}

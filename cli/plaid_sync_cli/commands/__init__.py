@@ -1,1 +1,1 @@
-"""The commands, a module for each or for a few that belong together; `app` registers them."""
+"""The commands of `plaid-sync`, by topic; `app` registers them."""

@@ -1,4 +1,4 @@
-"""`audit`: whether the table equals Plaid, Item by Item and field by field, and the repair of what does not."""
+"""`audit`: compares the table with Plaid, Item by Item and field by field, and repairs drift."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import typer
 from plaid_sync.core.audit.report import DriftKind
 from plaid_sync.core.audit.sampling import AUDITABLE, draw
 
-from plaid_sync_cli.auditing import Auditing, Report, drift_of, has_drifted, is_bad, is_judged, repair
-from plaid_sync_cli.command import Context, command
+from plaid_sync_cli.audits import Auditor, Report, drifted_rows, has_drifted, is_bad, is_conclusive, repair
+from plaid_sync_cli.bulk import RateLimiter, parse_rate, progress
+from plaid_sync_cli.command import AllOption, Context, OptionalItemsArgument, RateOption, YesOption, command
 from plaid_sync_cli.errors import ExitCode, usage_error
+from plaid_sync_cli.monitoring import item_ids
 from plaid_sync_cli.output import duration, plural, table
-from plaid_sync_cli.pacing import Pace, parse_rate
-from plaid_sync_cli.progress import progress
-from plaid_sync_cli.readings import item_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,132 +29,137 @@ APP: Final = typer.Typer()
 @command(APP, "audit")
 def audit(  # noqa: PLR0913 - each is an option
     context: Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="item_ids.")] = None,
+    items: OptionalItemsArgument = None,
     *,
-    sample: Annotated[int | None, typer.Option(min=1, help="So many Items, drawn at random.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All Items that Plaid serves.")] = False,
-    rate: Annotated[str, typer.Option(help="How fast to begin with Items: 1/s, 30/min.")] = "1/s",
-    fix: Annotated[bool, typer.Option("--repair", help="Resync what has drifted, and audit it again.")] = False,
-    values: Annotated[bool, typer.Option("--values", help="Quote what differs: bank data.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a repair.")] = False,
+    sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="N random Items.")] = None,
+    all_items: AllOption = False,
+    rate: RateOption = "1/s",
+    fix: Annotated[bool, typer.Option("--repair", help="Resync drifted Items, and audit them again.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Show differing values: bank data.")] = False,
+    yes: YesOption = False,
 ) -> int:
-    """Compare the table with Plaid's whole history of Items, field by field, and change nothing.
+    """Compare the table with Plaid's whole history of Items, field by field; change nothing without `--repair`.
 
-    Exit code 1 if rows have drifted (after a repair: still do), or if nobody can tell now.
+    Exit code 1 if rows have drifted (after a repair: still drift), or if an audit is inconclusive.
 
     Example: `plaid-sync audit --all --rate 30/min --repair`
     """
-    pace = Pace(parse_rate(rate))
-    chosen = _chosen(context, ids or [], sample, every=every)
-    auditing = Auditing(context.deployment, values)
-    if every:
-        least = duration(timedelta(seconds=len(chosen) / pace.rate))
-        context.output.say(f"{plural(len(chosen), 'Item')}, {least} at least.")
-    reports = _audit(context, auditing, chosen, pace, "audit")
+    limiter = RateLimiter(parse_rate(rate))
+    selected = _select(context, items or [], sample, all_items=all_items)
+    auditor = Auditor(context.deployment, values)
+    if all_items:
+        least = duration(timedelta(seconds=len(selected) / limiter.rate))
+        context.output.log(f"{plural(len(selected), 'Item')}, {least} at least.")
+    reports = _audit(context, auditor, selected, limiter, "audit")
     drifted = [report["item_id"] for report in reports if has_drifted(report)]
-    refused: dict[str, str] = {}
-    again: list[Report] = []
+    not_repaired: dict[str, str] = {}
+    after_repair: list[Report] = []
     if fix and drifted:
-        rows = sum(map(drift_of, reports))
+        rows = sum(map(drifted_rows, reports))
         what = f"{plural(len(drifted), 'Item')} with {plural(rows, 'drifted row')}"
         context.output.confirm(f"Resync {what}?", yes=yes)
-        refused = _repair(context, drifted)
-        again = _audit(context, auditing, [one for one in drifted if one not in refused], pace, "audit again")
+        not_repaired = _repair(context, drifted)
+        repaired = [item_id for item_id in drifted if item_id not in not_repaired]
+        after_repair = _audit(context, auditor, repaired, limiter, "audit again")
     context.output.show(
-        _document(reports, again, refused), lambda: _picture(reports, again, refused, values=values, fixed=fix)
+        _document(reports, after_repair, not_repaired),
+        lambda: _render(reports, after_repair, not_repaired, values=values, fixed=fix),
     )
-    known_now = {report["item_id"]: report for report in (*reports, *again)}
-    return ExitCode.FOUND if any(map(is_bad, known_now.values())) else ExitCode.FINE
+    latest = {report["item_id"]: report for report in (*reports, *after_repair)}
+    return ExitCode.ACTION_REQUIRED if any(map(is_bad, latest.values())) else ExitCode.OK
 
 
-def _chosen(context: Context, ids: list[str], sample: int | None, *, every: bool) -> list[str]:
-    if (bool(ids), sample is not None, every).count(True) != 1:
-        raise usage_error("ID", "Give the item_ids to audit, or --sample, or --all.")
-    if ids:
-        return ids
+def _select(context: Context, items: list[str], sample: int | None, *, all_items: bool) -> list[str]:
+    if (bool(items), sample is not None, all_items).count(True) != 1:
+        raise usage_error("ITEM_ID", "Give the Items to audit, or --sample, or --all.")
+    if items:
+        return items
     listed = sorted(item_ids(context.deployment, AUDITABLE))
     return listed if sample is None else draw(listed, sample, random.randrange)
 
 
-def _audit(context: Context, auditing: Auditing, ids: list[str], pace: Pace, title: str) -> list[Report]:
-    with progress(context.output.notes, title, len(ids)) as advance:
-        return auditing.audit(ids, pace, lambda _report: advance(1))
+def _audit(context: Context, auditor: Auditor, items: list[str], limiter: RateLimiter, title: str) -> list[Report]:
+    with progress(context.output.stderr, title, len(items)) as advance:
+        return auditor.audit(items, limiter, lambda _report: advance(1))
 
 
-def _repair(context: Context, ids: list[str]) -> dict[str, str]:
-    """Resync Items, one after the other; return those that are not, with the reason."""
-    refused = {}
-    with progress(context.output.notes, "repair", len(ids)) as advance:
-        for item_id in ids:
+def _repair(context: Context, items: list[str]) -> dict[str, str]:
+    """Resync Items one by one; return those that failed, with the reason."""
+    failed = {}
+    with progress(context.output.stderr, "repair", len(items)) as advance:
+        for item_id in items:
             if reason := repair(context.api, item_id):
-                refused[item_id] = reason
+                failed[item_id] = reason
             advance(1)
-    return refused
+    return failed
 
 
-def _document(reports: list[Report], again: list[Report], refused: dict[str, str]) -> dict[str, Any]:
+def _document(reports: list[Report], after_repair: list[Report], not_repaired: dict[str, str]) -> dict[str, Any]:
     return {
         "audited": len(reports),
         "drifted_items": sum(map(has_drifted, reports)),
-        "drifted_rows": sum(map(drift_of, reports)),
+        "drifted_rows": sum(map(drifted_rows, reports)),
         "reports": reports,
-        "after_repair": again,
-        "not_repaired": refused,
+        "after_repair": after_repair,
+        "not_repaired": not_repaired,
     }
 
 
-def _picture(
-    reports: list[Report], again: list[Report], refused: dict[str, str], *, values: bool, fixed: bool
+def _render(
+    reports: list[Report], after_repair: list[Report], not_repaired: dict[str, str], *, values: bool, fixed: bool
 ) -> Iterator[RenderableType]:
     bad = [report for report in reports if is_bad(report)]
-    rows = sum(map(drift_of, reports))
-    yield _sentence(reports)
+    yield _summary(reports)
     if bad or len(reports) <= 1:
-        yield _by_item(bad or reports)
+        yield _item_table(bad or reports)
     differences = [
-        (report["item_id"], one) for report in reports if has_drifted(report) for one in report["differences"]
+        (report["item_id"], difference)
+        for report in reports
+        if has_drifted(report)
+        for difference in report["differences"]
     ]
     if differences:
-        yield _by_row(differences, values=values)
-    if refused:
-        yield table("not repaired", "why", rows=list(refused.items()))
-    if again:
-        left = [report for report in again if is_bad(report)]
-        yield f"Repaired {plural(len(again) - len(left), 'Item')}." + (" Left:" if left else " Nothing is left.")
-        yield from [_by_item(left)] if left else []
-    elif rows and not fixed:
-        yield "Repair with --repair: a resync, which rewrites these rows and no other."
+        yield _difference_table(differences, values=values)
+    if not_repaired:
+        yield table("not repaired", "why", rows=list(not_repaired.items()))
+    if after_repair:
+        left = [report for report in after_repair if is_bad(report)]
+        yield f"Repaired {plural(len(after_repair) - len(left), 'Item')}." + (" Left:" if left else " Nothing is left.")
+        yield from [_item_table(left)] if left else []
+    elif any(map(drifted_rows, reports)) and not fixed:
+        yield "Repair with --repair: a resync, which rewrites only these rows."
 
 
-def _sentence(reports: list[Report]) -> str:
-    """Say what was found, of what: an Item that could not be compared is no Item without drift."""
-    rows, items = sum(map(drift_of, reports)), sum(map(has_drifted, reports))
-    judged = [report for report in reports if is_judged(report)]
-    others = Counter(report["outcome"] for report in reports if not is_judged(report))
-    left_out = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(others.items()))
-    if not judged:
-        return f"Nothing could be compared: {left_out or 'there are no such Items'}."
+def _summary(reports: list[Report]) -> str:
+    """Return what was found and compared; an inconclusive audit is not an audit without drift."""
+    rows, items = sum(map(drifted_rows, reports)), sum(map(has_drifted, reports))
+    conclusive = [report for report in reports if is_conclusive(report)]
+    others = Counter(report["outcome"] for report in reports if not is_conclusive(report))
+    not_compared = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(others.items()))
+    if not conclusive:
+        return f"Nothing could be compared: {not_compared or 'no such Items'}."
     found = f"{plural(rows, 'row')} of {plural(items, 'Item')} drifted" if rows else "No drift"
-    compared = plural(sum(report["at_plaid"] for report in judged), "transaction")
-    more = f" Not compared: {left_out}." if left_out else ""
-    return f"{found}: {plural(len(judged), 'Item')}, {compared} at Plaid compared.{more}"
+    compared = plural(sum(report["at_plaid"] for report in conclusive), "transaction")
+    more = f" Not compared: {not_compared}." if not_compared else ""
+    return f"{found}: {plural(len(conclusive), 'Item')}, {compared} at Plaid compared.{more}"
 
 
-def _by_item(reports: list[Report]) -> RenderableType:
+def _item_table(reports: list[Report]) -> RenderableType:
     kinds = [kind.value for kind in DriftKind]
     rows = [
         (
-            one["item_id"],
-            one["outcome"],
-            one["code"] or "-",
-            f"{one['at_plaid']:,}",
-            *(f"{one[kind]:,}" for kind in kinds),
+            report["item_id"],
+            report["outcome"],
+            report["code"] or "-",
+            f"{report['at_plaid']:,}",
+            *(f"{report[kind]:,}" for kind in kinds),
         )
-        for one in reports
+        for report in reports
     ]
     return table("item_id", "outcome", "code", "at Plaid", *kinds, right=("at Plaid", *kinds), rows=rows)
 
 
-def _by_row(differences: list[tuple[str, dict[str, str]]], *, values: bool) -> RenderableType:
+def _difference_table(differences: list[tuple[str, dict[str, str]]], *, values: bool) -> RenderableType:
     names = ["transaction_id", "kind", "field", *(["at_plaid", "in_table"] if values else [])]
-    return table("item_id", *names, rows=[(item_id, *(one[name] for name in names)) for item_id, one in differences])
+    rows = [(item_id, *(difference[name] for name in names)) for item_id, difference in differences]
+    return table("item_id", *names, rows=rows)

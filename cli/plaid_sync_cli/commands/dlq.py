@@ -1,4 +1,4 @@
-"""`dlq`: what was given up, why, and back again."""
+"""`dlq`: lists dead-lettered messages, and moves them back to the sync queue."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from plaid_sync.adapters.aws import utc_now
 
-from plaid_sync_cli import readings
-from plaid_sync_cli.command import Context, command
-from plaid_sync_cli.dead_letters import DeadLetter, DeadLetterQueue, grouped
+from plaid_sync_cli.bulk import progress
+from plaid_sync_cli.command import Context, DryRunOption, OptionalItemArgument, YesOption, command
+from plaid_sync_cli.dead_letters import DeadLetter, DeadLetterQueue, can_redrive, group_by_cause, redrive, replay
 from plaid_sync_cli.errors import ExitCode
+from plaid_sync_cli.monitoring import queue_depth
 from plaid_sync_cli.output import age, plural, table
-from plaid_sync_cli.progress import progress
-from plaid_sync_cli.redriving import movable, move_all, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,40 +21,43 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 APP: Final = typer.Typer()
-DLQ: Final = typer.Typer(no_args_is_help=True, help="The dead-letter queue: what was given up, and back again.")
+DLQ: Final = typer.Typer(no_args_is_help=True, help="List and redrive dead-lettered messages.")
 APP.add_typer(DLQ, name="dlq")
-_ITEMS_NAMED: Final = 3
+_MAX_ITEMS_SHOWN: Final = 3
+_MESSAGE: Final = "dead-lettered message"
 
 
 @command(DLQ, "list")
-def list_letters(context: Context) -> int:
-    """List dead letters, grouped by cause. They stay where they are. Exit code 1 if there are any.
+def list_letters(context: Context, item: OptionalItemArgument = None) -> int:
+    """List dead-lettered messages, grouped by cause; they are not changed. Exit code 1 if there are any.
 
-    Of one Item ten can be read at a time; the others are behind them.
+    SQS returns at most ten messages of an Item at a time.
 
     Example: `plaid-sync dlq list`
     """
     queue, now = DeadLetterQueue.of(context.deployment), utc_now()
-    total = readings.queue_depth(context.deployment, queue.url, now).total
+    total = queue_depth(context.deployment, queue.url, now).total
     letters = queue.peek()
-    groups = grouped(letters)
+    if item is not None:
+        letters = list(filter(_selector(item, None), letters))
+        total = len(letters)
     document = {
         "total": max(total, len(letters)),
         "read": len(letters),
         "groups": [
             {
-                "cause": one.cause,
-                "count": one.count,
-                "oldest": one.oldest,
-                "items": list(one.items),
-                "malformed": one.malformed,
+                "cause": group.cause,
+                "count": group.count,
+                "oldest": group.oldest,
+                "items": list(group.items),
+                "malformed": group.malformed,
             }
-            for one in groups
+            for group in group_by_cause(letters)
         ],
         "messages": [_document(letter) for letter in letters],
     }
-    context.output.show(document, lambda: _list(letters, total, now))
-    return ExitCode.FOUND if letters or total else ExitCode.FINE
+    context.output.show(document, lambda: _render(letters, total, now))
+    return ExitCode.ACTION_REQUIRED if letters or total else ExitCode.OK
 
 
 def _document(letter: DeadLetter) -> dict[str, Any]:
@@ -68,81 +70,84 @@ def _document(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _list(letters: Sequence[DeadLetter], total: int, now: datetime) -> Iterator[RenderableType]:
+def _render(letters: Sequence[DeadLetter], total: int, now: datetime) -> Iterator[RenderableType]:
     if not letters:
-        yield "No dead letters." if not total else f"{plural(total, 'dead letter')}, none to be read now: try again."
+        yield f"{plural(total, _MESSAGE)}, none available now: try again." if total else "No dead-lettered messages."
         return
-    more = f" (of about {total:,}: the others are behind these)" if total > len(letters) else ""
-    then = "" if all(letter.malformed for letter in letters) else " When the cause is gone: plaid-sync dlq replay"
-    yield f"{plural(len(letters), 'dead letter')}{more}.{then}"
+    more = f" (of about {total:,}: the others are blocked behind these)" if total > len(letters) else ""
+    then = "" if all(letter.malformed for letter in letters) else " Once the causes are fixed: plaid-sync dlq replay"
+    yield f"{plural(len(letters), _MESSAGE)}{more}.{then}"
     yield ""
-    rows = [(one.cause, f"{one.count:,}", age(one.oldest, now), _named(one.items)) for one in grouped(letters)]
+    rows = [
+        (group.cause, f"{group.count:,}", age(group.oldest, now), _item_list(group.items))
+        for group in group_by_cause(letters)
+    ]
     yield table("cause", "messages", "oldest", "Items", right=["messages"], rows=rows)
     if malformed := [letter.message_id for letter in letters if letter.malformed]:
         yield ""
-        yield f"Malformed, and not to be replayed: {', '.join(malformed)}"
+        yield f"Malformed, cannot be replayed: {', '.join(malformed)}"
 
 
-def _named(items: Sequence[str]) -> str:
-    shown = ", ".join(items[:_ITEMS_NAMED])
-    return f"{shown} and {len(items) - _ITEMS_NAMED:,} more" if len(items) > _ITEMS_NAMED else shown or "-"
+def _item_list(items: Sequence[str]) -> str:
+    shown = ", ".join(items[:_MAX_ITEMS_SHOWN])
+    return f"{shown} and {len(items) - _MAX_ITEMS_SHOWN:,} more" if len(items) > _MAX_ITEMS_SHOWN else shown or "-"
 
 
 @command(DLQ, "replay")
 def replay_letters(  # noqa: PLR0913 - each is an option
     context: Context,
-    item: Annotated[str | None, typer.Option(help="Only those of an item_id.")] = None,
-    cause: Annotated[str | None, typer.Option(help="Only those whose cause begins so.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    item: OptionalItemArgument = None,
+    cause: Annotated[str | None, typer.Option(metavar="PREFIX", help="Only causes that begin with this.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N messages.")] = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be sent back.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
 ) -> int:
-    """Send dead letters back to the sync queue. Each is deleted only after the queue has taken it.
+    """Move dead-lettered messages back to the sync queue. Each is deleted only after the sync queue has it.
 
-    Malformed ones stay, and are named. Exit code 1 if any stay.
+    Malformed messages are kept and listed. Exit code 1 if any messages are left.
 
     Example: `plaid-sync dlq replay --cause unregistered --dry-run`
     """
     queue = DeadLetterQueue.of(context.deployment)
-    wanted = _filter(item, cause)
+    selects = _selector(item, cause)
     found = queue.peek()
-    chosen = [letter for letter in found if wanted(letter) and not letter.malformed][:limit]
+    selected = [letter for letter in found if selects(letter) and not letter.malformed][:limit]
     if dry_run:
-        document = {"would_replay": [_document(letter) for letter in chosen]}
-        rows = [(letter.message_id, letter.item_id, letter.cause) for letter in chosen]
+        document = {"would_replay": [_document(letter) for letter in selected]}
+        rows = [(letter.message_id, letter.item_id, letter.cause) for letter in selected]
         context.output.show(
-            document, lambda: [f"Would send back {len(chosen):,}:", table("message", "item", "cause", rows=rows)]
+            document, lambda: [f"Would replay {len(selected):,}:", table("message", "item", "cause", rows=rows)]
         )
-        return ExitCode.FINE
-    if not chosen:
-        return _told(context, 0, [letter for letter in found if letter.malformed])
-    context.output.confirm(f"Send {plural(len(chosen), 'dead letter')} back to the sync queue?", yes=yes)
-    total = readings.queue_depth(context.deployment, queue.url, utc_now()).total
-    if item is None and cause is None and limit is None and movable(found, total):
-        with progress(context.output.notes, "moved by SQS", None) as advance:
-            moved = move_all(queue, advance)
+        return ExitCode.OK
+    if not selected:
+        return _report(context, 0, [letter for letter in found if letter.malformed])
+    context.output.confirm(f"Move {plural(len(selected), _MESSAGE)} back to the sync queue?", yes=yes)
+    total = queue_depth(context.deployment, queue.url, utc_now()).total
+    if item is None and cause is None and limit is None and can_redrive(found, total):
+        with progress(context.output.stderr, "moved by SQS", None) as advance:
+            moved = redrive(queue, advance)
         if moved is not None:
-            return _told(context, moved, [])
-    with progress(context.output.notes, "replay", limit or total) as advance:
-        result = replay(queue, wanted, limit, lambda _: advance(1))
-    return _told(context, len(result.sent), [letter for letter in result.kept if letter.malformed])
+            return _report(context, moved, [])
+    with progress(context.output.stderr, "replay", limit or total) as advance:
+        result = replay(queue, selects, limit, lambda _: advance(1))
+    return _report(context, len(result.sent), [letter for letter in result.kept if letter.malformed])
 
 
-def _filter(item: str | None, cause: str | None) -> Callable[[DeadLetter], bool]:
+def _selector(item: str | None, cause: str | None) -> Callable[[DeadLetter], bool]:
     return lambda letter: (
         (item is None or letter.item_id == item) and (cause is None or letter.cause.lower().startswith(cause.lower()))
     )
 
 
-def _told(context: Context, sent: int, malformed: Sequence[DeadLetter]) -> int:
-    left = readings.queue_depth(context.deployment, context.deployment.output("DeadLetterQueueUrl"), utc_now()).total
+def _report(context: Context, sent: int, malformed: Sequence[DeadLetter]) -> int:
+    left = queue_depth(context.deployment, context.deployment.output("DeadLetterQueueUrl"), utc_now()).total
     document = {"replayed": sent, "left": left, "malformed": [letter.message_id for letter in malformed]}
 
     def text() -> Iterator[str]:
-        yield f"Sent back {plural(sent, 'dead letter')}; {left:,} left."
+        yield f"Replayed {plural(sent, _MESSAGE)}; {left:,} left."
         if malformed:
-            yield f"Malformed, and left where they are: {', '.join(letter.message_id for letter in malformed)}"
+            yield f"Malformed, kept: {', '.join(letter.message_id for letter in malformed)}"
 
     context.output.show(document, text)
-    return ExitCode.FOUND if left else ExitCode.FINE
+    return ExitCode.ACTION_REQUIRED if left else ExitCode.OK

@@ -1,74 +1,180 @@
-"""`export`: transactions as a file."""
+"""`export`: writes transactions as JSON lines or CSV."""
 
 from __future__ import annotations
 
+import csv
+import os
+import sys
+import zlib
+from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
+from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize
+from plaid_sync.core import exact_json
 from plaid_sync.core.items import ItemStatus
 
-from plaid_sync_cli import exporting
 from plaid_sync_cli.api import item_path
-from plaid_sync_cli.command import Context, command
+from plaid_sync_cli.bulk import progress
+from plaid_sync_cli.command import AllOption, Context, OptionalItemsArgument, UserOption, command
 from plaid_sync_cli.errors import ExitCode, usage_error
+from plaid_sync_cli.monitoring import item_ids
 from plaid_sync_cli.output import plural, to_json
-from plaid_sync_cli.progress import progress
-from plaid_sync_cli.readings import item_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from plaid_sync_cli.exporting import Row
+    from plaid_sync_cli.deployment import Deployment
 
 APP: Final = typer.Typer()
+COLUMNS: Final = (
+    "item_id",
+    "transaction_id",
+    "account_id",
+    "date",
+    "authorized_date",
+    "amount",
+    "iso_currency_code",
+    "unofficial_currency_code",
+    "name",
+    "merchant_name",
+    "pending",
+    "pending_transaction_id",
+    "category",
+    "payment_channel",
+    "removed_at",
+)
+_FORMATS: Final = ("jsonl", "csv")
+Row = dict[str, Any]
 
 
 @command(APP, "export")
 def export(  # noqa: PLR0913 - each is an option
     context: Context,
-    item: Annotated[str | None, typer.Option(help="Those of an item_id.")] = None,
-    user: Annotated[str | None, typer.Option(help="Those of a client_user_id.")] = None,
+    items: OptionalItemsArgument = None,
+    user: UserOption = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Those of all Items.")] = False,
-    kind: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
-    file: Annotated[Path | None, typer.Option("--output", "-o", help="A file; without it, standard output.")] = None,
-    removed: Annotated[bool, typer.Option("--removed", help="Removed transactions, too.")] = False,
+    all_items: AllOption = False,
+    file_format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl or csv.")] = "jsonl",
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A file; default: standard output.")
+    ] = None,
+    removed: Annotated[bool, typer.Option("--removed", help="Include removed transactions.")] = False,
 ) -> int:
     """Write transactions as JSON lines (with Plaid's whole object) or CSV; amounts are exact decimals.
 
-    With `--json` and a file, standard output tells how many there are.
+    With `--json` and `--output`, standard output has the number of transactions.
 
     Example: `plaid-sync export --all --format csv --output transactions.csv`
     """
-    if kind not in exporting.FORMATS:
-        raise usage_error(f"--format {kind}", "Give jsonl or csv.")
-    if sum((item is not None, user is not None, every)) != 1:
-        raise usage_error("--item, --user or --all", "Give exactly one of them.")
+    if file_format not in _FORMATS:
+        raise usage_error(f"--format {file_format}", "Give jsonl or csv.")
+    if (bool(items), user is not None, all_items).count(True) != 1:
+        raise usage_error("ITEM_ID, --user or --all", "Give exactly one of them.")
     if file is not None and not file.parent.is_dir():
-        raise usage_error(f"--output {file}", f"Make the folder {file.parent} first.")
-    ids = _items(context, item, user)
+        raise usage_error(f"--output {file}", f"Create the folder {file.parent} first.")
+    selected = _select(context, items or [], user)
     with (
-        progress(context.output.notes, "export", None) as advance,
-        exporting.target(file) as stream,
+        progress(context.output.stderr, "export", None) as advance,
+        _open(file) as stream,
     ):
-        count = exporting.write(_rows(context, ids, removed=removed), stream, kind, advance)
+        rows = (row for item_id in selected for row in _rows(context.deployment, item_id, removed=removed))
+        count = _write(rows, stream, file_format, advance)
     if file is not None:
-        context.output.say(f"{plural(count, 'transaction')} of {plural(len(ids), 'Item')} in {file}.")
+        context.output.log(f"{plural(count, 'transaction')} of {plural(len(selected), 'Item')} in {file}.")
         if context.output.as_json:
-            context.output.console.print(to_json({"transactions": count, "items": len(ids), "file": str(file)}))
-    return ExitCode.FINE
+            context.output.console.print(to_json({"transactions": count, "items": len(selected), "file": str(file)}))
+    return ExitCode.OK
 
 
-def _items(context: Context, item: str | None, user: str | None) -> list[str]:
-    if item is not None:
-        context.api.call("GET", item_path(item))  # an unknown one is a mistake, not an empty file
-        return [item]
+def _select(context: Context, items: list[str], user: str | None) -> list[str]:
+    for item_id in items:
+        context.api.call("GET", item_path(item_id))  # an unknown Item is an error, not an empty file
+    if items:
+        return items
     if user is not None:
-        return [str(one["item_id"]) for one in context.api.pages("/items", "items", client_user_id=user)]
+        return [str(item["item_id"]) for item in context.api.pages("/items", "items", client_user_id=user)]
     return sorted(item_ids(context.deployment, tuple(ItemStatus)))
 
 
-def _rows(context: Context, ids: list[str], *, removed: bool) -> Iterator[Row]:
-    for item_id in ids:
-        yield from exporting.rows_of(context.deployment, item_id, removed=removed)
+def _rows(deployment: Deployment, item_id: str, *, removed: bool) -> Iterator[Row]:
+    """Iterate over an Item's rows by transaction_id, with consistent reads: live ones, optionally removed ones.
+
+    Rows that only an application has written to are skipped: they are not transactions.
+    """
+    expression = Expression()
+    request: dict[str, Any] = {
+        "TableName": deployment.output("TransactionsTable"),
+        "ConsistentRead": True,
+        "KeyConditionExpression": expression.equals("item_id", item_id),
+    }
+    engine = f"attribute_exists({expression.name('generation')})"
+    live = "" if removed else f" AND {expression.equals('removed_at', None)}"
+    pages = (
+        deployment.client("dynamodb")
+        .get_paginator("query")
+        .paginate(**request, FilterExpression=engine + live, **expression.arguments())
+    )
+    for page in pages:
+        yield from map(deserialize, page["Items"])
+
+
+def _json_line(row: Row) -> str:
+    """Format a row: its columns, and Plaid's whole object."""
+    columns = {name: row[name] for name in COLUMNS if row.get(name) is not None}
+    plaid = {"plaid": exact_json.loads(zlib.decompress(bytes(row["plaid"])))} if row.get("plaid") else {}
+    return exact_json.dumps(columns | plaid)
+
+
+def csv_cells(row: Row) -> list[str]:
+    """Return a row's cells, in the order of `COLUMNS`."""
+    return [_cell(row.get(name)) for name in COLUMNS]
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - any DynamoDB type
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return exact_json.dumps(value)
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _write(rows: Iterable[Row], stream: TextIO, file_format: str, advance: Callable[[int], None]) -> int:
+    """Write rows, call `advance` for each, and return their number."""
+    count = 0
+    writer = csv.writer(stream, lineterminator="\n")
+    if file_format == "csv":
+        writer.writerow(COLUMNS)
+    for row in rows:
+        if file_format == "csv":
+            writer.writerow(csv_cells(row))
+        else:
+            stream.write(_json_line(row) + "\n")
+        count += 1
+        advance(1)
+    return count
+
+
+@contextmanager
+def _open(path: Path | None) -> Iterator[TextIO]:
+    """Open standard output, or a file that is created atomically when the `with` block succeeds.
+
+    Only its owner may read it: it has bank data.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, newline="") as partial:
+        try:
+            yield partial  # type: ignore[misc] # a TextIO in all but its type
+            partial.flush()
+            os.fsync(partial.fileno())
+            Path(partial.name).replace(path)
+        except BaseException:
+            Path(partial.name).unlink(missing_ok=True)
+            raise

@@ -1,4 +1,4 @@
-"""`items` and `item`: which Items there are, and one of them explained."""
+"""`items` and `item`: lists Items, and explains one of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from plaid_sync.core.items import ItemId, ItemStatus
 from plaid_sync.core.plain_text import moment_or_none
 from rich.markup import escape
 
-from plaid_sync_cli import explaining
+from plaid_sync_cli import item_report
 from plaid_sync_cli.api import ItemApi, item_path
-from plaid_sync_cli.command import Context, command
+from plaid_sync_cli.command import Context, ItemArgument, UserOption, command
 from plaid_sync_cli.dead_letters import DeadLetterQueue
 from plaid_sync_cli.errors import ExitCode, usage_error
-from plaid_sync_cli.explaining import Explained
+from plaid_sync_cli.item_report import ItemReport
 from plaid_sync_cli.output import age, plural, table
 
 if TYPE_CHECKING:
@@ -31,143 +31,147 @@ if TYPE_CHECKING:
 APP: Final = typer.Typer()
 _PAGE: Final = 100
 _HISTORY: Final = 10
-STATES: Final = tuple(state.value for state in ItemStatus)
-"""What `--state` can be."""
+_STATES: Final = tuple(state.value for state in ItemStatus)
 
 
 @command(APP, "items")
 def items(
     context: Context,
-    state: Annotated[str | None, typer.Option(help=f"Only those in a state: {', '.join(STATES)}.")] = None,
-    user: Annotated[str | None, typer.Option(help="Only those of a client_user_id.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help=f"Only Items in this state: {', '.join(_STATES)}.")
+    ] = None,
+    user: UserOption = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most N Items.")] = 50,
 ) -> int:
-    """List Items, the least fresh first; removed ones only with `--state removed`.
+    """List Items, the least fresh first; removed Items only with `--state removed`.
 
     Example: `plaid-sync items --state needs_user --limit 20`
     """
-    if state is not None and state not in STATES:
-        raise usage_error(f"--state {state}", f"Give one of {', '.join(STATES)}.")
-    found, more = least_fresh(context.api, state, user, limit)
-    context.output.show({"items": found, "more": more}, lambda: _list(found, utc_now()))
+    if state is not None and state not in _STATES:
+        raise usage_error(f"--state {state}", f"Give one of {', '.join(_STATES)}.")
+    found, more = _least_fresh(context.api, state, user, limit)
+    context.output.show({"items": found, "more": more}, lambda: _render_list(found, utc_now()))
     if more:
-        context.output.say(f"There are more: --limit {limit * 2} shows them.")
-    return ExitCode.FINE
+        context.output.log(f"There are more: --limit {limit * 2} shows them.")
+    return ExitCode.OK
 
 
-def least_fresh(api: ItemApi, state: str | None, user: str | None, most: int) -> tuple[list[dict[str, Any]], bool]:
-    """Return the Items that were fresh the longest time ago, that one first, and whether there are more."""
+def _least_fresh(api: ItemApi, state: str | None, user: str | None, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """Return the least fresh Items, oldest success first, and whether there are more."""
     if user is not None:
-        found = [one for one in api.pages("/items", "items", client_user_id=user, state=state) if state or _lives(one)]
+        pages = api.pages("/items", "items", client_user_id=user, state=state)
+        found = [item for item in pages if state or item["state"] != ItemStatus.REMOVED]
     else:
-        states = [state] if state else [one for one in STATES if one != ItemStatus.REMOVED]
-        limit = str(min(_PAGE, most + 1))
+        states = [state] if state else [name for name in _STATES if name != ItemStatus.REMOVED]
+        page = str(min(_PAGE, limit + 1))
         found = [
-            one for name in states for one in islice(api.pages("/items", "items", state=name, limit=limit), most + 1)
+            item for name in states for item in islice(api.pages("/items", "items", state=name, limit=page), limit + 1)
         ]
-    found.sort(key=lambda one: str(one.get("pulled_at") or one.get("linked_at") or ""))
-    return found[:most], len(found) > most
+    found.sort(key=lambda item: str(item.get("pulled_at") or item.get("linked_at") or ""))
+    return found[:limit], len(found) > limit
 
 
-def _lives(item: dict[str, Any]) -> bool:
-    return bool(item["state"] != ItemStatus.REMOVED)
-
-
-def _list(found: list[dict[str, Any]], now: datetime) -> Iterator[RenderableType]:
+def _render_list(found: list[dict[str, Any]], now: datetime) -> Iterator[RenderableType]:
     if not found:
         yield "No such Items."
         return
     rows = [
         (
-            one["item_id"],
-            one["state"],
-            one.get("code", ""),
-            age(moment_or_none(one.get("pulled_at")), now),
-            one.get("client_user_id"),
-            one.get("institution_id"),
-            one["remedy"],
+            item["item_id"],
+            item["state"],
+            item.get("code", ""),
+            age(moment_or_none(item.get("pulled_at")), now),
+            item.get("client_user_id"),
+            item.get("institution_id"),
+            item["remedy"],
         )
-        for one in found
+        for item in found
     ]
     yield table("item", "state", "code", "last sync", "user", "bank", "remedy", rows=rows)
 
 
 @command(APP, "item")
-def item(context: Context, item_id: Annotated[str, typer.Argument(metavar="ID", help="An item_id.")]) -> int:
-    """Explain one Item: how it is, why, since when, what to do, how fresh its rows are, what happened lately.
+def item(context: Context, item_id: ItemArgument) -> int:
+    """Explain one Item: its state, why, since when, what to do, how fresh it is, and its recent history.
 
-    Exit code 1 if an operator has to see to it. Takes up to ten seconds, for Plaid is asked, too.
+    Exit code 1 if action is required. Takes up to ten seconds, because Plaid is called.
 
     Example: `plaid-sync item eVBnVMp7zdTJLkRNr33Rs6zr7KNJqBFL9DrE6`
     """
-    explained = explain(context.api, context.deployment, item_id)
+    report = _read_report(context.api, context.deployment, item_id)
     now = utc_now()
-    problems = explained.problems(now)
-    links = explaining.log_links(context.deployment, item_id)
+    problems = report.problems(now)
+    links = item_report.log_links(context.deployment, item_id)
     document = {
-        "item": explained.item,
-        "meaning": explaining.meaning(explained.item),
+        "item": report.item,
+        "meaning": item_report.meaning(report.item),
         "problems": [{"what": what, "fix": fix} for what, fix in problems],
-        "owed_triggers": len(explained.owed()),
-        "dead_letters": list(explained.dead_letters),
-        "quarantined": list(explained.quarantined),
-        "history": list(explained.history),
+        "pending_messages": len(report.pending()),
+        "dead_letters": list(report.dead_letters),
+        "quarantined": list(report.quarantined),
+        "history": list(report.history),
         **links,
     }
-    context.output.show(document, lambda: _picture(explained, problems, dict(links), now))
-    return ExitCode.FOUND if problems else ExitCode.FINE
+    context.output.show(document, lambda: _render_report(report, problems, dict(links), now))
+    return ExitCode.ACTION_REQUIRED if problems else ExitCode.OK
 
 
-def explain(api: ItemApi, deployment: Deployment, item_id: str) -> Explained:
-    """Read everything that there is about an Item.
+def _read_report(api: ItemApi, deployment: Deployment, item_id: str) -> ItemReport:
+    """Read everything that is known about an Item.
 
     Raises:
         ApiError: there is no such Item.
     """
-    shown = api.call("GET", item_path(item_id))
+    document = api.call("GET", item_path(item_id))
     history = api.call("GET", item_path(item_id, "history"), limit=str(_HISTORY))["history"]
-    letters = [letter.cause for letter in DeadLetterQueue.of(deployment).peek() if letter.item_id == item_id]
+    causes = [letter.cause for letter in DeadLetterQueue.of(deployment).peek() if letter.item_id == item_id]
     tables = deployment.output("ItemsTable"), deployment.output("QuarantineTable")
     quarantine = QuarantineTable(deployment.client("dynamodb"), *tables, utc_now, lambda _: None)
-    kept = [
-        {"entry_id": one.entry_id, "field": one.entry.field, "source": one.entry.source, "since": one.quarantined_at}
-        for one in quarantine.entries(ItemId(item_id))
+    quarantined = [
+        {
+            "entry_id": stored.entry_id,
+            "field": stored.entry.field,
+            "source": stored.entry.source,
+            "since": stored.quarantined_at,
+        }
+        for stored in quarantine.entries(ItemId(item_id))
     ]
-    return Explained(shown, history, letters, kept)
+    return ItemReport(document, history, causes, quarantined)
 
 
-def _picture(
-    explained: Explained, problems: list[tuple[str, str]], links: dict[str, str], now: datetime
+def _render_report(
+    report: ItemReport, problems: list[tuple[str, str]], links: dict[str, str], now: datetime
 ) -> Iterator[RenderableType]:
-    one = explained.item
-    colour = "red" if problems else "green" if explained.state is ItemStatus.ACTIVE else "yellow"
-    yield f"[bold {colour}]{escape(explaining.headline(one, now))}[/]"
-    yield f"  {escape(explaining.meaning(one))}"
-    yield f"  [bold]What its user has to do:[/] {escape(one['what_to_do'])}"
+    document = report.item
+    color = "red" if problems else "green" if report.state is ItemStatus.ACTIVE else "yellow"
+    yield f"[bold {color}]{escape(item_report.headline(document, now))}[/]"
+    yield f"  {escape(item_report.meaning(document))}"
+    yield f"  [bold]For the user:[/] {escape(document['what_to_do'])}"
     for what, fix in problems:
         yield f"  [red]![/] {escape(what)}\n    [dim]{escape(fix)}[/]"
     if not problems:
-        yield "  [bold]What you have to do:[/] nothing"
+        yield "  [bold]For you:[/] no action required"
     yield ""
-    yield table("", "", rows=_facts(explained, now))
+    yield table("", "", rows=_facts(report, now))
     yield ""
-    rows = [explaining.history_row(entry, now) for entry in explained.history]
+    rows = [item_report.history_row(entry, now) for entry in report.history]
     yield table(f"last {plural(len(rows), 'event')}", "what", "outcome", "details", rows=rows)
     yield ""
     for name, link in links.items():
         yield f"{name}: {escape(link)}"
 
 
-def _facts(explained: Explained, now: datetime) -> Iterator[tuple[str, str]]:
-    one = explained.item
-    yield "fresh", explaining.freshness(one, now)
-    yield "rows", explaining.amounts(explained)
-    yield "waiting", explaining.waiting(explained, now)
-    yield "dead letters", f"{len(explained.dead_letters)}"
-    yield "user", f"{one.get('client_user_id', 'unknown')}, at {one.get('institution_id', 'an unknown bank')}"
-    yield "linked", f"{age(moment_or_none(one.get('linked_at')), now)} ({one.get('linked_at')})"
-    if one.get("reconcile_owed"):
-        yield "owed", "a full resync, with the next sync"
-    if removal := one.get("removal"):
-        done = removal.get("completed_at", "not finished yet")
-        yield "removed", f"asked {removal['requested_at']} ({removal['transactions']} transactions), finished: {done}"
+def _facts(report: ItemReport, now: datetime) -> Iterator[tuple[str, str]]:
+    document = report.item
+    yield "fresh", item_report.freshness(document, now)
+    yield "rows", item_report.counts(report)
+    yield "messages", item_report.pending_messages(report, now)
+    yield "dead letters", f"{len(report.dead_letters)}"
+    yield "user", f"{document.get('client_user_id', 'unknown')}, at {document.get('institution_id', 'an unknown bank')}"
+    yield "linked", f"{age(moment_or_none(document.get('linked_at')), now)} ({document.get('linked_at')})"
+    if document.get("reconcile_owed"):
+        yield "full resync", "requested; the next sync does it"
+    if removal := document.get("removal"):
+        completed = removal.get("completed_at", "not yet")
+        kept = removal["transactions"]
+        yield "removed", f"requested {removal['requested_at']} ({kept} transactions), completed: {completed}"

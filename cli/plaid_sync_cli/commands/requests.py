@@ -1,4 +1,4 @@
-"""`sync`, `refresh`, `resync` and `remove`: what is asked of Items, each by a request to the Item API."""
+"""`sync`, `refresh`, `resync` and `remove`: requests to the Items API."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ import typer
 from plaid_sync.core.items import ItemStatus
 
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
-from plaid_sync_cli.command import Context, command
+from plaid_sync_cli.bulk import RateLimiter, parse_rate, progress
+from plaid_sync_cli.command import (
+    AllOption,
+    Context,
+    DryRunOption,
+    ItemArgument,
+    ItemsArgument,
+    OptionalItemsArgument,
+    RateOption,
+    YesOption,
+    command,
+)
 from plaid_sync_cli.errors import ExitCode, usage_error
+from plaid_sync_cli.monitoring import item_ids
 from plaid_sync_cli.output import duration, plural, table
-from plaid_sync_cli.pacing import Pace, parse_rate
-from plaid_sync_cli.progress import progress
-from plaid_sync_cli.readings import item_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,178 +37,183 @@ if TYPE_CHECKING:
     from plaid_sync_cli.output import Output
 
 APP: Final = typer.Typer()
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="item_ids.")]
-_TRIES: Final = 5
-_REMOVE: Final = "remove"
-_RESYNCED: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING, ItemStatus.DEGRADED, ItemStatus.NEEDS_USER)
-"""Those that the Item API lets resync."""
+_MAX_ATTEMPTS: Final = 5
+_RESYNCABLE: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING, ItemStatus.DEGRADED, ItemStatus.NEEDS_USER)
+"""The states in which the Items API accepts a resync."""
 
 
 @dataclass(slots=True)
-class Asked:
-    """What became of requests.
+class Results:
+    """The results of requests.
 
     Attributes:
-        done: the Items that accepted it.
+        requested: the Items whose request was accepted.
         refused: the others, with the reason.
-        stopped_at: the last Item that was asked, where the rest was not asked any more.
+        stopped_at: the last Item before an interruption; None without one.
     """
 
-    done: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     stopped_at: str | None = None
 
 
 @command(APP, "sync")
-def sync(context: Context, item_ids: Ids) -> int:
-    """Ask for a sync of Items now. It goes through the queue: seconds, while syncing is not paused.
+def sync(context: Context, items: ItemsArgument) -> int:
+    """Request a sync of Items now. It goes through the queue: seconds, unless syncing is paused.
 
     Example: `plaid-sync sync eVBnVMp7zdTJLkRNr33Rs6zr7KNJqBFL9DrE6`
     """
-    return _ask_each(context, item_ids, "sync")
+    return _request_each(context, items, "sync")
 
 
 @command(APP, "refresh")
-def refresh(context: Context, item_ids: Ids) -> int:
-    """Have Plaid ask the banks of Items for new transactions. Plaid bills each request.
+def refresh(context: Context, items: ItemsArgument) -> int:
+    """Have Plaid check the banks of Items for new transactions. Plaid bills each request.
 
     Example: `plaid-sync refresh eVBnVMp7zdTJLkRNr33Rs6zr7KNJqBFL9DrE6`
     """
-    return _ask_each(context, item_ids, "refresh")
+    return _request_each(context, items, "refresh")
 
 
-def _ask_each(context: Context, ids: list[str], action: str) -> int:
-    asked = Asked()
-    for item_id in ids:
-        ask(context.api, item_id, action, asked)
-    return _told(context, asked, action)
+def _request_each(context: Context, items: list[str], action: str) -> int:
+    results = Results()
+    for item_id in items:
+        _request(context.api, item_id, action, results)
+    return _report(context, results, action)
 
 
 @command(APP, "resync")
 def resync(  # noqa: PLR0913 - each is an option
     context: Context,
-    item_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="item_ids.")] = None,
+    items: OptionalItemsArgument = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="All Items that can be resynced.")] = False,
-    rate: Annotated[str, typer.Option(help="How fast to ask: 2/s, 30/min.")] = "2/s",
-    after: Annotated[str | None, typer.Option(help="With --all: go on behind this item_id.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    all_items: AllOption = False,
+    rate: RateOption = "2/s",
+    after: Annotated[str | None, typer.Option(metavar="ITEM_ID", help="With --all: continue after this Item.")] = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
 ) -> int:
-    """Have the next sync of Items pull their whole history again, and remove what Plaid no longer has.
+    """Request a full resync of Items: the next sync pulls the whole history, and removes what Plaid no longer has.
 
-    Items are asked in the order of their ids. Ctrl-C stops between two, and says how to go on.
+    Items are requested in the order of their ids. Ctrl-C stops between two, and prints the command that continues.
 
     Example: `plaid-sync resync --all --rate 30/min`
     """
     seconds = 1 / parse_rate(rate)
-    ids = _chosen(context, item_ids or [], after, every=every)
-    span = duration(timedelta(seconds=len(ids) * seconds))
+    selected = _select(context, items or [], after, all_items=all_items)
+    span = duration(timedelta(seconds=len(selected) * seconds))
     if dry_run:
-        document = {"would_resync": ids, "seconds": round(len(ids) * seconds)}
-        context.output.show(document, lambda: [f"Would resync {plural(len(ids), 'Item')} in {span}.", *ids])
-        return ExitCode.FINE
-    if every:
-        context.output.confirm(f"Resync {plural(len(ids), 'Item')}, in {span}?", yes=yes)
-    asked = ask_all(context.api, context.output, ids, Pace(1 / seconds))
-    code = _told(context, asked, "resync")
-    if asked.stopped_at is None:
+        document = {"would_resync": selected, "seconds": round(len(selected) * seconds)}
+        context.output.show(document, lambda: [f"Would resync {plural(len(selected), 'Item')} in {span}.", *selected])
+        return ExitCode.OK
+    if all_items:
+        context.output.confirm(f"Resync {plural(len(selected), 'Item')}, in {span}?", yes=yes)
+    results = resync_all(context.api, context.output, selected, RateLimiter(1 / seconds))
+    code = _report(context, results, "resync")
+    if results.stopped_at is None:
         return code
-    left = ids[ids.index(asked.stopped_at) + 1 :]
-    context.output.say(
-        f"Stopped behind {asked.stopped_at}: {len(ids) - len(left):,} of {len(ids):,} asked. "
-        f"Go on with: {_going_on(context, rate, ['--all', '--after', asked.stopped_at] if every else left)}"
+    left = selected[selected.index(results.stopped_at) + 1 :]
+    rest = ["--all", "--after", results.stopped_at] if all_items else left
+    context.output.log(
+        f"Stopped after {results.stopped_at}: {len(selected) - len(left):,} of {len(selected):,} requested. "
+        f"Continue with: {_continuation(context, rate, rest)}"
     )
     return ExitCode.INTERRUPTED
 
 
-def _chosen(context: Context, ids: list[str], after: str | None, *, every: bool) -> list[str]:
-    if every == bool(ids):
-        raise usage_error("ID", "Give the item_ids to resync, or --all.")
-    if after is not None and not every:
+def _select(context: Context, items: list[str], after: str | None, *, all_items: bool) -> list[str]:
+    if all_items == bool(items):
+        raise usage_error("ITEM_ID", "Give the Items to resync, or --all.")
+    if after is not None and not all_items:
         raise usage_error("--after", "Give it with --all only.")
-    if not every:
-        return ids
-    return [one for one in sorted(item_ids(context.deployment, _RESYNCED)) if after is None or one > after]
+    if not all_items:
+        return items
+    return [
+        item_id for item_id in sorted(item_ids(context.deployment, _RESYNCABLE)) if after is None or item_id > after
+    ]
 
 
-def _going_on(context: Context, rate: str, items: list[str]) -> str:
-    stack = ["--stack", context.choice.stack] if context.choice.stack else []
-    where = ["--local"] if context.choice.local else stack
+def _continuation(context: Context, rate: str, items: list[str]) -> str:
+    stack = ["--stack", context.target.stack] if context.target.stack else []
+    where = ["--local"] if context.target.local else stack
     return shlex.join(["plaid-sync", "resync", *items, "--rate", rate, *where])
 
 
-def ask_all(api: ItemApi, output: Output, ids: Sequence[str], pace: Pace) -> Asked:
-    """Ask for a resync of Items, one after the other; Ctrl-C stops between two."""
-    asked, last = Asked(), None
+def resync_all(api: ItemApi, output: Output, items: Sequence[str], limiter: RateLimiter) -> Results:
+    """Request a resync of Items one by one; Ctrl-C stops between two."""
+    results, last = Results(), None
     try:
-        with progress(output.notes, "resync", len(ids)) as advance:
-            for item_id in ids:
-                pace.wait()
-                ask(api, item_id, "resync", asked)
+        with progress(output.stderr, "resync", len(items)) as advance:
+            for item_id in items:
+                limiter.wait()
+                _request(api, item_id, "resync", results)
                 last = item_id
                 advance(1)
     except KeyboardInterrupt:
         if last is None:
             raise
-        asked.stopped_at = last
-    return asked
+        results.stopped_at = last
+    return results
 
 
-def ask(api: ItemApi, item_id: str, action: str, asked: Asked) -> None:
-    """Make a request, `remove` or a POST, again where it comes too fast; what stops all of them is raised."""
-    method, path = ("DELETE", item_path(item_id)) if action == _REMOVE else ("POST", item_path(item_id, action))
-    for left in reversed(range(_TRIES)):
+def _request(api: ItemApi, item_id: str, action: str, results: Results) -> None:
+    """Send a request and record its result; retry if throttled.
+
+    Raises:
+        ApiError: the error concerns all Items, not this one.
+    """
+    for attempts_left in reversed(range(_MAX_ATTEMPTS)):
         try:
-            api.call(method, path)
+            api.call("POST", item_path(item_id, action))
         except ApiError as error:
-            if error.status == HTTPStatus.TOO_MANY_REQUESTS and error.code != "refreshed_recently" and left:
+            throttled = error.status == HTTPStatus.TOO_MANY_REQUESTS and error.code != "refreshed_recently"
+            if throttled and attempts_left:
                 time.sleep(error.retry_after or 1)
                 continue
             if error.exit_code is ExitCode.UNREACHABLE and not error.code:
                 raise
-            asked.refused[item_id] = f"{error.message}. {error.fix}"
+            results.refused[item_id] = f"{error.message}. {error.fix}"
             return
-        asked.done.append(item_id)
+        results.requested.append(item_id)
         return
 
 
-def _told(context: Context, asked: Asked, action: str) -> int:
-    document = {"requested": asked.done, "refused": asked.refused, "stopped_at": asked.stopped_at}
-    context.output.show(document, lambda: _picture(asked, action))
-    return ExitCode.FOUND if asked.refused else ExitCode.FINE
+def _report(context: Context, results: Results, action: str) -> int:
+    document = {"requested": results.requested, "refused": results.refused, "stopped_at": results.stopped_at}
 
+    def text() -> Iterator[RenderableType]:
+        if results.requested:
+            items = plural(len(results.requested), "Item")
+            yield f"Requested a {action} of {items}; plaid-sync item ITEM_ID shows when it is done."
+        if results.refused:
+            yield table("refused", "why", rows=list(results.refused.items()))
 
-def _picture(asked: Asked, action: str) -> Iterator[RenderableType]:
-    if asked.done:
-        yield f"Asked for a {action} of {plural(len(asked.done), 'Item')}; plaid-sync item ID shows when it is done."
-    if asked.refused:
-        yield table("refused", "why", rows=list(asked.refused.items()))
+    context.output.show(document, text)
+    return ExitCode.ACTION_REQUIRED if results.refused else ExitCode.OK
 
 
 @command(APP, "remove")
 def remove(
     context: Context,
-    item_id: Annotated[str, typer.Argument(metavar="ID", help="An item_id.")],
-    transactions: Annotated[str, typer.Option(help="keep or erase its transactions.")] = "keep",
+    item_id: ItemArgument,
+    transactions: Annotated[
+        str, typer.Option(metavar="keep|erase", help="Keep or erase the Item's transactions.")
+    ] = "keep",
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
 ) -> int:
-    """Remove an Item, here and at Plaid. It can't be undone: the user has to link the bank anew.
+    """Remove an Item, here and at Plaid. It cannot be undone: the user has to link the bank again.
 
     Example: `plaid-sync remove eVBnVMp7zdTJLkRNr33Rs6zr7KNJqBFL9DrE6 --transactions erase`
     """
     if transactions not in {"keep", "erase"}:
         raise usage_error(f"--transactions {transactions}", "Give keep or erase.")
     item = context.api.call("GET", item_path(item_id))
-    what = "erase its" if transactions == "erase" else "keep its"
     context.output.confirm(
-        f"Remove {item_id} ({item['state']}, user {item.get('client_user_id', 'unknown')}) for good, and {what} "
-        f"{item['transactions']['live']:,} transactions?",
+        f"Remove {item_id} ({item['state']}, user {item.get('client_user_id', 'unknown')}) permanently, and "
+        f"{transactions} its {item['transactions']['live']:,} transactions?",
         yes=yes,
     )
-    answer = context.api.call("DELETE", item_path(item_id), transactions=transactions)
-    context.output.show(
-        answer, lambda: [f"{item_id} is removed. plaid-sync item {item_id} shows how far it is at Plaid."]
-    )
-    return ExitCode.FINE
+    document = context.api.call("DELETE", item_path(item_id), transactions=transactions)
+    context.output.show(document, lambda: [f"{item_id} is removed. plaid-sync item {item_id} shows the progress."])
+    return ExitCode.OK

@@ -1,20 +1,24 @@
-"""`status`: how the deployment is, the answer first."""
+"""`status` and `watch`: the health of the deployment, once or live."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from plaid_sync.adapters.aws import utc_now
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.core.items_api.item_view import summary
+from rich.console import Group
+from rich.live import Live
 from rich.markup import escape
 
-from plaid_sync_cli import readings
+from plaid_sync_cli import monitoring
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import ExitCode
-from plaid_sync_cli.output import age, duration, table
-from plaid_sync_cli.verdict import ENABLED, LATELY, STALE_AFTER, UNSYNCED_AFTER, Facts, Verdict, judge
+from plaid_sync_cli.health import ENABLED, RECENT, STALE_AFTER, UNSYNCED_AFTER, Health, Snapshot, evaluate
+from plaid_sync_cli.output import age, duration, table, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,99 +28,149 @@ if TYPE_CHECKING:
     from plaid_sync_cli.deployment import Deployment
 
 APP: Final = typer.Typer()
-_SHOWN: Final = 5
+_MAX_STALEST: Final = 5
 
 
 @command(APP, "status")
 def status(context: Context) -> int:
-    """Tell whether money data is fresh, which Items are not, why, and what to do.
+    """Show whether money data is fresh, which Items are not, why, and what to do.
 
-    Exit code 1 if an operator has to act: not for Items that wait for their banks or users.
+    Exit code 1 if action is required; Items that wait for their banks or users require none.
 
     Example: `plaid-sync status --stack plaid-sync`
     """
-    facts = read(context.deployment)
-    verdict = judge(facts)
-    context.output.show(document(facts, verdict), lambda: picture(context.deployment.name, facts, verdict))
-    return ExitCode.FOUND if verdict.needs_someone else ExitCode.FINE
+    snapshot = _read(context.deployment)
+    health = evaluate(snapshot)
+    context.output.show(_document(snapshot, health), lambda: _render(context.deployment.name, snapshot, health))
+    return ExitCode.ACTION_REQUIRED if health.action_required else ExitCode.OK
 
 
-def read(deployment: Deployment) -> Facts:
-    """Read everything that `status` shows."""
+@command(APP, "watch")
+def watch(
+    context: Context,
+    interval: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="Seconds between updates.")] = 5.0,
+    times: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N updates.")] = None,
+) -> int:
+    """Show the status live until Ctrl-C; without a terminal one line per update, with `--json` one document per line.
+
+    Example: `plaid-sync watch --interval 2`
+    """
+    console = context.output.console
+    if context.output.as_json or not console.is_terminal:
+        return _write_lines(context, interval, times)
+    with Live(console=console, auto_refresh=False, screen=False) as live:
+        for _ in _updates(interval, times):
+            snapshot = _read(context.deployment)
+            live.update(Group(*_render(context.deployment.name, snapshot, evaluate(snapshot))), refresh=True)
+    return ExitCode.OK
+
+
+def _write_lines(context: Context, interval: float, times: int | None) -> int:
+    console = context.output.console
+    for _ in _updates(interval, times):
+        snapshot = _read(context.deployment)
+        health = evaluate(snapshot)
+        line = to_json(_document(snapshot, health)) if context.output.as_json else _line(snapshot, health)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return ExitCode.OK
+
+
+def _updates(interval: float, times: int | None) -> Iterator[int]:
+    for update in count(1):
+        yield update
+        if update == times:
+            return
+        time.sleep(interval)
+
+
+def _read(deployment: Deployment) -> Snapshot:
     now = utc_now()
-    return Facts(
+    states = monitoring.SYNCED
+    return Snapshot(
         read_at=now,
-        queue=readings.queue_depth(deployment, deployment.output("SyncQueueUrl"), now),
-        dead_letters=readings.queue_depth(deployment, deployment.output("DeadLetterQueueUrl"), now),
-        mapping=readings.mapping_state(deployment),
-        alarms=tuple(readings.alarms(deployment)),
-        items={state: readings.count_items(deployment, state) for state in ItemStatus},
-        stale=sum(readings.count_items(deployment, state, now - STALE_AFTER) for state in readings.SYNCED),
+        queue=monitoring.queue_depth(deployment, deployment.output("SyncQueueUrl"), now),
+        dead_letters=monitoring.queue_depth(deployment, deployment.output("DeadLetterQueueUrl"), now),
+        mapping=monitoring.mapping_state(deployment),
+        alarms=tuple(monitoring.alarms(deployment)),
+        items={state: monitoring.count_items(deployment, state) for state in ItemStatus},
+        stale=sum(monitoring.count_items(deployment, state, now - STALE_AFTER) for state in states),
         unsynced=sum(
-            readings.count_unsynced(deployment, state, now - STALE_AFTER, now - UNSYNCED_AFTER)
-            for state in readings.SYNCED
+            monitoring.count_unsynced(deployment, state, now - STALE_AFTER, now - UNSYNCED_AFTER) for state in states
         ),
-        stalest=tuple(readings.stalest(deployment, readings.SYNCED, _SHOWN)),
-        swept_at=readings.last_sweep(deployment, now),
-        rang=readings.rang(deployment, now - LATELY, now),
+        stalest=tuple(monitoring.stalest(deployment, states, _MAX_STALEST)),
+        swept_at=monitoring.last_sweep(deployment, now),
+        alsync_called=monitoring.recent_alarms(deployment, now - RECENT, now),
     )
 
 
-def document(facts: Facts, verdict: Verdict) -> dict[str, Any]:
-    """Return the result as JSON."""
+def _document(snapshot: Snapshot, health: Health) -> dict[str, Any]:
     return {
-        "fresh": verdict.fresh,
-        "needs_someone": verdict.needs_someone,
-        "verdict": verdict.sentence,
+        "fresh": health.fresh,
+        "action_required": health.action_required,
+        "summary": health.summary,
         "findings": [
-            {"what": one.what, "fix": one.fix, "needs_someone": one.needs_someone} for one in verdict.findings
+            {"what": finding.what, "fix": finding.fix, "action_required": finding.action_required}
+            for finding in health.findings
         ],
-        "read_at": facts.read_at,
-        "paused": facts.mapping != ENABLED,
-        "queue": _depth(facts.queue),
-        "dead_letters": _depth(facts.dead_letters),
-        "alarms": [{"name": one.slug, "state": one.state, "since": one.since} for one in facts.alarms],
-        "rang": dict(facts.rang),
-        "items": {state.value: count for state, count in facts.items.items()},
-        "stale_items": facts.stale,
-        "unsynced_items": facts.unsynced,
-        "stalest": [summary(record) for record in facts.stalest],
-        "swept_at": facts.swept_at,
+        "read_at": snapshot.read_at,
+        "paused": snapshot.mapping != ENABLED,
+        "queue": _depth(snapshot.queue),
+        "dead_letters": _depth(snapshot.dead_letters),
+        "alarms": [{"name": alarm.slug, "state": alarm.state, "since": alarm.since} for alarm in snapshot.alarms],
+        "recent_alarms": dict(snapshot.alarmed),
+        "items": {state.value: number for state, number in snapshot.items.items()},
+        "stale_items": snapshot.stale,
+        "unsynced_items": snapshot.unsynced,
+        "stalest": [summary(record) for record in snapshot.stalest],
+        "swept_at": snapshot.swept_at,
     }
 
 
-def _depth(depth: readings.QueueDepth) -> dict[str, Any]:
+def _depth(depth: monitoring.QueueDepth) -> dict[str, Any]:
     return {"visible": depth.visible, "in_flight": depth.in_flight, "oldest_seconds": depth.oldest}
 
 
-def picture(name: str, facts: Facts, verdict: Verdict) -> Iterator[RenderableType]:
-    """Return the result as text, the answer first."""
-    colour = "red" if verdict.needs_someone else "green"
-    yield f"[bold {colour}]{escape(verdict.sentence)}[/]"
-    for finding in verdict.findings:
-        mark = "[red]![/]" if finding.needs_someone else "-"
-        yield f"  {mark} {escape(finding.what)}\n    [dim]{escape(finding.fix)}[/]"
+def _render(name: str, snapshot: Snapshot, health: Health) -> Iterator[RenderableType]:
+    color = "red" if health.action_required else "green"
+    yield f"[bold {color}]{escape(health.summary)}[/]"
+    for finding in health.findings:
+        bullet = "[red]![/]" if finding.action_required else "-"
+        yield f"  {bullet} {escape(finding.what)}\n    [dim]{escape(finding.fix)}[/]"
     yield ""
-    yield table(name, "", rows=_figures(facts))
-    if facts.stalest:
+    yield table(name, "", rows=_figures(snapshot))
+    if snapshot.stalest:
         rows = [
-            (one.item_id, one.standing.status.value, age(one.synced_at, facts.read_at), one.institution_id)
-            for one in facts.stalest
+            (
+                record.item_id,
+                record.standing.status.value,
+                age(record.synced_at, snapshot.read_at),
+                record.institution_id,
+            )
+            for record in snapshot.stalest
         ]
         yield ""
         yield table("least fresh Items", "state", "last sync", "bank", rows=rows)
 
 
-def _figures(facts: Facts) -> Iterator[tuple[str, str]]:
-    yield "Items", ", ".join(f"{count:,} {state.value}" for state, count in facts.items.items() if count) or "none"
-    yield "queue", _queue_line(facts.queue)
-    yield "dead letters", _queue_line(facts.dead_letters)
-    yield "syncing", "on" if facts.mapping == ENABLED else f"off ({facts.mapping})"
-    ringing = ", ".join(alarm.slug for alarm in facts.ringing) or "none"
-    yield "alarms", f"{len(facts.alarms)}, in alarm: {ringing}"
-    yield "last sweep", age(facts.swept_at, facts.read_at, never="unknown (no metric SweepRuns in six hours)")
+def _figures(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    counts = ", ".join(f"{number:,} {state.value}" for state, number in snapshot.items.items() if number)
+    yield "Items", counts or "none"
+    yield "queue", _queue_line(snapshot.queue)
+    yield "dead letters", _queue_line(snapshot.dead_letters)
+    yield "syncing", "on" if snapshot.mapping == ENABLED else f"off ({snapshot.mapping})"
+    in_alarm = ", ".join(alarm.slug for alarm in snapshot.in_alarm) or "none"
+    yield "alarms", f"{len(snapshot.alarms)}, in alarm: {in_alarm}"
+    yield "last sweep", age(snapshot.swept_at, snapshot.read_at, never="unknown (no metric SweepRuns in six hours)")
 
 
-def _queue_line(depth: readings.QueueDepth) -> str:
+def _queue_line(depth: monitoring.QueueDepth) -> str:
     oldest = "" if depth.oldest is None else f", the oldest {duration(depth.oldest)} old"
     return f"{depth.visible:,} waiting, {depth.in_flight:,} in flight{oldest}"
+
+
+def _line(snapshot: Snapshot, health: Health) -> str:
+    syncing = "" if snapshot.mapping == ENABLED else f", syncing {snapshot.mapping}"
+    return (
+        f"{snapshot.read_at:%H:%M:%S} queue {snapshot.queue.visible:,} + {snapshot.queue.in_flight:,} in flight, "
+        f"dead letters {snapshot.dead_letters.total:,}{syncing} | {health.summary}"
+    )

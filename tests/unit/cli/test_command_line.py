@@ -1,4 +1,4 @@
-"""All commands alike: their help, their options, how they refuse, and that docs/cli.md has them."""
+"""All commands: help, options, wrong usage, and docs/cli.md."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
 from plaid_sync_cli.app import app
+from plaid_sync_cli.deployment import TABLES
 from typer.testing import CliRunner
+
+from tests.template.cloudformation import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,16 +26,16 @@ ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs" / "cli.md").read_text()
 
 
-def leaves(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield all commands with the words that they are called by."""
+def all_commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield all commands with their names."""
     for name, sub in getattr(command, "commands", {}).items():
-        yield from leaves(sub, *path, name)
+        yield from all_commands(sub, *path, name)
     if not hasattr(command, "commands"):
         yield path, command
 
 
-COMMANDS = dict(leaves(typer.main.get_command(app)))
-WORDS = {" ".join(path): path for path in COMMANDS}
+COMMANDS = dict(all_commands(typer.main.get_command(app)))
+NAMES = {" ".join(path): path for path in COMMANDS}
 
 
 @pytest.fixture(autouse=True)
@@ -45,30 +49,46 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-@pytest.mark.parametrize("words", sorted(WORDS))
-def test_every_command_has_help_with_an_example_json_and_its_place_in_the_document(words: str) -> None:
-    path = WORDS[words]
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_command_has_help_an_example_the_common_options_and_a_section_in_the_document(name: str) -> None:
+    path = NAMES[name]
     result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    assert f"Example: plaid-sync {words}" in re.sub(r"`", "", result.stdout)
+    assert f"Example: plaid-sync {name}" in re.sub(r"`", "", result.stdout)
     assert {"--json", "--stack", "--region", "--profile", "--local"} <= {
         option for parameter in COMMANDS[path].params for option in parameter.opts
     }
-    assert f"### `plaid-sync {words}" in DOCUMENT
+    assert f"### `plaid-sync {name}" in DOCUMENT
+
+
+def test_options_are_the_same_and_an_item_is_positional_in_all_commands() -> None:
+    options: dict[str, set[Any]] = {}
+    arguments: set[Any] = set()
+    for parameter in (parameter for command in COMMANDS.values() for parameter in command.params):
+        if parameter.param_type_name == "argument":
+            arguments.add(parameter.metavar)
+        else:
+            options.setdefault(parameter.opts[0], set()).add((parameter.metavar, parameter.help))
+    assert arguments == {"ITEM_ID", "[ITEM_ID]", "ITEM_ID...", "[ITEM_ID...]", "FILE"}
+    assert "--item" not in options
+    for option in ("--all", "--user", "--rate", "--yes", "--dry-run"):
+        assert len(options[option]) == 1, option
+    assert {metavar for metavar, _ in options["--limit"]} == {"N"}
+    assert {metavar for metavar, _ in options["--timeout"]} == {"SECONDS"}
 
 
 def test_the_document_has_no_other_commands() -> None:
     assert {found.strip() for found in re.findall(r"### `plaid-sync ([a-z -]+?)(?: [\[A-Z-][^`]*)?`", DOCUMENT)} == set(
-        WORDS
+        NAMES
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "text"),
     [
         ("status", 2, "--stack"),
         ("status --stack a --region us-east-1", 3, "--profile"),
-        ("status --stack a --profile nobody", 3, "nobody"),
+        ("status --stack a --profile missing", 3, "missing"),
         ("status --local", 3, "make local"),
         ("status --local --region us-east-1", 2, "--region"),
         ("status --local --stack a", 2, "--stack"),
@@ -81,27 +101,25 @@ def test_the_document_has_no_other_commands() -> None:
         ("resync a --after b --local", 2, "--after"),
         ("remove a --transactions some --local", 2, "keep or erase"),
         ("export --local", 2, "--all"),
-        ("export --all --item a --local", 2, "one of them"),
+        ("export a --all --local", 2, "one of them"),
         ("export --all --format xml --local", 2, "csv"),
         ("export --all --output no/such/folder --local", 2, "no/such"),
         ("link --user a --local", 2, "--hosted"),
-        ("cost --items 0", 2, "--items"),
+        ("usage --days 0", 2, "--days"),
         ("verify-webhook nothing --local", 2, "nothing"),
         ("dlq replay --limit 0 --local", 2, "--limit"),
         ("unknown", 2, "unknown"),
     ],
 )
-def test_what_cant_be_done_is_refused_with_the_fix_and_without_a_traceback(
-    arguments: str, code: int, told: str
-) -> None:
+def test_wrong_usage_is_rejected_with_the_fix_and_without_a_traceback(arguments: str, code: int, text: str) -> None:
     result = CliRunner().invoke(app, arguments.split())
     assert result.exit_code == code, result.output
-    assert told in re.sub(r"[\s│]+", " ", result.stderr)
+    assert text in re.sub(r"[\s│]+", " ", result.stderr)
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
 
 
-def test_a_local_stack_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_local_stack_that_has_ended_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".local").mkdir()
     addresses = dict.fromkeys(("API_URL", "WEBHOOK_URL", "PLAID_BASE_URL", "AWS_ENDPOINT_URL"), "http://127.0.0.1:9")
     names = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_REGION": "us-east-1"}
@@ -113,13 +131,13 @@ def test_a_local_stack_that_is_gone_is_told(tmp_path: Path) -> None:
     assert "Start it again: make local." in result.stderr
 
 
-def test_a_refusal_is_json_where_json_is_asked_for() -> None:
+def test_an_error_is_json_with_json() -> None:
     result = CliRunner().invoke(app, ["status", "--json"])
-    told = json.loads(result.stderr)
-    assert (told["exit_code"], told["error"]) == (2, "--stack is missing")
+    error = json.loads(result.stderr)
+    assert (error["exit_code"], error["error"]) == (2, "--stack is missing")
 
 
-def test_a_missing_extra_is_told_in_one_line() -> None:
+def test_a_missing_extra_is_reported_in_one_line() -> None:
     program = "import sys; sys.modules['typer'] = None; import plaid_sync_cli; plaid_sync_cli.main()"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 2
@@ -143,3 +161,15 @@ def test_the_wheel_has_both_packages_and_the_script_and_no_layer_has_the_extra(t
     assert {name for name in packages if "." not in name} == {"plaid_sync", "plaid_sync_cli"}
     locked = (ROOT / "layers" / "dependencies" / "requirements.txt").read_text()
     assert not re.search("^(typer|rich)==", locked, re.MULTILINE)
+
+
+def test_the_retained_resources_are_those_that_the_template_retains() -> None:
+    retained = {
+        name: resource["Type"]
+        for name, resource in Template.parse((ROOT / "template.yaml").read_text()).resources.items()
+        if resource.get("DeletionPolicy") == "Retain"
+    }
+    kinds = Counter(retained.values())
+    assert kinds.keys() == {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::KMS::Key"}
+    assert kinds["AWS::DynamoDB::Table"] == len(TABLES)
+    assert [name for name, kind in retained.items() if kind == "AWS::SQS::Queue"] == ["DeadLetterQueue"]

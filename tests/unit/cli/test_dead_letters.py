@@ -1,4 +1,4 @@
-"""Dead letters read and grouped by cause."""
+"""Dead-lettered messages: parsed, grouped by cause, and redriven by SQS."""
 
 from __future__ import annotations
 
@@ -8,108 +8,120 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from plaid_sync_cli.dead_letters import DeadLetterQueue, grouped, read_letter
+from plaid_sync_cli.dead_letters import (
+    DeadLetter,
+    DeadLetterQueue,
+    can_redrive,
+    group_by_cause,
+    parse_dead_letter,
+    redrive,
+)
 from plaid_sync_cli.errors import CommandError
-from plaid_sync_cli.redriving import movable, move_all
 
 
-def message(body: str, group: str, reason: str | None = None, sent: int = 1_000) -> dict[str, Any]:
-    told = {} if reason is None else {"reason": {"DataType": "String", "StringValue": reason}}
-    return {
+def letter(body: str, group: str, reason: str | None = None, sent: int = 1_000) -> DeadLetter:
+    attributes = {} if reason is None else {"reason": {"DataType": "String", "StringValue": reason}}
+    message: dict[str, Any] = {
         "MessageId": f"{group}-{sent}",
         "ReceiptHandle": "handle",
         "Body": body,
         "Attributes": {"MessageGroupId": group, "SentTimestamp": str(sent), "ApproximateReceiveCount": "1"},
-        "MessageAttributes": told,
+        "MessageAttributes": attributes,
     }
+    return parse_dead_letter(message, 20)
 
 
-def trigger(item_id: str) -> str:
+def body(item_id: str) -> str:
     return json.dumps({"item_id": item_id, "cause": "sweep"})
 
 
-def test_groups_have_their_counts_items_and_oldest_and_the_largest_comes_first() -> None:
-    messages = [
-        message(trigger("a"), "a", "unregistered", 3_000),
-        message(trigger("b"), "b", None, 5_000),
-        message(trigger("a"), "a", None, 2_000),
-        message(trigger("a"), "a", None, 4_000),
-    ]
-    first, second = grouped(read_letter(one, 20) for one in messages)
-    assert (first.cause, first.count, first.items) == ("given up after 20 receives", 3, ("a", "b"))
+def test_groups_have_counts_items_and_the_oldest_and_the_largest_is_first() -> None:
+    first, second = group_by_cause(
+        [
+            letter(body("a"), "a", "unregistered", 3_000),
+            letter(body("b"), "b", None, 5_000),
+            letter(body("a"), "a", None, 2_000),
+            letter(body("a"), "a", None, 4_000),
+        ]
+    )
+    assert (first.cause, first.count, first.items) == ("exceeded maxReceiveCount (20)", 3, ("a", "b"))
     assert first.oldest.timestamp() == 2
     assert (second.cause, second.count) == ("unregistered", 1)
 
 
-def test_what_the_sync_function_would_refuse_is_malformed() -> None:
-    whole, foreign, broken, cut = (
-        read_letter(one, 20)
-        for one in (
-            message(trigger("a"), "a"),
-            message(trigger("a"), "b"),  # in the message group of another Item
-            message("{", "a"),
-            message("[", "a", "malformed: the body is not JSON (body cut to 1048000 bytes)"),
-        )
-    )
-    assert [one.malformed for one in (whole, foreign, broken, cut)] == [False, True, True, True]
-    assert [one.item_id for one in (whole, foreign, broken, cut)] == ["a", "a", None, None]
-    assert cut.cause == "malformed: the body is not JSON"
+@pytest.mark.parametrize(
+    ("dead_letter", "malformed", "item_id"),
+    [
+        (letter(body("a"), "a"), False, "a"),
+        (letter(body("a"), "b"), True, "a"),  # in the message group of another Item
+        (letter("{", "a"), True, None),
+        (letter("[", "a", "malformed: the body is not JSON (body cut to 1048000 bytes)"), True, None),
+    ],
+)
+def test_a_message_that_the_sync_function_would_reject_is_malformed(
+    dead_letter: DeadLetter, *, malformed: bool, item_id: str | None
+) -> None:
+    assert (dead_letter.malformed, dead_letter.item_id) == (malformed, item_id)
+    assert "(body cut" not in dead_letter.cause
 
 
-def test_sqs_itself_moves_only_what_it_has_given_up_itself() -> None:
-    given_up = read_letter(message(trigger("a"), "a"), 20)
-    parked = read_letter(message(trigger("a"), "a", "unregistered"), 20)
-    malformed = read_letter(message("{", "a"), 20)
-    assert movable([given_up], 1)
-    assert not movable([given_up, parked], 2)
-    assert not movable([given_up, malformed], 2)
-    assert not movable([given_up], 2)  # nobody knows what the other one is
+def test_sqs_redrives_only_messages_that_it_dead_lettered_itself() -> None:
+    own = letter(body("a"), "a")
+    assert can_redrive([own], 1)
+    assert not can_redrive([own, letter(body("a"), "a", "unregistered")], 2)
+    assert not can_redrive([own, letter("{", "a")], 2)
+    assert not can_redrive([own], 2)  # the other one is unknown
 
 
-def stubbed(*answers: dict[str, Any]) -> tuple[DeadLetterQueue, Stubber]:
-    """Return a queue whose SQS starts a task and tells of it: no emulator has such tasks for FIFO queues."""
+def stubbed(*tasks: dict[str, Any]) -> tuple[DeadLetterQueue, Stubber]:
+    """Return a queue whose SQS has message move tasks: no emulator has them for FIFO queues."""
     sqs = boto3.client("sqs", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
     stubber = Stubber(sqs)
     for name in ("dead", "sync"):
         arn = {"Attributes": {"QueueArn": f"arn:{name}"}}
         stubber.add_response("get_queue_attributes", arn, {"QueueUrl": name, "AttributeNames": ["QueueArn"]})
-    if not answers:
+    if not tasks:
         stubber.add_client_error("start_message_move_task", "InvalidAction")
     else:
-        wanted = {"SourceArn": "arn:dead", "DestinationArn": "arn:sync"}
-        stubber.add_response("start_message_move_task", {"TaskHandle": "task"}, wanted)
-    for answer in answers:
-        stubber.add_response(
-            "list_message_move_tasks", {"Results": [answer]}, {"SourceArn": "arn:dead", "MaxResults": 1}
-        )
+        expected = {"SourceArn": "arn:dead", "DestinationArn": "arn:sync"}
+        stubber.add_response("start_message_move_task", {"TaskHandle": "task"}, expected)
+    for task in tasks:
+        expected_list = {"SourceArn": "arn:dead", "MaxResults": 1}
+        stubber.add_response("list_message_move_tasks", {"Results": [task]}, expected_list)
     return DeadLetterQueue(sqs, "dead", "sync", 20), stubber
 
 
-def test_sqs_moves_and_its_progress_is_told() -> None:
+def test_a_redrive_reports_its_progress() -> None:
     moved = "ApproximateNumberOfMessagesMoved"
     queue, stubber = stubbed({"Status": "RUNNING", moved: 3}, {"Status": "COMPLETED", moved: 5})
-    told: list[int] = []
+    progress: list[int] = []
     with stubber:
-        assert move_all(queue, told.append, lambda _: None) == 5
-    assert told == [3, 2]
+        assert redrive(queue, progress.append, lambda _: None) == 5
+    assert progress == [3, 2]
     stubber.assert_no_pending_responses()
 
 
-def test_a_move_that_fails_says_how_to_go_on_and_one_that_there_is_not_is_none() -> None:
-    queue, stubber = stubbed({"Status": "FAILED", "FailureReason": "AccessDenied"})
-    with stubber, pytest.raises(CommandError, match="AccessDenied") as failed:
-        move_all(queue, lambda _: None, lambda _: None)
-    assert "--limit" in failed.value.fix
+def test_an_unsupported_redrive_is_none() -> None:
     queue, stubber = stubbed()
     with stubber:
-        assert move_all(queue, lambda _: None, lambda _: None) is None
+        assert redrive(queue, lambda _: None, lambda _: None) is None
 
 
-def test_a_move_that_nobody_watches_any_more_says_that_it_goes_on() -> None:
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
+def interrupt(_: float) -> None:
+    raise KeyboardInterrupt
 
-    queue, stubber = stubbed({"Status": "RUNNING"})
-    with stubber, pytest.raises(CommandError, match="goes on moving") as left:
-        move_all(queue, lambda _: None, interrupt)
-    assert left.value.exit_code == 130
+
+@pytest.mark.parametrize(
+    ("task", "text", "exit_code"),
+    [
+        ({"Status": "FAILED", "FailureReason": "AccessDenied"}, "AccessDenied.*--limit", 1),
+        ({"Status": "RUNNING"}, "continues to move", 130),
+    ],
+)
+def test_a_redrive_that_fails_or_is_interrupted_says_how_to_continue(
+    task: dict[str, Any], text: str, exit_code: int
+) -> None:
+    queue, stubber = stubbed(task)
+    with stubber, pytest.raises(CommandError, match=text) as error:
+        redrive(queue, lambda _: None, interrupt)
+    assert error.value.exit_code == exit_code

@@ -1,4 +1,4 @@
-"""What AWS says of a deployment: its queues, alarms, metrics, and the Items in their table."""
+"""Reads the state of a deployment from AWS: queues, alarms, metrics, and the indexes of the Items table."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ METRICS: Final = "PlaidSync"
 SYNCED: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING)
 """The states in which an Item's rows follow the bank's."""
 _DEPTH: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-_MOST_CHANGES: Final = 2_000
-"""Of alarms of the account that are read: the newest, so that a flapping one of another system makes nobody wait."""
-_KEYS_AT_ONCE: Final = 100
+_MAX_STATE_CHANGES: Final = 2_000
+"""Only the newest of the account's alarm history: an alarm of another system may flap."""
+_INDEX: Final = "by_status"
 _TEN_MINUTES: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How much is in a queue, by SQS's estimate.
+    """The depth of a queue, as SQS estimates it.
 
     Attributes:
-        visible: messages that wait.
-        in_flight: messages that somebody has received, or that wait for a retry.
-        oldest: the age of the oldest, as CloudWatch has it; None where it has nothing yet.
+        visible: messages that can be received.
+        in_flight: messages that were received, or wait for a retry.
+        oldest: the age of the oldest message; None if CloudWatch has no data.
     """
 
     visible: int
@@ -42,7 +42,7 @@ class QueueDepth:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Visible and in flight."""
         return self.visible + self.in_flight
 
 
@@ -52,10 +52,10 @@ class Alarm:
 
     Attributes:
         slug: its name without the stack's: its heading in docs/runbook.md.
-        since: when its state changed last.
-        description: a small runbook: a line with the meaning, then the steps.
-        actions: the ARNs that are told when it goes off.
-        composite: it is made of others.
+        since: when its state changed.
+        description: a line with the meaning, then the steps.
+        actions: the ARNs that are notified.
+        composite: it combines other alarms.
     """
 
     slug: str
@@ -67,12 +67,12 @@ class Alarm:
 
     @property
     def meaning(self) -> str:
-        """What it says, in a line."""
+        """The first line of the description."""
         return self.description.partition("\n")[0]
 
 
 def queue_depth(deployment: Deployment, url: str, now: datetime) -> QueueDepth:
-    """Read how much is in a queue."""
+    """Read the depth of a queue."""
     answer = deployment.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=list(_DEPTH))
     visible, in_flight = (int(answer["Attributes"][name]) for name in _DEPTH)
     dimensions = {"QueueName": url.rsplit("/", 1)[-1]}
@@ -84,7 +84,7 @@ def queue_depth(deployment: Deployment, url: str, now: datetime) -> QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of CloudWatch, and the statistic of it."""
+    """A CloudWatch metric and its statistic."""
 
     namespace: str
     name: str
@@ -93,9 +93,9 @@ class Metric:
 
 
 def metric_points(
-    deployment: Deployment, metric: Metric, start: datetime, end: datetime, seconds: int = 60
+    deployment: Deployment, metric: Metric, start: datetime, end: datetime, period: int = 60
 ) -> list[tuple[datetime, float]]:
-    """Read the points of a metric, oldest first, one for each period of so many seconds that has data."""
+    """Read the data points of a metric, oldest first, one per period."""
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions.items()]
     answer = deployment.client("cloudwatch").get_metric_statistics(
         Namespace=metric.namespace,
@@ -103,28 +103,28 @@ def metric_points(
         Dimensions=dimensions,
         StartTime=start,
         EndTime=end,
-        Period=seconds,
+        Period=period,
         Statistics=[metric.statistic],
     )
     return sorted((point["Timestamp"], float(point[metric.statistic])) for point in answer["Datapoints"])
 
 
 def last_sweep(deployment: Deployment, now: datetime) -> datetime | None:
-    """Return the minute of the last run of the sweep that CloudWatch knows, of the last six hours."""
+    """Return when the sweep last ran, within the last six hours."""
     metric = Metric(METRICS, "SweepRuns", {"service": deployment.name}, "Sum")
     points = metric_points(deployment, metric, now - timedelta(hours=6), now)
     return max((moment for moment, runs in points if runs), default=None)
 
 
 def alarms(deployment: Deployment) -> list[Alarm]:
-    """Read the stack's alarms, plain and composite."""
+    """Read the stack's metric alarms and composite alarms."""
     pages = (
         deployment.client("cloudwatch")
         .get_paginator("describe_alarms")
         .paginate(AlarmNamePrefix=f"{deployment.name}-", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     )
     found = [alarm for page in pages for kind in ("MetricAlarms", "CompositeAlarms") for alarm in page.get(kind, ())]
-    return [_alarm(deployment, one) for one in found]
+    return [_alarm(deployment, alarm) for alarm in found]
 
 
 def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
@@ -140,8 +140,8 @@ def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
     )
 
 
-def rang(deployment: Deployment, start: datetime, end: datetime) -> dict[str, datetime]:
-    """Return which alarms went off between two times, each with when it did so last."""
+def recent_alarms(deployment: Deployment, start: datetime, end: datetime) -> dict[str, datetime]:
+    """Return the alarms that went to ALARM between two times, each with the last time."""
     pages = (
         deployment.client("cloudwatch")
         .get_paginator("describe_alarm_history")
@@ -151,12 +151,12 @@ def rang(deployment: Deployment, start: datetime, end: datetime) -> dict[str, da
             StartDate=start,
             EndDate=end,
             ScanBy="TimestampDescending",
-            PaginationConfig={"MaxItems": _MOST_CHANGES},
+            PaginationConfig={"MaxItems": _MAX_STATE_CHANGES},
         )
     )
     prefix, found = f"{deployment.name}-", dict[str, datetime]()
     for entry in (entry for page in pages for entry in page["AlarmHistoryItems"]):
-        # The history is that of all alarms of the account: AWS filters by a whole name only.
+        # The history covers all alarms of the account: AWS filters by a full name only.
         slug = entry["AlarmName"].removeprefix(prefix)
         if slug != entry["AlarmName"] and entry["HistorySummary"].endswith(" to ALARM"):
             found[slug] = max(entry["Timestamp"], found.get(slug, entry["Timestamp"]))
@@ -164,13 +164,13 @@ def rang(deployment: Deployment, start: datetime, end: datetime) -> dict[str, da
 
 
 def mapping_state(deployment: Deployment) -> str:
-    """Return how the event source mapping of the sync function is, in Lambda's word: such as `Enabled`."""
+    """Return the state of the sync function's event source mapping, such as `Enabled`."""
     answer = deployment.client("lambda").get_event_source_mapping(UUID=deployment.output("SyncTriggersId"))
     return str(answer["State"])
 
 
 def count_items(deployment: Deployment, state: ItemStatus, before: datetime | None = None) -> int:
-    """Count the Items in a state, or those of them that were last fresh before a time."""
+    """Count the Items in a state, or those whose last success is before a time."""
     expression = Expression()
     condition = expression.equals("status", state.value)
     if before is not None:
@@ -178,8 +178,15 @@ def count_items(deployment: Deployment, state: ItemStatus, before: datetime | No
     return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()})
 
 
+def count_unfinished_removals(deployment: Deployment) -> int:
+    """Count the removed Items that the sweep still has to finish."""
+    expression = Expression()
+    condition = expression.equals("status", ItemStatus.REMOVED.value)
+    return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()}, "by_due")
+
+
 def count_unsynced(deployment: Deployment, state: ItemStatus, since: datetime, before: datetime) -> int:
-    """Count the Items in a state that were linked between two times, and have had no sync yet."""
+    """Count the Items in a state that were linked between two times and never synced."""
     expression = Expression()
     condition = expression.equals("status", state.value)
     condition += f" AND {expression.name('fresh_at')} BETWEEN {expression.value(to_text(since))}"
@@ -190,28 +197,28 @@ def count_unsynced(deployment: Deployment, state: ItemStatus, since: datetime, b
     )
 
 
-def _count(deployment: Deployment, request: dict[str, Any]) -> int:
+def _count(deployment: Deployment, request: dict[str, Any], index: str = _INDEX) -> int:
     pages = (
         deployment.client("dynamodb")
         .get_paginator("query")
-        .paginate(TableName=deployment.output("ItemsTable"), IndexName="by_status", Select="COUNT", **request)
+        .paginate(TableName=deployment.output("ItemsTable"), IndexName=index, Select="COUNT", **request)
     )
     return sum(page["Count"] for page in pages)
 
 
-def stalest(deployment: Deployment, states: tuple[ItemStatus, ...], most: int) -> list[ItemRecord]:
-    """Return the Items of these states that were fresh the longest time ago, that one first."""
+def stalest(deployment: Deployment, states: tuple[ItemStatus, ...], limit: int) -> list[ItemRecord]:
+    """Return the Items in these states with the oldest last success, oldest first."""
     lists = ItemIndexes(deployment.client("dynamodb"), deployment.output("ItemsTable"))
-    found = [record for state in states for record in lists.page(None, state.value, most, None)[0]]
-    return sorted(found, key=_fresh_at)[:most]
+    found = [record for state in states for record in lists.page(None, state.value, limit, None)[0]]
+    return sorted(found, key=_fresh_at)[:limit]
 
 
 def _fresh_at(record: ItemRecord) -> datetime:
     return record.synced_at or record.linked_at or datetime.min.replace(tzinfo=UTC)
 
 
-def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...], index: str = "by_status") -> list[str]:
-    """Return the ids of the Items in these states, of those that an index has."""
+def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...]) -> list[str]:
+    """Return the ids of the Items in these states."""
     table, found = deployment.output("ItemsTable"), list[str]()
     for state in states:
         expression = Expression()
@@ -220,26 +227,11 @@ def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...], index: str 
             .get_paginator("query")
             .paginate(
                 TableName=table,
-                IndexName=index,
+                IndexName=_INDEX,
                 KeyConditionExpression=expression.equals("status", state.value),
                 ProjectionExpression=expression.name("item_id"),
                 **expression.arguments(),
             )
         )
         found += [row["item_id"]["S"] for page in pages for row in page["Items"]]
-    return found
-
-
-def unfinished_removals(deployment: Deployment, removed: list[str]) -> list[str]:
-    """Return those of removed Items of which something is left to do."""
-    client, table = deployment.client("dynamodb"), deployment.output("ItemsTable")
-    found: list[str] = []
-    for start in range(0, len(removed), _KEYS_AT_ONCE):
-        keys = [{"item_id": {"S": one}} for one in removed[start : start + _KEYS_AT_ONCE]]
-        asked = {table: {"Keys": keys, "ProjectionExpression": "item_id, removal_completed_at"}}
-        while asked:
-            answer = client.batch_get_item(RequestItems=asked)
-            rows = answer["Responses"].get(table, [])
-            found += [row["item_id"]["S"] for row in rows if "removal_completed_at" not in row]
-            asked = answer.get("UnprocessedKeys")
     return found

@@ -1,4 +1,4 @@
-"""One Item in plain words, from what the Item API says of it."""
+"""Explains one Item in plain language, from the Items API, the dead-letter queue and the quarantine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from urllib.parse import quote
 from plaid_sync.core.items import ItemStatus
 from plaid_sync.core.plain_text import moment_or_none
 
+from plaid_sync_cli.health import STALE_AFTER
 from plaid_sync_cli.output import age, duration, plural
-from plaid_sync_cli.verdict import STALE_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 _MEANING: Final = {
-    ItemStatus.ACTIVE: "Nothing is wrong with the connection.",
-    ItemStatus.EXPIRING: "It still works, and stops at the time above unless its user renews it.",
-    ItemStatus.DEGRADED: "The bank is down. It is tried again by itself within the hour; the rows stay as they were.",
-    ItemStatus.NEEDS_USER: "Plaid can't get in until the user has repaired the login; the rows stay as they were.",
-    ItemStatus.REVOKED: "The connection has ended for good; its rows stay as they were.",
-    ItemStatus.REMOVED: "It was deleted through the API: nothing is written for it any more.",
+    ItemStatus.ACTIVE: "The connection works.",
+    ItemStatus.EXPIRING: "The connection works until the time above, unless the user renews it.",
+    ItemStatus.DEGRADED: "The bank is down; retried automatically within the hour. The rows are unchanged.",
+    ItemStatus.NEEDS_USER: "The user has to log in again at the bank. The rows are unchanged until then.",
+    ItemStatus.REVOKED: "The connection has ended permanently; the rows are kept.",
+    ItemStatus.REMOVED: "The Item was removed through the API; nothing is written for it any more.",
 }
 _VERB: Final = {"needs_user": "needs its user"}
-_CALM: Final = frozenset({ItemStatus.REMOVED, ItemStatus.REVOKED, ItemStatus.NEEDS_USER})
-"""The states in which nobody expects fresh rows."""
-_TRIGGERS: Final = frozenset({"queued", "linked", "erasure_requested"})
-"""The outcomes of webhooks and requests that put a message into the queue."""
-_SOON: Final = timedelta(hours=1)
-_QUARANTINE: Final = "Read them in the table QuarantineTable; runbook: rows-quarantined"
+_NOT_SYNCED: Final = frozenset({ItemStatus.REMOVED, ItemStatus.REVOKED, ItemStatus.NEEDS_USER})
+"""The states in which rows are not kept fresh."""
+_QUEUED_OUTCOMES: Final = frozenset({"queued", "linked", "erasure_requested"})
+"""The outcomes of webhooks and requests that sent a message to the sync queue."""
+_MAX_REMOVAL_TIME: Final = timedelta(hours=1)
+_QUARANTINE: Final = "See the table QuarantineTable. Runbook: rows-quarantined"
 QUERY: Final = """\
 fields @timestamp, level, message, outcome, code, correlation_id, correlation_ids
 | filter item_id = "{}"
@@ -44,14 +44,14 @@ fields @timestamp, level, message, outcome, code, correlation_id, correlation_id
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """What there is to say of an Item.
+class ItemReport:
+    """What is known about an Item.
 
     Attributes:
         item: `GET /items/{item_id}`.
         history: its last entries, newest first.
-        dead_letters: the causes of the messages of it that lie in the dead-letter queue.
-        quarantined: what is kept of entries that no row could be made of: the field that broke, and since when.
+        dead_letters: the causes of its messages in the dead-letter queue.
+        quarantined: its invalid entries: the field that is invalid, and since when.
     """
 
     item: Document
@@ -61,51 +61,51 @@ class Explained:
 
     @property
     def state(self) -> ItemStatus:
-        """How it stands."""
+        """Its state."""
         return ItemStatus(self.item["state"])
 
     def pulled_at(self) -> datetime | None:
-        """When the table was last brought up to what Plaid has."""
+        """When the last successful sync was."""
         return moment_or_none(self.item["freshness"].get("pulled_at"))
 
-    def owed(self) -> list[Document]:
-        """What has asked for a sync since the last one: it waits in the queue, or is worked on."""
-        asked: list[Document] = []
+    def pending(self) -> list[Document]:
+        """The webhooks and requests since the last sync: queued, or in progress."""
+        pending: list[Document] = []
         for entry in self.history:
             if entry["kind"] in {"sync", "removal"}:
                 break
-            if entry["outcome"] in _TRIGGERS:
-                asked.append(entry)
-        return asked
+            if entry["outcome"] in _QUEUED_OUTCOMES:
+                pending.append(entry)
+        return pending
 
     def problems(self, now: datetime) -> list[tuple[str, str]]:
-        """What an operator has to see to, each with what to do."""
+        """What requires the operator's action, each with what to do."""
         return list(self._problems(now, str(self.item["item_id"])))
 
     def _problems(self, now: datetime, item_id: str) -> Iterator[tuple[str, str]]:
         pulled = self.pulled_at() or moment_or_none(self.item.get("linked_at"))
-        if self.state not in _CALM and (pulled is None or now - pulled > STALE_AFTER):
-            yield f"It was last brought up to date {age(self.pulled_at(), now)}.", f"plaid-sync sync {item_id}"
+        if self.state not in _NOT_SYNCED and (pulled is None or now - pulled > STALE_AFTER):
+            yield f"Last successful sync: {age(self.pulled_at(), now)}.", f"plaid-sync sync {item_id}"
         if self.dead_letters:
-            what = f"{plural(len(self.dead_letters), 'message')} of it in the dead-letter queue: "
-            yield what + ", ".join(sorted(set(self.dead_letters))), f"plaid-sync dlq replay --item {item_id}"
+            what = f"{plural(len(self.dead_letters), 'message')} in the dead-letter queue: "
+            yield what + ", ".join(sorted(set(self.dead_letters))), f"plaid-sync dlq replay {item_id}"
         if self.quarantined:
             fields = ", ".join(sorted({str(entry["field"]) for entry in self.quarantined}))
             yield f"{plural(len(self.quarantined), 'entry', 'entries')} in quarantine ({fields}).", _QUARANTINE
         removal = self.item.get("removal", {})
-        asked = moment_or_none(removal.get("requested_at"))
-        if "completed_at" not in removal and asked is not None and now - asked > _SOON:
-            yield "Its removal is not finished.", f"plaid-sync remove {item_id} asks for it again."
+        requested = moment_or_none(removal.get("requested_at"))
+        if "completed_at" not in removal and requested is not None and now - requested > _MAX_REMOVAL_TIME:
+            yield "The removal is not completed.", f"plaid-sync remove {item_id} retries it."
 
 
 def headline(item: Document, now: datetime) -> str:
     """Return the state, why and since when."""
     state, code, since = str(item["state"]), item.get("code"), moment_or_none(item.get("since"))
-    words = [f"{item['item_id']} {_VERB.get(state, f'is {state}')}"]
-    words += [f"because of {code}"] if code else []
-    words += [f"since {duration(now - since)} ({item['since']})"] if since else []
-    words += [f"until {item['until']}"] if "until" in item else []
-    return ", ".join(words)
+    parts = [f"{item['item_id']} {_VERB.get(state, f'is {state}')}"]
+    parts += [f"because of {code}"] if code else []
+    parts += [f"since {duration(now - since)} ({item['since']})"] if since else []
+    parts += [f"until {item['until']}"] if "until" in item else []
+    return ", ".join(parts)
 
 
 def meaning(item: Document) -> str:
@@ -114,46 +114,46 @@ def meaning(item: Document) -> str:
 
 
 def freshness(item: Document, now: datetime) -> str:
-    """Say how fresh the rows are, and how fresh what Plaid has."""
+    """Return when the table, and when Plaid, was last updated."""
     fresh, bank = item["freshness"], item["freshness"].get("bank") or {}
-    words = [f"our rows are Plaid's as of {age(moment_or_none(fresh.get('pulled_at')), now, 'never: no sync yet')}"]
+    parts = [f"table last synced with Plaid {age(moment_or_none(fresh.get('pulled_at')), now, 'never')}"]
     if "unknown_because" in bank:
-        words.append(f"Plaid could not be asked about the bank ({bank['unknown_because']})")
+        parts.append(f"Plaid's contact with the bank is unknown ({bank['unknown_because']})")
     elif bank:
-        words.append(f"Plaid last reached the bank {age(moment_or_none(bank.get('last_success_at')), now)}")
+        parts.append(f"Plaid last reached the bank {age(moment_or_none(bank.get('last_success_at')), now)}")
         failed = moment_or_none(bank.get("last_failure_at"))
-        words += [f"and last failed to reach it {age(failed, now)}"] if failed else []
-    return "; ".join(words)
+        parts += [f"last failure {age(failed, now)}"] if failed else []
+    return "; ".join(parts)
 
 
-def amounts(explained: Explained) -> str:
-    """Say how many rows and accounts there are."""
-    counted = explained.item["transactions"]
+def counts(report: ItemReport) -> str:
+    """Return the numbers of rows and accounts."""
+    counted = report.item["transactions"]
     more = "" if counted["exact"] else "more than "
     history = {"historical": "whole history", "initial": "first 30 days", "not_ready": "not ready yet"}
-    phase = history.get(str(explained.item.get("history_phase")), "unknown")
-    accounts = explained.item["accounts"]
+    phase = history.get(str(report.item.get("history_phase")), "unknown")
+    accounts = report.item["accounts"]
     named = ", ".join(
         f"{account.get('subtype') or account.get('type')} ..{account.get('mask', '?')}" for account in accounts
     )
-    quarantined = len(explained.quarantined)
+    quarantined = len(report.quarantined)
     return (
         f"{more}{plural(counted['live'], 'transaction')} ({phase}), {quarantined:,} in quarantine, "
         f"{plural(len(accounts), 'account')}{f' ({named})' if named else ''}"
     )
 
 
-def waiting(explained: Explained, now: datetime) -> str:
-    """Say whether something has asked for a sync that has not been seen to end."""
-    owed = explained.owed()
-    if not owed:
-        return "nothing has asked for a sync since the last one"
-    oldest = age(moment_or_none(owed[-1]["at"]), now)
-    return f"{plural(len(owed), 'trigger')} since the last sync, the oldest {oldest}: queued, or being worked on"
+def pending_messages(report: ItemReport, now: datetime) -> str:
+    """Return the number of messages since the last sync."""
+    pending = report.pending()
+    if not pending:
+        return "none since the last sync"
+    oldest = age(moment_or_none(pending[-1]["at"]), now)
+    return f"{plural(len(pending), 'message')} since the last sync, the oldest {oldest}: queued, or in progress"
 
 
 def history_row(entry: Document, now: datetime) -> tuple[str, str, str, str]:
-    """Return an entry as when, what, outcome and details."""
+    """Return time, event, outcome and details of an entry."""
     what = {
         "webhook": f"webhook {entry.get('webhook_type')} {entry.get('webhook_code')}",
         "request": f"request {entry.get('request')}",
@@ -178,11 +178,11 @@ def _details(entry: Document) -> Iterator[str]:
     if "milliseconds" in entry:
         yield f"{entry['milliseconds']:,} ms"
     if entry.get("announcements"):
-        yield "told " + ", ".join(entry["announcements"])
+        yield "published " + ", ".join(entry["announcements"])
 
 
 def log_links(deployment: Deployment, item_id: str) -> Mapping[str, str]:
-    """Return where to read on: the logs of the sync function about this Item."""
+    """Return where the logs of the sync function about this Item are."""
     query = QUERY.format(item_id)
     group = f"/aws/lambda/{deployment.output('SyncFunctionName')}"
     if deployment.local:
@@ -190,5 +190,5 @@ def log_links(deployment: Deployment, item_id: str) -> Mapping[str, str]:
     source, text = (quote(part, safe="").replace("%", "*") for part in (group, query))
     detail = f"~(end~0~start~-86400~timeType~'RELATIVE~unit~'seconds~editorString~'{text}~source~(~'{source}))"
     dashboard = deployment.output("DashboardUrl")
-    console, _, _ = dashboard.partition("#")  # its host differs between AWS's partitions: the template knows
+    console, _, _ = dashboard.partition("#")  # the host depends on AWS's partition
     return {"logs": f"{console}#logsV2:logs-insights$3FqueryDetail$3D{detail}", "dashboard": dashboard}

@@ -1,4 +1,4 @@
-"""A webhook that was captured, and whether it is Plaid's: the engine's own verification, told check by check."""
+"""Verifies a captured webhook with the engine's own code, and explains the result check by check."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from plaid_sync.core.webhooks.verification import VerificationKey
 
 HEADER: Final = "plaid-verification"
-_SHAPE: Final = (
+_EXPECTED_FORM: Final = (
     'It must hold JSON: {"headers": {"Plaid-Verification": ...}, "body": "..."}, or an event of API Gateway.'
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Captured:
+class CapturedWebhook:
     """A webhook as it was delivered.
 
     Attributes:
-        body: exactly the bytes.
-        token: the header Plaid-Verification, if there was one.
-        arrived_at: when, where the capture says so.
+        body: the exact bytes.
+        token: the header Plaid-Verification, if present.
+        arrived_at: when it arrived; None if the file does not say.
     """
 
     body: bytes
@@ -58,47 +58,47 @@ class Check:
 
 
 _CHECKS: Final = (
-    (("missing_header",), "the header Plaid-Verification is there"),
-    (("malformed_token", "wrong_algorithm"), "it is a token of ES256 that names a key"),
-    (("unknown_key",), "Plaid knows the key"),
+    (("missing_header",), "the header Plaid-Verification is present"),
+    (("malformed_token", "wrong_algorithm"), "it is an ES256 token with a key id"),
+    (("unknown_key",), "Plaid has the key"),
     (("expired_key",), "the key has not expired"),
-    (("bad_signature", "malformed_claims"), "the signature fits the key"),
-    (("issued_in_future", "stale"), "it was signed in the last five minutes"),
-    (("body_mismatch",), "the body is the one that was signed"),
+    (("bad_signature", "malformed_claims"), "the signature is valid"),
+    (("issued_in_future", "stale"), "it was signed within five minutes"),
+    (("body_mismatch",), "the body is the signed one"),
 )
-_WHY: Final = {
-    "missing_header": "There is no such header: it does not come from Plaid, or something on the way drops headers.",
-    "malformed_token": "The header is no such token: forged, or damaged on the way.",
-    "wrong_algorithm": "Plaid signs with ES256 and nothing else: forged.",
-    "unknown_key": "Plaid has no key of this id in this environment: forged, or of the other environment.",
-    "expired_key": "Plaid no longer signs with this key: forged, or very late.",
-    "bad_signature": "Not signed with that key: forged.",
-    "malformed_claims": "It is signed, and does not say when, or of which body: not Plaid's webhooks.",
-    "issued_in_future": "The clock that judges is behind, or the token is forged.",
-    "stale": "Too old: replayed, delayed, or the clock that judges is ahead. --at judges as of another time.",
-    "body_mismatch": "These bytes were not signed: changed on the way, or parsed and written again.",
+_EXPLANATIONS: Final = {
+    "missing_header": "The header is missing: the request is not from Plaid, or a proxy drops headers.",
+    "malformed_token": "The header is not a JWT: forged, or changed in transit.",
+    "wrong_algorithm": "Plaid signs with ES256 only: forged.",
+    "unknown_key": "Plaid has no key of this id in this environment: forged, or from another environment.",
+    "expired_key": "Plaid no longer signs with this key: forged, or delayed.",
+    "bad_signature": "It is not signed with this key: forged.",
+    "malformed_claims": "The token lacks the time or the body's hash: not a webhook of Plaid's.",
+    "issued_in_future": "The verifying clock is slow, or the token is forged.",
+    "stale": "Too old: replayed, delayed, or the verifying clock is fast. --at verifies as of another time.",
+    "body_mismatch": "These bytes were not signed: changed in transit, or parsed and serialized again.",
 }
 
 
-def read_capture(data: bytes) -> Captured:
-    """Read a captured webhook.
+def parse_capture(data: bytes) -> CapturedWebhook:
+    """Parse a captured webhook.
 
     Raises:
-        CommandError: it is none.
+        CommandError: it is malformed.
     """
     try:
         document = exact_json.loads(data)
     except exact_json.InvalidJsonError as error:
-        raise usage_error("FILE is not JSON", _SHAPE) from error
+        raise usage_error("FILE is not JSON", _EXPECTED_FORM) from error
     if not isinstance(document, dict) or not isinstance(document.get("headers"), dict):
-        raise usage_error("FILE has no headers", _SHAPE)
+        raise usage_error("FILE has no headers", _EXPECTED_FORM)
     if not isinstance(document.get("body"), str):
-        raise usage_error("FILE has no body that is a text", _SHAPE)
+        raise usage_error("FILE has no body that is a string", _EXPECTED_FORM)
     headers = {str(name).lower(): value for name, value in document["headers"].items()}
     token = headers.get(HEADER)
     if token is not None and not isinstance(token, str):
-        raise usage_error("FILE: the header Plaid-Verification is not a text", _SHAPE)
-    return Captured(_bytes(document), token, _arrival(document))
+        raise usage_error("FILE: the header Plaid-Verification is not a string", _EXPECTED_FORM)
+    return CapturedWebhook(_bytes(document), token, _arrival(document))
 
 
 def _bytes(document: dict[str, Any]) -> bytes:
@@ -107,7 +107,7 @@ def _bytes(document: dict[str, Any]) -> bytes:
     try:
         return base64.b64decode(document["body"], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise usage_error("FILE: the body is not base64, though isBase64Encoded says so", _SHAPE) from error
+        raise usage_error("FILE: the body is not base64, although isBase64Encoded is true", _EXPECTED_FORM) from error
 
 
 def _arrival(document: dict[str, Any]) -> datetime | None:
@@ -116,11 +116,11 @@ def _arrival(document: dict[str, Any]) -> datetime | None:
     return datetime.fromtimestamp(epoch / 1000, UTC) if isinstance(epoch, int) else None
 
 
-def read_key(data: bytes) -> VerificationKey:
-    """Read a JWK, as Plaid's `/webhook_verification_key/get` answers it or bare.
+def parse_jwk(data: bytes) -> VerificationKey:
+    """Parse a JWK: a response of Plaid's `/webhook_verification_key/get`, or its `key`.
 
     Raises:
-        CommandError: it is none that can verify a webhook.
+        CommandError: it is not a key for ES256.
     """
     try:
         document = exact_json.loads(data)
@@ -130,13 +130,15 @@ def read_key(data: bytes) -> VerificationKey:
         raise usage_error("--key is not a JWK for ES256 with a kid", "Give Plaid's key as JSON.") from error
 
 
-def judge(captured: Captured, fetch: Callable[[str], VerificationKey | None], now: datetime) -> str | None:
-    """Verify; return the reason of the rejection, None for a webhook that is Plaid's.
+def rejection_reason(
+    captured: CapturedWebhook, fetch: Callable[[str], VerificationKey | None], now: datetime
+) -> str | None:
+    """Verify a webhook; return why it is rejected, or None if it is Plaid's.
 
     Args:
         captured: the webhook.
-        fetch: returns the key of an id, None where there is none.
-        now: as of when.
+        fetch: returns the key with an id, or None.
+        now: the time of the verification.
     """
     try:
         key_id = key_id_of(captured.token)
@@ -146,27 +148,29 @@ def judge(captured: Captured, fetch: Callable[[str], VerificationKey | None], no
     try:
         verify(captured.body, captured.token, {} if key is None else {key.key_id: key}, now)
     except RejectedError as error:
-        # What the header can be accused of is behind us.
+        # The header was parsed above: only the claims can be malformed.
         return "malformed_claims" if error.reason == "malformed_token" else error.reason
     return None
 
 
-def checks(captured: Captured, reason: str | None, now: datetime) -> list[Check]:
-    """Return each check with its result, in the order in which they are made."""
-    made: list[Check] = []
+def checks(captured: CapturedWebhook, reason: str | None, now: datetime) -> list[Check]:
+    """Return all checks with their results, in order."""
+    results: list[Check] = []
     failed = False
     for reasons, name in _CHECKS:
         if failed:
-            made.append(Check(name, "not reached", ""))
+            results.append(Check(name, "not reached", ""))
         elif reason in reasons:
             failed = True
-            made.append(Check(name, "failed", f"{_WHY[str(reason)]}{_evidence(captured, str(reason), now)}"))
+            results.append(
+                Check(name, "failed", f"{_EXPLANATIONS[str(reason)]}{_evidence(captured, str(reason), now)}")
+            )
         else:
-            made.append(Check(name, "ok", ""))
-    return made
+            results.append(Check(name, "ok", ""))
+    return results
 
 
-def _evidence(captured: Captured, reason: str, now: datetime) -> str:
+def _evidence(captured: CapturedWebhook, reason: str, now: datetime) -> str:
     if reason in {"stale", "issued_in_future"}:
         seconds = round(now.timestamp() - float(_claims(captured.token)["iat"]))
         limits = f"{round(MAXIMUM_AGE.total_seconds())} s old to {round(CLOCK_SKEW.total_seconds())} s ahead"
@@ -178,16 +182,16 @@ def _evidence(captured: Captured, reason: str, now: datetime) -> str:
 
 
 def _claims(token: str | None) -> dict[str, Any]:
-    """Return what a token claims, unverified: to be shown, and for nothing else."""
+    """Return the unverified claims of a token, for display only."""
     claims: dict[str, Any] = jwt.decode(str(token), options={"verify_signature": False, "verify_iat": False})
     return claims
 
 
-def asks_for(body: bytes) -> str:
-    """Say what a proven webhook leads to."""
+def describe_effect(body: bytes) -> str:
+    """Return what a valid webhook leads to."""
     try:
         webhook = parse_webhook(body)
     except UnusableError as error:
-        return f"answered 400: {error}"
+        return f"rejected with 400: {error}"
     what = f"{webhook.webhook_type} {webhook.webhook_code} of {webhook.item_id or 'no Item'}"
-    return f"{what}: {'queued, a sync follows' if webhook.is_queued else 'acknowledged, and only recorded'}"
+    return f"{what}: {'queued for a sync' if webhook.is_queued else 'recorded, no sync'}"

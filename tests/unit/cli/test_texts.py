@@ -1,4 +1,4 @@
-"""How long ago, how fast, how many; and one Item in words."""
+"""Durations, rates and counts as text, and the explanation of an Item."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from plaid_sync_cli.explaining import Explained, amounts, freshness, headline, history_row, waiting
-from plaid_sync_cli.exporting import csv_cells
+from plaid_sync_cli.bulk import RateLimiter, parse_rate
+from plaid_sync_cli.commands.export import csv_cells
+from plaid_sync_cli.item_report import ItemReport, counts, freshness, headline, history_row, pending_messages
 from plaid_sync_cli.output import duration, plural, to_json
-from plaid_sync_cli.pacing import Pace, parse_rate
 
 NOW = datetime(2026, 3, 3, 3, tzinfo=UTC)
 ITEM: dict[str, Any] = {
@@ -30,7 +30,7 @@ ITEM: dict[str, Any] = {
     ("seconds", "text"),
     [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (3_720, "1 h 2 min"), (90_000, "1 d 1 h"), (-5, "0 s")],
 )
-def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
     assert duration(timedelta(seconds=seconds)) == text
 
 
@@ -44,44 +44,46 @@ def test_rates(text: str, rate: float) -> None:
     assert parse_rate(text) == rate
 
 
-def test_a_pace_waits_for_each_turn_and_does_not_catch_up() -> None:
+def test_the_rate_limiter_spaces_calls_and_does_not_catch_up() -> None:
     times, waits = iter([0.0, 0.1, 5.0]), list[float]()
-    pace = Pace(2.0, clock=lambda: next(times), pause=waits.append)
+    limiter = RateLimiter(2.0, clock=lambda: next(times), sleep=waits.append)
     for _ in range(3):
-        pace.wait()
+        limiter.wait()
     assert waits == [0.4]
 
 
-def test_an_item_in_words() -> None:
+def test_an_item_is_explained() -> None:
     assert (
         headline(ITEM, NOW)
         == "a needs its user, because of ITEM_LOGIN_REQUIRED, since 2 d 3 h (2026-03-01T00:00:00.000Z)"
     )
     assert freshness(ITEM, NOW).startswith(
-        "our rows are Plaid's as of 2 d 3 h ago; Plaid last reached the bank 2 d 2 h ago"
+        "table last synced with Plaid 2 d 3 h ago; Plaid last reached the bank 2 d 2 h ago"
     )
-    explained = Explained(ITEM, [], [], [])
-    assert amounts(explained) == "1,200 transactions (whole history), 0 in quarantine, 1 account (checking ..0000)"
+    assert (
+        counts(ItemReport(ITEM, [], [], []))
+        == "1,200 transactions (whole history), 0 in quarantine, 1 account (checking ..0000)"
+    )
 
 
-def test_what_waits_is_what_came_since_the_last_sync() -> None:
+def test_messages_since_the_last_sync_are_pending() -> None:
     webhook = {"kind": "webhook", "outcome": "queued", "at": "2026-03-03T02:00:00.000Z"}
     ignored = {"kind": "webhook", "outcome": "ignored", "at": "2026-03-03T02:00:00.000Z"}
     sync = {"kind": "sync", "outcome": "committed", "at": "2026-03-03T01:00:00.000Z"}
-    assert waiting(Explained(ITEM, [webhook, ignored, sync, webhook], [], []), NOW).startswith("1 trigger since")
-    assert waiting(Explained(ITEM, [ignored, sync, webhook], [], []), NOW).startswith("nothing has asked")
+    pending = ItemReport(ITEM, [webhook, ignored, sync, webhook], [], [])
+    assert pending_messages(pending, NOW).startswith("1 message since the last sync")
+    assert pending_messages(ItemReport(ITEM, [ignored, sync, webhook], [], []), NOW).startswith("none since")
 
 
-def test_a_stale_item_and_one_with_broken_entries_need_someone_and_one_without_a_login_does_not() -> None:
-    broken = [{"field": "amount"}]
-    active = ITEM | {"state": "active"}
-    fixes = [fix for _, fix in Explained(active, [], ["unregistered"], broken).problems(NOW)]
-    assert fixes[:2] == ["plaid-sync sync a", "plaid-sync dlq replay --item a"]
+def test_stale_rows_dead_letters_and_quarantine_require_action_and_a_missing_login_does_not() -> None:
+    report = ItemReport(ITEM | {"state": "active"}, [], ["unregistered"], [{"field": "amount"}])
+    fixes = [fix for _, fix in report.problems(NOW)]
+    assert fixes[:2] == ["plaid-sync sync a", "plaid-sync dlq replay a"]
     assert "rows-quarantined" in fixes[2]
-    assert Explained(ITEM, [], [], []).problems(NOW) == []
+    assert ItemReport(ITEM, [], [], []).problems(NOW) == []
 
 
-def test_a_history_entry_in_words() -> None:
+def test_a_history_entry_is_a_row() -> None:
     entry = {
         "kind": "sync",
         "at": "2026-03-03T02:00:00.000Z",
@@ -92,14 +94,14 @@ def test_a_history_entry_in_words() -> None:
         "code": "ITEM_LOGIN_REQUIRED",
         "plaid_request_ids": ["older", "qk5B"],
         "added": 3,
-        "milliseconds": 1_200,
+        "milliseconds": 12,
         "announcements": ["ItemNeedsUser"],
     }
     assert history_row(entry, NOW) == (
         "1 h 0 min ago",
         "sync (webhook ITEM ERROR)",
         "needs_user",
-        "active -> needs_user; ITEM_LOGIN_REQUIRED; Plaid's request_id qk5B; 3 added; 1,200 ms; told ItemNeedsUser",
+        "active -> needs_user; ITEM_LOGIN_REQUIRED; Plaid's request_id qk5B; 3 added; 12 ms; published ItemNeedsUser",
     )
 
 

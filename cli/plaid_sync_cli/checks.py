@@ -1,0 +1,286 @@
+"""The checks of `plaid-sync doctor`: Plaid, webhooks and clocks, then the resources of the stack."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import urllib3
+from botocore.exceptions import BotoCoreError, ClientError
+from plaid_sync.adapters.aws import utc_now
+from plaid_sync.core.failures import PlaidSyncError, RetryableError
+
+from plaid_sync_cli import monitoring
+from plaid_sync_cli.api import ItemApi, item_path
+from plaid_sync_cli.deployment import ALIAS, TABLES
+from plaid_sync_cli.errors import CommandError, to_command_error
+from plaid_sync_cli.health import ENABLED
+from plaid_sync_cli.output import plural
+from plaid_sync_cli.plaid import Plaid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from plaid_sync_cli.deployment import Deployment
+
+_TIMEOUT: Final = urllib3.Timeout(connect=3, read=12)
+_SAMPLE: Final = 5
+_HISTORY: Final = "50"
+_CLOCK_WARNING: Final = timedelta(seconds=5)
+_CLOCK_FAILURE: Final = timedelta(seconds=60)
+_SCHEDULES: Final = {"AWS::Events::Rule", "AWS::Scheduler::Schedule"}
+_REDEPLOY: Final = "Deploy the template again: it defines them."
+
+
+class Result(StrEnum):
+    """The result of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        fix: what to do; empty for `ok`.
+    """
+
+    result: Result
+    what: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named check; `run` may raise what AWS and the network raise."""
+
+    name: str
+    run: Callable[[Deployment], Finding]
+
+
+def _ok(what: str) -> Finding:
+    return Finding(Result.OK, what)
+
+
+def _warning(what: str, fix: str) -> Finding:
+    return Finding(Result.WARNING, what, fix)
+
+
+def _failed(what: str, fix: str) -> Finding:
+    return Finding(Result.FAILED, what, fix)
+
+
+def run_checks(deployment: Deployment) -> Iterator[tuple[str, Finding]]:
+    """Run all checks independently; a check that raises has failed."""
+    for check in CHECKS:
+        try:
+            yield check.name, check.run(deployment)
+        except CommandError as error:
+            yield check.name, _failed(error.message, error.fix)
+        except (BotoCoreError, ClientError, PlaidSyncError, urllib3.exceptions.HTTPError) as error:
+            converted = to_command_error(error)
+            yield check.name, _failed(converted.message, converted.fix)
+
+
+def _secret(deployment: Deployment) -> Finding:
+    """The secret is readable and complete; its content is not shown."""
+    try:
+        Plaid.of(deployment).secret.get()
+    except RetryableError as error:
+        if error.code != "plaid_secret_malformed":
+            raise
+        return _failed("the secret is empty or malformed", "Set it: plaid-sync keys set")
+    return _ok("readable, with client_id and secret")
+
+
+def _plaid_keys(deployment: Deployment) -> Finding:
+    """Plaid accepts the keys: it answers that a random verification key does not exist."""
+    plaid = Plaid.of(deployment)
+    try:
+        unknown = plaid.keys.fetch(str(uuid.uuid4())) is None
+    except RetryableError as error:
+        return _failed(
+            f"Plaid at {plaid.host} returned {error.code}",
+            "If it is INVALID_API_KEYS, put the keys of this environment into the secret. Runbook: "
+            "plaid-credentials-refused",
+        )
+    if not unknown:
+        return _failed(
+            f"Plaid at {plaid.host} knows a random verification key", "That is not Plaid: check PlaidBaseUrl."
+        )
+    return _ok(f"Plaid at {plaid.host} accepts them, and rejects an unknown verification key")
+
+
+def _webhook_url(deployment: Deployment) -> Finding:
+    """The webhook function rejects an unsigned request."""
+    url = deployment.outputs["WebhookUrl"]
+    http = urllib3.PoolManager(retries=False)
+    response = http.request("POST", url, body=b"{}", headers={"Content-Type": "application/json"}, timeout=_TIMEOUT)
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        return _ok(f"{url} rejects an unsigned request (401)")
+    return _failed(
+        f"{url} returned {response.status} for an unsigned request, not 401",
+        "Check the webhook function's log, and what is in front of the API. Runbook: webhook-errors",
+    )
+
+
+def _webhooks_registered(deployment: Deployment) -> Finding:
+    """Webhooks of a sample of Items have arrived: only Plaid knows where it sends them."""
+    api = ItemApi.of(deployment)
+    sample = api.call("GET", "/items", state="active", limit=str(_SAMPLE))["items"]
+    if not sample:
+        return _warning("there is no active Item whose webhooks could be checked", "Link one: plaid-sync link")
+    missing = [str(item["item_id"]) for item in sample if not _has_webhooks(api, str(item["item_id"]))]
+    if not missing:
+        return _ok(f"webhooks of all {plural(len(sample), 'sampled Item')} have arrived")
+    what = f"no webhook among the last {_HISTORY} entries of {', '.join(missing)}"
+    fix = f"Register the webhook URL at Plaid: POST /items/{missing[0]}/webhook (docs/api.md)"
+    return _failed(what, fix) if len(missing) == len(sample) else _warning(what, fix)
+
+
+def _has_webhooks(api: ItemApi, item_id: str) -> bool:
+    history = api.call("GET", item_path(item_id, "history"), limit=_HISTORY)["history"]
+    return any(entry["kind"] == "webhook" for entry in history)
+
+
+def _clocks(deployment: Deployment) -> Finding:
+    """The clocks of this machine, AWS and Plaid agree."""
+    response = deployment.client("sts").get_caller_identity()
+    date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+    aws = parsedate_to_datetime(date) - utc_now() if date else timedelta(0)
+    _, plaid = Plaid.of(deployment).clock()
+    offsets = f"AWS {aws.total_seconds():+.0f} s, Plaid {plaid.total_seconds():+.0f} s against this machine"
+    difference = abs(aws - plaid)
+    if difference > _CLOCK_FAILURE:
+        return _failed(
+            f"{offsets}: Plaid and AWS differ", "Webhooks are rejected as stale or early: contact Plaid's support."
+        )
+    if max(difference, abs(aws)) > _CLOCK_WARNING:
+        return _warning(offsets, "Set this machine's clock; the functions use AWS's.")
+    return _ok(offsets)
+
+
+def _mapping(deployment: Deployment) -> Finding:
+    """The event source mapping between queue and sync function is enabled."""
+    state = monitoring.mapping_state(deployment)
+    if state == ENABLED:
+        return _ok("enabled")
+    return _failed(f"{state}: nothing is synced", "plaid-sync resume")
+
+
+def _schedules(deployment: Deployment) -> Finding:
+    """The schedules of sweep and audit are enabled."""
+    resources = deployment.resources()
+    states = {name: _schedule_state(deployment, kind, name) for kind, name in resources if kind in _SCHEDULES}
+    if not states:
+        return _warning("the stack has no schedule", "Deploy a template with the sweep: it recovers lost webhooks.")
+    disabled = sorted(name for name, state in states.items() if state != "ENABLED")
+    if disabled:
+        return _failed(
+            f"disabled: {', '.join(disabled)}", "Enable them: aws events enable-rule --name NAME, or deploy again."
+        )
+    return _ok(f"{plural(len(states), 'schedule')} enabled")
+
+
+def _schedule_state(deployment: Deployment, kind: str, name: str) -> str:
+    if kind == "AWS::Events::Rule":
+        return str(deployment.client("events").describe_rule(Name=name.rsplit("|", 1)[-1])["State"])
+    return str(deployment.client("scheduler").get_schedule(Name=name)["State"])
+
+
+def _alarms(deployment: Deployment) -> Finding:
+    """The stack has alarms, and a confirmed subscription receives them."""
+    alarms = monitoring.alarms(deployment)
+    if not alarms:
+        return _failed("the stack has no alarms", _REDEPLOY)
+    topic = deployment.outputs.get("AlarmTopicArn")
+    if topic is None:
+        return _warning(f"{plural(len(alarms), 'alarm')}, and no topic for them", _REDEPLOY)
+    if not any(topic in alarm.actions for alarm in alarms):
+        return _failed(f"none of {len(alarms):,} alarms notifies the topic {topic}", _REDEPLOY)
+    subscriptions = deployment.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    confirmed = [entry for entry in subscriptions if entry["SubscriptionArn"].startswith("arn:")]
+    if not confirmed:
+        return _warning(
+            f"{plural(len(alarms), 'alarm')}, and the topic has no confirmed subscription",
+            "Set the parameter AlarmEmail, and confirm the email from AWS.",
+        )
+    return _ok(f"{plural(len(alarms), 'alarm')}, sent to {plural(len(confirmed), 'subscription')}")
+
+
+def _versions(deployment: Deployment) -> Finding:
+    """Each alias points to the newest version; all functions have the same runtime and layers."""
+    client = deployment.client("lambda")
+    behind, builds = [], set()
+    for name in deployment.functions:
+        alias = client.get_alias(FunctionName=name, Name=ALIAS)
+        newest = max(_published_versions(client, name), default=0)
+        if alias["FunctionVersion"] != str(newest) or alias.get("RoutingConfig", {}).get("AdditionalVersionWeights"):
+            behind.append(f"{name} ({ALIAS}: {alias['FunctionVersion']}, newest: {newest})")
+        live = client.get_function_configuration(FunctionName=name, Qualifier=ALIAS)
+        layers = ", ".join(":".join(layer["Arn"].split(":")[-2:]) for layer in live.get("Layers", []))
+        builds.add(f"{live['Runtime']} with {layers or 'no layers'}")
+    if behind:
+        return _warning(
+            f"not the newest version: {', '.join(behind)}", "A deployment is in progress, or was rolled back."
+        )
+    if len(builds) > 1:
+        return _warning(f"the functions differ: {'; '.join(sorted(builds))}", _REDEPLOY)
+    return _ok(f"{ALIAS} is the newest version everywhere: {''.join(builds)}")
+
+
+def _published_versions(client: Any, name: str) -> list[int]:  # noqa: ANN401 - a boto3 client
+    pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+    return [int(entry["Version"]) for page in pages for entry in page["Versions"] if entry["Version"].isdigit()]
+
+
+def _tables(deployment: Deployment) -> Finding:
+    """All tables have point-in-time recovery and deletion protection."""
+    client, missing = deployment.client("dynamodb"), []
+    for output in TABLES:
+        name = deployment.output(output)
+        backups = client.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        recovery = backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
+        missing += [] if recovery == "ENABLED" else [f"{output} has no point-in-time recovery"]
+        protected = client.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled")
+        missing += [] if protected else [f"{output} has no deletion protection"]
+    if missing:
+        return _failed("; ".join(missing), _REDEPLOY)
+    return _ok(f"{plural(len(TABLES), 'table')} with point-in-time recovery and deletion protection")
+
+
+def _token_key(deployment: Deployment) -> Finding:
+    """The key that encrypts access tokens is enabled and rotated."""
+    client, key_id = deployment.client("kms"), deployment.output("TokenKeyId")
+    state = client.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"]
+    if state != ENABLED:
+        return _failed(
+            f"the key is {state}: without it all access tokens are lost", "aws kms cancel-key-deletion, enable-key"
+        )
+    if not client.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"]:
+        return _warning("the key is not rotated", "aws kms enable-key-rotation, or deploy again.")
+    return _ok("enabled and rotated")
+
+
+CHECKS: Final = (
+    Check("Plaid's keys: secret", _secret),
+    Check("Plaid's keys: accepted", _plaid_keys),
+    Check("webhook URL", _webhook_url),
+    Check("webhooks registered", _webhooks_registered),
+    Check("clocks", _clocks),
+    Check("event source mapping", _mapping),
+    Check("schedules", _schedules),
+    Check("alarms", _alarms),
+    Check("versions", _versions),
+    Check("tables", _tables),
+    Check("token key", _token_key),
+)
+"""The most consequential first."""
