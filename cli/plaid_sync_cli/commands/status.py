@@ -99,7 +99,7 @@ def _read(deployment: Deployment) -> Snapshot:
         ),
         stalest=tuple(monitoring.stalest(deployment, states, _MAX_STALEST)),
         swept_at=monitoring.last_sweep(deployment, now),
-        alsync_called=monitoring.recent_alarms(deployment, now - RECENT, now),
+        alarmed=monitoring.recent_alarms(deployment, now - RECENT, now),
     )
 
 

@@ -120,6 +120,6 @@ def test_the_most_urgent_finding_is_first(changed: dict[str, Any], findings: lis
 
 
 def test_a_cleared_alarm_is_listed_with_its_time_and_an_active_one_with_its_meaning() -> None:
-    active, cleared = health(alsync_called=RECENT, alarms=(ALARM,)).findings
+    active, cleared = health(alarmed=RECENT, alarms=(ALARM,)).findings
     assert active.fix == "Messages were dead-lettered. Runbook: dead-letters"
     assert cleared.what.endswith("hours, cleared: drift-found 12 min ago")
