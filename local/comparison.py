@@ -36,10 +36,7 @@ class Difference:
     """One value in the tables that is wrong.
 
     Attributes:
-        transaction_id: the row, or `THE_ITEM`.
         field: the attribute, or the place inside the Plaid object (`plaid.location.lat`).
-        at_plaid: what it must be.
-        in_table: what it is.
     """
 
     item_id: str
@@ -54,10 +51,8 @@ class PlaidItem:
     """An Item as Plaid knows it.
 
     Attributes:
-        rows: its live transactions by id.
         head: how many changes Plaid's log holds.
         final_cursors: every cursor that ended a pull, with the number of changes up to it.
-        removed: ids that Plaid has removed.
     """
 
     item_id: str
@@ -81,7 +76,6 @@ class ItemVerdict:
     """What the comparison of one Item found.
 
     Attributes:
-        in_table: live rows in the table.
         changes: how many of Plaid's changes the stored cursor covers.
     """
 
@@ -105,7 +99,6 @@ class Verdict:
 
     @property
     def differences(self) -> list[Difference]:
-        """Every difference."""
         return [difference for item in self.items for difference in item.differences] + list(self.strays)
 
     @property
@@ -146,7 +139,7 @@ def _strays(
         for transaction_id in rows[item_id]:
             yield Difference(item_id, transaction_id, "item_id", "no such Item", "a row")
     for item_id in sorted(records.keys() - known):
-        if records[item_id].get("status") == "removed":
+        if records[item_id].get("state") == "removed":
             continue  # its record stays, so that its id is never used again
         yield Difference(item_id, THE_ITEM, "item_id", "no such Item", "an Item")
     for letter in dead_letters:
@@ -175,7 +168,7 @@ def _of_record(item: PlaidItem, record: Row | None) -> Iterator[Difference]:
         yield Difference(item.item_id, THE_ITEM, "cursor", "a cursor that ended a pull", cursor)
     elif position != item.head:
         yield Difference(item.item_id, THE_ITEM, "cursor", f"change {item.head}", f"change {position}")
-    for name, wanted in (("status", "active"), ("writing_since", ABSENT), ("reconcile", ABSENT)):
+    for name, wanted in (("state", "active"), ("writing_since", ABSENT), ("reconcile", ABSENT)):
         if record.get(name, ABSENT) != wanted:
             yield Difference(item.item_id, THE_ITEM, name, wanted, record.get(name, ABSENT))
 

@@ -55,17 +55,12 @@ def why_unavailable(places: Places | None = None) -> str | None:
 
 
 def installed(places: Places | None = None) -> bool:
-    """Return whether the pinned release is unpacked in `.local`."""
     stamp = _directory(places or Places()) / "made-from"
     return stamp.is_file() and stamp.read_text() == _INTEGRITY
 
 
 def install(places: Places | None = None, progress: Progress = say) -> None:
-    """Fetch and unpack the pinned release, unless it is there.
-
-    Raises:
-        LocalStackError: it can't be fetched, or is not what was pinned.
-    """
+    """Fetch and unpack the pinned release, unless it is there."""
     places = places or Places()
     directory = _directory(places)
     with exclusive(directory.with_suffix(".lock")):
@@ -83,9 +78,6 @@ def dynamodb_local(places: Places | None = None) -> Iterator[Emulator]:
     """Run an installed DynamoDB Local, with nothing in it, for the time of the `with` block.
 
     Yields an `Emulator` that knows one service (and its streams), keeps all in memory, and can't be reset.
-
-    Raises:
-        LocalStackError: it does not come up.
     """
     with tempfile.TemporaryDirectory() as folder:
         port, logs = claim_port(), Path(folder)
@@ -173,7 +165,6 @@ def _await_answer(engine: Emulator) -> None:
 
 
 def main() -> None:
-    """Install it where Java and npm are; say in one line why not."""
     problem = _java_problem()
     try:
         if problem is None:

@@ -71,11 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def event_maker(function: str, event: str, item_id: str | None) -> Callable[[RunningStack], Any]:
-    """Return a function that creates the event for a stack.
-
-    Raises:
-        UsageError: The function or event does not exist, or the event is for another function.
-    """
+    """Return a function that creates the event for a stack."""
     functions = sorted(path.parent.name for path in Places().project.glob("functions/*/app.py"))
     if function not in functions:
         raise UsageError(f"No function {function!r}. Functions: {', '.join(functions)}.")
@@ -101,7 +97,6 @@ def _own_event(source: str, samples: list[str]) -> Any:  # noqa: ANN401 - any JS
 
 @contextmanager
 def _stack(places: Places) -> Iterator[RunningStack]:
-    """Use the running stack, or start one."""
     running = RunningStack.find(places)
     if running is not None:
         yield running

@@ -29,9 +29,6 @@ def overrides(given: str, known: Collection[str]) -> str:
     Args:
         given: `Name=value` separated by spaces, quoted as for a shell.
         known: The template's parameters.
-
-    Raises:
-        ValueError: A parameter is invalid; the text names it and the fix.
     """
     try:
         words = shlex.split(given)

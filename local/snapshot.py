@@ -21,13 +21,11 @@ _MAX_MESSAGES = 10
 
 
 def truth_of(plaid: PlaidSimulator) -> list[PlaidItem]:
-    """Return all Items as Plaid knows them now, in the order in which they were linked."""
     with plaid.lock:
         return [plaid_item(plaid, item_id) for item_id in plaid.item_ids()]
 
 
 def plaid_item(plaid: PlaidSimulator, item_id: str) -> PlaidItem:
-    """Return one Item as Plaid knows it now."""
     log = plaid.item(item_id).log
     return PlaidItem(
         item_id,
@@ -39,7 +37,6 @@ def plaid_item(plaid: PlaidSimulator, item_id: str) -> PlaidItem:
 
 
 def tables_of(stack: LocalStack) -> Tables:
-    """Return every row of the tables, of any Item, and the dead letters."""
     return Tables(
         items=list(_scan(stack, stack.items_table)),
         transactions=list(_scan(stack, stack.transactions_table)),
@@ -81,6 +78,5 @@ def tamper(stack: LocalStack, rng: Random) -> str:
 
 
 def plain(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return a DynamoDB item as Python values."""
     values = {name: TypeDeserializer().deserialize(value) for name, value in attributes.items()}
     return {name: getattr(value, "value", value) for name, value in values.items()}  # a Binary's bytes

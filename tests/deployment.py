@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -19,6 +19,32 @@ if TYPE_CHECKING:
 NOWHERE = "http://127.0.0.1:9"
 
 
+class RoleSession(boto3.Session):
+    """A session that reuses its clients: to create one costs more CPU time than all calls of an invocation.
+
+    A client that has retried a call is not reused, because its retry quota is no longer full.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._clients: dict[tuple[str, int], Any] = {}
+
+    def client(self, service_name: str, *arguments: Any, **options: Any) -> Any:
+        """Return a client, which `aws.client` requests by service and configuration alone."""
+        assert not arguments
+        assert set(options) <= {"config"}
+        key = service_name, id(options.get("config"))
+        if key not in self._clients:
+            client = self._clients[key] = super().client(service_name, **options)
+
+            def discard_after_retry(attempts: int, **_event: Any) -> None:
+                if attempts > 1 and self._clients.get(key) is client:
+                    del self._clients[key]
+
+            client.meta.events.register("needs-retry", discard_after_retry)
+        return self._clients[key]
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """The stack that all tests share, with each function's environment and a session of its role.
@@ -28,7 +54,7 @@ class Deployment:
 
     stack: LocalStack
     environments: dict[str, dict[str, str]]
-    sessions: dict[str, boto3.Session]
+    sessions: dict[str, RoleSession]
 
     def variables(self, name: str) -> dict[str, str]:
         """Return a function's environment for a process of its own, with its role's credentials."""
@@ -63,7 +89,7 @@ def deployed(stack: LocalStack) -> Iterator[Deployment]:
         configuration = functions.get_function_configuration(FunctionName=full_name)
         issued = sts.assume_role(RoleArn=configuration["Role"], RoleSessionName="test", DurationSeconds=43200)
         environments[name] = configuration["Environment"]["Variables"]
-        sessions[name] = boto3.Session(
+        sessions[name] = RoleSession(
             aws_access_key_id=issued["Credentials"]["AccessKeyId"],
             aws_secret_access_key=issued["Credentials"]["SecretAccessKey"],
             aws_session_token=issued["Credentials"]["SessionToken"],

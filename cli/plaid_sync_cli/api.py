@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from plaid_sync.core import exact_json
+from plaid_sync.domain import exact_json
 
 from plaid_sync_cli.errors import CommandError, ExitCode
 

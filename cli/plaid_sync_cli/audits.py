@@ -8,9 +8,9 @@ from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
-from plaid_sync.core import exact_json
-from plaid_sync.core.audit.report import JUDGED, UNJUDGED, AuditOutcome, AuditReport
-from plaid_sync.core.items import ItemId
+from plaid_sync.audit.report import CONCLUSIVE, INCONCLUSIVE, AuditOutcome, AuditReport
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.item import ItemId
 
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
 from plaid_sync_cli.deployment import ALIAS
@@ -34,7 +34,7 @@ _LAMBDA_CONFIG: Final = Config(
     max_pool_connections=MAX_CONCURRENCY,
     user_agent_extra="plaid-sync",
 )
-_BAD: Final = UNJUDGED | {AuditOutcome.DRIFTED, AuditOutcome.UNREGISTERED}
+_BAD: Final = INCONCLUSIVE | {AuditOutcome.DRIFTED, AuditOutcome.UNREGISTERED}
 _REPAIR_SECONDS: Final = 600.0
 _POLL_INTERVAL: Final = 2.0
 
@@ -91,7 +91,7 @@ def is_bad(report: Report) -> bool:
 
 def is_conclusive(report: Report) -> bool:
     """Return whether the audit compared the Item's rows with Plaid's."""
-    return AuditOutcome(report["outcome"]) in JUDGED
+    return AuditOutcome(report["outcome"]) in CONCLUSIVE
 
 
 def has_drifted(report: Report) -> bool:
@@ -117,7 +117,7 @@ def repair(api: ItemApi, item_id: str) -> str:
             raise
         return f"{error.message}. {error.fix}"
     deadline = time.monotonic() + _REPAIR_SECONDS
-    while api.call("GET", item_path(item_id))["reconcile_owed"]:
+    while api.call("GET", item_path(item_id))["reconcile_pending"]:
         if time.monotonic() > deadline:
             return f"not resynced within {_REPAIR_SECONDS / 60:.0f} minutes: plaid-sync item {item_id}"
         time.sleep(_POLL_INTERVAL)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
-from plaid_sync.adapters.aws import utc_now
-from plaid_sync.core.failures import PlaidSyncError, RetryableError
+from plaid_sync.domain.clock import utc_now
+from plaid_sync.domain.errors import PlaidSyncError, TransientError
 
 from plaid_sync_cli import monitoring
 from plaid_sync_cli.api import ItemApi, item_path
@@ -94,7 +94,7 @@ def _secret(deployment: Deployment) -> Finding:
     """The secret is readable and complete; its content is not shown."""
     try:
         Plaid.of(deployment).secret.get()
-    except RetryableError as error:
+    except TransientError as error:
         if error.code != "plaid_secret_malformed":
             raise
         return _failed("the secret is empty or malformed", "Set it: plaid-sync keys set")
@@ -106,7 +106,7 @@ def _plaid_keys(deployment: Deployment) -> Finding:
     plaid = Plaid.of(deployment)
     try:
         unknown = plaid.keys.fetch(str(uuid.uuid4())) is None
-    except RetryableError as error:
+    except TransientError as error:
         return _failed(
             f"Plaid at {plaid.host} returned {error.code}",
             "If it is INVALID_API_KEYS, put the keys of this environment into the secret. Runbook: "

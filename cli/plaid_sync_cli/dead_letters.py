@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import simplejson
 from botocore.exceptions import ClientError
-from plaid_sync.adapters.aws import error_code
-from plaid_sync.core.sync.batch import MALFORMED
-from plaid_sync.core.triggers import MalformedTriggerError, parse_record, parse_trigger
+from plaid_sync.aws.clients import error_code
+from plaid_sync.domain.messages import MalformedMessageError, parse_message, parse_record
+from plaid_sync.sync.batch import MALFORMED
 
 from plaid_sync_cli.errors import ACCESS_DENIED, CommandError, ExitCode
 
@@ -105,12 +105,12 @@ def _parse_item_id(message: dict[str, Any]) -> tuple[str | None, bool]:
         "receiptHandle": message["ReceiptHandle"],
     }
     try:
-        return parse_record(record).trigger.item_id, False
-    except MalformedTriggerError:
+        return parse_record(record).message.item_id, False
+    except MalformedMessageError:
         pass
     try:
-        return parse_trigger(message["Body"]).item_id, True
-    except MalformedTriggerError:
+        return parse_message(message["Body"]).item_id, True
+    except MalformedMessageError:
         return None, True
 
 

@@ -17,7 +17,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
-from plaid_sync.core.failures import PlaidSyncError, RetryableError
+from plaid_sync.domain.errors import PlaidSyncError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,14 +96,14 @@ def expected_failures() -> Iterator[None]:
 
 def to_command_error(error: Exception) -> CommandError:
     """Convert an expected exception."""
-    if isinstance(error, RetryableError) and error.__cause__ is not None:
+    if isinstance(error, TransientError) and error.__cause__ is not None:
         error = error.__cause__ if isinstance(error.__cause__, Exception) else error
     if isinstance(error, ClientError):
         return _from_response(error)
     if isinstance(error, BotoCoreError):
         return _from_sdk(error)
-    if isinstance(error, RetryableError):
-        return unreachable(f"the call to Plaid failed: {error.code}", "plaid-sync doctor looks for the cause.")
+    if isinstance(error, TransientError):
+        return unreachable(f"the call to Plaid failed: {error.code}", "plaid-sync doctor attempts for the cause.")
     return unreachable(f"no response: {error}", "Try again; if it persists, check the network.")
 
 

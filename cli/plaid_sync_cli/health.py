@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.core.items import ItemStatus
-from plaid_sync.core.lifecycle.cadence import LONGEST_AGE
+from plaid_sync.domain.item import StateName
+from plaid_sync.domain.schedule import MAX_ITEM_AGE
 
 from plaid_sync_cli.output import duration, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from plaid_sync.core.items_api.item_record import ItemRecord
+    from plaid_sync.domain.item import Item
 
     from plaid_sync_cli.monitoring import Alarm, QueueDepth
 
-STALE_AFTER: Final = LONGEST_AGE
+STALE_AFTER: Final = MAX_ITEM_AGE
 """The threshold of the alarm items-stale."""
 UNSYNCED_AFTER: Final = timedelta(hours=1)
 """A first sync takes seconds, and is requested again after a quarter of an hour."""
@@ -50,9 +50,9 @@ class Snapshot:
     dead_letters: QueueDepth
     mapping: str
     alarms: tuple[Alarm, ...]
-    items: Mapping[ItemStatus, int]
+    items: Mapping[StateName, int]
     stale: int
-    stalest: tuple[ItemRecord, ...]
+    stalest: tuple[Item, ...]
     unsynced: int = 0
     swept_at: datetime | None = None
     alarmed: Mapping[str, datetime] = field(default_factory=dict)
@@ -107,15 +107,13 @@ class Health:
 def evaluate(snapshot: Snapshot) -> Health:
     """Evaluate a snapshot."""
     findings = tuple(_findings(snapshot))
-    total = sum(snapshot.items.values()) - snapshot.items.get(ItemStatus.REMOVED, 0)
+    total = sum(snapshot.items.values()) - snapshot.items.get(StateName.REMOVED, 0)
     if not total:
         return Health(not any(finding.action_required for finding in findings), _nothing_linked(findings), findings)
     behind = (
         snapshot.stale
         + snapshot.unsynced
-        + sum(
-            snapshot.items.get(state, 0) for state in (ItemStatus.DEGRADED, ItemStatus.NEEDS_USER, ItemStatus.REVOKED)
-        )
+        + sum(snapshot.items.get(state, 0) for state in (StateName.DEGRADED, StateName.NEEDS_USER, StateName.REVOKED))
     )
     fresh = not snapshot.stale and not snapshot.unsynced and snapshot.mapping == ENABLED
     return Health(fresh, _summary(snapshot, total, behind, findings), findings)
@@ -201,12 +199,12 @@ def _cleared(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _waiting_for_others(snapshot: Snapshot) -> Iterator[Finding]:
     texts = {
-        ItemStatus.NEEDS_USER: (
+        StateName.NEEDS_USER: (
             "waiting for users to log in again",
             "Your application sends them through Link in update mode: plaid-sync items --state needs_user",
         ),
-        ItemStatus.DEGRADED: ("waiting for banks that are down", "No action; retried automatically."),
-        ItemStatus.REVOKED: (
+        StateName.DEGRADED: ("waiting for banks that are down", "No action; retried automatically."),
+        StateName.REVOKED: (
             "ended at Plaid or at the bank",
             "Their users can link them again: plaid-sync items --state revoked",
         ),

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from plaid_sync.core.items import ItemStatus
-from plaid_sync.core.plain_text import moment_or_none
+from plaid_sync.domain.clock import parse_timestamp
+from plaid_sync.domain.item import StateName
 
 from plaid_sync_cli.health import STALE_AFTER
 from plaid_sync_cli.output import age, duration, plural
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-_MEANING: Final = {
-    ItemStatus.ACTIVE: "The connection works.",
-    ItemStatus.EXPIRING: "The connection works until the time above, unless the user renews it.",
-    ItemStatus.DEGRADED: "The bank is down; retried automatically within the hour. The rows are unchanged.",
-    ItemStatus.NEEDS_USER: "The user has to log in again at the bank. The rows are unchanged until then.",
-    ItemStatus.REVOKED: "The connection has ended permanently; the rows are kept.",
-    ItemStatus.REMOVED: "The Item was removed through the API; nothing is written for it any more.",
+_MEANING: Final[dict[str, str]] = {
+    StateName.ACTIVE: "The connection works.",
+    StateName.EXPIRING: "The connection works until the time above, unless the user renews it.",
+    StateName.DEGRADED: "The bank is down; retried automatically within the hour. The rows are unchanged.",
+    StateName.NEEDS_USER: "The user has to log in again at the bank. The rows are unchanged until then.",
+    StateName.REVOKED: "The connection has ended permanently; the rows are kept.",
+    StateName.REMOVED: "The Item was removed through the API; nothing is written for it any more.",
 }
+_UNKNOWN: Final = "This version does not know the state."
 _VERB: Final = {"needs_user": "needs its user"}
-_NOT_SYNCED: Final = frozenset({ItemStatus.REMOVED, ItemStatus.REVOKED, ItemStatus.NEEDS_USER})
+_NOT_SYNCED: Final = frozenset({StateName.REMOVED, StateName.REVOKED, StateName.NEEDS_USER})
 """The states in which rows are not kept fresh."""
 _QUEUED_OUTCOMES: Final = frozenset({"queued", "linked", "erasure_requested"})
 """The outcomes of webhooks and requests that sent a message to the sync queue."""
@@ -60,13 +61,13 @@ class ItemReport:
     quarantined: Sequence[Document]
 
     @property
-    def state(self) -> ItemStatus:
-        """Its state."""
-        return ItemStatus(self.item["state"])
+    def state(self) -> str:
+        """Its state: a `StateName`, or the word of a newer version."""
+        return str(self.item["state"])
 
     def pulled_at(self) -> datetime | None:
         """When the last successful sync was."""
-        return moment_or_none(self.item["freshness"].get("pulled_at"))
+        return parse_timestamp(self.item["freshness"].get("pulled_at"))
 
     def pending(self) -> list[Document]:
         """The webhooks and requests since the last sync: queued, or in progress."""
@@ -83,7 +84,9 @@ class ItemReport:
         return list(self._problems(now, str(self.item["item_id"])))
 
     def _problems(self, now: datetime, item_id: str) -> Iterator[tuple[str, str]]:
-        pulled = self.pulled_at() or moment_or_none(self.item.get("linked_at"))
+        if self.state not in _MEANING:
+            yield f"{_UNKNOWN} It is not synced.", "Deploy the newer version again. Runbook: unknown-states"
+        pulled = self.pulled_at() or parse_timestamp(self.item.get("linked_at"))
         if self.state not in _NOT_SYNCED and (pulled is None or now - pulled > STALE_AFTER):
             yield f"Last successful sync: {age(self.pulled_at(), now)}.", f"plaid-sync sync {item_id}"
         if self.dead_letters:
@@ -93,14 +96,14 @@ class ItemReport:
             fields = ", ".join(sorted({str(entry["field"]) for entry in self.quarantined}))
             yield f"{plural(len(self.quarantined), 'entry', 'entries')} in quarantine ({fields}).", _QUARANTINE
         removal = self.item.get("removal", {})
-        requested = moment_or_none(removal.get("requested_at"))
+        requested = parse_timestamp(removal.get("requested_at"))
         if "completed_at" not in removal and requested is not None and now - requested > _MAX_REMOVAL_TIME:
             yield "The removal is not completed.", f"plaid-sync remove {item_id} retries it."
 
 
 def headline(item: Document, now: datetime) -> str:
     """Return the state, why and since when."""
-    state, code, since = str(item["state"]), item.get("code"), moment_or_none(item.get("since"))
+    state, code, since = str(item["state"]), item.get("code"), parse_timestamp(item.get("since"))
     parts = [f"{item['item_id']} {_VERB.get(state, f'is {state}')}"]
     parts += [f"because of {code}"] if code else []
     parts += [f"since {duration(now - since)} ({item['since']})"] if since else []
@@ -110,18 +113,18 @@ def headline(item: Document, now: datetime) -> str:
 
 def meaning(item: Document) -> str:
     """Return what the state means."""
-    return _MEANING[ItemStatus(item["state"])]
+    return _MEANING.get(str(item["state"]), _UNKNOWN)
 
 
 def freshness(item: Document, now: datetime) -> str:
     """Return when the table, and when Plaid, was last updated."""
     fresh, bank = item["freshness"], item["freshness"].get("bank") or {}
-    parts = [f"table last synced with Plaid {age(moment_or_none(fresh.get('pulled_at')), now, 'never')}"]
+    parts = [f"table last synced with Plaid {age(parse_timestamp(fresh.get('pulled_at')), now, 'never')}"]
     if "unknown_because" in bank:
         parts.append(f"Plaid's contact with the bank is unknown ({bank['unknown_because']})")
     elif bank:
-        parts.append(f"Plaid last reached the bank {age(moment_or_none(bank.get('last_success_at')), now)}")
-        failed = moment_or_none(bank.get("last_failure_at"))
+        parts.append(f"Plaid last reached the bank {age(parse_timestamp(bank.get('last_success_at')), now)}")
+        failed = parse_timestamp(bank.get("last_failure_at"))
         parts += [f"last failure {age(failed, now)}"] if failed else []
     return "; ".join(parts)
 
@@ -148,7 +151,7 @@ def pending_messages(report: ItemReport, now: datetime) -> str:
     pending = report.pending()
     if not pending:
         return "none since the last sync"
-    oldest = age(moment_or_none(pending[-1]["at"]), now)
+    oldest = age(parse_timestamp(pending[-1]["at"]), now)
     return f"{plural(len(pending), 'message')} since the last sync, the oldest {oldest}: queued, or in progress"
 
 
@@ -159,26 +162,26 @@ def history_row(entry: Document, now: datetime) -> tuple[str, str, str, str]:
         "request": f"request {entry.get('request')}",
         "sync": f"sync ({', '.join(entry.get('causes', [])) or 'no cause'})",
     }.get(str(entry["kind"]), str(entry["kind"]))
-    return age(moment_or_none(entry["at"]), now), what, str(entry["outcome"]), "; ".join(_details(entry))
+    return age(parse_timestamp(entry["at"]), now), what, str(entry["outcome"]), "; ".join(_details(entry))
 
 
 def _details(entry: Document) -> Iterator[str]:
-    before, after = entry.get("status_before"), entry.get("status")
+    before, after = entry.get("state_before"), entry.get("state")
     if before and after and before != after:
         yield f"{before} -> {after}"
     if entry.get("code"):
         yield str(entry["code"])
         if entry.get("plaid_request_ids"):
             yield f"Plaid's request_id {entry['plaid_request_ids'][-1]}"
-    for name in ("added", "modified", "removed", "unchanged", "erased", "settled", "quarantined"):
+    for name in ("added", "modified", "removed", "unchanged", "erased", "recovered", "quarantined"):
         if entry.get(name):
             yield f"{entry[name]:,} {name}"
     if entry.get("full_resync"):
         yield "full resync"
     if "milliseconds" in entry:
         yield f"{entry['milliseconds']:,} ms"
-    if entry.get("announcements"):
-        yield "published " + ", ".join(entry["announcements"])
+    if entry.get("published_events"):
+        yield "published " + ", ".join(entry["published_events"])
 
 
 def log_links(deployment: Deployment, item_id: str) -> Mapping[str, str]:

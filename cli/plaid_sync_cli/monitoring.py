@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.adapters.aws import to_text
-from plaid_sync.adapters.dynamodb.expressions import Expression
-from plaid_sync.adapters.dynamodb.item_lists import ItemIndexes
-from plaid_sync.core.items import ItemStatus
+from plaid_sync.aws.dynamodb.expressions import Expression
+from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
+from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.item import StateName
 
 if TYPE_CHECKING:
-    from plaid_sync.core.items_api.item_record import ItemRecord
+    from plaid_sync.domain.item import Item
 
     from plaid_sync_cli.deployment import Deployment
 
 METRICS: Final = "PlaidSync"
-SYNCED: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING)
+SYNCED: Final = (StateName.ACTIVE, StateName.EXPIRING)
 """The states in which an Item's rows follow the bank's."""
 _DEPTH: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _MAX_STATE_CHANGES: Final = 2_000
 """Only the newest of the account's alarm history: an alarm of another system may flap."""
-_INDEX: Final = "by_status"
+_INDEX: Final = "by_state"
 _TEN_MINUTES: Final = timedelta(minutes=10)
 
 
@@ -165,32 +165,37 @@ def recent_alarms(deployment: Deployment, start: datetime, end: datetime) -> dic
 
 def mapping_state(deployment: Deployment) -> str:
     """Return the state of the sync function's event source mapping, such as `Enabled`."""
-    answer = deployment.client("lambda").get_event_source_mapping(UUID=deployment.output("SyncTriggersId"))
+    answer = deployment.client("lambda").get_event_source_mapping(UUID=deployment.output("SyncEventSourceMappingId"))
     return str(answer["State"])
 
 
-def count_items(deployment: Deployment, state: ItemStatus, before: datetime | None = None) -> int:
+def count_items(deployment: Deployment, state: StateName, before: datetime | None = None) -> int:
     """Count the Items in a state, or those whose last success is before a time."""
     expression = Expression()
-    condition = expression.equals("status", state.value)
+    condition = expression.equals("state", state.value)
     if before is not None:
-        condition += f" AND {expression.name('fresh_at')} < {expression.value(to_text(before))}"
+        condition += f" AND {expression.name('fresh_at')} < {expression.value(format_timestamp(before))}"
     return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()})
+
+
+def counts_by_state(deployment: Deployment) -> dict[str, int]:
+    """Count the Items in each state, in those of a newer version, too."""
+    return ItemIndexes(deployment.client("dynamodb"), deployment.output("ItemsTable")).counts()
 
 
 def count_unfinished_removals(deployment: Deployment) -> int:
     """Count the removed Items that the sweep still has to finish."""
     expression = Expression()
-    condition = expression.equals("status", ItemStatus.REMOVED.value)
+    condition = expression.equals("state", StateName.REMOVED.value)
     return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()}, "by_due")
 
 
-def count_unsynced(deployment: Deployment, state: ItemStatus, since: datetime, before: datetime) -> int:
+def count_unsynced(deployment: Deployment, state: StateName, since: datetime, before: datetime) -> int:
     """Count the Items in a state that were linked between two times and never synced."""
     expression = Expression()
-    condition = expression.equals("status", state.value)
-    condition += f" AND {expression.name('fresh_at')} BETWEEN {expression.value(to_text(since))}"
-    condition += f" AND {expression.value(to_text(before))}"
+    condition = expression.equals("state", state.value)
+    condition += f" AND {expression.name('fresh_at')} BETWEEN {expression.value(format_timestamp(since))}"
+    condition += f" AND {expression.value(format_timestamp(before))}"
     never = expression.equals("synced_at", None)
     return _count(
         deployment, {"KeyConditionExpression": condition, "FilterExpression": never, **expression.arguments()}
@@ -206,18 +211,18 @@ def _count(deployment: Deployment, request: dict[str, Any], index: str = _INDEX)
     return sum(page["Count"] for page in pages)
 
 
-def stalest(deployment: Deployment, states: tuple[ItemStatus, ...], limit: int) -> list[ItemRecord]:
+def stalest(deployment: Deployment, states: tuple[StateName, ...], limit: int) -> list[Item]:
     """Return the Items in these states with the oldest last success, oldest first."""
     lists = ItemIndexes(deployment.client("dynamodb"), deployment.output("ItemsTable"))
     found = [record for state in states for record in lists.page(None, state.value, limit, None)[0]]
     return sorted(found, key=_fresh_at)[:limit]
 
 
-def _fresh_at(record: ItemRecord) -> datetime:
+def _fresh_at(record: Item) -> datetime:
     return record.synced_at or record.linked_at or datetime.min.replace(tzinfo=UTC)
 
 
-def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...]) -> list[str]:
+def item_ids(deployment: Deployment, states: tuple[StateName, ...]) -> list[str]:
     """Return the ids of the Items in these states."""
     table, found = deployment.output("ItemsTable"), list[str]()
     for state in states:
@@ -228,7 +233,7 @@ def item_ids(deployment: Deployment, states: tuple[ItemStatus, ...]) -> list[str
             .paginate(
                 TableName=table,
                 IndexName=_INDEX,
-                KeyConditionExpression=expression.equals("status", state.value),
+                KeyConditionExpression=expression.equals("state", state.value),
                 ProjectionExpression=expression.name("item_id"),
                 **expression.arguments(),
             )

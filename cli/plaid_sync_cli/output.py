@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import simplejson
 import typer
-from plaid_sync.core.plain_text import moment_text
+from plaid_sync.domain.clock import format_timestamp
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -95,7 +95,7 @@ def to_json(document: object, indent: int | None = None) -> str:
 def _to_plain(value: Any) -> Any:  # noqa: ANN401 - any value of a document
     match value:
         case datetime():
-            return moment_text(value)
+            return format_timestamp(value)
         case timedelta():
             return round(value.total_seconds())
         case Enum():

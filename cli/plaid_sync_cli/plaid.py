@@ -8,18 +8,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
-from plaid_sync.adapters.aws import utc_now
-from plaid_sync.adapters.plaid.credentials import PlaidSecret
-from plaid_sync.adapters.plaid.errors import error_code
-from plaid_sync.adapters.plaid.verification_key_api import PlaidVerificationKeyApi
-from plaid_sync.core import exact_json
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.clock import SystemClock, utc_now
+from plaid_sync.plaid.credentials import PlaidSecret
+from plaid_sync.plaid.observing import error_code
+from plaid_sync.plaid.verification_keys import PlaidVerificationKeyApi
 
 from plaid_sync_cli.errors import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from plaid_sync.adapters.plaid.credentials import PlaidCredentials, PlaidKeys
+    from plaid_sync.plaid.credentials import CredentialsSource, PlaidCredentials
 
     from plaid_sync_cli.deployment import Deployment
 
@@ -52,14 +52,15 @@ class Plaid:
     """
 
     host: str
-    secret: PlaidKeys
+    secret: CredentialsSource
     http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
 
     @classmethod
     def of(cls, deployment: Deployment) -> Plaid:
         """Return the Plaid API that a deployment calls, with its keys."""
         secret_id = deployment.output("PlaidSecretId")
-        return cls(deployment.plaid_host, PlaidSecret(lambda: deployment.client("secretsmanager"), secret_id, utc_now))
+        secret = PlaidSecret(lambda: deployment.client("secretsmanager"), secret_id, SystemClock())
+        return cls(deployment.plaid_host, secret)
 
     @property
     def keys(self) -> PlaidVerificationKeyApi:
@@ -71,7 +72,7 @@ class Plaid:
 
         Raises:
             CommandError: Plaid returns an error; the message has its code.
-            RetryableError: the secret is not readable.
+            TransientError: the secret is not readable.
             urllib3.exceptions.HTTPError: Plaid is unreachable.
         """
         credentials = self.secret.get()

@@ -10,18 +10,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import jwt
-from plaid_sync.adapters.plaid.verification_key_api import parse_key
-from plaid_sync.core import exact_json
-from plaid_sync.core.failures import RetryableError
-from plaid_sync.core.webhooks.receiver import UnusableError, parse_webhook
-from plaid_sync.core.webhooks.verification import CLOCK_SKEW, MAXIMUM_AGE, RejectedError, key_id_of, verify
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.errors import TransientError
+from plaid_sync.plaid.verification_keys import parse_key
+from plaid_sync.webhook.receiver import UnprocessableWebhookError, parse_webhook
+from plaid_sync.webhook.signature import CLOCK_SKEW, MAX_AGE, RejectedError, key_id_of, verify
 
 from plaid_sync_cli.errors import usage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plaid_sync.core.webhooks.verification import VerificationKey
+    from plaid_sync.webhook.signature import VerificationKey
 
 HEADER: Final = "plaid-verification"
 _EXPECTED_FORM: Final = (
@@ -126,7 +126,7 @@ def parse_jwk(data: bytes) -> VerificationKey:
         document = exact_json.loads(data)
         jwk = document.get("key", document)
         return parse_key(str(jwk["kid"]), {"key": jwk})
-    except (exact_json.InvalidJsonError, RetryableError, AttributeError, KeyError, TypeError) as error:
+    except (exact_json.InvalidJsonError, TransientError, AttributeError, KeyError, TypeError) as error:
         raise usage_error("--key is not a JWK for ES256 with a kid", "Give Plaid's key as JSON.") from error
 
 
@@ -173,7 +173,7 @@ def checks(captured: CapturedWebhook, reason: str | None, now: datetime) -> list
 def _evidence(captured: CapturedWebhook, reason: str, now: datetime) -> str:
     if reason in {"stale", "issued_in_future"}:
         seconds = round(now.timestamp() - float(_claims(captured.token)["iat"]))
-        limits = f"{round(MAXIMUM_AGE.total_seconds())} s old to {round(CLOCK_SKEW.total_seconds())} s ahead"
+        limits = f"{round(MAX_AGE.total_seconds())} s old to {round(CLOCK_SKEW.total_seconds())} s ahead"
         return f" Signed {seconds:,} s before {now:%Y-%m-%d %H:%M:%S} UTC; allowed: {limits}."
     if reason == "body_mismatch":
         found = hashlib.sha256(captured.body).hexdigest()
@@ -191,7 +191,7 @@ def describe_effect(body: bytes) -> str:
     """Return what a valid webhook leads to."""
     try:
         webhook = parse_webhook(body)
-    except UnusableError as error:
+    except UnprocessableWebhookError as error:
         return f"rejected with 400: {error}"
     what = f"{webhook.webhook_type} {webhook.webhook_code} of {webhook.item_id or 'no Item'}"
     return f"{what}: {'queued for a sync' if webhook.is_queued else 'recorded, no sync'}"

@@ -1,61 +1,60 @@
-"""Compares Items with Plaid, row by row and field by field, and reports what differs. Its role can write nothing.
+"""Compares Items with Plaid, row by row and field by field, and reports the differences. Its role can write nothing.
 
-Event: `{"item_id": "…"}` for one Item, with `"values": true` if the answer shall quote what differs (bank data);
-anything else, as from the schedule, for a random sample, `{"sample": 5}` for one of another size. Answers the report,
-or `{"audited", "reports"}`. Environment: `plaid_sync.config.AuditSettings`.
+Event: `{"item_id": "…"}` for one Item, with `"values": true` if the response shall quote the differences (bank data);
+any other event, such as the schedule's, for a random sample, `{"sample": 5}` for one of another size. Returns the
+report, or `{"audited", "reports"}`. Environment: `plaid_sync.config.AuditSettings`.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import time
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.adapters.aws import client, utc_now
-from plaid_sync.adapters.dynamodb.audit_items import AuditItems
-from plaid_sync.adapters.dynamodb.stored_rows import StoredRows
-from plaid_sync.adapters.plaid.credentials import PlaidSecret
-from plaid_sync.adapters.plaid.transactions import PlaidTransactionsClient
-from plaid_sync.adapters.plaid.transport import PlaidTransport
-from plaid_sync.adapters.telemetry import count, logger, metrics, tell_plaid_call
-from plaid_sync.adapters.token_cipher import KmsTokens
+from plaid_sync.audit.auditor import Auditor, Sampler
+from plaid_sync.audit.report import CONCLUSIVE, INCONCLUSIVE, AuditOutcome
+from plaid_sync.aws.clients import client, deadline_of
+from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
+from plaid_sync.aws.dynamodb.items import ItemsTable
+from plaid_sync.aws.dynamodb.transactions import TransactionRows
+from plaid_sync.aws.kms import KmsTokenCipher
+from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
 from plaid_sync.config import AuditSettings, from_environment
-from plaid_sync.core.audit.auditing import Auditor
-from plaid_sync.core.audit.report import JUDGED, UNJUDGED
-from plaid_sync.core.audit.sampling import Sampler
-from plaid_sync.core.items import ItemId
-from plaid_sync.core.sync.pulling import Puller
-from plaid_sync.core.triggers import is_item_id
-from plaid_sync.signals import Signal
+from plaid_sync.domain.clock import SystemClock, jitter
+from plaid_sync.domain.item import ItemId
+from plaid_sync.domain.messages import is_item_id
+from plaid_sync.metrics import Metric
+from plaid_sync.plaid.client import PlaidTransport
+from plaid_sync.plaid.credentials import PlaidSecret
+from plaid_sync.plaid.items import PlaidTransactionsClient
+from plaid_sync.pull.puller import Puller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.core.audit.report import AuditReport
-    from plaid_sync.ports.common import Clock
+    from plaid_sync.audit.report import AuditReport
+    from plaid_sync.domain.clock import Clock
 
 
 def build_sampler(
     environment: Mapping[str, str],
-    clock: Clock = utc_now,
-    pause: Callable[[float], None] = time.sleep,
-    jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311 # nosec B311 - no secret
-    below: Callable[[int], int] = random.randrange,
+    clock: Clock | None = None,
+    spread: Callable[[], float] = jitter,
+    randbelow: Callable[[int], int] = random.randrange,
 ) -> Sampler:
     """Wire the audit; nothing is called yet."""
-    settings = from_environment(AuditSettings, environment)
+    settings, clock = from_environment(AuditSettings, environment), clock or SystemClock()
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
-    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, tell_plaid_call))
+    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, record_plaid_call))
     auditor = Auditor(
-        items=AuditItems(dynamodb, settings.items_table),
-        rows=StoredRows(dynamodb, settings.transactions_table, pause),
-        tokens=KmsTokens(client("kms"), settings.token_key_id),
-        puller=Puller(plaid, clock, pause, jitter),
+        items=ItemsTable(dynamodb, settings.items_table, "", clock),
+        rows=TransactionRows(dynamodb, settings.transactions_table, clock),
+        tokens=KmsTokenCipher(client("kms"), settings.token_key_id),
+        puller=Puller(plaid, clock, spread),
     )
-    return Sampler(auditor, settings.audit_sample_size, below)
+    return Sampler(auditor, ItemIndexes(dynamodb, settings.items_table), settings.audit_sample_size, randbelow)
 
 
 sampler = build_sampler(os.environ)
@@ -67,25 +66,22 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Audit one Item, or a sample.
 
     Raises:
-        ValueError: `item_id` or `sample` can't be one; the text says what it must be.
+        ValueError: `item_id` or `sample` is malformed; the text says what it must be.
     """
     logger.set_correlation_id(context.aws_request_id)
-
-    def time_left() -> float:
-        return context.get_remaining_time_in_millis() / 1000
-
+    deadline = deadline_of(context)
     if "item_id" in event:
-        report = sampler.auditor.audit(_item_of(event), time_left)
-        _tell(report)
-        _measure([report])
+        report = sampler.auditor.audit(_item_of(event), deadline)
+        _log(report)
+        _emit([report])
         return report.as_json(values=event.get("values") is True)
     reports: list[AuditReport] = []
     try:
-        for report in sampler.audits(_size_of(event), time_left):
-            _tell(report)
+        for report in sampler.audits(_size_of(event), deadline):
+            _log(report)
             reports.append(report)
     finally:
-        _measure(reports)
+        _emit(reports)
     return {"audited": len(reports), "reports": [report.counts() for report in reports]}
 
 
@@ -98,18 +94,19 @@ def _item_of(event: dict[str, Any]) -> ItemId:
 def _size_of(event: dict[str, Any]) -> int | None:
     size = event.get("sample")
     if size is not None and (type(size) is not int or size < 1):
-        raise ValueError("sample must be a whole number from 1 on; leave it out for the function's own size")
+        raise ValueError("sample must be a positive integer; leave it out for the function's own size")
     return size
 
 
-def _tell(report: AuditReport) -> None:
-    tell = logger.error if report.drift else logger.info
-    tell("item audited", extra=report.counts())
+def _log(report: AuditReport) -> None:
+    log = logger.error if report.drift else logger.info
+    log("item audited", extra=report.counts())
 
 
-def _measure(reports: list[AuditReport]) -> None:
-    """Count, zeros too: an alarm on drift must be able to tell none from no audit."""
-    count(Signal.ITEMS_AUDITED, sum(report.outcome in JUDGED for report in reports))
-    count(Signal.ITEMS_DRIFTED, sum(report.drift > 0 for report in reports))
-    count(Signal.DRIFT_FOUND, sum(report.drift for report in reports))
-    count(Signal.AUDIT_UNSETTLED, sum(report.outcome in UNJUDGED for report in reports))
+def _emit(reports: list[AuditReport]) -> None:
+    """Emit the metrics, zeros too: an alarm on drift must distinguish none from no audit."""
+    count(Metric.ITEMS_AUDITED, sum(report.outcome in CONCLUSIVE for report in reports))
+    count(Metric.ITEMS_DRIFTED, sum(report.drift > 0 for report in reports))
+    count(Metric.DRIFT_FOUND, sum(report.drift for report in reports))
+    count(Metric.AUDITS_INCONCLUSIVE, sum(report.outcome in INCONCLUSIVE for report in reports))
+    count(Metric.UNKNOWN_STATES, sum(report.outcome is AuditOutcome.UNKNOWN_STATE for report in reports))

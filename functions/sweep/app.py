@@ -1,42 +1,59 @@
-"""The sweep: every few minutes it enqueues the Items that nobody has looked at for too long, and tells how all are.
+"""The sweep: every few minutes it enqueues the Items that are due, and emits the gauges of all Items.
 
-Event: a schedule's, which is not read. Answers `{"enqueued", "left", "waiting"}`.
+Event: the schedule's, which is not read. Returns `{"enqueued", "deferred", "waiting"}`.
 Environment: `plaid_sync.config.SweepSettings`.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.adapters.aws import client, utc_now
-from plaid_sync.adapters.dynamodb.swept_items import SweptItemsTable
-from plaid_sync.adapters.queues import SqsSyncQueue, WaitingMessages
-from plaid_sync.adapters.telemetry import correlation_id, count, logger, measure, metrics
+from plaid_sync.aws.clients import client, deadline_of
+from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
+from plaid_sync.aws.dynamodb.quarantine import count_rows
+from plaid_sync.aws.sqs import SqsQueueDepth, SqsSyncQueue
+from plaid_sync.aws.telemetry import correlation_id, count, logger, measure, metrics
 from plaid_sync.config import SweepSettings, from_environment
-from plaid_sync.core.failures import RetryableError
-from plaid_sync.core.lifecycle.sweeping import Sweeper
-from plaid_sync.signals import Signal
+from plaid_sync.domain.clock import SystemClock
+from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.item import StateName
+from plaid_sync.metrics import Metric
+from plaid_sync.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.core.lifecycle.sweeping import Sweep
-    from plaid_sync.ports.common import Clock
-    from plaid_sync.ports.lifecycle import ItemGauges
+    from plaid_sync.domain.clock import Clock
+    from plaid_sync.sweep import ItemGauges, SweepResult
 
 
-def build_sweeper(environment: Mapping[str, str], clock: Clock = utc_now) -> tuple[Sweeper, ItemGauges]:
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The wired function.
+
+    Attributes:
+        quarantined_rows: returns how many rows are in quarantine, up to a limit.
+    """
+
+    sweeper: Sweeper
+    gauges: ItemGauges
+    quarantined_rows: Callable[[], int]
+
+
+def build_sweep(environment: Mapping[str, str], clock: Clock | None = None) -> Sweep:
     """Wire the sweep; nothing is called yet."""
-    settings = from_environment(SweepSettings, environment)
-    items = SweptItemsTable(client("dynamodb"), settings.items_table, settings.quarantine_table)
-    sqs = client("sqs")
+    settings, dynamodb, sqs = from_environment(SweepSettings, environment), client("dynamodb"), client("sqs")
+    items = ItemIndexes(dynamodb, settings.items_table)
     queue = SqsSyncQueue(sqs, settings.sync_queue_url, correlation_id)
-    return Sweeper(items, queue, WaitingMessages(sqs, settings.sync_queue_url), clock, settings.sweep_limit), items
+    depth = SqsQueueDepth(sqs, settings.sync_queue_url)
+    sweeper = Sweeper(items, queue, depth, clock or SystemClock(), settings.sweep_limit)
+    return Sweep(sweeper, items, lambda: count_rows(dynamodb, settings.quarantine_table))
 
 
-sweeper, gauges = build_sweeper(os.environ)
+sweep = build_sweep(os.environ)
 
 
 @metrics.log_metrics(capture_cold_start_metric=True)
@@ -45,33 +62,41 @@ def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, 
     """Sweep once.
 
     Raises:
-        RetryableError: something was refused, so that an alarm tells; all that could be done is done.
+        TransientError: AWS refused a call, so that an alarm rings; the rest of the run is done.
     """
     logger.set_correlation_id(context.aws_request_id)
     try:
-        done = sweeper.sweep(lambda: context.get_remaining_time_in_millis() / 1000)
-        _tell(done)
+        result = sweep.sweeper.sweep(deadline_of(context))
+        _emit(result)
     finally:
-        # Also where nothing could be enqueued: then how stale the Items are is what somebody has to hear of.
-        _tell_gauges()
-    count(Signal.SWEEP_RUNS)
-    if done.refusals:
-        raise RetryableError(done.refusals[0])
-    return {"enqueued": len(done.enqueued), "left": done.left, "waiting": done.waiting}
+        # Also where nothing could be enqueued: then the age of the stalest Item is what an operator needs.
+        _emit_gauges()
+    count(Metric.SWEEP_RUNS)
+    if result.failures:
+        raise TransientError(result.failures[0])
+    return {"enqueued": len(result.enqueued), "deferred": result.deferred, "waiting": result.waiting}
 
 
-def _tell(done: Sweep) -> None:
-    count(Signal.SWEEP_ENQUEUED, len(done.enqueued))
-    count(Signal.SWEEP_LEFT, done.left)
-    for one in done.enqueued:
-        logger.info("item swept", item_id=one.item_id, status=one.status, due_at=one.due_at)
-    logger.info("swept", enqueued=len(done.enqueued), left=done.left, waiting=done.waiting, refusals=done.refusals)
+def _emit(result: SweepResult) -> None:
+    count(Metric.SWEEP_ENQUEUED, len(result.enqueued))
+    count(Metric.SWEEP_DEFERRED, result.deferred)
+    for item in result.enqueued:
+        logger.info("item swept", item_id=item.item_id, state=item.state, due_at=item.due_at)
+    logger.info(
+        "sweep completed",
+        enqueued=len(result.enqueued),
+        deferred=result.deferred,
+        waiting=result.waiting,
+        failures=result.failures,
+    )
 
 
-def _tell_gauges() -> None:
-    now, stalest = sweeper.clock(), gauges.stalest_success()
-    measure(Signal.STALEST_ITEM_AGE, now - (stalest or now))
-    for status, number in gauges.counts().items():
-        count(Signal.ITEMS, number, by=status.value)
-    count(Signal.REMOVALS_UNFINISHED, gauges.removals_unfinished())
-    count(Signal.QUARANTINED_ROWS, gauges.quarantined_rows())
+def _emit_gauges() -> None:
+    now, stalest = sweep.sweeper.clock.now(), sweep.gauges.stalest_success()
+    measure(Metric.STALEST_ITEM_AGE, now - (stalest or now))
+    counts = sweep.gauges.counts()
+    for state in StateName:
+        count(Metric.ITEMS, counts[state], by=state.value)
+    count(Metric.UNKNOWN_STATES, sum(counts.values()) - sum(counts[state] for state in StateName))
+    count(Metric.REMOVALS_INCOMPLETE, sweep.gauges.removals_incomplete())
+    count(Metric.QUARANTINED_ROWS, sweep.quarantined_rows())

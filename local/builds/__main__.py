@@ -19,7 +19,6 @@ BUDGETS = PROJECT / "layers" / "budgets.toml"
 
 
 def read_budgets() -> dict[str, Any]:
-    """Return layers/budgets.toml."""
     return tomllib.loads(BUDGETS.read_text())
 
 
@@ -44,7 +43,6 @@ def over_budget(build: Build, measured: Iterable[Imports], budgets: dict[str, An
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser("python -m local.builds", description=__doc__)
     parser.add_argument("--build", type=Path, default=Path(".aws-sam/build"), help="default: %(default)s")
     parser.add_argument("--architecture", choices=["arm64", "x86_64"], help="fail if the build is for the other one")

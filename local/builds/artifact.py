@@ -25,7 +25,6 @@ class Part:
     """A layer or a function.
 
     Attributes:
-        name: Its logical ID.
         folder: What Lambda mounts at /opt or /var/task.
     """
 
@@ -34,7 +33,6 @@ class Part:
 
     @cached_property
     def files(self) -> list[Path]:
-        """Its files, sorted."""
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
     @cached_property
@@ -73,11 +71,6 @@ class Build:
 
     @classmethod
     def read(cls, folder: Path) -> Build:
-        """Find the layers and functions in `folder`.
-
-        Raises:
-            BuildError: There are none.
-        """
         parts = [Part(path.name, path) for path in sorted(folder.glob("*")) if path.is_dir()]
         layers = tuple(part for part in parts if (part.folder / "python").is_dir())
         functions = tuple(part for part in parts if (part.folder / "app.py").is_file())
@@ -87,7 +80,6 @@ class Build:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All that a deployment uploads."""
         return (*self.layers, *self.functions)
 
     @property
@@ -98,11 +90,7 @@ class Build:
 
     @property
     def architecture(self) -> str:
-        """The architecture of all shared libraries.
-
-        Raises:
-            BuildError: They differ, or there are none.
-        """
+        """The architecture of all shared libraries."""
         libraries = [path for part in self.parts for path in part.files if path.suffix == ".so"]
         machines = {int.from_bytes(path.read_bytes()[18:20], "little") for path in libraries}
         found = sorted(MACHINES.get(machine, "an unknown machine") for machine in machines)

@@ -44,13 +44,7 @@ ENVIRONMENT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """What a function imports when it starts, without the standard library.
-
-    Attributes:
-        function: Its logical ID.
-        modules: Their names.
-        bytecode: Bytes of their bytecode.
-    """
+    """What a function imports when it starts, without the standard library."""
 
     function: str
     modules: tuple[str, ...]
@@ -60,8 +54,7 @@ class Imports:
 def measure(build: Build, python: Path) -> list[Imports]:
     """Start each function on `python` with the build alone, and create each AWS client that the layer has a model of.
 
-    Raises:
-        BuildError: A function does not start; the text holds its error.
+    A function that does not start raises a BuildError with its error.
     """
     return [_measure(function, build, python) for function in build.functions]
 

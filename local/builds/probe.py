@@ -20,7 +20,7 @@ def main(services: list[str], folders: list[str]) -> None:
     imported = {name: file for name, file in files.items() if file.startswith(tuple(folders))}
     sizes = [_bytecode(file) for file in set(imported.values())]
     print(json.dumps({"modules": sorted(imported), "bytecode": sum(sizes)}))
-    aws = importlib.import_module("plaid_sync.adapters.aws")
+    aws = importlib.import_module("plaid_sync.aws.clients")
     for service in services:
         aws.client(service)
     for folder in folders:
@@ -31,11 +31,7 @@ def main(services: list[str], folders: list[str]) -> None:
 
 
 def _bytecode(file: str) -> int:
-    """Return the bytes of a layer module's bytecode. A shared library has none; a function's own code ships as source.
-
-    Raises:
-        SystemExit: There is none.
-    """
+    """Return the bytes of a layer module's bytecode: none of a shared library or of a function's own code."""
     if not file.endswith(".py") or Path(file).name == "app.py":
         return 0
     cached = Path(cache_from_source(file))

@@ -19,7 +19,6 @@ class Datum:
     """Values of one metric at one time, as `PutMetricData` takes them.
 
     Attributes:
-        timestamp: Seconds since 1970.
         values: How often each value occurred.
     """
 
@@ -68,6 +67,5 @@ def _metrics_of(document: Mapping[str, Any]) -> Iterator[Datum]:
 
 
 def _values(value: Any) -> Counter[float]:  # noqa: ANN401 - any JSON
-    """Count the values of a metric, which are a number or a list of numbers."""
     values = value if isinstance(value, list) else [value]
     return Counter(float(each) for each in values if isinstance(each, int | float) and not isinstance(each, bool))

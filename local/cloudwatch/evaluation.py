@@ -70,15 +70,7 @@ def _state(alarm: Mapping[str, Any], present: Sequence[bool], missing: int, brea
 
 
 def values_of_math(queries: Sequence[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], Values]) -> Values:
-    """Return the values of a metric math alarm's expression.
-
-    Args:
-        queries: The alarm's `Metrics`.
-        read: Returns the values of a `MetricStat`.
-
-    Raises:
-        ValueError: An expression uses what is not evaluated here.
-    """
+    """Return the values of a metric math alarm's expression; `read` returns those of a `MetricStat`."""
     series = {query["Id"]: read(query["MetricStat"]) for query in queries if "MetricStat" in query}
     (expression,) = [query["Expression"] for query in queries if query.get("ReturnData", True)]
     tree = ast.parse(expression, mode="eval").body

@@ -35,7 +35,6 @@ class Recorder:
         self._cloudwatch: Any = import_module("ministack.services.cloudwatch")
 
     def add(self, datum: Datum) -> None:
-        """Add values of a metric."""
         self._waiting.put(datum)
 
     def count(self, namespace: str, name: str, dimensions: dict[str, str], value: float, unit: str = "Count") -> None:
@@ -43,7 +42,6 @@ class Recorder:
         self.add(Datum(namespace, name, dimensions, time.time(), unit, {value: 1}))
 
     def store(self) -> None:
-        """Store what was added."""
         while True:
             try:
                 datum = self._waiting.get_nowait()
@@ -65,17 +63,12 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True)
 class QueueGauges:
-    """Measures queues: what changes is recorded at once, what does not every ten seconds; on AWS it is every minute.
-
-    Attributes:
-        last: What was recorded, and when, by queue and metric.
-    """
+    """Measures queues: what changes is recorded at once, what does not every ten seconds; on AWS it is every minute."""
 
     recorder: Recorder
     last: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def measure(self) -> None:
-        """Measure every queue."""
         queues: Any = import_module("ministack.services.sqs")
         now = queues.time.time()  # which may be another than this process's: see `serve.follow_queue_clock`
         for queue in queues._queues.values():  # noqa: SLF001 - see `local.stack.serve`
@@ -97,7 +90,6 @@ class QueueGauges:
 
 
 def record_services(recorder: Recorder) -> None:
-    """Record what functions log and what the services do."""
     _extract_logged(recorder)
     _count_invocations(recorder)
     _count_messages(recorder)

@@ -56,11 +56,7 @@ def _delete_composite_alarm(name: str, _properties: dict[str, Any]) -> None:
 
 
 def _call(handler: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Call one of CloudWatch's operations as its JSON protocol does.
-
-    Raises:
-        ValueError: It was refused; CloudFormation takes that for the resource's failure.
-    """
+    """Call one of CloudWatch's operations as its JSON protocol does."""
     cloudwatch: Any = import_module("ministack.services.cloudwatch")
     status, _, body = getattr(cloudwatch, handler)({}, request, False, True)  # noqa: FBT003 - the emulator's signature
     answer: dict[str, Any] = json.loads(body)

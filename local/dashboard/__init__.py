@@ -1,1 +1,1 @@
-"""Draws the deployed dashboard with the local stack's metrics, as a page and as a picture: `make dashboard`."""
+"""Draws the deployed dashboard with the local stack's metrics, as a picture: `make dashboard`."""

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DESCRIPTION = """\
-Draw the dashboard that is deployed on the local stack, with its metrics there, as dashboard.html and dashboard.png.
+Draw the dashboard that is deployed on the local stack, with its metrics there, as dashboard.png.
 Without a running stack (`make local`), run the demo first and draw the dashboard of its stack."""
 EPILOG = "exit status: 0 drawn (widgets without data are named), 1 not drawn, or an alarm of it is not deployed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
     options = _parser().parse_args(arguments)
     stack = RunningStack.find(Places())
     if stack is None:

@@ -19,12 +19,7 @@ _THOUSAND, _MILLION, _EXACT = 1_000, 1_000_000, 100
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Where a widget is drawn.
-
-    Attributes:
-        left: Its left edge, in inches from the figure's.
-        top: Its upper edge, in inches from the figure's.
-    """
+    """Where a widget is drawn."""
 
     figure: Figure
     left: float
@@ -37,7 +32,6 @@ class Canvas:
         return self.figure.add_axes(self._fractions(box))
 
     def card(self, title: str) -> None:
-        """Draw the rectangle, with a title."""
         left, bottom, width, height = self._fractions((0, 0, self.width, self.height))
         self.figure.patches.append(
             FancyBboxPatch(

@@ -30,7 +30,6 @@ _STEPS = (10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 def draw_metrics(canvas: Canvas, widget: Widget, readings: Readings) -> None:
-    """Draw a widget of metrics in its view."""
     if widget.view == "singleValue":
         _draw_numbers(canvas, widget, readings)
     else:

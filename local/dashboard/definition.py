@@ -21,12 +21,7 @@ class DashboardError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric of a widget.
-
-    Attributes:
-        stat: `Sum`, `Maximum`, `p50` ...
-        right: Whether its axis is the right one.
-    """
+    """One metric of a widget."""
 
     namespace: str
     name: str
@@ -39,8 +34,6 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A line at a value that matters: a threshold."""
-
     value: float
     label: str
     right: bool
@@ -51,13 +44,7 @@ class Widget:
     """A rectangle of the dashboard.
 
     Attributes:
-        kind: `metric`, `alarm` or `text`.
-        x: Its left column, of 24.
-        y: Its upper row.
         view: How metrics are shown: `timeSeries`, `singleValue`, `bar` or `pie`.
-        axes: The left and the right axis' labels.
-        markdown: A text's.
-        alarms: The names of an alarm widget's alarms.
     """
 
     kind: str
@@ -77,23 +64,15 @@ class Widget:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """The whole dashboard."""
-
     name: str
     widgets: tuple[Widget, ...]
 
     @property
     def rows(self) -> int:
-        """How many rows of the grid it fills."""
         return max((widget.y + widget.height for widget in self.widgets), default=1)
 
 
 def read_definition(name: str, body: str) -> Definition:
-    """Read a dashboard's body.
-
-    Raises:
-        DashboardError: It uses something that is not drawn here, a metric expression for instance.
-    """
     return Definition(name, tuple(_widget(widget) for widget in json.loads(body)["widgets"]))
 
 
@@ -117,30 +96,21 @@ def _widget(source: Mapping[str, Any]) -> Widget:
 
 
 def _series(properties: Mapping[str, Any]) -> Iterator[Series]:
-    above: list[str] = []
     for line in properties.get("metrics", ()):
         options = line[-1] if isinstance(line[-1], dict) else {}
         if "expression" in options:
             raise DashboardError(f"{properties.get('title')}: metric expressions are not drawn.")
-        above = _spelled_out([word for word in line if isinstance(word, str)], above)
+        namespace, name, *dimensions = (word for word in line if isinstance(word, str))
         if options.get("visible", True):
             yield Series(
-                namespace=above[0],
-                name=above[1],
-                dimensions=tuple(zip(above[2::2], above[3::2], strict=True)),
+                namespace=namespace,
+                name=name,
+                dimensions=tuple(zip(dimensions[::2], dimensions[1::2], strict=True)),
                 stat=options.get("stat", properties.get("stat", "Average")),
-                label=options.get("label", above[1]),
+                label=options.get("label", name),
                 color=options.get("color"),
                 right=options.get("yAxis") == "right",
             )
-
-
-def _spelled_out(words: list[str], above: list[str]) -> list[str]:
-    """Replace `.` by what the line above has in its place, and `...` by all that it has there."""
-    if "..." in words:
-        at = words.index("...")
-        words = words[:at] + above[at : len(above) - (len(words) - at - 1)] + words[at + 1 :]
-    return [above[place] if word == "." else word for place, word in enumerate(words)]
 
 
 def _annotation(source: Mapping[str, Any]) -> Annotation:

@@ -8,7 +8,6 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -18,7 +17,6 @@ from local.dashboard.definition import COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import TextIO
 
     from local.dashboard.definition import Widget
     from local.dashboard.readings import Readings
@@ -26,17 +24,16 @@ if TYPE_CHECKING:
 _COLUMN, _ROW, _GAP, _HEAD = 0.8, 0.46, 0.08, 0.7  # inches
 _DOTS_PER_INCH = 100
 _COLORS = 256
-STATES = {"OK": GREEN, "ALARM": RED, "INSUFFICIENT_DATA": GREY}
+_STATES = {"OK": GREEN, "ALARM": RED, "INSUFFICIENT_DATA": GREY}
 
 
 def save_picture(readings: Readings, path: Path) -> None:
-    """Write the dashboard as a PNG."""
     definition = readings.definition
     figure = Figure(figsize=(COLUMNS * _COLUMN, definition.rows * _ROW + _HEAD), facecolor=PAPER)
     FigureCanvasAgg(figure)
     head = Canvas(figure, 0, 0, COLUMNS * _COLUMN, _HEAD)
     head.write(0.15, 0.12, definition.name, size=16, weight="bold")
-    head.write(0.15, 0.45, note(readings), size=8, color=GREY)
+    head.write(0.15, 0.45, _note(readings), size=8, color=GREY)
     for widget in definition.widgets:
         canvas = Canvas(
             figure,
@@ -52,18 +49,7 @@ def save_picture(readings: Readings, path: Path) -> None:
     Image.open(file).convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def save_chart(widget: Widget, readings: Readings, file: TextIO) -> None:
-    """Write one widget of metrics as an SVG."""
-    width, height = widget.width * _COLUMN - _GAP, widget.height * _ROW - _GAP
-    figure = Figure(figsize=(width, height))
-    FigureCanvasSVG(figure)
-    canvas = Canvas(figure, 0, 0, width, height)
-    _draw(canvas, widget, readings)
-    figure.savefig(file, format="svg")
-
-
-def note(readings: Readings) -> str:
-    """Return what a reader has to know about the drawing."""
+def _note(readings: Readings) -> str:
     return (
         f"Drawn {readings.end:%Y-%m-%d %H:%M:%S} UTC from the deployed definition, with the local stack's metrics. "
         f"Since {readings.start:%H:%M:%S}, in periods of {readings.seconds} s instead of the definition's, "
@@ -89,7 +75,7 @@ def _draw_alarms(canvas: Canvas, widget: Widget, readings: Readings) -> None:
     for place, name in enumerate(widget.alarms):
         left, top = place // rows * width + 0.15, 0.38 + place % rows * height
         state = readings.alarms.get(name, "not deployed")
-        color = STATES.get(state, RED)
+        color = _STATES.get(state, RED)
         canvas.write(left, top, "●", size=9, color=color)
         shown = clipped(name.removeprefix(prefix), width - 0.9, 7.5)
         canvas.write(left + 0.18, top + 0.01, shown, size=7.5)

@@ -23,8 +23,6 @@ _QUERIES_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A statistic over one period, which begins at a time."""
-
     at: datetime
     value: float
 
@@ -34,10 +32,8 @@ class Readings:
     """Everything that a dashboard shows at one time.
 
     Attributes:
-        start: The time of the first metric, at most three hours ago.
         seconds: The length of a period: shorter than the definition's where little time is shown.
         points: By series, in the order of time; empty for a series without data.
-        alarms: State by name, of the alarms that exist.
         emitted: Every metric that exists: namespace, name and the names of its dimensions.
     """
 
@@ -50,7 +46,6 @@ class Readings:
     emitted: tuple[tuple[str, str, tuple[str, ...]], ...]
 
     def without_data(self) -> list[str]:
-        """Return the titles of the widgets without any data."""
         return [
             widget.title
             for widget in self.definition.widgets
@@ -58,16 +53,11 @@ class Readings:
         ]
 
     def missing_alarms(self) -> list[str]:
-        """Return the names of the shown alarms that are not deployed."""
         return [name for widget in self.definition.widgets for name in widget.alarms if name not in self.alarms]
 
 
 def read(cloudwatch: Any, name: str) -> Readings:  # noqa: ANN401 - a boto3 client
-    """Read a deployed dashboard and all that it shows, as of now.
-
-    Raises:
-        DashboardError: It does not exist or cannot be drawn.
-    """
+    """Read a deployed dashboard and all that it shows, as of now."""
     try:
         body = cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"]
     except cloudwatch.exceptions.ClientError as error:
@@ -90,7 +80,6 @@ def read(cloudwatch: Any, name: str) -> Readings:  # noqa: ANN401 - a boto3 clie
 
 
 def _start(points: Mapping[Series, tuple[Point, ...]], end: datetime) -> datetime:
-    """Return the time of the first point; some minutes before the end if there is none."""
     return min((found[0].at for found in points.values() if found), default=end - _MIN_RANGE)
 
 

@@ -29,7 +29,6 @@ EPILOG = "exit status: 0 no difference and every expectation met, 1 otherwise, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo and return its exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.items < MIN_ITEMS or options.steps < 0:

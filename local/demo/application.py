@@ -45,7 +45,6 @@ class Application:
 
     @classmethod
     def create(cls, stack: LocalStack) -> Application:
-        """Create its IAM user."""
         iam = stack.client("iam")
         iam.create_user(UserName=_USER)
         api = f"arn:aws:execute-api:{stack.emulator.region}:*:{stack.resources.id('Api')}"
@@ -57,11 +56,6 @@ class Application:
         return cls(stack, Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Make a request that must succeed; return the response's document.
-
-        Raises:
-            DemoError: It was refused.
-        """
         status, document = self.request(method, path, body)
         if status >= HTTPStatus.BAD_REQUEST:
             raise DemoError(f"{method} {path} returned {status}: {document}")
@@ -78,7 +72,6 @@ class Application:
         return response.status, document if isinstance(document, dict) else {"document": document}
 
     def link_unsigned(self, public_token: str) -> int:
-        """Post to `/items` without a signature; return the HTTP status."""
         body = json.dumps({"public_token": public_token}).encode()
         url = f"{self.stack.api_url}/items"
         return self.http.request("POST", url, body=body, headers={"Content-Type": "application/json"}).status

@@ -23,7 +23,6 @@ class Forgery:
     """A webhook that must get a 401.
 
     Attributes:
-        name: What is wrong with it, in plain words.
         reason: The `error` of the response.
     """
 

@@ -80,7 +80,7 @@ def _expire_and_renew(run: Run, item_id: str) -> None:
     run.settle()
     renewed = _show(run, item_id)["state"]
     run.say(f"the user's consent is about to end: {expiring}; after update mode: {renewed}")
-    run.expect("an Item is expiring until it is renewed", met=(expiring, renewed) == ("expiring", "active"))
+    run.expect("an Item is expiring until its consent is renewed", met=(expiring, renewed) == ("expiring", "active"))
 
 
 def _withdraw_account(run: Run, item_id: str) -> None:
@@ -117,7 +117,6 @@ def _link_token(run: Run, **more: str) -> str:
 
 
 def _complete_link(run: Run, link_token: str) -> str:
-    """Do what the user does in Link; return the public token."""
     run.plaid.configure(history_transactions=60, history_days=60)
     return str(run.plaid.complete_link(link_token, login=_LOGIN))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LogRecord = Mapping[str, Any]
-_RESULTS = {"webhook rejected": "rejected", "webhook unusable": "unusable", "webhook not accepted": "failed"}
+_RESULTS = {"webhook rejected": "rejected", "webhook unprocessable": "unusable", "webhook not accepted": "failed"}
 
 
 @dataclass(slots=True)
@@ -45,15 +45,7 @@ class Totals:
     """The sums of everything logged so far.
 
     Attributes:
-        webhooks: Webhooks by result: `queued`, `ignored`, `rejected`, `unusable`, `failed`.
-        rejections: Rejected webhooks by reason.
-        messages: Messages that the sync function received.
-        outcomes: Syncs by outcome.
-        failures: Failed syncs by code.
-        restarts: Pulls that started again because the data changed under them.
         processes: Processes of the webhook function.
-        committed: Syncs that committed, by Item.
-        written: Rows written, by Item.
     """
 
     webhooks: Counter[str] = field(default_factory=Counter)
@@ -67,10 +59,9 @@ class Totals:
     written: Counter[str] = field(default_factory=Counter)
 
     def add(self, record: LogRecord) -> None:
-        """Add one line of a function's log."""
         message = str(record.get("message"))
         if "_aws" in record:
-            self.messages += int(sum(record.get("TriggersReceived", ())))
+            self.messages += int(sum(record.get("MessagesReceived", ())))
         elif message == "webhook accepted" or message in _RESULTS:
             result = _RESULTS.get(message) or str(record.get("result"))
             self.webhooks[result] += 1

@@ -29,11 +29,7 @@ class Report:
     """The result of a run.
 
     Attributes:
-        happened: How often each thing happened.
-        broken: Expectations that were not met, apart from differences.
         exact_amounts: Amounts that a float would spoil, as the table has them.
-        seconds: How long the run took.
-        dashboard: The drawn dashboard, if it was requested.
     """
 
     verdict: Verdict
@@ -51,7 +47,6 @@ class Report:
         return not self.verdict.differences and not self.broken
 
     def as_json(self) -> str:
-        """Return everything, for programs."""
         verdict, totals = self.verdict, self.totals
         document = {
             "good": self.good,

@@ -39,12 +39,7 @@ class Run:
     """What the steps act on.
 
     Attributes:
-        options: Those of the command line.
-        tails: The logs of the functions webhook and sync.
-        items: The ids of the linked Items, in order.
         names: Names of Items that are gone before the end, by id.
-        happened: How often each thing happened.
-        broken: Expectations that were not met.
         exact_rows: Rows whose amounts the report shows: Item and transaction.
     """
 
@@ -85,11 +80,7 @@ class Run:
         return self.totals
 
     def wait_until(self, happened: Callable[[], bool], what: str) -> None:
-        """Wait until something has happened, at Plaid or in the functions' logs.
-
-        Raises:
-            DemoError: It has not; `what` names it.
-        """
+        """Wait until something has happened, at Plaid or in the functions' logs."""
         deadline = time.monotonic() + self.options.patience
         while not happened():
             if time.monotonic() > deadline:
@@ -135,7 +126,6 @@ class Run:
         return self.plaid.item(item_id).log.head - synced
 
     def rows_at_plaid(self, item_id: str) -> int:
-        """Return how many live rows an Item has at Plaid."""
         return len(self.plaid.item(item_id).log.live)
 
     def _describe(self, record: LogRecord) -> str | None:
@@ -144,7 +134,7 @@ class Run:
         match record.get("message"):
             case "webhook not accepted":
                 return f"webhook: 503 ({record.get('reason')}), Plaid retries"
-            case "message parked in the dead-letter queue":
+            case "message dead-lettered":
                 return f"sync: message dead-lettered: {record.get('reason')}"
             case "sync failed":
                 found = f"{_FAILURES.get(code, code)}, retry in {record.get('retry_in_seconds')} s"
@@ -159,7 +149,6 @@ class Run:
 
 @contextmanager
 def start_run(options: argparse.Namespace, say: Callable[[str], None]) -> Iterator[Run]:
-    """Run a Plaid server and the deployed stack for the time of the `with` block."""
     say("== Deploy template.yaml onto an emulated AWS, beside a local Plaid")
     clock = OffsetClock(lambda: utc_now() - LAG)
     behavior = Behavior(initial_seconds=None, historical_seconds=None)

@@ -32,11 +32,7 @@ _SYNC_PATH = "/transactions/sync"
 
 
 def play(run: Run) -> Report:
-    """Run all steps, let the system settle, and compare.
-
-    Raises:
-        DemoError: Something that must happen does not, or the system does not settle.
-    """
+    """Run all steps, let the system settle, and compare."""
     for title, step in STEPS:
         run.say(f"== {title}")
         step(run)
@@ -75,7 +71,7 @@ def _draw_dashboard(run: Run) -> Rendered | None:
     from local.dashboard.render import render  # noqa: PLC0415 - loads matplotlib, which takes a second
 
     rendered = render(run.stack.client("cloudwatch"), STACK_NAME, run.options.dashboard)
-    run.say(f"the dashboard is drawn: {rendered.page} and {rendered.picture}")
+    run.say(f"the dashboard is drawn: {rendered.picture}")
     for widget in rendered.readings.without_data() + rendered.readings.missing_alarms():
         run.expect(f"the dashboard shows data: {widget}", met=False)
     return rendered

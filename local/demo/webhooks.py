@@ -35,7 +35,6 @@ def webhooks_go_astray(run: Run) -> None:
 def _duplicated(run: Run, steps: int) -> None:
     run.say("webhooks arrive twice")
     with _behaving(run, webhook_duplicates=0.7):
-        run.plaid.duplicate_webhooks()
         _evolve(run, steps)
     run.happened["webhooks duplicated"] += 1
 
@@ -149,7 +148,6 @@ def _invent_keys(run: Run, genuine: Delivery, count: int) -> None:
 
 
 def _latest_webhook(run: Run) -> Delivery:
-    """Return the latest webhook that led to a sync."""
     return next(
         delivery
         for delivery in reversed(run.plaid.webhooks())

@@ -16,7 +16,6 @@ from local.stack.running import RunningStack
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print or write events; return the exit status."""
     options = _parser().parse_args(arguments)
     if options.write:
         _write()

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from local.plaid.webhooks import ITEM_CODES, TRANSACTIONS_CODES
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local.events.subjects import Subject
+    from local.events.subjects import FixedSubject, RunningSubject
 
 Event = dict[str, Any]
 
@@ -22,14 +20,13 @@ FOLDER = Path(__file__).parents[2] / "tests" / "events"
 
 
 def function_of(name: str) -> str:
-    """Return the short name of the function that a sample event is for."""
     return name.partition("_")[0]
 
 
 class Samples:
     """All sample events of one subject. Each call creates an event: its tokens may be valid only once."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: FixedSubject | RunningSubject) -> None:
         self._subject = subject
         self._makers: dict[str, Callable[[], Event]] = {
             **self._webhooks(),
@@ -43,30 +40,21 @@ class Samples:
 
     @property
     def names(self) -> list[str]:
-        """The names of the events, sorted."""
         return sorted(self._makers)
 
     def event(self, name: str) -> Event:
-        """Create an event.
-
-        Raises:
-            KeyError: There is no event of this name.
-        """
         return self._makers[name]()
 
     def _webhooks(self) -> dict[str, Callable[[], Event]]:
-        codes = [("TRANSACTIONS", code) for code in TRANSACTIONS_CODES] + [("ITEM", code) for code in ITEM_CODES]
         return {
-            **{self._name(kind, code): self._genuine(kind, code) for kind, code in codes},
+            "webhook_sync_updates_available": self._genuine("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"),
+            "webhook_recurring_transactions_update": self._genuine("TRANSACTIONS", "RECURRING_TRANSACTIONS_UPDATE"),
+            "webhook_item_error": self._genuine("ITEM", "ERROR"),
             "webhook_base64": self._encoded,
             "webhook_forged_body": self._with_forged_body,
             "webhook_forged_signature": self._with_forged_signature,
             "webhook_unsigned": lambda: self._webhook(self._update(), None),
         }
-
-    def _name(self, kind: str, code: str) -> str:
-        prefix = "" if kind == "TRANSACTIONS" else f"{kind.lower()}_"
-        return f"webhook_{prefix}{code.lower()}"
 
     def _update(self) -> bytes:
         return self._subject.body("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
@@ -99,7 +87,6 @@ class Samples:
         return self._request("/webhooks/plaid", body.decode(), headers)
 
     def _api_requests(self) -> dict[str, Callable[[], Event]]:
-        """Return a maker of a request for each route of the Items API."""
         item = "/items/{item_id}"
         return {
             "items_link_token": lambda: self._http("POST /link-tokens", {"client_user_id": "user-17"}),
@@ -133,7 +120,6 @@ class Samples:
         return event
 
     def _stream_record(self) -> Event:
-        """Return a record of the History table's stream."""
         at = f"{self._subject.now:%Y-%m-%dT%H:%M:%S}.000Z"
         texts = {
             "item_id": self._subject.item_id,
@@ -142,8 +128,8 @@ class Samples:
             "kind": "sync",
             "outcome": "needs_user",
         }
-        states = {"status_before": "active", "status": "needs_user", "code": "ITEM_LOGIN_REQUIRED"}
-        image = {name: {"S": text} for name, text in (texts | states | {"announcements": "ItemNeedsUser"}).items()}
+        states = {"state_before": "active", "state": "needs_user", "code": "ITEM_LOGIN_REQUIRED"}
+        image = {name: {"S": text} for name, text in (texts | states | {"published_events": "ItemNeedsUser"}).items()}
         return {
             "eventID": "1",
             "eventName": "INSERT",
@@ -190,7 +176,6 @@ class Samples:
         return {"Records": [*self._records(first, 2), *self._records(second, 1)]}
 
     def _scheduled(self) -> Event:
-        """Return the event of an EventBridge rule."""
         return {
             "version": "0",
             "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
@@ -204,7 +189,6 @@ class Samples:
         }
 
     def _records(self, item_id: str, count: int) -> list[Event]:
-        """Return records of the sync queue's event source mapping."""
         sent = int(self._subject.now.timestamp() * 1000)
         return [
             {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
 
@@ -39,37 +39,6 @@ class LinkSession:
     public_token: str
 
 
-class Subject(Protocol):
-    """One or two Items, and their Plaid."""
-
-    @property
-    def now(self) -> datetime:
-        """The time of the events."""
-
-    @property
-    def item_id(self) -> str:
-        """The Item."""
-
-    @property
-    def other_item_id(self) -> str:
-        """The second Item of an event with two."""
-
-    def body(self, kind: str, code: str) -> bytes:
-        """Return a webhook's body."""
-
-    def sign(self, body: bytes) -> str:
-        """Return the token of `Plaid-Verification`."""
-
-    def forge(self, body: bytes) -> str:
-        """Return such a token with Plaid's key ID, signed by another key."""
-
-    def public_token(self) -> str:
-        """Return what Link gives to an application when a user links an Item."""
-
-    def link_session(self) -> LinkSession:
-        """Return a session in which a user linked an Item."""
-
-
 class FixedSubject:
     """The Items of `tests/events`, which no stack has: the same IDs and keys each time (`local.plaid --seed 7`)."""
 
@@ -83,8 +52,7 @@ class FixedSubject:
         self._item = self._plaid.item(linked.item_id)
 
     def body(self, kind: str, code: str) -> bytes:
-        """Return a webhook's body."""
-        return json.dumps(payload(self._item, kind, code, "sandbox", self.now), indent=2).encode()
+        return json.dumps(payload(self._item, kind, code, self.now), indent=2).encode()
 
     def sign(self, body: bytes) -> str:
         """Return the token of `Plaid-Verification`."""
@@ -99,18 +67,12 @@ class FixedSubject:
         return "public-sandbox-00000000"
 
     def link_session(self) -> LinkSession:
-        """Return a session that Plaid does not have."""
         return LinkSession("link-sandbox-00000000", USER, self.public_token())
 
 
 @dataclass(frozen=True)
 class RunningSubject:
-    """Items that a running stack has linked; it links one if there is none.
-
-    Attributes:
-        progress: Called before what takes time.
-        chosen: The requested Item; by default the first one.
-    """
+    """Items that a running stack has linked; it links one if there is none."""
 
     stack: RunningStack
     progress: Progress
@@ -118,16 +80,11 @@ class RunningSubject:
 
     @property
     def now(self) -> datetime:
-        """The current time."""
         return datetime.now(UTC)
 
     @cached_property
     def item_id(self) -> str:
-        """The requested Item, or the first one that was linked.
-
-        Raises:
-            LocalStackError: The stack has no such Item.
-        """
+        """The requested Item, or the first one that was linked."""
         linked = self._linked()
         if self.chosen is None:
             return linked[0] if linked else self._link()
@@ -138,13 +95,11 @@ class RunningSubject:
 
     @cached_property
     def other_item_id(self) -> str:
-        """Another Item."""
         first = self.item_id
         others = [item_id for item_id in self._linked() if item_id != first]
         return others[0] if others else self._link()
 
     def body(self, kind: str, code: str) -> bytes:
-        """Return a webhook's body."""
         draft = {"webhook_type": kind, "webhook_code": code}
         return str(self._plaid(f"/_sim/items/{self.item_id}/webhooks/draft", draft)["body"]).encode()
 
@@ -168,7 +123,6 @@ class RunningSubject:
         return str(self._plaid("/sandbox/public_token/create", request)["public_token"])
 
     def link_session(self) -> LinkSession:
-        """Return a session in which a user linked an Item."""
         token = self._call_api("items_link_token")["link_token"]
         return LinkSession(token, USER, self._plaid("/_sim/link", {"link_token": token})["public_token"])
 
@@ -177,7 +131,7 @@ class RunningSubject:
         pages = self.stack.client("dynamodb").get_paginator("scan").paginate(
             TableName=self.stack.variables["ITEMS_TABLE"], ConsistentRead=True
         )  # fmt: skip
-        states = {row["item_id"]["S"]: row["status"]["S"] for page in pages for row in page["Items"]}
+        states = {row["item_id"]["S"]: row["state"]["S"] for page in pages for row in page["Items"]}
         known = [item["item_id"] for item in self._plaid("/_sim/items")]
         return [item_id for item_id in known if states.get(item_id, "removed") != "removed"]
 
@@ -202,11 +156,6 @@ class RunningSubject:
         return body
 
     def _plaid(self, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON
-        """Call the bundled Plaid.
-
-        Raises:
-            LocalStackError: The stack uses another Plaid server, or the bundled one refuses.
-        """
         url = f"{self.stack.plaid_base_url}{path}"
         try:
             answer = urllib3.request("GET" if body is None else "POST", url, json=body, retries=False, timeout=60)

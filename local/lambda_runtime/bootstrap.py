@@ -17,7 +17,6 @@ LAYERS = [f"/opt/python/lib/{LANGUAGE}/site-packages", "/opt/python"]
 
 
 def main() -> None:
-    """Serve invocations until the sandbox ends."""
     task = os.environ["LAMBDA_TASK_ROOT"]
     sys.path[:0] = [task, *LAYERS, f"/var/lang/lib/{LANGUAGE}/site-packages"]
     for folder in (task, *LAYERS):

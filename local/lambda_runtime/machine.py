@@ -36,11 +36,6 @@ class Machine:
 
     @classmethod
     def this(cls, places: Places | None = None) -> Machine:
-        """Return this machine.
-
-        Raises:
-            RuntimeUnavailableError: Something is missing.
-        """
         cache = (places or Places()).cache
         machine = cls(cache / "runtime", cache / "tools")
         if sys.platform != "linux":
@@ -54,12 +49,10 @@ class Machine:
 
     @property
     def packages(self) -> Path:
-        """The runtime interface client and its dependencies."""
         return self.runtime / "lib" / PYTHON / "site-packages"
 
     @cached_property
     def python(self) -> Path:
-        """The prefix of CPython 3.13."""
         command = [str(self.runtime / "bin" / PYTHON), "-c", "import sys; print(sys.base_prefix)"]
         # The environment's own interpreter.
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 # nosec B603
@@ -86,11 +79,7 @@ class Machine:
         return ["--user", "--map-group=990", "--map-user=993"]
 
     def check_mount(self) -> None:
-        """Check that this process may mount in a namespace.
-
-        Raises:
-            RuntimeUnavailableError: It may not.
-        """
+        """Check that this process may mount in a namespace."""
         if shutil.which("unshare") is None:
             raise RuntimeUnavailableError("unshare is missing: install util-linux (Debian: apt install util-linux).")
         command = [*self.isolation, "mount", "-t", "tmpfs", "probe", "/mnt"]

@@ -35,7 +35,6 @@ class FunctionError(Exception):
 
     Attributes:
         kind: Lambda's `errorType`: an exception's name, `Sandbox.Timedout` or the like.
-        message: Lambda's `errorMessage`.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -49,11 +48,7 @@ class BuiltFunction:
     """A function as the built template declares it.
 
     Attributes:
-        name: The function's name.
-        handler: Module and function.
-        task: The folder with its code.
         layers: The folders of its layers; a later one hides an earlier one.
-        timeout: Seconds.
         memory: MB, for the function's environment; nothing limits it here.
     """
 
@@ -65,7 +60,6 @@ class BuiltFunction:
     memory: int
 
     def environment(self, region: str) -> dict[str, str]:
-        """Return the variables that Lambda sets."""
         return {
             "AWS_DEFAULT_REGION": region,
             "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
@@ -94,7 +88,6 @@ class FunctionProcess:
 
     Attributes:
         variables: Its environment besides Lambda's own variables.
-        log: The file with its output.
     """
 
     machine: Machine
@@ -109,11 +102,6 @@ class FunctionProcess:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> Self:
-        """Start it; the first invocation imports its code.
-
-        Raises:
-            RuntimeUnavailableError: It does not come up.
-        """
         self._port, runtime_port = _free_port(), _free_port()
         self._root = tempfile.TemporaryDirectory(prefix="lambda-")
         with self.log.open("ab") as log:
@@ -128,11 +116,6 @@ class FunctionProcess:
         return self
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - any JSON
-        """Invoke it and return its answer.
-
-        Raises:
-            FunctionError: It raised, exited or timed out.
-        """
         body = json.dumps(event).encode()
         with self._turn:
             connection = http.client.HTTPConnection(
@@ -148,7 +131,6 @@ class FunctionProcess:
                 connection.close()
 
     def stop(self) -> None:
-        """End it and all that it started."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

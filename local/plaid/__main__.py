@@ -58,8 +58,6 @@ def _add_switch(group: argparse._ArgumentGroup, name: str, default: object, text
     flag = "--" + name.replace("_", "-")
     if isinstance(default, bool):
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
-    elif isinstance(default, str):
-        group.add_argument(flag, default=default, choices=("sandbox", "production"), help=text)
     else:
         parse = _seconds if name in ("initial_seconds", "historical_seconds") else type(default)
         group.add_argument(flag, type=parse, default=default, metavar="N", help=f"{text} (default: %(default)s)")
@@ -71,7 +69,6 @@ def _seconds(text: str) -> float | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM."""
     options = _parser().parse_args(arguments)
     switches = {switch.name: getattr(options, switch.name) for switch in fields(Behavior)}
     sim = PlaidSimulator(

@@ -10,9 +10,7 @@ class Behavior:
     """What this Plaid does where the real one varies, is undocumented or misbehaves.
 
     Attributes:
-        environment: `sandbox` or `production`; appears in tokens and webhooks and selects the rate limits.
         rate_limits: whether Plaid's rate limits apply.
-        rate_limit_scale: multiplies every limit (10 allows ten times as many calls).
         history_transactions: number of transactions at the institution for an Item linked over HTTP.
         history_days: number of days that those transactions cover.
         initial_seconds: seconds from initialization until the last 30 days are ready; None (`never` on the
@@ -23,10 +21,7 @@ class Behavior:
             (a transaction that was added and removed is then in both arrays).
         hide_reverts: whether the net change leaves out a transaction that equals what the client already has
             (removed and added again, or modified and reverted).
-        detect_mutation: whether a change between two pages fails the next page with
-            TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION.
         sync_while_login_required: whether sync still returns transactions in ITEM_LOGIN_REQUIRED.
-        retroactive_sync_webhook: whether a first sync after the history is ready fires SYNC_UPDATES_AVAILABLE.
         legacy_webhooks: whether INITIAL_UPDATE, HISTORICAL_UPDATE, DEFAULT_UPDATE and TRANSACTIONS_REMOVED fire
             in addition to SYNC_UPDATES_AVAILABLE.
         revoked_rows_removed: whether sync returns the transactions of a revoked account in `removed`, rather than
@@ -40,14 +35,9 @@ class Behavior:
         webhook_duplicates: probability that a webhook is sent twice.
         webhook_reorder: probability that a webhook is delayed so that later ones arrive first.
         webhook_reorder_seconds: delay in seconds of such a webhook.
-        webhook_timeout: seconds within which a receiver must respond.
-        webhook_fresh_iat: whether each retry has a new signature with its own `iat`.
-        webhook_stop_retries: whether retries stop for a receiver that rejected more than 90% in the last 24 hours.
     """
 
-    environment: str = "sandbox"
     rate_limits: bool = True
-    rate_limit_scale: float = 1.0
     history_transactions: int = 400
     history_days: int = 730
     initial_seconds: float | None = 0.5
@@ -55,9 +45,7 @@ class Behavior:
     not_ready_cursor_null: bool = False
     spell_out: bool = False
     hide_reverts: bool = False
-    detect_mutation: bool = True
     sync_while_login_required: bool = False
-    retroactive_sync_webhook: bool = False
     legacy_webhooks: bool = True
     revoked_rows_removed: bool = True
     link_results_deprecated: bool = False
@@ -68,6 +56,3 @@ class Behavior:
     webhook_duplicates: float = 0.0
     webhook_reorder: float = 0.0
     webhook_reorder_seconds: float = 2.0
-    webhook_timeout: float = 10.0
-    webhook_fresh_iat: bool = True
-    webhook_stop_retries: bool = False

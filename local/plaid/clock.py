@@ -19,7 +19,6 @@ _WORKERS = 8
 
 
 def utc_now() -> datetime:
-    """Return the current time as an aware UTC datetime."""
     return datetime.now(UTC)
 
 
@@ -32,12 +31,10 @@ class OffsetClock:
         self._lock = threading.Lock()
 
     def __call__(self) -> datetime:
-        """Return the time."""
         with self._lock:
             return self._base() + self._offset
 
     def advance(self, seconds: float | timedelta) -> datetime:
-        """Move the clock forward; return the new time."""
         step = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
         if step < timedelta(0):
             raise ValueError("time only moves forward")
@@ -67,27 +64,22 @@ class Scheduler:
         self._thread: threading.Thread | None = None
 
     def at(self, due: datetime, job: Job) -> None:
-        """Schedule a job for a time."""
         with self._changed:
             heapq.heappush(self._jobs, (due, next(self._numbers), job))
             self._changed.notify_all()
 
     def after(self, seconds: float, job: Job) -> None:
-        """Schedule a job after a number of seconds."""
         self.at(self._clock() + timedelta(seconds=seconds), job)
 
     def next_due(self) -> datetime | None:
-        """Return when the next job is due."""
         with self._changed:
             return self._jobs[0][0] if self._jobs else None
 
     def pending(self) -> int:
-        """Return the number of jobs that are queued or running."""
         with self._changed:
             return len(self._jobs) + self._running
 
     def run_due(self) -> int:
-        """Run every due job in the calling thread; return their number."""
         count = 0
         while (job := self._take()) is not None:
             self._run(job)
@@ -106,7 +98,6 @@ class Scheduler:
         return True
 
     def start(self) -> None:
-        """Start to run due jobs in the background."""
         if self._thread is None:
             self._stop.clear()
             self._thread = threading.Thread(target=self._loop, name="plaid-scheduler", daemon=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from local.plaid import request_fields as fields
 from local.plaid import wire
 from local.plaid.clock import OffsetClock
 from local.plaid.errors import PlaidError
-from local.plaid.faults import CORRUPTIONS, Fault
 
 if TYPE_CHECKING:
     from local.plaid.delivery import Delivery
@@ -42,7 +40,6 @@ _ROUTES: list[_Route] = []
 
 
 def _route(method: str, path: str, text: str) -> Callable[[Action], Action]:
-    """Register an action with its line of help."""
     pattern = re.compile(PREFIX + re.sub(r"{\w+}", "([^/]+)", path))
 
     def register(action: Action) -> Action:
@@ -53,7 +50,6 @@ def _route(method: str, path: str, text: str) -> Callable[[Action], Action]:
 
 
 def respond(sim: PlaidSimulator, request: Request) -> Response:
-    """Respond to a request to the control API."""
     try:
         body: Any = wire.decode(request.get_data() or b"{}")
         answer = _call(sim, request, body)
@@ -79,7 +75,6 @@ def _json(body: object, status: int) -> Response:
 
 
 def describe() -> list[str]:
-    """Return a line of help for every route."""
     return [f"{route.method:6} {PREFIX}{route.path}  {route.help}" for route in _ROUTES]
 
 
@@ -144,63 +139,6 @@ def _error(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
     return None
 
 
-@_route("POST", "/items/{item}/mutations", '{"times": 2, "anywhere": false}: fail its next pages with a mutation error')
-def _mutations(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    times = fields.integer(body, "times", 0, 100_000)
-    sim.force_mutation(item_id, 1 if times is None else times, anywhere=bool(body.get("anywhere")))
-    return None
-
-
-@_route(
-    "POST", "/items/{item}/breakages", '{"transaction_id", "how"}: return it malformed in sync; how null restores it'
-)
-def _corrupt(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    transaction_id = fields.text(body, "transaction_id")
-    if body.get("how") is None:
-        sim.restore_row(item_id, transaction_id)
-    else:
-        sim.corrupt_row(item_id, transaction_id, fields.choice(body, "how", tuple(CORRUPTIONS)))
-    return None
-
-
-@_route("POST", "/items/{item}/consent", '{"expiration_time": "2026-09-01T00:00:00Z" or null}')
-def _consent(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    text = fields.optional_text(body, "expiration_time")
-    moment = datetime.fromisoformat(text) if text else None
-    if moment is not None and moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    sim.set_consent_expiration(item_id, moment)
-    return None
-
-
-@_route("POST", "/items/{item}/expiration", '{"in_days": 7}: set its consent to expire; PENDING_EXPIRATION')
-def _expiration(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    return {"fired": sim.warn_expiration(item_id, float(body.get("in_days", 7)))}
-
-
-@_route("POST", "/items/{item}/disconnect", '{"in_days": 7, "with_time": true}: PENDING_DISCONNECT')
-def _disconnect(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    with_time = fields.flag(body, "with_time", default=True)
-    return {"fired": sim.warn_disconnect(item_id, float(body.get("in_days", 7)), with_time=with_time)}
-
-
-@_route("POST", "/items/{item}/revoke", '{"account_id", "notify": true}: revoke an account; USER_ACCOUNT_REVOKED')
-def _revoke(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    notify = fields.flag(body, "notify", default=True)
-    return {"account_id": sim.revoke_account(item_id, fields.optional_text(body, "account_id"), notify=notify)}
-
-
-@_route("POST", "/items/{item}/offer", "NEW_ACCOUNTS_AVAILABLE: the user can add accounts in update mode")
-def _offer(sim: PlaidSimulator, _body: JsonObject, item_id: str) -> object:
-    return {"fired": sim.offer_accounts(item_id)}
-
-
-@_route("POST", "/items/{item}/depermission", "remove it as its user at my.plaid.com; USER_PERMISSION_REVOKED")
-def _depermission(sim: PlaidSimulator, _body: JsonObject, item_id: str) -> object:
-    sim.depermission(item_id)
-    return None
-
-
 @_route("POST", "/link", '{"link_token", "bank", "login", "new_account": false}: complete Link; returns a public_token')
 def _complete_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     public_token = sim.complete_link(
@@ -210,17 +148,6 @@ def _complete_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
         new_account=fields.flag(body, "new_account"),
     )
     return {"public_token": public_token}
-
-
-@_route("POST", "/link/open", '{"link_token"}: open Link')
-def _open_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
-    return {"link_session_id": sim.open_link(fields.text(body, "link_token"))}
-
-
-@_route("POST", "/link/leave", '{"link_token", "error_code"}: exit Link without finishing')
-def _leave_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
-    sim.leave_link(fields.text(body, "link_token"), fields.optional_text(body, "error_code"))
-    return None
 
 
 @_route("GET", "/webhooks", "list all webhooks with their attempts and state")
@@ -238,17 +165,6 @@ def _delivery(delivery: Delivery) -> JsonObject:
     }
 
 
-@_route("POST", "/webhooks/hold", "hold all webhooks")
-def _hold(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
-    sim.hold_webhooks()
-    return None
-
-
-@_route("POST", "/webhooks/release", '{"order": "fifo" | "lifo" | "shuffled"}: send the held webhooks')
-def _release(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
-    return {"released": sim.release_webhooks(fields.choice(body, "order", ("fifo", "lifo", "shuffled")))}
-
-
 @_route(
     "POST",
     "/sign",
@@ -262,27 +178,9 @@ def _sign(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     return {"token": sim.sign(text, iat, fields.optional_text(body, "kid"))}
 
 
-@_route("POST", "/keys/rotate", '{"overlap": 0}: replace the signing key')
-def _rotate(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
-    return {"kid": sim.rotate_keys(float(body.get("overlap") or 0))}
-
-
-@_route("POST", "/keys/{kid}/expire", "expire a key")
-def _expire(sim: PlaidSimulator, _body: JsonObject, kid: str) -> object:
-    sim.expire_key(kid)
-    return None
-
-
 @_route("POST", "/faults", '{"endpoint", "error_code", "status", "times", "skip", "delay", "drop", "item_id"}')
 def _add_fault(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
-    values = {**body, "delay": float(body.get("delay") or 0)}
-    sim.add_fault(Fault(**{"endpoint": "*", **values}))
-    return None
-
-
-@_route("DELETE", "/faults", "remove all faults")
-def _clear_faults(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
-    sim.clear_faults()
+    sim.inject_fault(**{**body, "delay": float(body.get("delay") or 0)})
     return None
 
 
@@ -293,12 +191,7 @@ def _advance_clock(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     return {"now": wire.timestamp(sim.clock.advance(float(body["seconds"])))}
 
 
-@_route("POST", "/behaviour", '{"spell_out": true, ...}: change switches')
+@_route("POST", "/behavior", '{"spell_out": true, ...}: change switches')
 def _configure(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     sim.configure(**{name: float(value) if isinstance(value, Decimal) else value for name, value in body.items()})
     return None
-
-
-@_route("GET", "/calls", "number of calls to each endpoint")
-def _calls(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
-    return sim.calls

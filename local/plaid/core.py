@@ -58,21 +58,17 @@ class SimulatorCore:
         return Random(f"{self.seed}:{purpose}")  # noqa: S311 # nosec B311 - reproducible on purpose
 
     def configure(self, **switches: object) -> None:
-        """Change switches of `Behavior`."""
         with self.lock:
             self.behavior = replace(self.behavior, **switches)  # type: ignore[arg-type] # checked by replace()
 
     def start(self) -> None:
-        """Start to deliver webhooks and advance phases in the background."""
         self.scheduler.start()
 
     def stop(self) -> None:
-        """Stop the background work."""
         self.scheduler.stop()
         self.sender.close()
 
     def run_due(self) -> int:
-        """Run every job that is due by the clock, in this thread; return their number."""
         return self.scheduler.run_due()
 
     def wait_idle(self, timeout: float = 10.0) -> bool:
@@ -81,28 +77,24 @@ class SimulatorCore:
 
     @property
     def calls(self) -> Counter[str]:
-        """The number of calls to each endpoint (a copy)."""
         with self.lock:
             return Counter(self._calls)
 
     def count_call(self, endpoint: str) -> None:
-        """Count a call to an endpoint."""
         with self.lock:
             self._calls[endpoint] += 1
 
     def reset_calls(self) -> None:
-        """Reset the number of calls to zero."""
         with self.lock:
             self._calls.clear()
 
     def request_id(self) -> str:
-        """Return a new request id."""
         with self.lock:
             return wire.request_id(self._request_ids)
 
     def new_token(self, kind: str) -> str:
         """Return a new token of this environment: `access`, `public` or `link`."""
-        return f"{kind}-{self.behavior.environment}-{wire.uuid4(self._ids)}"
+        return f"{kind}-{webhooks.ENVIRONMENT}-{wire.uuid4(self._ids)}"
 
     def item_ids(self) -> list[str]:
         """Return the ids of all Items that were not removed, oldest first."""
@@ -110,16 +102,10 @@ class SimulatorCore:
             return [item_id for item_id, item in self.items.items() if not item.removed]
 
     def item(self, item_id: str) -> Item:
-        """Return an Item's state, even if the Item was removed."""
         with self.lock:
             return self.items[item_id]
 
     def item_by_token(self, access_token: str) -> Item:
-        """Return the Item of an access token.
-
-        Raises:
-            PlaidError: the token is unknown, or its Item was removed.
-        """
         item = self.access_tokens.get(access_token)
         if item is None:
             raise PlaidError("INVALID_ACCESS_TOKEN", message=self._token_error(access_token, "access"))
@@ -128,7 +114,7 @@ class SimulatorCore:
         return item
 
     def _token_error(self, token: str, kind: str) -> str | None:
-        environment = self.behavior.environment
+        environment = webhooks.ENVIRONMENT
         other = token.split("-")[1] if token.count("-") > 1 and token.startswith(f"{kind}-") else None
         if other is None:
             expected = f"{kind}-<environment>-<identifier>"
@@ -138,14 +124,11 @@ class SimulatorCore:
         return None
 
     def emit(self, item: Item, webhook_type: str, webhook_code: str, **extra: object) -> bool:
-        """Send a webhook about an Item; return False if it has no webhook URL. `OMITTED` leaves out a field."""
+        """Send a webhook about an Item; return False if it has no webhook URL."""
         if item.webhook_url is None:
             return False
         now = self.clock()
-        body = webhooks.payload(item, webhook_type, webhook_code, self.behavior.environment, now)
+        body = webhooks.payload(item, webhook_type, webhook_code, now)
         item.last_webhook = (now, webhook_code)
-        fields = {**body, **extra}
-        self.sender.send(
-            item.webhook_url, {name: value for name, value in fields.items() if value is not webhooks.OMITTED}
-        )
+        self.sender.send(item.webhook_url, {**body, **extra})
         return True

@@ -33,7 +33,6 @@ class Endpoint:
 
     Attributes:
         fields: the fields that it recognizes, besides the credentials; None skips that check.
-        needs_item: whether it requires an access token.
     """
 
     respond: Callable[[Call], JsonObject]
@@ -41,11 +40,6 @@ class Endpoint:
     needs_item: bool = True
 
     def check_fields(self, body: JsonObject) -> None:
-        """Reject a body with unknown fields, as Plaid does.
-
-        Raises:
-            PlaidError: UNKNOWN_FIELDS with their names.
-        """
         unknown = set() if self.fields is None else body.keys() - self.fields - _CREDENTIALS
         if unknown:
             raise PlaidError("UNKNOWN_FIELDS", fields=", ".join(sorted(unknown)))
@@ -68,7 +62,6 @@ def _item_get(call: Call) -> JsonObject:
 
 
 def item_object(item: Item) -> JsonObject:
-    """Return an Item as Plaid's API returns it."""
     return {
         "auth_method": None,
         "available_products": ["balance"],

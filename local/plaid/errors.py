@@ -35,7 +35,6 @@ _Messages = dict[str, str | tuple[str, str]]
 
 
 def _codes(error_type: str, status: int, messages: _Messages) -> dict[str, ErrorCode]:
-    """Return the codes of one error type."""
     texts = {code: (text, None) if isinstance(text, str) else text for code, text in messages.items()}
     return {code: ErrorCode(error_type, status, *pair) for code, pair in texts.items()}
 
@@ -47,57 +46,32 @@ _REQUEST: _Messages = {
     "INVALID_BODY": "body could not be parsed as JSON",
     "INVALID_CONFIGURATION": "please ensure that the request body is formatted correctly",
     "INVALID_HEADERS": "the request headers are invalid",
-    "INCOMPATIBLE_API_VERSION": "the request uses fields that are not compatible with this version of the API",
     "SANDBOX_ONLY": "access to this endpoint is only available in the sandbox environment",
-}
-_NOT_FOUND: _Messages = {
-    "NOT_FOUND": "not found",
-    "NO_LONGER_AVAILABLE": "this endpoint has been removed",
 }
 _INPUT: _Messages = {
     "ADDITIONAL_CONSENT_REQUIRED": "client does not have user consent to access the requested product",
     "DIRECT_INTEGRATION_NOT_ENABLED": "your client ID is only authorized to use Plaid Link",
-    "INCORRECT_DEPOSIT_VERIFICATION": "the deposit verification provided is incorrect",
     "INVALID_ACCESS_TOKEN": "could not find matching access token",
     "INVALID_ACCOUNT_ID": "one or more of the account IDs is invalid for this Item",
     "INVALID_API_KEYS": "invalid client_id or secret provided",
-    "INVALID_INSTITUTION": "invalid institution_id provided",
-    "INVALID_LINK_CUSTOMIZATION": "the Link customization is invalid for the request",
     "INVALID_LINK_TOKEN": "invalid link_token provided",
     "INVALID_PRODUCT": "client is not authorized to access the requested product",
     "INVALID_PUBLIC_TOKEN": "could not find matching public token",
-    "INVALID_USER_TOKEN": "could not find matching user token",
     "INVALID_WEBHOOK_VERIFICATION_KEY_ID": (
         "invalid key_id provided. note that key_ids are specific to Plaid environments"
     ),
-    "TOO_MANY_VERIFICATION_ATTEMPTS": "the user has exceeded the number of verification attempts",
     "UNAUTHORIZED_ENVIRONMENT": "you are not authorized to create items in this api environment",
     "UNAUTHORIZED_ROUTE_ACCESS": "you are not authorized to access this route in this api environment",
 }
 _ITEM: _Messages = {
-    "ACCESS_NOT_GRANTED": ("access to this product was not granted for the account", "The user did not grant access."),
-    "INSTANT_MATCH_FAILED": "this Item could not be verified through Instant Match",
+    "ACCESS_NOT_GRANTED": "access to this product was not granted for the account",
     "INSUFFICIENT_CREDENTIALS": "the user did not provide sufficient authorization to link their account",
-    "INVALID_CREDENTIALS": (
-        "the provided credentials were not correct",
-        "The provided credentials were not correct. Please try again.",
-    ),
-    "INVALID_MFA": (
-        "the provided MFA response(s) were not correct",
-        "The provided MFA responses were not correct. Please try again.",
-    ),
-    "INVALID_OTP": "the provided one-time passcode was not correct",
-    "INVALID_PHONE_NUMBER": "the phone number is invalid",
+    "INVALID_CREDENTIALS": "the provided credentials were not correct",
+    "INVALID_MFA": "the provided MFA response(s) were not correct",
     "INVALID_SEND_METHOD": "the send method for MFA is no longer valid",
-    "INVALID_UPDATED_USERNAME": (
-        "the username provided to /item/credentials/update does not match the original username for this Item",
-        "Username provided does not match the original username. Please try again.",
-    ),
+    "INVALID_UPDATED_USERNAME": "the username does not match the original username for this Item",
     "ITEM_CONCURRENTLY_DELETED": "This item was deleted while the operation was in progress",
-    "ITEM_LOCKED": (
-        "the account is locked. prompt the user to visit the institution's site and unlock their account",
-        "The given account has been locked. Please log in to your bank's website and unlock it.",
-    ),
+    "ITEM_LOCKED": "the account is locked. prompt the user to visit the institution's site and unlock their account",
     "ITEM_LOGIN_REQUIRED": (
         _LOGIN_REQUIRED,
         "The login details of this account have changed. Please log in again.",
@@ -107,19 +81,13 @@ _ITEM: _Messages = {
         "/item/remove, or has had access removed by the user."
     ),
     "ITEM_NOT_SUPPORTED": "this account is currently not supported",
-    "MFA_NOT_SUPPORTED": (
-        "this account requires a MFA type that is not currently supported",
-        "The given account requires a multi-factor authentication type that is not currently supported.",
-    ),
+    "MFA_NOT_SUPPORTED": "this account requires a MFA type that is not currently supported",
     "NO_ACCOUNTS": "no valid accounts were found for this item",
-    "NO_AUTH_ACCOUNTS": "no eligible checking or savings accounts were found for this item",
-    "NO_INVESTMENT_ACCOUNTS": "no valid investment accounts were found for this item",
-    "NO_LIABILITY_ACCOUNTS": "no valid liability accounts were found for this item",
     "PASSWORD_RESET_REQUIRED": "user must reset their password",
     "PRODUCT_NOT_ENABLED": "the product is not enabled for this Item",
     "PRODUCT_NOT_READY": "the requested product is not yet ready. please provide a webhook or try the request again",
     "PRODUCTS_NOT_SUPPORTED": "the requested product is not supported by this Item",
-    "USER_INPUT_TIMEOUT": ("user failed to provide a response in time", "Please try again."),
+    "USER_INPUT_TIMEOUT": "user failed to provide a response in time",
     "USER_PERMISSION_REVOKED": "the account holder has revoked permission for this Item",
     "USER_SETUP_REQUIRED": "the account has not been fully set up. prompt the user to visit the issuing institution",
 }
@@ -127,10 +95,7 @@ _INSTITUTION: _Messages = {
     "INSTITUTION_DOWN": (_NOT_RESPONDING, _INSTITUTION_DISPLAY),
     "INSTITUTION_NO_LONGER_SUPPORTED": ("this institution is no longer supported", _INSTITUTION_DISPLAY),
     "INSTITUTION_NOT_AVAILABLE": ("this institution is not currently available", _INSTITUTION_DISPLAY),
-    "INSTITUTION_NOT_ENABLED_IN_ENVIRONMENT": "this institution is not enabled in this environment",
     "INSTITUTION_NOT_RESPONDING": (_NOT_RESPONDING, _INSTITUTION_DISPLAY),
-    "INSTITUTION_REGISTRATION_REQUIRED": "registration is required before this institution can be accessed",
-    "UNAUTHORIZED_INSTITUTION": "not authorized to create items for this institution",
     "UNSUPPORTED_RESPONSE": ("the data returned from the institution is not supported", _INSTITUTION_DISPLAY),
 }
 _RATE: _Messages = {
@@ -143,30 +108,14 @@ _RATE: _Messages = {
     "TRANSACTIONS_LIMIT": _RATE_LIMIT,
     "TRANSACTIONS_SYNC_LIMIT": _RATE_LIMIT,
 }
-_OAUTH: _Messages = {
-    "INCORRECT_LINK_TOKEN": "the link_token does not match the one that Link was initialized with",
-    "INCORRECT_OAUTH_NONCE": "nonce does not match",
-    "OAUTH_STATE_ID_ALREADY_PROCESSED": "the OAuth state ID has already been processed",
-    "OAUTH_STATE_ID_NOT_FOUND": "the OAuth state ID could not be found",
-}
-_RECAPTCHA: _Messages = {
-    "RECAPTCHA_REQUIRED": "this request requires additional verification",
-    "RECAPTCHA_BAD": "the user was presented with a reCAPTCHA and failed it",
-}
 _SANDBOX: _Messages = {
-    "SANDBOX_PRODUCT_NOT_ENABLED": "the product is not enabled on this Sandbox Item",
     "SANDBOX_WEBHOOK_INVALID": "Webhook for this Item is either not set up, or invalid for the given product",
 }
 
 ERROR_CODES: dict[str, ErrorCode] = {
     **_codes("INVALID_REQUEST", 400, _REQUEST),
-    **_codes("INVALID_REQUEST", 404, _NOT_FOUND),
+    **_codes("INVALID_REQUEST", 404, {"NOT_FOUND": "not found"}),
     **_codes("INVALID_INPUT", 400, _INPUT),
-    **_codes(
-        "INVALID_RESULT",
-        400,
-        {"LAST_UPDATED_DATETIME_OUT_OF_RANGE": "requested datetime out of range of most recently updated balance"},
-    ),
     **_codes("ITEM_ERROR", 400, _ITEM),
     **_codes("INSTITUTION_ERROR", 400, _INSTITUTION),
     **_codes(
@@ -177,8 +126,6 @@ ERROR_CODES: dict[str, ErrorCode] = {
             "fetched. Please restart pagination from last update."
         },
     ),
-    **_codes("OAUTH_ERROR", 400, _OAUTH),
-    **_codes("RECAPTCHA_ERROR", 400, _RECAPTCHA),
     **_codes("SANDBOX_ERROR", 400, _SANDBOX),
     **_codes("RATE_LIMIT_EXCEEDED", 429, _RATE),
     **_codes("API_ERROR", 500, {"INTERNAL_SERVER_ERROR": "an unexpected error occurred"}),
@@ -198,7 +145,6 @@ class PlaidError(Exception):
         self.message = message or self._documented.message.format_map(_Placeholders(details))
 
     def body(self, request_id: str) -> JsonObject:
-        """Return the body of an API response."""
         page = self._documented.error_type.removesuffix("_ERROR").lower().replace("_", "-")
         return {
             "display_message": self._documented.display,

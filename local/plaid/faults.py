@@ -23,14 +23,9 @@ class Fault:
     Attributes:
         endpoint: path such as `/transactions/sync`, or `*` for all.
         error_code: respond with this Plaid error; the call has no effect.
-        status: HTTP status that replaces the code's own.
-        times: number of calls that fail.
         skip: number of matching calls that succeed first.
-        item_id: only calls about this Item fail.
-        delay: seconds to wait first.
         drop: close the connection without a response, `before` or `after` the call takes effect.
         body: raw text instead of JSON (a proxy's error page), with `status`.
-        retry_after: value of the Retry-After header.
     """
 
     endpoint: str
@@ -45,7 +40,6 @@ class Fault:
     retry_after: str | None = None
 
     def matches(self, endpoint: str, item_id: str | None) -> bool:
-        """Return whether a call matches."""
         return self.endpoint in ("*", endpoint) and self.item_id in (None, item_id)
 
 
@@ -56,15 +50,12 @@ class FaultInjector:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Add a fault."""
         self._faults.append(fault)
 
     def clear(self) -> None:
-        """Remove every fault."""
         self._faults.clear()
 
     def take(self, endpoint: str, item_id: str | None) -> Fault | None:
-        """Return the fault for this call, if any, and count it down."""
         for fault in self._faults:
             if not fault.matches(endpoint, item_id):
                 continue

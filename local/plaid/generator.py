@@ -65,11 +65,6 @@ class Generator:
         ids = (account["account_id"] for account in self.accounts)
         self._weights: dict[str, int] = dict(zip(ids, _WEIGHTS, strict=True))
 
-    def take_over(self, accounts: list[JsonObject]) -> None:
-        """Replace the accounts with those of another generator."""
-        self.accounts = accounts
-        self._weights = {str(account["account_id"]): _NEW_ACCOUNT_WEIGHT for account in accounts}
-
     def open_account(self) -> str:
         """Add an account that the user has just shared; return its id."""
         account = self._account(f"Joint Savings {len(self._weights)}", "depository", "savings", "USD")
@@ -78,7 +73,6 @@ class Generator:
         return str(account["account_id"])
 
     def close_account(self, account_id: str) -> None:
-        """Remove an account: it gets no more transactions."""
         self.accounts.remove(self._account_by_id(account_id))
 
     def _account(self, name: str, kind: str, subtype: str, currency: str | None) -> JsonObject:
@@ -114,7 +108,6 @@ class Generator:
         ]
 
     def transaction(self, custom: CustomTransaction) -> JsonObject:
-        """Generate one transaction with the given fields."""
         merchant = self.rng.choice(sample_data.MERCHANTS)
         account = self._choose_account(custom.account_id)
         enriched = custom.name is None and self.rng.random() >= _UNENRICHED_SHARE

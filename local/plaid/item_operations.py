@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 from local.plaid.core import SimulatorCore
 from local.plaid.transactions import remove_account_rows
-from local.plaid.webhooks import OMITTED
 from local.plaid.wire import timestamp
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from local.plaid.items import Item
     from local.plaid.wire import JsonObject
 
@@ -49,11 +46,6 @@ class ItemOperations(SimulatorCore):
         if item.consent_expiration_time is not None:
             item.consent_expiration_time = self.clock() + _CONSENT_PERIOD
 
-    def set_consent_expiration(self, item_id: str, moment: datetime | None) -> None:
-        """Set when the user's consent expires (None: never). Fires no webhook."""
-        with self.lock:
-            self.items[item_id].consent_expiration_time = moment
-
     def warn_expiration(self, item_id: str, in_days: float = 7) -> bool:
         """Set the user's consent to expire in some days, and fire PENDING_EXPIRATION."""
         with self.lock:
@@ -61,13 +53,10 @@ class ItemOperations(SimulatorCore):
             item.consent_expiration_time = self.clock() + timedelta(days=in_days)
             return self.emit(item, "ITEM", "PENDING_EXPIRATION")
 
-    def warn_disconnect(self, item_id: str, in_days: float = 7, *, with_time: bool = True) -> bool:
-        """Fire PENDING_DISCONNECT: the institution will end the connection in some days.
-
-        `with_time=False` leaves out `disconnect_time`, as older webhooks do.
-        """
+    def warn_disconnect(self, item_id: str, in_days: float = 7) -> bool:
+        """Fire PENDING_DISCONNECT: the institution will end the connection in some days."""
         with self.lock:
-            moment = timestamp(self.clock() + timedelta(days=in_days)) if with_time else OMITTED
+            moment = timestamp(self.clock() + timedelta(days=in_days))
             return self.emit(self.items[item_id], "ITEM", "PENDING_DISCONNECT", disconnect_time=moment)
 
     def depermission(self, item_id: str) -> None:
@@ -98,7 +87,6 @@ class ItemOperations(SimulatorCore):
             return item.access_token
 
     def account_rows(self, item_id: str) -> list[JsonObject]:
-        """Return all accounts of an Item, as /accounts/get returns them."""
         with self.lock:
             return [dict(account) for account in self.items[item_id].generator.accounts]
 

@@ -24,14 +24,13 @@ DEFAULT_INSTITUTION_ID = "ins_109508"
 class Phase(IntEnum):
     """How much of an Item's transaction history is ready."""
 
-    UNINITIALISED = 0
+    UNINITIALIZED = 0
     NOT_READY = 1
     INITIAL = 2
     HISTORICAL = 3
 
     @property
     def update_status(self) -> str:
-        """The value of `transactions_update_status`."""
         if self is Phase.INITIAL:
             return "INITIAL_UPDATE_COMPLETE"
         return "HISTORICAL_UPDATE_COMPLETE" if self is Phase.HISTORICAL else "NOT_READY"
@@ -42,13 +41,8 @@ class ItemOptions:
     """How an Item is created.
 
     Attributes:
-        webhook_url: URL of its webhooks, if any.
-        transactions: number of transactions at the institution.
-        days: number of days that they cover.
         days_requested: days of history that Plaid requests; None is `days`.
         initialize_at_link: whether linking initializes Transactions, rather than the first sync.
-        institution_id: its institution.
-        products: products that the Item was created with.
         login: name of the user's login at the institution: Items of one login have the same accounts there, under
             other ids; None is a login of this Item only.
     """
@@ -84,7 +78,7 @@ class Item:
     rng: Random
     generator: Generator
     webhook_url: str | None
-    phase: Phase = Phase.UNINITIALISED
+    phase: Phase = Phase.UNINITIALIZED
     log: UpdateLog = field(default_factory=UpdateLog)
     unreleased: list[JsonObject] = field(default_factory=list)
     sync_called: bool = False
@@ -112,8 +106,6 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class LinkedItem:
-    """The response to a public token exchange."""
-
     item_id: str
     access_token: str
 
@@ -132,12 +124,6 @@ class LinkTokenConfig:
     """The configuration of Link in a link token, apart from the Item's options.
 
     Attributes:
-        client_name: name of the client's application in Link.
-        language: language of Link.
-        country_codes: countries of the institutions.
-        client_user_id: the client's id for the user.
-        redirect_uri: where an institution's OAuth login sends the user back to.
-        hosted: whether this is Hosted Link.
         lifetime: seconds until the token expires, if the client set it.
         account_selection: whether the user can add accounts in update mode.
     """
@@ -159,7 +145,6 @@ class LinkSession:
     Attributes:
         added: the new Item in the format of `item_add_results`; None in update mode.
         exited: whether the user exited Link without finishing.
-        error_code: the error that made the user exit.
     """
 
     session_id: str

@@ -27,15 +27,12 @@ _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 @dataclass(slots=True)
 class SigningKey:
-    """One key pair."""
-
     kid: str
     private: ec.EllipticCurvePrivateKey
     created_at: datetime
     expires_at: datetime | None = None
 
     def public(self, now: datetime) -> JsonObject:
-        """Return the key as /webhook_verification_key/get does; `expired_at` is null until it has expired."""
         numbers = self.private.public_key().public_numbers()
         expired = self.expires_at is not None and self.expires_at <= now
         return {
@@ -69,15 +66,9 @@ class KeyRing:
         return ec.derive_private_key(self._rng.randrange(1, _P256_ORDER), ec.SECP256R1())
 
     def kids(self) -> list[str]:
-        """Return every key id, oldest first."""
         return list(self._keys)
 
     def public(self, kid: object) -> JsonObject:
-        """Return a public key.
-
-        Raises:
-            PlaidError: there is no such key.
-        """
         key = self._keys.get(kid) if isinstance(kid, str) else None
         if key is None:
             raise PlaidError("INVALID_WEBHOOK_VERIFICATION_KEY_ID")
@@ -88,10 +79,6 @@ class KeyRing:
         self.current.expires_at = self._clock() + overlap
         self.current = self._create()
         return self.current.kid
-
-    def expire(self, kid: str) -> None:
-        """Expire a key now, even if it still signs."""
-        self._keys[kid].expires_at = self._clock()
 
     def sign(self, body: bytes, iat: datetime | float | None = None, kid: str | None = None) -> str:
         """Return the Plaid-Verification token for a body.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from local.plaid.core import SimulatorCore
 from local.plaid.errors import PlaidError
 from local.plaid.generator import Generator
 from local.plaid.items import (
     DEFAULT_DAYS_REQUESTED,
-    DEFAULT_INSTITUTION_ID,
     INITIAL_DAYS,
     Item,
     ItemOptions,
@@ -18,36 +18,27 @@ from local.plaid.items import (
     PublicToken,
 )
 from local.plaid.update_log import Change
+from local.plaid.webhooks import ENVIRONMENT
 from local.plaid.wire import entity_id, uuid4
 
 _PUBLIC_TOKEN_LIFETIME = timedelta(minutes=30)
 
 
 class LifecycleOperations(SimulatorCore):
-    """Steps in the lifecycle of an Item."""
-
-    def create_public_token(  # noqa: PLR0913 - an option each
+    def create_public_token(
         self,
         webhook_url: str | None = None,
         transactions: int = 400,
         days: int = DEFAULT_DAYS_REQUESTED,
-        days_requested: int | None = None,
-        *,
-        initialize_at_link: bool = True,
-        institution_id: str = DEFAULT_INSTITUTION_ID,
-        login: str | None = None,
+        **options: Any,  # noqa: ANN401 - the other options of `ItemOptions`
     ) -> str:
         """Create the public token of a new Item (see `ItemOptions`).
 
         `initialize_at_link=False` leaves initialization to the first sync, which may then set `days_requested`.
         """
-        options = ItemOptions(
-            webhook_url, transactions, days, days_requested, initialize_at_link, institution_id, login=login
-        )
-        return self.create_public_token_with(options)
+        return self.create_public_token_with(ItemOptions(webhook_url, transactions, days, **options))
 
     def create_public_token_with(self, options: ItemOptions) -> str:
-        """Create the public token of a new Item with the given options."""
         with self.lock:
             item = self._create_item(options)
             token = self.new_token("public")
@@ -59,7 +50,7 @@ class LifecycleOperations(SimulatorCore):
         login = self.random(f"login {options.institution_id} {options.login}") if options.login else None
         return Item(
             item_id=entity_id(rng),
-            access_token=f"access-{self.behavior.environment}-{uuid4(rng)}",
+            access_token=f"access-{ENVIRONMENT}-{uuid4(rng)}",
             options=options,
             created_at=self.clock(),
             rng=rng,
@@ -68,11 +59,6 @@ class LifecycleOperations(SimulatorCore):
         )
 
     def exchange(self, public_token: str) -> LinkedItem:
-        """Exchange a public token once.
-
-        Raises:
-            PlaidError: it is unknown, used or expired.
-        """
         with self.lock:
             token = self.public_tokens.get(public_token)
             if token is None or token.used:
@@ -84,38 +70,22 @@ class LifecycleOperations(SimulatorCore):
                     "at which point they can no longer be exchanged",
                 )
             token.used = True
-            self.adopt(token.item)
-            if token.item.options.initialize_at_link:
-                self.initialize(token.item, None)
-            return LinkedItem(token.item.item_id, token.item.access_token)
+            item = token.item
+            self.items[item.item_id] = self.access_tokens[item.access_token] = item
+            if item.options.initialize_at_link:
+                self.initialize(item, None)
+            return LinkedItem(item.item_id, item.access_token)
 
-    def adopt(self, item: Item) -> None:
-        """Add an Item that another simulator created."""
-        with self.lock:
-            self.items[item.item_id] = item
-            self.access_tokens[item.access_token] = item
-
-    def link_item(  # noqa: PLR0913 - an option each
+    def link_item(
         self,
         webhook_url: str | None = None,
         transactions: int = 400,
         days: int = DEFAULT_DAYS_REQUESTED,
         phase: Phase | None = None,
-        *,
-        initialize_at_link: bool = True,
-        institution_id: str = DEFAULT_INSTITUTION_ID,
-        login: str | None = None,
+        **options: Any,  # noqa: ANN401 - the other options of `ItemOptions`
     ) -> LinkedItem:
         """Create and exchange a public token; advance the history to `phase` at once, without webhooks."""
-        public_token = self.create_public_token(
-            webhook_url,
-            transactions,
-            days,
-            initialize_at_link=initialize_at_link,
-            institution_id=institution_id,
-            login=login,
-        )
-        linked = self.exchange(public_token)
+        linked = self.exchange(self.create_public_token(webhook_url, transactions, days, **options))
         if phase is not None:
             with self.lock:
                 item = self.items[linked.item_id]
@@ -125,7 +95,7 @@ class LifecycleOperations(SimulatorCore):
 
     def initialize(self, item: Item, days_requested: int | None) -> None:
         """Request an Item's history from the institution, unless that has happened."""
-        if item.phase is not Phase.UNINITIALISED:
+        if item.phase is not Phase.UNINITIALIZED:
             return
         options = item.options
         default = options.days if options.initialize_at_link else DEFAULT_DAYS_REQUESTED

@@ -28,7 +28,6 @@ _NO_OTHER_RESULTS: JsonObject = {
 
 
 def link_token_create(call: Call) -> JsonObject:
-    """Respond to /link/token/create."""
     config = _config(call)
     products = _products(call)
     days = fields.integer(fields.mapping(call.body, "transactions"), "days_requested", 1, 730)
@@ -75,8 +74,6 @@ def _redirect_uri(call: Call) -> str | None:
     uri = fields.url(call.body, "redirect_uri")
     if uri is not None and "?" in uri:
         raise PlaidError("INVALID_FIELD", detail="redirect_uri must not contain any query parameters")
-    if uri is not None and call.sim.behavior.environment == "production" and not uri.startswith("https://"):
-        raise PlaidError("INVALID_FIELD", detail="redirect_uri must use HTTPS")
     return uri
 
 
@@ -110,7 +107,6 @@ def _options(
 
 
 def link_token_get(call: Call) -> JsonObject:
-    """Respond to /link/token/get."""
     name = fields.text(call.body, "link_token")
     token = call.sim.link_token(name)
     now = call.sim.clock()
@@ -197,7 +193,6 @@ def _events(session: LinkSession, *, finished: bool) -> list[JsonObject]:
 
 
 def public_token_create(call: Call) -> JsonObject:
-    """Respond to /sandbox/public_token/create."""
     fields.require(call.body, "institution_id", "initial_products")
     requested = fields.mapping(call.body, "options")
     days = fields.integer(fields.mapping(requested, "transactions"), "days_requested", 1, 730)
@@ -208,6 +203,5 @@ def public_token_create(call: Call) -> JsonObject:
 
 
 def public_token_exchange(call: Call) -> JsonObject:
-    """Respond to /item/public_token/exchange."""
     linked = call.sim.exchange(fields.text(call.body, "public_token"))
     return {"access_token": linked.access_token, "item_id": linked.item_id}

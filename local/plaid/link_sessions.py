@@ -41,11 +41,7 @@ class LinkSessionOperations(LifecycleOperations, ItemOperations):
             return name, token
 
     def open_link(self, link_token: str) -> str:
-        """Open Link as the user; return the id of the session, which `complete_link` or `leave_link` finishes.
-
-        Raises:
-            PlaidError: the link token is unknown or has expired.
-        """
+        """Open Link as the user; return the id of the session, which `complete_link` or `leave_link` finishes."""
         with self.lock:
             return self._start_session(self._valid_token(link_token)).session_id
 
@@ -62,10 +58,6 @@ class LinkSessionOperations(LifecycleOperations, ItemOperations):
         For a new Item, `institution_id` and `login` choose the institution and the user's login there (see
         `ItemOptions`). Update mode clears the Item's error and extends a consent that can expire; `new_account` also
         shares another account, if the client enabled account selection.
-
-        Raises:
-            PlaidError: the link token is unknown or has expired, or its Item was removed.
-            ValueError: the user cannot choose that in this session.
         """
         with self.lock:
             token = self._valid_token(link_token)
@@ -85,22 +77,13 @@ class LinkSessionOperations(LifecycleOperations, ItemOperations):
             return public_token
 
     def leave_link(self, link_token: str, error_code: str | None = None) -> None:
-        """Exit Link as the user without finishing, after an error if one is given.
-
-        Raises:
-            PlaidError: the link token is unknown or has expired.
-        """
         with self.lock:
             session = self._finish_session(self._valid_token(link_token))
             session.exited = True
             session.error_code = error_code
 
     def link_token(self, link_token: str) -> LinkToken:
-        """Return the record of a link token, even if it has expired.
-
-        Raises:
-            PlaidError: it is unknown.
-        """
+        """Return the record of a link token, even if it has expired."""
         with self.lock:
             if link_token not in self.link_tokens:
                 raise PlaidError("INVALID_LINK_TOKEN")

@@ -26,13 +26,8 @@ class Limit:
     per_client: int
 
 
-_PRODUCTION = {
-    "/transactions/sync": Limit("TRANSACTIONS_SYNC_LIMIT", 50, 2500),
-    "/transactions/refresh": Limit("TRANSACTIONS_LIMIT", 2, 100),
-    "/item/get": Limit("ITEM_GET_LIMIT", 15, 5000),
-    "/accounts/get": Limit("ACCOUNTS_LIMIT", 15, 15000),
-}
-_SANDBOX = {
+# Those of the sandbox.
+_LIMITS = {
     "/transactions/sync": Limit("TRANSACTIONS_SYNC_LIMIT", 50, 1000),
     "/transactions/refresh": Limit("TRANSACTIONS_LIMIT", 2, 100),
     "/item/get": Limit("ITEM_GET_LIMIT", 40, 5000),
@@ -48,20 +43,15 @@ class RateLimiter:
         self._calls: dict[tuple[str, str], deque[datetime]] = {}
 
     def check(self, endpoint: str, item_id: str, behavior: Behavior, now: datetime) -> None:
-        """Count a call, or reject it. Rejected calls do not count.
-
-        Raises:
-            PlaidError: the call is over the limit of the Item or of the client.
-        """
-        table = _PRODUCTION if behavior.environment == "production" else _SANDBOX
-        limit = table.get(endpoint)
+        """Count a call, or reject it. Rejected calls do not count."""
+        limit = _LIMITS.get(endpoint)
         if limit is None or not behavior.rate_limits:
             return
         windows = [
             (self._window((endpoint, item_id), now), limit.per_item),
             (self._window((endpoint, ""), now), limit.per_client),
         ]
-        if any(len(calls) >= allowed * behavior.rate_limit_scale for calls, allowed in windows):
+        if any(len(calls) >= allowed for calls, allowed in windows):
             raise PlaidError(limit.code, endpoint=endpoint.lstrip("/"))
         for calls, _ in windows:
             calls.append(now)

@@ -45,7 +45,6 @@ def require(body: JsonObject, *names: str) -> None:
 
 
 def text(body: JsonObject, name: str) -> str:
-    """Return a required, non-empty string."""
     require(body, name)
     value = body[name]
     if not isinstance(value, str) or not value:
@@ -54,7 +53,6 @@ def text(body: JsonObject, name: str) -> str:
 
 
 def optional_text(body: JsonObject, name: str) -> str | None:
-    """Return a string, or None if it is absent or empty."""
     value = body.get(name)
     if value is None or value == "":
         return None
@@ -62,7 +60,6 @@ def optional_text(body: JsonObject, name: str) -> str | None:
 
 
 def integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
-    """Return an integer within bounds, or None if it is absent."""
     value = body.get(name)
     if value is None:
         return None
@@ -72,7 +69,6 @@ def integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
 
 
 def mapping(body: JsonObject, name: str, *, nullable: bool = True) -> JsonObject:
-    """Return a nested object, empty if it is absent."""
     value: Any = body.get(name, {})
     if value is None and nullable:
         return {}
@@ -92,7 +88,6 @@ def choice(body: JsonObject, name: str, allowed: tuple[str, ...], *, required: b
 
 
 def day(body: JsonObject, name: str) -> date:
-    """Return a required date."""
     try:
         return date.fromisoformat(text(body, name))
     except ValueError as error:
@@ -100,7 +95,6 @@ def day(body: JsonObject, name: str) -> date:
 
 
 def texts(body: JsonObject, name: str) -> tuple[str, ...]:
-    """Return a required, non-empty array of non-empty strings."""
     require(body, name)
     value: Any = body[name]
     if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
@@ -109,7 +103,6 @@ def texts(body: JsonObject, name: str) -> tuple[str, ...]:
 
 
 def url(body: JsonObject, name: str) -> str | None:
-    """Return a URL, or None if it is absent."""
     value = optional_text(body, name)
     if value is not None and not value.startswith(("http://", "https://")):
         raise PlaidError("INVALID_FIELD", detail=f"{name} must be a valid URL")
@@ -117,7 +110,6 @@ def url(body: JsonObject, name: str) -> str | None:
 
 
 def flag(body: JsonObject, name: str, *, default: bool = False) -> bool:
-    """Return a boolean, or the default if it is absent."""
     value = body.get(name)
     if value is None:
         return default

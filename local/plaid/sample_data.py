@@ -22,8 +22,6 @@ class Merchant:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """The location of an in-store purchase."""
-
     address: str
     city: str
     region: str

@@ -33,13 +33,10 @@ _JSON = "application/json; charset=utf-8"
 
 
 class PlaidApp:
-    """The WSGI application."""
-
     def __init__(self, sim: PlaidSimulator) -> None:
         self._sim = sim
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Respond to one request."""
         request = Request(environ)
         if request.path.startswith(control.PREFIX):
             response = control.respond(self._sim, request)
@@ -172,17 +169,14 @@ class _Server(ThreadedWSGIServer):
         super().__init__(*args, **kwargs)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's signature
-        """Start tracking a connection."""
         self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - socketserver's signature
-        """Stop tracking a connection."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """Close every open connection."""
         for connection in list(self._connections):
             _shut_down(connection)
 
@@ -203,7 +197,6 @@ class PlaidServer:
         )
 
     def start(self) -> Self:
-        """Start the server and the simulator's background work."""
         self._thread.start()
         if self._background:
             self.sim.start()
@@ -215,7 +208,6 @@ class PlaidServer:
         self._server.app = PlaidApp(sim)
 
     def stop(self) -> None:
-        """Stop the server and the background work."""
         self.sim.stop()
         self._server.shutdown()
         self._server.close_connections()

@@ -34,7 +34,6 @@ class Cursor:
 
     Attributes:
         span: the range of the pagination loop; empty for a final cursor.
-        offset: number of its changes on earlier pages.
         final: whether the loop ended here.
     """
 
@@ -45,8 +44,6 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """The validated parameters of one call."""
-
     cursor: str = ""
     count: int = 100
     account_id: str | None = None
@@ -59,24 +56,13 @@ class SyncOperations(LifecycleOperations):
     """Serves sync calls, and shows tests what those calls must add up to."""
 
     def sync(self, item: Item, request: SyncRequest) -> JsonObject:
-        """Return one page.
-
-        Raises:
-            PlaidError: the error that Plaid would return.
-        """
         with self.lock:
             self._start_sync(item, request)
             if item.phase < Phase.INITIAL:
                 return self._not_ready_page(item)
-            head = item.log.head
-            if request.cursor == "now":
-                now = Cursor(Span(head, head, head, request.account_id), offset=head)
-                return self._page(item, request, now, [], head)
             cursor = self._resume(item, request)
             changes = item.log.between(cursor.span)
             page, offset = page_of(changes, cursor.offset, request.count)
-            # A loop that began before an account was muted continues without that account.
-            page = [change for change in page if change.account_id not in item.log.muted]
             return self._page(item, request, replace(cursor, offset=offset), page, len(changes))
 
     def _start_sync(self, item: Item, request: SyncRequest) -> None:
@@ -86,11 +72,8 @@ class SyncOperations(LifecycleOperations):
         account_ids = {account["account_id"] for account in item.generator.accounts}
         if request.account_id is not None and request.account_id not in account_ids:
             raise PlaidError("INVALID_ACCOUNT_ID")
-        first = not item.sync_called
         self.initialize(item, request.days_requested)
         item.sync_called = True
-        if first and item.phase is Phase.HISTORICAL and self.behavior.retroactive_sync_webhook:
-            self.emit(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
 
     def _not_ready_page(self, item: Item) -> JsonObject:
         return {
@@ -118,8 +101,8 @@ class SyncOperations(LifecycleOperations):
             raise PlaidError("INVALID_FIELD", detail="cursor not associated with the given account_id")
         self._fail_if_forced(item, cursor)
         if cursor.final:
-            return Cursor(replace(span, start=cursor.span.start, origin=cursor.span.origin), final=False)
-        if self.behavior.detect_mutation and cursor.span.head != item.log.head:
+            return Cursor(replace(span, start=cursor.span.start), final=False)
+        if cursor.span.head != item.log.head:
             raise PlaidError("TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION")
         return cursor
 
@@ -135,7 +118,7 @@ class SyncOperations(LifecycleOperations):
         has_more = position.offset < total
         following = position if has_more else _final_cursor(position.span)
         next_cursor = encode_cursor(following, item.item_id, self.cursor_key)
-        if following.final and following.span.account_id is None and following.span.origin == 0:
+        if following.final and following.span.account_id is None:
             item.final_cursors[next_cursor] = following.span.start
         return {
             "accounts": item.accounts(request.account_id),
@@ -204,20 +187,14 @@ def _final_cursor(span: Span) -> Cursor:
 
 
 def encode_cursor(cursor: Cursor, item_id: str, key: bytes) -> str:
-    """Encode a cursor."""
     span = cursor.span
     flags = int(span.spell_out) + 2 * int(span.hide_reverts)
-    numbers = (span.start, span.head, span.origin, cursor.offset, flags, int(cursor.final))
+    numbers = (span.start, span.head, cursor.offset, flags, int(cursor.final))
     payload = ",".join((*map(str, numbers), span.account_id or "")).encode()
     return base64.b64encode(_mac(payload, item_id, key) + payload).decode()
 
 
 def decode_cursor(text: str, item_id: str, key: bytes) -> Cursor:
-    """Decode a cursor of this Item.
-
-    Raises:
-        PlaidError: it is malformed, or was not issued for this Item.
-    """
     if len(text) > MAX_CURSOR_LENGTH or not _BASE64.fullmatch(text):
         raise PlaidError("INVALID_FIELD", detail="cursor must be a base64-encoded string of at most 256 characters")
     try:
@@ -228,8 +205,8 @@ def decode_cursor(text: str, item_id: str, key: bytes) -> Cursor:
     if not payload or not hmac.compare_digest(mac, _mac(payload, item_id, key)):
         raise PlaidError("INVALID_FIELD", detail="cursor not associated with access_token")
     *numbers, account_id = payload.decode().split(",")
-    start, head, origin, offset, flags, final = map(int, numbers)
-    span = Span(start, head, origin, account_id or None, spell_out=bool(flags & 1), hide_reverts=bool(flags & 2))
+    start, head, offset, flags, final = map(int, numbers)
+    span = Span(start, head, account_id or None, spell_out=bool(flags & 1), hide_reverts=bool(flags & 2))
     return Cursor(span, offset, bool(final))
 
 

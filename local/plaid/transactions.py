@@ -44,7 +44,6 @@ class TransactionOperations(SimulatorCore):
                 self._fire_updates(item, before)
 
     def _fire_updates(self, item: Item, position: int) -> None:
-        """Fire the webhooks for every change after a position of the log."""
         changes = item.log.changes[position:]
         if not changes:
             return
@@ -94,7 +93,6 @@ class TransactionOperations(SimulatorCore):
             return [_record(item, "modified", row) for row in item.rng.sample(live, min(n, len(live)))]
 
     def remove(self, item_id: str, transaction_id: str | None = None, *, notify: bool = True) -> str | None:
-        """Remove a transaction; return its id."""
         with self._changing(item_id, notify=notify) as item:
             row = _pick(item, transaction_id)
             return _record(item, "removed", row) if row else None
@@ -188,7 +186,6 @@ class TransactionOperations(SimulatorCore):
 
 
 def format_row(row: JsonObject, *, original: bool = False, category_version: str = "v2") -> JsonObject:
-    """Return a transaction as the API returns it."""
     formatted = dict(row)
     if not original:
         del formatted["original_description"]
@@ -197,13 +194,11 @@ def format_row(row: JsonObject, *, original: bool = False, category_version: str
 
 
 def remove_account_rows(item: Item, account_id: str) -> None:
-    """Remove every transaction of an account."""
     for row in [row for row in item.log.live.values() if row["account_id"] == account_id]:
         _record(item, "removed", row)
 
 
 def _pick(item: Item, transaction_id: str | None, *, pending: bool = False) -> JsonObject | None:
-    """Return the transaction with this id, or a random (pending) one."""
     if transaction_id is not None:
         return item.log.live[transaction_id]
     rows = [row for row in item.log.live.values() if row["pending"] or not pending]
@@ -211,7 +206,6 @@ def _pick(item: Item, transaction_id: str | None, *, pending: bool = False) -> J
 
 
 def _pick_removed(item: Item, transaction_id: str | None) -> JsonObject | None:
-    """Return the removed transaction with this id, or a random removed one."""
     removed = {
         change.transaction_id: change.row
         for change in item.log.changes
@@ -226,7 +220,6 @@ def _pick_removed(item: Item, transaction_id: str | None) -> JsonObject | None:
 
 
 def _record(item: Item, kind: Kind, row: JsonObject, *, new_page: bool = False) -> str:
-    """Append a change to the log; return the transaction's id."""
     transaction_id = str(row["transaction_id"])
     item.log.append(Change(kind, transaction_id, row["account_id"], row, new_page))
     return transaction_id

@@ -39,9 +39,6 @@ class Span:
     """A range of the log that one pagination loop covers.
 
     Attributes:
-        start: position that the client has.
-        head: position that the client will have.
-        origin: position of the cursor `now` that the client began with; it never received earlier changes.
         account_id: only changes of this account, if set.
         spell_out: every change instead of the net change.
         hide_reverts: the net change leaves out transactions that equal what the client already has.
@@ -49,7 +46,6 @@ class Span:
 
     start: int
     head: int
-    origin: int = 0
     account_id: str | None = None
     spell_out: bool = False
     hide_reverts: bool = False
@@ -71,11 +67,9 @@ class UpdateLog:
 
     @property
     def head(self) -> int:
-        """The newest position."""
         return len(self.changes)
 
     def append(self, change: Change) -> None:
-        """Record a change."""
         self.changes.append(change)
         self._positions.setdefault(change.transaction_id, []).append(self.head)
         _apply(self.live, change)
@@ -88,7 +82,6 @@ class UpdateLog:
         self.muted[account_id] = self.head
 
     def at(self, position: int) -> dict[str, JsonObject]:
-        """Return the transactions as of a position."""
         rows: dict[str, JsonObject] = {}
         for change in self.changes[:position]:
             _apply(rows, change)
@@ -105,7 +98,7 @@ class UpdateLog:
             for change in self.changes[span.start : span.head]
             if change.account_id not in hidden and span.account_id in (None, change.account_id)
         ]
-        if span.spell_out and span.start > 0 and span.origin == 0:
+        if span.spell_out and span.start > 0:
             return _with_new_page_last(steps)
         last: dict[str, Change] = {}
         for change in steps:  # re-inserted, so that the result is in order of last modification
@@ -117,8 +110,7 @@ class UpdateLog:
         for transaction_id, change in last.items():
             held = self._held_by_client(transaction_id, span)
             if change.kind == "removed":
-                before_now = span.origin > 0 and self._positions[transaction_id][0] <= span.origin
-                if held is not None or before_now or (change.phantom and span.start > 0):
+                if held is not None or (change.phantom and span.start > 0):
                     yield change
             elif not (span.hide_reverts and held == change.row):
                 kind: Kind = "added" if held is None else "modified"
@@ -129,7 +121,7 @@ class UpdateLog:
         """Return the transaction as the client has it at the start of the span, if it does."""
         positions = self._positions[transaction_id]
         index = bisect_right(positions, span.start)
-        if index == 0 or positions[index - 1] <= span.origin:
+        if index == 0:
             return None
         last = self.changes[positions[index - 1] - 1]
         return None if last.kind == "removed" else last.row

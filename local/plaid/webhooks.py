@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from local.plaid.items import Item
 
+ENVIRONMENT = "sandbox"
 _NOTICE_PERIOD = timedelta(days=7)
-OMITTED = object()
-"""The value of a field to leave out of a webhook."""
 
 TRANSACTIONS_CODES = (
     "SYNC_UPDATES_AVAILABLE",
@@ -53,11 +52,11 @@ SANDBOX_CODES = {
 }
 
 
-def payload(item: Item, webhook_type: str, webhook_code: str, environment: str, now: datetime) -> JsonObject:
+def payload(item: Item, webhook_type: str, webhook_code: str, now: datetime) -> JsonObject:
     """Return the body of a webhook about this Item, as Plaid would send it now."""
     extra_fields = _EXTRA_FIELDS.get((webhook_type, webhook_code))
     return {
-        "environment": environment,
+        "environment": ENVIRONMENT,
         "item_id": item.item_id,
         "webhook_code": webhook_code,
         "webhook_type": webhook_type,

@@ -38,11 +38,7 @@ def encode_response(value: object) -> bytes:
 
 
 def decode(body: bytes) -> object:
-    """Decode JSON with every fractional number as an exact Decimal.
-
-    Raises:
-        ValueError: the body is not JSON.
-    """
+    """Decode JSON with every fractional number as an exact Decimal."""
     value: object = simplejson.loads(body, use_decimal=True)
     return value
 
@@ -53,20 +49,16 @@ def timestamp(moment: datetime) -> str:
 
 
 def optional_timestamp(moment: datetime | None) -> str | None:
-    """Format a timestamp that may be null."""
     return None if moment is None else timestamp(moment)
 
 
 def entity_id(rng: Random) -> str:
-    """Return an id for an Item, an account or a transaction."""
     return "".join(rng.choices(_ALPHABET, k=_ID_LENGTH))
 
 
 def request_id(rng: Random) -> str:
-    """Return a request id."""
     return "".join(rng.choices(_ALPHABET, k=_REQUEST_ID_LENGTH))
 
 
 def uuid4(rng: Random) -> str:
-    """Return a version 4 UUID from a seeded generator."""
     return str(uuid.UUID(int=rng.getrandbits(128), version=4))

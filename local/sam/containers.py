@@ -38,12 +38,7 @@ _BLOCK: Final = 65536
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """The engine's default network.
-
-    Attributes:
-        address: This machine's address on it.
-        network: The addresses of the containers.
-    """
+    """The engine's default network."""
 
     address: str
     network: ipaddress.IPv4Network
@@ -54,7 +49,6 @@ class Engine:
     """A container engine that runs.
 
     Attributes:
-        program: Its client.
         environment: What the SAM CLI needs to find it.
     """
 
@@ -63,11 +57,7 @@ class Engine:
 
     @classmethod
     def find(cls) -> Engine:
-        """Find Docker (also at DOCKER_HOST), Finch or Podman.
-
-        Raises:
-            LocalStackError: None of them runs.
-        """
+        """Find Docker (also at DOCKER_HOST), Finch or Podman."""
         for program in filter(shutil.which, PROGRAMS):
             if program != "podman":
                 if _output(program, "info"):
@@ -80,11 +70,7 @@ class Engine:
         raise LocalStackError("no container engine runs: start Docker, Podman (with its socket) or Finch")
 
     def bridge(self) -> Bridge | None:
-        """Return the default network; None if the engine runs in a virtual machine and needs no relay.
-
-        Raises:
-            LocalStackError: There is no such network, or it has no IPv4 addresses.
-        """
+        """Return the default network; None if the engine runs in a virtual machine and needs no relay."""
         if platform.system() != "Linux":
             return None
         name = PROGRAMS[self.program]
@@ -115,11 +101,7 @@ def _is_local(address: str) -> bool:
 
 @contextlib.contextmanager
 def relayed(bridge: Bridge | None, ports: Iterable[int]) -> Iterator[None]:
-    """Relay connections to `ports` of the bridge's address to the loopback address, within the `with` block.
-
-    Raises:
-        LocalStackError: A port is in use there.
-    """
+    """Relay connections to `ports` of the bridge's address to the loopback address, within the `with` block."""
     with contextlib.ExitStack() as stack:
         if bridge:
             for port in sorted(ports):

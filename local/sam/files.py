@@ -29,11 +29,7 @@ Environments = dict[str, dict[str, str]]
 
 
 def template_for_sam(places: Places) -> str:
-    """Return the project's template with the code of `make build-local`, for this machine's architecture.
-
-    Raises:
-        LocalStackError: The template cannot be read.
-    """
+    """Return the project's template with the code of `make build-local`, for this machine's architecture."""
     root = compose(places.template)
     set_text(child(root, "Parameters", "Architecture"), "Default", architecture())
     for name in SDK_VARIABLES:
@@ -49,7 +45,6 @@ def template_for_sam(places: Places) -> str:
 
 
 def architecture() -> str:
-    """Return Lambda's name for this machine's architecture."""
     return _ARCHITECTURES.get(platform.machine(), "x86_64")
 
 
@@ -77,7 +72,6 @@ def environments(stack: LocalStack, functions_endpoint_url: str | None) -> Envir
 
 
 def loopback_ports(found: Environments) -> set[int]:
-    """Return the loopback ports that the functions connect to."""
     return {port for variables in found.values() for value in variables.values() if (port := _loopback_port(value))}
 
 

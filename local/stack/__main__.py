@@ -38,7 +38,6 @@ configuration `local` of samconfig.toml names. Logs are in .local/logs."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
         check_python()

@@ -24,18 +24,7 @@ DEPLOY_SECONDS = 120
 def deploy(
     emulator: Emulator, places: Places, parameters: Mapping[str, str], progress: Progress, *, update: bool = False
 ) -> Resources:
-    """Package and deploy the template, and close the emulator's gaps.
-
-    Args:
-        emulator: Where to.
-        places: The project.
-        parameters: Values for the template's parameters; those that it does not have are left out.
-        progress: Reports what takes time.
-        update: Whether the stack is there, from this or an older template.
-
-    Raises:
-        LocalStackError: The template cannot be built or is refused.
-    """
+    """Package and deploy the template, and close the emulator's gaps; `update` for a stack that exists."""
     s3 = emulator.client("s3")
     if not update:
         s3.create_bucket(Bucket=BUCKET)
@@ -54,18 +43,7 @@ def put_stack(
     *,
     update: bool = False,
 ) -> None:
-    """Create a stack, or update the one that there is, and wait for it.
-
-    Args:
-        formation: Where to.
-        name: The stack's.
-        package: The template.
-        parameters: Values for the template's parameters; those that it does not have are left out.
-        update: Whether it is there.
-
-    Raises:
-        LocalStackError: A resource is refused. What CloudFormation refuses before it begins is its own error.
-    """
+    """Create or update a stack, and wait for it; parameters that the template does not have are left out."""
     put = formation.update_stack if update else formation.create_stack
     put(
         StackName=name,

@@ -37,7 +37,6 @@ def variables_of(stack: LocalStack) -> dict[str, str]:
 
 
 def dotenv(variables: Mapping[str, str]) -> str:
-    """Return the variables in the format of dotenv."""
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
 

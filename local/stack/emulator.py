@@ -45,8 +45,6 @@ STOP_SECONDS = 5
 
 
 class EmulatorOptions(TypedDict, total=False):
-    """The options of `Emulator.start`."""
-
     port: int
     functions_endpoint_url: str | None
     logs: Path | None
@@ -58,7 +56,6 @@ class Emulator:
     """A running emulator.
 
     Attributes:
-        endpoint_url: Where every AWS API answers.
         logs: The folder with its own log, `emulator.log`, and each function's, `sync.log` for example.
         process: Its process, the leader of a process group that the functions' processes belong to.
     """
@@ -93,9 +90,6 @@ class Emulator:
             queue_clock: The file that the queues take the time from (see `serve.follow_queue_clock`); the real time
                 by default.
             progress: Reports what takes time.
-
-        Raises:
-            LocalStackError: It does not come up.
         """
         places = places or Places()
         make_emulator_venv(places, progress)
@@ -117,7 +111,6 @@ class Emulator:
 
     @property
     def running(self) -> bool:
-        """Whether its process is alive."""
         return self.process.poll() is None
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
@@ -150,7 +143,6 @@ class Emulator:
                 raise LocalStackError(f"The AWS emulator answers {path} with {answer.status}.")
 
     def log_tail(self, characters: int = 2000) -> str:
-        """Return the end of the emulator's own log."""
         return (self.logs / "emulator.log").read_text(errors="replace")[-characters:]
 
 
@@ -185,11 +177,7 @@ def _models() -> Loader:
 
 
 def claim_port(port: int = 0) -> int:
-    """Return `port` if it is free, or any free one for 0.
-
-    Raises:
-        LocalStackError: The port is taken.
-    """
+    """Return `port` if it is free, or any free one for 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

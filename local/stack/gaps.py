@@ -27,8 +27,6 @@ class Route:
 
     Attributes:
         key: Method and path, `POST /items`.
-        function_arn: What answers it.
-        needs_iam: Whether the caller must sign its request.
     """
 
     key: str
@@ -37,18 +35,13 @@ class Route:
 
 
 def close_gaps(emulator: Emulator, resources: Resources) -> None:
-    """Correct a deployed stack."""
     import_routes(emulator, resources)
     grant_secrets_by_arn(emulator, resources)
     enable_recovery(emulator, resources)
 
 
 def import_routes(emulator: Emulator, resources: Resources) -> None:
-    """Create the routes of every HTTP API: the emulator ignores the OpenAPI body that defines them.
-
-    Raises:
-        LocalStackError: An API would be without routes.
-    """
+    """Create the routes of every HTTP API: the emulator ignores the OpenAPI body that defines them."""
     gateway = emulator.client("apigatewayv2")
     for logical_id, resource in resources.template["Resources"].items():
         if resource["Type"] != "AWS::ApiGatewayV2::Api" or logical_id not in resources.ids:

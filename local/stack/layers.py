@@ -26,11 +26,7 @@ IGNORED = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
 
 
 def built_layer(logical_id: str, source: Path, places: Places, progress: Progress) -> Path:
-    """Return the folder with the built layer, building it first if its content is new.
-
-    Raises:
-        LocalStackError: The build failed.
-    """
+    """Return the folder with the built layer, building it first if its content is new."""
     built = places.layers / f"{logical_id}-{_digest(source)}"
     with exclusive(places.layers / f"{logical_id}.lock"):
         if not built.is_dir():

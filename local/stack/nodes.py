@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 
 
 def compose(template: Path) -> yaml.Node:
-    """Read a template.
-
-    Raises:
-        LocalStackError: It cannot be read, or is empty.
-    """
     try:
         root = yaml.compose(template.read_text(), Loader=yaml.SafeLoader)
     except (OSError, yaml.YAMLError) as error:
@@ -29,7 +24,6 @@ def compose(template: Path) -> yaml.Node:
 
 
 def serialize(root: yaml.Node) -> str:
-    """Return the template's text."""
     return yaml.serialize(root, Dumper=yaml.SafeDumper)
 
 
@@ -54,11 +48,7 @@ def local_path(node: yaml.Node | None) -> yaml.Node | None:
 
 
 def set_text(mapping: yaml.Node | None, name: str, text: str) -> None:
-    """Put a text under a name.
-
-    Raises:
-        LocalStackError: There is no mapping to put it into.
-    """
+    """Put a text under a name."""
     if not isinstance(mapping, yaml.MappingNode):
         raise LocalStackError(f"The template has no mapping that could hold {name}.")
     tag = "tag:yaml.org,2002:str"

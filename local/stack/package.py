@@ -29,12 +29,7 @@ BUCKET = "artifacts"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A template that can be deployed.
-
-    Attributes:
-        url: Where CloudFormation reads it.
-        parameters: The names of its parameters.
-    """
+    """A template that can be deployed."""
 
     url: str
     parameters: frozenset[str]
@@ -42,24 +37,13 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Packager:
-    """Uploads a template and all that it names by a local path.
-
-    Attributes:
-        s3: The emulator's S3 client.
-        places: The project to package.
-        progress: Reports what takes time.
-    """
+    """Uploads a template and all that it names by a local path."""
 
     s3: Any
     places: Places
     progress: Progress
 
     def package(self, template: Path) -> Package:
-        """Upload `template`, its functions, layers and nested templates.
-
-        Raises:
-            LocalStackError: The template cannot be read or a layer cannot be built.
-        """
         root = compose(template)
         for logical_id, resource in items(child(root, "Resources")):
             kind, properties = child(resource, "Type"), child(resource, "Properties")

@@ -27,10 +27,8 @@ class Places:
     """The files of one project that the local stack reads and writes.
 
     Attributes:
-        project: The folder that holds `template.yaml`.
         cache: The folder for what can be used again: the emulator's environment and the built layers.
         run: The folder for what belongs to one running stack.
-        emulator_lock: What the emulator's environment is made from.
     """
 
     project: Path = PROJECT
@@ -40,37 +38,30 @@ class Places:
 
     @property
     def template(self) -> Path:
-        """The template that is deployed."""
         return self.project / "template.yaml"
 
     @property
     def emulator_venv(self) -> Path:
-        """The emulator's environment."""
         return self.cache / "emulator"
 
     @property
     def emulator_python(self) -> Path:
-        """The interpreter of the emulator and the functions."""
         return self.emulator_venv / "bin" / "python"
 
     @property
     def layers(self) -> Path:
-        """The built layers, one folder per content."""
         return self.cache / "layers"
 
     @property
     def logs(self) -> Path:
-        """The functions' and the emulator's logs."""
         return self.run / "logs"
 
     @property
     def temporary(self) -> Path:
-        """The parent of the temporary folders of running emulators."""
         return self.run / "tmp"
 
     @property
     def lock(self) -> Path:
-        """Held by the stack that runs in `run`."""
         return self.run / "stack.lock"
 
     @property

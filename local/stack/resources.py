@@ -23,11 +23,6 @@ class Resources:
 
     Attributes:
         template: The template after SAM's transformation, intrinsic functions unresolved; none of a nested stack.
-        ids: Physical id by logical id.
-        types: Resource type by logical id.
-        outputs: The stack's outputs.
-        nested: The resources of the stacks that it holds, by logical id.
-        region: The stack's region.
     """
 
     template: Mapping[str, Any]
@@ -39,7 +34,6 @@ class Resources:
 
     @classmethod
     def read(cls, emulator: Emulator, stack_name: str) -> Resources:
-        """Read what the stack consists of, and the stacks in it."""
         formation = emulator.client("cloudformation")
         body = formation.get_template(StackName=stack_name, TemplateStage="Processed")["TemplateBody"]
         return cls._read(emulator, stack_name, json.loads(body) if isinstance(body, str) else body)
@@ -64,16 +58,10 @@ class Resources:
         )
 
     def of(self, resource_type: str) -> list[str]:
-        """Return the physical ids of every resource of a type, those in nested stacks included."""
         own = [self.ids[logical_id] for logical_id, kind in self.types.items() if kind == resource_type]
         return own + [found for resources in self.nested.values() for found in resources.of(resource_type)]
 
     def id(self, logical_id: str) -> str:
-        """Return a resource's physical id.
-
-        Raises:
-            LocalStackError: The template has no such resource.
-        """
         try:
             return self.ids[logical_id]
         except KeyError:

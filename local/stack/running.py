@@ -24,8 +24,6 @@ class Invocation:
 
     Attributes:
         answer: What the function returned, or AWS's description of its failure.
-        failed: Whether the function raised, timed out or did not start.
-        log: The lines that it logged.
     """
 
     answer: Any
@@ -35,28 +33,21 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class RunningStack:
-    """A stack that is ready.
-
-    Attributes:
-        variables: Those of `.local/env`.
-    """
+    """A stack that is ready."""
 
     variables: Mapping[str, str]
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def find(cls, places: Places) -> RunningStack | None:
-        """Return the stack of `make local`, if it runs."""
         variables = read_dotenv(places.env)
         return cls(variables) if variables else None
 
     @property
     def plaid_base_url(self) -> str:
-        """The Plaid server that its functions call."""
         return self.variables["PLAID_BASE_URL"]
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
-        """Return a boto3 client with administrator's rights."""
         if service not in self._clients:
             known = self.variables
             whose = (known["AWS_ACCESS_KEY_ID"], known["AWS_SECRET_ACCESS_KEY"], None)
@@ -69,7 +60,7 @@ class RunningStack:
         before = self._log(name).keys()
         answer = self.client("lambda").invoke(FunctionName=name, Qualifier=ALIAS, Payload=json.dumps(event).encode())
         result = json.loads(answer["Payload"].read() or b"null")
-        # The emulator logs each invocation to a stream of its own. A trigger may have invoked the function meanwhile.
+        # Each invocation logs to a stream of its own. An event source may have invoked the function meanwhile.
         lines = [line for stream, logged in self._log(name).items() if stream not in before for line in logged]
         return Invocation(result, "FunctionError" in answer, tuple(lines))
 

@@ -32,16 +32,21 @@ EXPRESSION_WORDS = frozenset({"SET", "REMOVE", "ADD", "DELETE", "AND", "OR", "NO
 FORBIDDEN = (403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
 
 
-def supply_encryption_context() -> None:
-    """Let policies condition on KMS's encryption context, which the emulator shows to no policy."""
+def supply_condition_keys() -> None:
+    """Let policies condition on KMS's encryption context and on the attributes that an update of DynamoDB names.
+
+    The emulator shows them to no policy.
+    """
     actions: Any = import_module("ministack.core.iam_actions")
     request_context = actions.request_tag_context
 
-    def with_encryption_context(service: str, action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
+    def with_condition_keys(service: str, action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
         context: dict[str, Any] = request_context(service, action, body, params)
-        return {**context, **(encryption_context(body) if service == "kms" else {})}
+        if service == "kms":
+            context = context | encryption_context(body)
+        return context | attributes_of(body) if action == "dynamodb:UpdateItem" else context
 
-    actions.request_tag_context = with_encryption_context
+    actions.request_tag_context = with_condition_keys
 
 
 def encryption_context(body: bytes) -> dict[str, Any]:
@@ -49,18 +54,6 @@ def encryption_context(body: bytes) -> dict[str, Any]:
     pairs = json.loads(body or b"{}").get("EncryptionContext") or {}
     keys = {"kms:EncryptionContextKeys": list(pairs)} if pairs else {}
     return {**keys, **{f"kms:EncryptionContext:{name}": value for name, value in pairs.items()}}
-
-
-def supply_attributes() -> None:
-    """Let policies condition on the attributes that an update names, which the emulator shows to no policy."""
-    actions: Any = import_module("ministack.core.iam_actions")
-    request_context = actions.request_tag_context
-
-    def with_attributes(service: str, action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
-        context: dict[str, Any] = request_context(service, action, body, params)
-        return {**context, **(attributes_of(body) if action == "dynamodb:UpdateItem" else {})}
-
-    actions.request_tag_context = with_attributes
 
 
 def attributes_of(body: bytes) -> dict[str, Any]:
@@ -179,7 +172,6 @@ def follow_queue_clock(path: str) -> None:
 
 
 def complete_cloudwatch(logs: Path) -> None:
-    """Install what the emulator's CloudWatch lacks."""
     sys.path.append(str(Path(__file__).resolve().parents[2]))
     import_module("local.cloudwatch.alarms").install(logs)
 
@@ -195,8 +187,7 @@ def follow_parent() -> None:
 def main() -> None:
     """Serve until the parent is gone or a signal comes."""
     threading.Thread(target=follow_parent, name="parent", daemon=True).start()
-    supply_encryption_context()
-    supply_attributes()
+    supply_condition_keys()
     accept_signatures_for(os.environ.get("AWS_ENDPOINT_URL", ""))
     authorize_batches_as_singles()
     refuse_foreign_authorization()

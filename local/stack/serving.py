@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def only_one(places: Places) -> Iterator[None]:
-    """Hold `.local` for one running stack.
-
-    Raises:
-        LocalStackError: Another one runs.
-    """
+    """Hold `.local` for one running stack."""
     places.logs.mkdir(parents=True, exist_ok=True)
     with places.lock.open("a+") as handle:
         try:
@@ -58,27 +54,13 @@ def bundled_plaid_server() -> Iterator[str]:
 
 
 def check_built(places: Places) -> None:
-    """Check that what `sam local` runs is built.
-
-    Raises:
-        LocalStackError: It is not built.
-    """
     if not (places.built / "template.yaml").is_file():
         raise LocalStackError(f"--containers: there is nothing in {os.path.relpath(places.built)}: make build-local.")
 
 
 @contextmanager
 def open_to_containers(stack: LocalStack, places: Places, functions_endpoint_url: str | None = None) -> Iterator[None]:
-    """Let containers reach the stack, and write the files of `sam local`, within the `with` block.
-
-    Args:
-        stack: The stack.
-        places: Where the files belong.
-        functions_endpoint_url: Where functions reach AWS, if not at the emulator directly.
-
-    Raises:
-        LocalStackError: Nothing is built, no container engine runs, or the bridge's ports are in use.
-    """
+    """Let containers reach the stack, and write the files of `sam local`, within the `with` block."""
     check_built(places)
     found, bridge = environments(stack, functions_endpoint_url), Engine.find().bridge()
     ports = loopback_ports(found) if bridge else set()

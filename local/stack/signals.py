@@ -42,12 +42,7 @@ def stopping_in_order() -> Iterator[None]:
 
 
 def end_group(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait for a process to end after its signal, then kill the rest of its process group.
-
-    Args:
-        process: The group's leader.
-        seconds: How long to wait.
-    """
+    """Wait for a process to end after its signal, then kill the rest of its process group, which it leads."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     with suppress(ProcessLookupError):

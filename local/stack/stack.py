@@ -35,9 +35,6 @@ class LocalStack:
     """The deployed stack.
 
     Attributes:
-        emulator: The AWS that it runs on.
-        resources: What the template became.
-        plaid_base_url: The Plaid server that its functions call.
         functions: The functions' full names by their short ones: `webhook`, `sync`, `items`.
     """
 
@@ -66,9 +63,6 @@ class LocalStack:
             schedules: Whether the template's schedules invoke their functions; otherwise a test does.
             progress: Reports what takes time.
             options: The emulator's, see `Emulator.start`.
-
-        Raises:
-            LocalStackError: It does not come up.
         """
         places = places or Places()
         with Emulator.start(places, progress=progress, **options) as emulator:
@@ -98,46 +92,37 @@ class LocalStack:
 
     @property
     def webhook_url(self) -> str:
-        """Where Plaid posts its webhooks."""
         return f"{self.api_url}/webhooks/plaid"
 
     @property
     def items_table(self) -> str:
-        """The Items table's name."""
         return self.resources.id("ItemsTable")
 
     @property
     def transactions_table(self) -> str:
-        """The Transactions table's name."""
         return self.resources.id("TransactionsTable")
 
     @property
     def quarantine_table(self) -> str:
-        """The Quarantine table's name."""
         return self.resources.id("QuarantineTable")
 
     @property
     def history_table(self) -> str:
-        """The History table's name."""
         return self.resources.id("HistoryTable")
 
     @property
     def links_table(self) -> str:
-        """The Links table's name."""
         return self.resources.id("LinksTable")
 
     @property
     def sync_queue_url(self) -> str:
-        """The queue of messages to sync."""
         return self.resources.id("SyncQueue")
 
     @property
     def dead_letter_queue_url(self) -> str:
-        """The queue of dead-lettered messages."""
         return self.resources.id("DeadLetterQueue")
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
-        """Return a boto3 client with administrator's rights."""
         return self.emulator.client(service)
 
     def role_client(self, function: str, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' types at run time
@@ -150,11 +135,7 @@ class LocalStack:
         )
 
     def invoke(self, function: str, event: object) -> Any:  # noqa: ANN401 - any JSON
-        """Invoke a function's `live` alias and return its result.
-
-        Raises:
-            LocalStackError: The function raised, timed out or did not start.
-        """
+        """Invoke a function's `live` alias and return its result."""
         name = self._name(function)
         answer = self.client("lambda").invoke(FunctionName=name, Qualifier=ALIAS, Payload=json.dumps(event).encode())
         result = json.loads(answer["Payload"].read() or b"null")
@@ -163,7 +144,6 @@ class LocalStack:
         return result
 
     def logs(self, function: str) -> str:
-        """Return everything that a function has logged, oldest first."""
         logs = self.client("logs")
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=self.log_group(function))
         try:
@@ -172,7 +152,6 @@ class LocalStack:
             return ""
 
     def log_group(self, function: str) -> str:
-        """Return the name of a function's log group."""
         name = self._name(function)
         configuration = self.client("lambda").get_function_configuration(FunctionName=name)
         return str(configuration.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}")

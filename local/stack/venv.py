@@ -27,11 +27,7 @@ MIN_PYTHON = (3, 11)
 
 
 def make_emulator_venv(places: Places, progress: Progress) -> None:
-    """Make the emulator's environment, unless it is there and made from the lock as it is.
-
-    Raises:
-        LocalStackError: This Python is too old, cannot make environments, or the installation failed.
-    """
+    """Make the emulator's environment, unless it is there and made from the lock as it is."""
     check_python()
     directory, wanted = places.emulator_venv, fingerprint(places.emulator_lock)
     with exclusive(directory.with_suffix(".lock")):
@@ -43,11 +39,6 @@ def make_emulator_venv(places: Places, progress: Progress) -> None:
 
 
 def check_python() -> None:
-    """Refuse a Python that is too old for the functions.
-
-    Raises:
-        LocalStackError: It is.
-    """
     if sys.version_info < MIN_PYTHON:
         raise LocalStackError(
             f"Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or later is needed, this is {sys.version.split()[0]}: "

@@ -20,9 +20,9 @@ from botocore.config import Config
 
 from local.plaid import Behavior, PlaidServer, PlaidSimulator, utc_now
 from local.stack.paths import PROJECT
-from tests.component.functions import lambda_context
-from tests.component.world import World
 from tests.deployment import deployed, idle_stack
+from tests.integration.functions import lambda_context
+from tests.integration.harness import World
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ NO_TIMEOUT: Final = 1e6
 
 def audit(item_id: str) -> dict[str, Any]:
     """Audit an Item in this process; return the function's answer with the process's peak of memory."""
-    from plaid_sync.adapters import aws  # noqa: PLC0415 - needs the function's environment
+    from plaid_sync.aws import clients as aws  # noqa: PLC0415 - only the measured process needs it
 
     aws.client.__defaults__ = (Config(read_timeout=300),)  # the emulator needs long to query a long history
     from functions.audit.app import lambda_handler  # noqa: PLC0415 - makes its clients when it is imported
@@ -59,7 +59,7 @@ def synced(world: World, transactions: int) -> str:
     """Link an Item with so many transactions and sync it."""
     item_id = world.link(transactions=0)
     world.plaid.add(item_id, transactions)
-    world.trigger(item_id)
+    world.enqueue(item_id)
     while records := world.receive():
         answer = world.invoke("sync", {"Records": records}, time_left=NO_TIMEOUT)
         assert answer == {"batchItemFailures": []}, answer
@@ -76,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.item:
         print(json.dumps(audit(options.item)))  # noqa: T201
         return 0
-    plaid = PlaidSimulator(
-        seed=1, behavior=Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None)
-    )
+    plaid = PlaidSimulator(seed=1, behavior=Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None))
     with idle_stack() as stack, deployed(stack) as deployment, PlaidServer(plaid) as server:
         world = World(deployment, plaid, server, utc_now)
         found = {size: measure(world, synced(world, size)) for size in (SMALL, options.transactions)}

@@ -36,51 +36,38 @@ class Call:
     show: str = "keys"
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """A value in DynamoDB's own form, where boto3 would refuse to make it."""
-
-    value: dict[str, Any]
-
-
 def wire(value: object) -> dict[str, Any]:
-    """Return a value in DynamoDB's own form."""
-    return value.value if isinstance(value, Wire) else dict(_SERIALIZER.serialize(value))
+    return dict(_SERIALIZER.serialize(value))
 
 
 def item(key: str, **attributes: Any) -> dict[str, Any]:
-    """Return a row."""
     return {"pk": {"S": OWN}, "sk": {"S": key}} | {name: wire(value) for name, value in attributes.items()}
 
 
 def put(key: str = "t", table: str = ROWS, **attributes: Any) -> Call:
-    """Put a row."""
     return Call("put_item", {"TableName": table, "Item": item(key, **attributes)})
 
 
 def get(key: str = "t", table: str = ROWS) -> Call:
-    """Read a row consistently."""
     return Call("get_item", {"TableName": table, "Key": item(key), "ConsistentRead": True}, show="attributes")
 
 
-def update(  # noqa: PLR0913 - what DynamoDB's call has
+def update(
     expression: str,
     key: str = "t",
     *,
     condition: str = "",
-    names: str = "",
     at_once: int = 1,
     extra: dict[str, Any] | None = None,
     **values: Any,
 ) -> Call:
-    """Update a row; each keyword is the value of a placeholder, and `names` are placeholders of attributes."""
+    """Update a row; each keyword is the value of a placeholder."""
     arguments = {"TableName": ROWS, "Key": item(key), "UpdateExpression": expression}
-    return Call("update_item", arguments | _expression(condition, names, values) | (extra or {}), at_once)
+    return Call("update_item", arguments | _expression(condition, values) | (extra or {}), at_once)
 
 
 def delete(key: str = "t", condition: str = "", **values: Any) -> Call:
-    """Delete a row."""
-    return Call("delete_item", {"TableName": ROWS, "Key": item(key)} | _expression(condition, "", values))
+    return Call("delete_item", {"TableName": ROWS, "Key": item(key)} | _expression(condition, values))
 
 
 def query(  # noqa: PLR0913 - what DynamoDB's call has
@@ -97,18 +84,16 @@ def query(  # noqa: PLR0913 - what DynamoDB's call has
     arguments: dict[str, Any] = {"TableName": ROWS, "KeyConditionExpression": condition}
     arguments |= {"IndexName": index} if index else {"ConsistentRead": True}
     arguments |= {"FilterExpression": keep} if keep else {}
-    arguments |= _expression("", "", {"pk": OWN} | values)
+    arguments |= _expression("", {"pk": OWN} | values)
     return Call("query", arguments | (extra or {}), pages=pages, show=show)
 
 
 def batch_get(keys: Iterable[str], **extra: Any) -> Call:
-    """Read rows by key, consistently."""
     request = {"Keys": [item(key) for key in keys], "ConsistentRead": True} | extra
     return Call("batch_get_item", {"RequestItems": {ROWS: request}}, show="number")
 
 
 def batch_delete(keys: Iterable[str]) -> Call:
-    """Delete rows by key."""
     requests = [{"DeleteRequest": {"Key": item(key)}} for key in keys]
     return Call("batch_write_item", {"RequestItems": {ROWS: requests}})
 
@@ -119,7 +104,6 @@ def check(key: str, condition: str, table: str = ROWS, **arguments: Any) -> Call
 
 
 def transact(*actions: Call, at_once: int = 1, **arguments: Any) -> Call:
-    """Send puts, updates, deletes and checks as one transaction."""
     kinds = {"put_item": "Put", "update_item": "Update", "delete_item": "Delete", "condition_check": "ConditionCheck"}
     items = [{kinds[action.operation]: action.arguments} for action in actions]
     return Call("transact_write_items", {"TransactItems": items} | arguments, at_once)
@@ -130,15 +114,8 @@ def records(number: int) -> Call:
     return Call("records", {"number": number})
 
 
-def with_arguments(call: Call, **arguments: Any) -> Call:
-    """Return the call with more arguments."""
-    return Call(call.operation, call.arguments | arguments, call.at_once, call.pages, call.show)
-
-
-def _expression(condition: str, names: str, values: dict[str, Any]) -> dict[str, Any]:
+def _expression(condition: str, values: dict[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
-    if names:
-        arguments["ExpressionAttributeNames"] = {f"#{name}": name for name in names.split()}
     if values:
         arguments["ExpressionAttributeValues"] = {f":{name}": wire(value) for name, value in values.items()}
     return arguments

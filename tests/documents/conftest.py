@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 AWS: Final = PROJECT / ".local" / "tools" / "aws" / "dist" / "aws"
-INSTALL: Final = {"aws": "run `make aws-cli`", "curl": "install curl", "jq": "install jq"}
+SAM: Final = PROJECT / ".local" / "tools" / "sam" / "bin" / "sam"
+INSTALL: Final = {"aws": "make aws-cli", "sam": "make template-lint", "curl": "your system's", "jq": "your system's"}
 _LOCAL: Final = """\
 #!/bin/sh
 # plaid-sync of the environment; without --stack or --local it is for the stack of this folder.
@@ -48,15 +49,13 @@ class Workplace:
 
     @classmethod
     def at(cls, folder: Path) -> Workplace:
-        """Lay the folder out."""
         programs, home, own = folder / "bin", folder / "home", Path(sys.executable).parent
         for path in (programs, home / ".aws"):
             path.mkdir(parents=True)
         # Not links: a Python that is started through one does not know its environment.
         texts = {name: f'#!/bin/sh\nexec {own / name} "$@"\n' for name in ("python", "uv")}
         texts |= {"plaid-sync": _LOCAL.format(folder=folder, program=own / "plaid-sync"), "new-item": _NEW_ITEM}
-        if AWS.exists():
-            texts["aws"] = f'#!/bin/sh\nexec {AWS} "$@"\n'
+        texts |= {tool.name: f'#!/bin/sh\nexec {tool} "$@"\n' for tool in (AWS, SAM) if tool.exists()}
         for name, text in texts.items():
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
@@ -77,10 +76,9 @@ class Workplace:
         """Skip the test where a program is missing, and say how to get it."""
         for program in programs.split():
             if shutil.which(program, path=self.environment()["PATH"]) is None:
-                pytest.skip(f"{program} is missing: {INSTALL[program]}")
+                pytest.skip(f"{program} is missing (to install it: {INSTALL[program]})")
 
     def run(self, script: str, **more: str) -> tuple[int, str]:
-        """Run a script with bash; return its exit code and its output."""
         process = self._start(script, self.folder, more)
         output, _ = process.communicate()
         return process.returncode, output

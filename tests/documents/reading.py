@@ -46,7 +46,6 @@ def commands_of(text: str) -> Iterator[str]:
 
 
 def programs_of(text: str) -> Iterator[str]:
-    """Return a document's blocks of Python."""
     for token in MARKDOWN.parse(text):
         if token.type == "fence" and token.info == "python":
             yield token.content
@@ -60,12 +59,10 @@ def unmarked(text: str) -> Iterator[str]:
 
 
 def is_command(text: str) -> bool:
-    """Return whether a text begins with a program and has at least one argument."""
     return _COMMAND.match(text) is not None
 
 
 def _lines_of(token: Token) -> Iterator[str]:
-    """Return the commands of a block, continued lines joined."""
     for line in token.content.replace("\\\n", " ").splitlines():
         comment = _COMMENT.search(line)
         alternative = comment[0].partition("Or: ")[2] if comment else ""

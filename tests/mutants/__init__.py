@@ -1,5 +1,5 @@
-"""The engine without each of its guards, one at a time: something must notice.
+"""Mutation tests of the guards of the protocol and of verification: each is taken out, and a test must fail.
 
-`python -m tests.mutants` (or `make mutants`) applies each change of `guards_*.toml` to a copy of the project and runs
-what should catch it. The model does the same to the protocol (`tests/model`); here it is the code that is changed.
+`make mutants` runs them; `guards` lists them; `mutation` finds a guard in the engine by function and syntax tree.
+`make mutmut` mutates mechanically.
 """

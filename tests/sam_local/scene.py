@@ -46,7 +46,6 @@ class Sam:
     engine: Engine
 
     def invoke(self, function: str, event: object) -> Any:
-        """Run `sam local invoke` once; return the function's answer."""
         done = subprocess.run(
             self._command("invoke", function, "--event", "-"),
             input=json.dumps(event),
@@ -131,15 +130,12 @@ class Scene:
 
     @property
     def items(self) -> tuple[str, str]:
-        """The Items."""
         return self.subject.item_id, self.subject.other_item_id
 
     def event(self, name: str) -> dict[str, Any]:
-        """Create a sample event."""
         return Samples(self.subject).event(name)
 
     def received(self, queue_url: str, wait_seconds: int = 0) -> list[dict[str, Any]]:
-        """Receive and delete all messages of a queue; return their bodies."""
         sqs, found = self.stack.client("sqs"), list[dict[str, Any]]()
         while messages := sqs.receive_message(
             QueueUrl=queue_url, MaxNumberOfMessages=MAX_MESSAGES, WaitTimeSeconds=wait_seconds
@@ -154,7 +150,6 @@ class Scene:
         return self.received(self.stack.sync_queue_url)
 
     def differences(self) -> list[object]:
-        """Compare the tables with Plaid."""
         items = [item for item in truth_of(self.plaid) if item.item_id in self.items]
         found = compare(items, tables_of(self.stack)).differences
         return [difference for difference in found if difference.item_id in self.items]

@@ -10,7 +10,7 @@ import pytest
 import urllib3
 from botocore.config import Config
 
-from tests.component.test_events import REFUSED
+from tests.integration.test_events import REFUSED
 from tests.sam_local.scene import SAM_SECONDS
 
 if TYPE_CHECKING:

@@ -38,8 +38,6 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template as data."""
-
     document: Mapping[str, Any]
 
     @classmethod
@@ -51,7 +49,6 @@ class Template:
         return self.document["Resources"]  # type: ignore[no-any-return] # foreign YAML
 
     def of(self, resource_type: str) -> dict[str, dict[str, Any]]:
-        """Return the resources of a type by logical id."""
         return {name: found for name, found in self.resources.items() if found["Type"] == resource_type}
 
     def properties(self, logical_id: str) -> dict[str, Any]:
@@ -126,7 +123,6 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _policy_documents(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every mapping with statements, at any depth."""
     if isinstance(value, dict):
         if isinstance(value.get("Statement"), list):
             yield value
@@ -138,7 +134,6 @@ def _policy_documents(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def environment(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the environment variables of a function or of Globals."""
     return properties.get("Environment", {}).get("Variables", {})  # type: ignore[no-any-return] # foreign YAML
 
 
@@ -160,7 +155,6 @@ class Resolver:
         return cls(template, {"AWS::Partition": "aws", **defaults, **parameters})
 
     def holds(self, expression: Any) -> bool:
-        """Return whether a condition or an assertion holds."""
         ((function, argument),) = expression.items()
         match function:
             case "Condition":
@@ -175,7 +169,6 @@ class Resolver:
         raise AssertionError(f"{function} is unknown")
 
     def refusals(self) -> list[str]:
-        """Return the descriptions of the assertions that fail."""
         return [
             assertion["AssertDescription"]
             for rule in self.template.document["Rules"].values()
@@ -185,7 +178,6 @@ class Resolver:
         ]
 
     def resolved(self) -> Template:
-        """Return the template without conditions."""
         document = {key: value for key, value in self.template.document.items() if key not in {"Rules", "Conditions"}}
         document["Resources"] = {
             name: resource

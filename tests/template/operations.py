@@ -35,7 +35,6 @@ HALVES: Final = frozenset({"sync-idle", "sync-waiting"})
 
 
 def read(name: str) -> Template:
-    """Read a template of `infra/`."""
     return Template.parse((PROJECT / "infra" / f"{name}.yaml").read_text())
 
 
@@ -59,10 +58,6 @@ class Alarm:
     def slug(self) -> str:
         """The name without the stack's, which is the heading in the runbook."""
         return slug_of(self.properties)
-
-    @property
-    def description(self) -> str:
-        return str(self.properties["AlarmDescription"]["Fn::Sub"])
 
     @property
     def statistic(self) -> str:
@@ -99,7 +94,6 @@ def slug_of(properties: dict[str, Any]) -> str:
 
 
 def _as_written(value: Any) -> str:
-    """Return a reference as `Fn::Sub` writes it."""
     match value:
         case {"Ref": str(name)}:
             return f"${{{name}}}"
@@ -125,8 +119,6 @@ def slugs_of(template: Template) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a graph."""
-
     metric: Metric
     statistic: str
     axis: str
@@ -173,5 +165,4 @@ def anchors(document: str, level: str) -> list[str]:
 
 
 def commands_in(text: str) -> Iterator[str]:
-    """Yield the commands of `plaid-sync` that a text names."""
     yield from re.findall(r"plaid-sync ([a-z][a-z-]*(?: (?:list|replay|set)\b)?)", text)

@@ -42,7 +42,6 @@ def rule(*breaks: tuple[str, object]) -> Callable[[Check], Check]:
 
 
 def without(prefix: str, *paths: str) -> Iterator[tuple[str, object]]:
-    """Yield breaks that remove entries."""
     return ((f"{prefix}/{path}", ABSENT) for path in paths)
 
 

@@ -21,7 +21,7 @@ API: Final = "Resources/Api/Properties"
 EVENTS: Final = "Resources/ItemsFunction/Properties/Events"
 INDEXES: Final = f"{ITEMS}/Properties/GlobalSecondaryIndexes"
 IN_LISTS: Final = {
-    *("item_id", "client_user_id", "institution_id", "status", "status_code", "status_at", "update_status"),
+    *("item_id", "client_user_id", "institution_id", "state", "state_code", "state_since", "update_status"),
     *("expiry_until", "synced_at", "linked_at", "fresh_at"),
 }
 """What the indexes of the Items table project: no token, no account."""
@@ -40,8 +40,8 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
         {
             "by_link": (["link_id"], "KEYS_ONLY"),
             "by_user": (["client_user_id", "item_id"], "INCLUDE"),
-            "by_status": (["status", "fresh_at"], "INCLUDE"),
-            "by_due": (["status", "due_at"], "KEYS_ONLY"),
+            "by_state": (["state", "fresh_at"], "INCLUDE"),
+            "by_due": (["state", "due_at"], "KEYS_ONLY"),
         },
         None,
         None,
@@ -62,8 +62,6 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
     *without(TRANSACTIONS, "DeletionPolicy", "Properties/PointInTimeRecoverySpecification"),
     *without(QUARANTINE, "UpdateReplacePolicy", "Properties/SSESpecification"),
     ("Resources/TokenKey/DeletionPolicy", "Delete"),
-    (f"{LINKS}/Properties/DeletionProtectionEnabled", False),
-    (f"{ITEMS}/Properties/TableName", "items"),
 )
 def tables_and_keys_are_retained_protected_recoverable_and_encrypted(template: Template) -> Iterator[str]:
     for name, resource in template.resources.items():
@@ -77,10 +75,8 @@ def tables_and_keys_are_retained_protected_recoverable_and_encrypted(template: T
 @rule(
     (INDEXES, ABSENT),
     (f"{INDEXES}/by_user/KeySchema/1", ABSENT),
-    (f"{INDEXES}/by_status/Projection", {"ProjectionType": "ALL"}),
+    (f"{INDEXES}/by_state/Projection", {"ProjectionType": "ALL"}),
     (f"{INDEXES}/by_user/Projection/NonKeyAttributes/0", "access_token"),
-    (f"{INDEXES}/by_status/Projection/NonKeyAttributes/0", "accounts"),
-    (f"{TRANSACTIONS}/Properties/GlobalSecondaryIndexes/0/Projection/ProjectionType", "KEYS_ONLY"),
     (f"{QUARANTINE}/Properties/TimeToLiveSpecification", {"AttributeName": "expires_at"}),
     *without(HISTORY, "Properties/TimeToLiveSpecification", "Properties/StreamSpecification", "Properties/KeySchema/1"),
 )

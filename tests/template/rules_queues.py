@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 QUEUE: Final = "Resources/SyncQueue/Properties"
 DEAD_LETTERS: Final = "Resources/DeadLetterQueue/Properties"
 SYNC: Final = "Resources/SyncFunction/Properties"
-SOURCE: Final = f"{SYNC}/Events/Triggers/Properties"
+SOURCE: Final = f"{SYNC}/Events/Messages/Properties"
 POLICY: Final = "Resources/QueuesPolicy/Properties"
 CONCURRENCY: Final = {
     "Fn::If": [
@@ -42,10 +42,7 @@ EXPECTED_QUEUE: Final = {
     (f"{QUEUE}/VisibilityTimeout", 1799),
     (f"{SYNC}/Timeout", 301),
     (f"{QUEUE}/RedrivePolicy/maxReceiveCount", 4),
-    (f"{SOURCE}/BatchSize", 1),
     *without(SOURCE, "FunctionResponseTypes", "ScalingConfig"),
-    (f"{SOURCE}/ScalingConfig/MaximumConcurrency", 20),
-    (f"{SOURCE}/MaximumBatchingWindowInSeconds", 1),
     (f"{SYNC}/ReservedConcurrentExecutions", 10),
     (f"{SYNC}/Events", {}),
 )
@@ -66,9 +63,7 @@ def a_batch_returns_after_six_timeouts_and_fails_message_by_message(template: Te
 
 @rule(
     *without(QUEUE, "FifoThroughputLimit", "RedrivePolicy"),
-    (f"{QUEUE}/ContentBasedDeduplication", True),
     (f"{QUEUE}/MessageRetentionPeriod", 1209600),
-    (f"{DEAD_LETTERS}/FifoQueue", False),
     (f"{DEAD_LETTERS}/MessageRetentionPeriod", 345600),
 )
 def queues_are_fifo_with_high_throughput_and_dead_letters_stay_longer(template: Template) -> Iterator[str]:

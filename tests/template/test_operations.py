@@ -7,10 +7,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
-from plaid_sync.adapters.plaid.observing import UNREACHABLE
-from plaid_sync.core.error_codes import FailureClass
-from plaid_sync.core.items import ItemStatus
-from plaid_sync.signals import ALSO_BY, ONLY_BY, Signal
+from plaid_sync.domain.errors import FailureClass
+from plaid_sync.domain.item import StateName
+from plaid_sync.metrics import ALSO_BY, ONLY_BY, Metric
+from plaid_sync.plaid.observing import UNREACHABLE
 
 from tests.template import operations as ops
 from tests.template.cloudformation import PROJECT, Template
@@ -20,24 +20,12 @@ if TYPE_CHECKING:
 
 # -- dashboard ---------------------------------------------------------------------------------------------------------
 
-COLUMNS: Final = 24
-LINKS_FROM: Final = 20
 REASONS: Final = {
     reason
-    for folder in ("functions/webhook", "layers/plaid_sync/plaid_sync/core/webhooks")
+    for folder in ("functions/webhook", "layers/plaid_sync/plaid_sync/webhook")
     for path in (PROJECT / folder).glob("*.py")
     for reason in re.findall(r'RejectedError\("(\w+)"\)', path.read_text())
 }
-
-
-def test_the_widgets_fill_the_grid_without_a_gap(dashboard: Template) -> None:
-    cells: list[tuple[int, int]] = []
-    for widget in ops.widgets_of(dashboard):
-        left, top, width, height = widget.area
-        cells += [(column, row) for column in range(left, left + width) for row in range(top, top + height)]
-        assert left + width <= LINKS_FROM or (left == LINKS_FROM and widget.kind == "text")
-    rows = max(row for _, row in cells) + 1
-    assert sorted(cells) == [(column, row) for column in range(COLUMNS) for row in range(rows)]
 
 
 def test_the_alarm_widget_has_every_alarm_that_notifies(alarms: Template, dashboard: Template) -> None:
@@ -49,7 +37,7 @@ def test_the_alarm_widget_has_every_alarm_that_notifies(alarms: Template, dashbo
 @pytest.mark.parametrize(
     ("metric", "dimension", "values"),
     [
-        ("Items", "state", set(ItemStatus)),
+        ("Items", "state", set(StateName)),
         ("PlaidErrors", "class", {*FailureClass, UNREACHABLE}),
         ("WebhookRejected", "reason", REASONS),
     ],
@@ -68,8 +56,6 @@ OURS: Final = "PlaidSync"
 
 
 class Row(NamedTuple):
-    """A row of docs/metrics.md."""
-
     namespace: str
     name: str
     unit: str
@@ -88,7 +74,7 @@ def rows() -> Iterator[Row]:
             yield Row(namespace, name.strip("`"), unit, dimensions, slugs)
 
 
-def dimensions_of(signal: Signal) -> str:
+def dimensions_of(signal: Metric) -> str:
     if signal in ONLY_BY:
         return f"`service` + `{ONLY_BY[signal]}`"
     return f"`service`; `service` + `{ALSO_BY[signal]}`" if signal in ALSO_BY else "`service`"
@@ -96,7 +82,7 @@ def dimensions_of(signal: Signal) -> str:
 
 def test_the_dictionary_has_exactly_the_metrics_of_the_catalogue() -> None:
     documented = [(row.name, row.unit, row.dimensions) for row in rows() if row.namespace == OURS]
-    published = [(signal.value, signal.unit.value, dimensions_of(signal)) for signal in Signal]
+    published = [(signal.value, signal.unit.value, dimensions_of(signal)) for signal in Metric]
     assert sorted(documented) == sorted([*published, ("ColdStart", "Count", "`service` + `function_name`")])
 
 
@@ -140,7 +126,7 @@ OF_POWERTOOLS: Final = {"message", "service", "function_request_id", "correlatio
 def test_the_queries_use_messages_and_fields_of_the_logs(queries: Template, template: Template) -> None:
     keywords = {word for text in LOGGING for word in chain.from_iterable(re.findall(r'\b(\w+)=|"(\w+)":', text))}
     access_log = set(re.findall(r'"(\w+)":', template.properties("Api")["AccessLogSettings"]["Format"]))
-    logged = keywords | access_log | set(Signal) | OF_LAMBDA | OF_POWERTOOLS
+    logged = keywords | access_log | set(Metric) | OF_LAMBDA | OF_POWERTOOLS
     for name, found in queries.of("AWS::Logs::QueryDefinition").items():
         lines = found["Properties"]["QueryString"].splitlines()
         text = "\n".join(line for line in lines if not line.startswith("#"))

@@ -24,7 +24,6 @@ ENVIRONMENTS: Final = tomllib.loads((PROJECT / "samconfig.toml").read_text())
 
 
 def suppressions(text: str) -> Iterator[tuple[str, str]]:
-    """Yield every suppressed check with its reason."""
     for line in text.splitlines():
         for found in filter(None, (CHECKOV.search(line), CFN_LINT.search(line))):
             yield found["checks"].strip(), (found["reason"] or "").strip()
@@ -48,18 +47,13 @@ def test_nothing_is_suppressed_outside_the_templates() -> None:
     assert [name for name in names if (PROJECT / name).exists()] == []
 
 
-@pytest.mark.parametrize("line", ["# checkov:skip=A_1", "# checkov:skip=A_1:no", "ignore_checks: [W1] # no"])
-def test_a_suppression_without_a_reason_is_reported(line: str) -> None:
-    assert unreasoned(f"Resources:\n{line}\n")
-
-
 def test_each_nested_template_gets_its_parameters_with_the_same_limits(template: Template, alarms: Template) -> None:
     nested = [found["Properties"] for found in template.of("AWS::Serverless::Application").values()]
     assert {found["Location"] for found in nested} == {f"infra/{name}" for name in TEMPLATES if name != "template.yaml"}
     for found in nested:
         wanted = Template.parse((PROJECT / found["Location"]).read_text()).document["Parameters"]
         assert found["Parameters"].keys() == wanted.keys()
-    for name in ("AlarmEmail", "DeadManHours", "RunbookUrl"):
+    for name in ("AlarmEmail", "MaxHoursWithoutWebhook", "RunbookUrl"):
         outer, inner = (dict(found.document["Parameters"][name]) for found in (template, alarms))
         assert {**outer, "Description": ""} == {**inner, "Description": ""}
 
@@ -67,7 +61,7 @@ def test_each_nested_template_gets_its_parameters_with_the_same_limits(template:
 def test_the_outputs_name_every_resource_that_operators_and_applications_use(template: Template) -> None:
     named = {f"{name}Name" for name in (*template.functions, "Dashboard", "EventBus")}
     urls = {f"{name}Url" for name in (*template.of("AWS::SQS::Queue"), "Webhook", "Api", "Dashboard")}
-    ids = {"ApiId", "SyncTriggersId", "PlaidSecretId", "TokenKeyId", "TransactionsStreamArn", "AlarmTopicArn"}
+    ids = {"ApiId", "SyncEventSourceMappingId", "PlaidSecretId", "TokenKeyId", "TransactionsStreamArn", "AlarmTopicArn"}
     assert template.document["Outputs"].keys() == named | urls | ids | template.of("AWS::DynamoDB::Table").keys()
 
 

@@ -139,17 +139,6 @@ def test_for_all_combinations_of_parameters_references_exist_and_have_no_cycle(m
         assert order(made, parameters)
 
 
-def test_a_dangling_reference_and_a_cycle_are_reported(made: Template) -> None:
-    without_a_domain = made.broken("Outputs/ApiUrl/Value", {"Fn::GetAtt": ["ApiDomain", "RegionalDomainName"]})
-    assert dangling(without_a_domain, {}) == {"ApiDomain"}
-    without_a_key = made.broken("Resources/SyncQueue/Properties/KmsMasterKeyId", {"Fn::Sub": "${DataKey.Arn}"})
-    assert dangling(without_a_key, {}) == {"DataKey"}
-    # A key's policy that names a role whose policy names the key; an alarm's name by its resource.
-    for path, value in (("DataKey/Properties/Description", {"Ref": "SyncFunctionRole"}), ("Api/DependsOn", "Alarms")):
-        with pytest.raises(ValueError, match="cycle"):
-            order(made.broken(f"Resources/{path}", value), KEY)
-
-
 # -- API Gateway -------------------------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
         "DependenciesLayer/python/third_party.py": "",
         "PlaidSyncLayer/python/plaid_sync/__init__.py": "",
         "PlaidSyncLayer/python/plaid_sync/adapters/__init__.py": "",
-        "PlaidSyncLayer/python/plaid_sync/adapters/aws.py": "def client(service): pass\n",
+        "PlaidSyncLayer/python/plaid_sync/aws/clients.py": "def client(service): pass\n",
         "SyncFunction/app.py": "import third_party\n",
         "Alarms/template.yaml": "Resources: {}\n",
     }
@@ -68,11 +68,14 @@ def test_a_build_with_mixed_architectures_is_refused(folder: Path) -> None:
         _ = Build.read(folder).architecture
 
 
-def test_a_function_starts_from_the_build_alone(folder: Path) -> None:
+def test_a_function_starts_from_the_build_alone_and_only_with_bytecode(folder: Path) -> None:
     (imports,) = measure(Build.read(folder), INTERPRETER)
     assert imports.modules == ("app", "third_party")
     cached = next((folder / "DependenciesLayer/python/__pycache__").glob("third_party.*.pyc"))
     assert imports.bytecode == cached.stat().st_size
+    cached.unlink()
+    with pytest.raises(BuildError, match="has no bytecode"):
+        measure(Build.read(folder), INTERPRETER)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_a_function_starts_from_the_build_alone(folder: Path) -> None:
     [
         ("SyncFunction/app.py", "import pytest\n", "No module named 'pytest'"),
         ("SyncFunction/app.py", "import plaid_sync.core\n", "No module named 'plaid_sync.core'"),
-        ("PlaidSyncLayer/python/plaid_sync/adapters/aws.py", CLIENT_WITHOUT_KMS, "no model of kms"),
+        ("PlaidSyncLayer/python/plaid_sync/aws/clients.py", CLIENT_WITHOUT_KMS, "no model of kms"),
         ("DependenciesLayer/python/plaid/__init__.py", "def lazy_import():\n    import plaid.model\n", "plaid.model"),
     ],
 )
@@ -89,13 +92,6 @@ def test_what_the_build_lacks_is_named(folder: Path, file: str, content: str, me
     (folder / file).write_text(content)
     compile_all(folder)
     with pytest.raises(BuildError, match=f"(?s)SyncFunction does not start from the build alone.*{message}"):
-        measure(Build.read(folder), INTERPRETER)
-
-
-def test_missing_bytecode_is_refused(folder: Path) -> None:
-    for cached in folder.rglob("third_party.*.pyc"):
-        cached.unlink()
-    with pytest.raises(BuildError, match="has no bytecode"):
         measure(Build.read(folder), INTERPRETER)
 
 
@@ -123,12 +119,13 @@ def test_the_command_reports_sizes_imports_and_hash(folder: Path, capsys: pytest
     assert capsys.readouterr().out == f"{build.digest}\n"
 
 
-def test_the_command_refuses_another_architecture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--build", str(folder), "--architecture", "arm64"]) == 0
-    assert main(["--build", str(folder), "--architecture", "x86_64"]) == 1
-    assert "is for arm64, not x86_64: remove" in capsys.readouterr().err
-
-
-def test_the_command_refuses_a_folder_without_a_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--build", str(tmp_path)]) == 2
+@pytest.mark.parametrize(
+    ("architecture", "status", "message"), [("arm64", 0, ""), ("x86_64", 1, "is for arm64, not x86_64: remove")]
+)
+def test_the_command_refuses_another_architecture_and_a_folder_without_a_build(
+    folder: Path, capsys: pytest.CaptureFixture[str], architecture: str, status: int, message: str
+) -> None:
+    assert main(["--build", str(folder), "--architecture", architecture]) == status
+    assert message in capsys.readouterr().err
+    assert main(["--build", str(folder / "SyncFunction")]) == 2
     assert "run `make build`" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def plaid(item_id: str = "A", *transactions: dict[str, Any], removed: tuple[str,
 
 
 def record(item_id: str = "A", **attributes: Any) -> dict[str, Any]:
-    return {"item_id": item_id, "status": "active", "cursor": CURSOR} | attributes
+    return {"item_id": item_id, "state": "active", "cursor": CURSOR} | attributes
 
 
 def found(truth: list[PlaidItem], rows: list[dict[str, Any]], **tables: Any) -> list[Difference]:
@@ -80,13 +80,28 @@ def test_equal_tables_have_no_differences_and_are_counted() -> None:
     assert [(item.in_table, item.at_plaid) for item in verdict.items] == [(2, 2), (1, 1)]
 
 
-def test_a_missing_row_is_named() -> None:
-    assert found([plaid("A", transaction("t1"))], []) == [Difference("A", "t1", "(row)", "live", ABSENT)]
+ONE = transaction("t1")
 
 
-def test_a_row_that_plaid_does_not_have_is_named() -> None:
-    extra = row("A", transaction("t1"))
-    assert found([plaid("A")], [extra]) == [Difference("A", "t1", "(row)", ABSENT, "live")]
+@pytest.mark.parametrize(
+    ("truth", "rows", "differences"),
+    [
+        ([plaid("A", ONE)], [], [("A", "t1", "(row)", "live", ABSENT)]),
+        ([plaid("A")], [row("A", ONE)], [("A", "t1", "(row)", ABSENT, "live")]),
+        ([plaid("A", removed=("t1",))], [row("A", ONE)], [("A", "t1", "(row)", "removed", "live")]),
+        ([plaid("A", ONE)], [tombstone("A", "t1")], [("A", "t1", "(row)", "live", "removed")]),
+        (
+            [plaid("A", ONE), plaid("B")],
+            [row("B", ONE)],
+            [("A", "t1", "(row)", "live", ABSENT), ("B", "t1", "item_id", "A", "B")],
+        ),
+    ],
+    ids=["missing", "unknown at Plaid", "live again", "removed too early", "under another Item"],
+)
+def test_a_row_where_it_does_not_belong_is_named(
+    truth: list[PlaidItem], rows: list[dict[str, Any]], differences: list[tuple[str, str, str, object, object]]
+) -> None:
+    assert found(truth, rows) == [Difference(*difference) for difference in differences]
 
 
 def test_amounts_are_compared_by_value_and_exactly() -> None:
@@ -147,17 +162,6 @@ def test_a_plaid_object_that_cannot_be_read_is_a_difference(packed: object) -> N
     assert difference.field == "plaid"
 
 
-def test_a_removed_row_that_is_live_again_is_named() -> None:
-    risen = row("A", transaction("t1"))
-    assert found([plaid("A", removed=("t1",))], [risen]) == [Difference("A", "t1", "(row)", "removed", "live")]
-
-
-def test_a_tombstone_where_plaid_has_a_row_is_named() -> None:
-    assert found([plaid("A", transaction("t1"))], [tombstone("A", "t1")]) == [
-        Difference("A", "t1", "(row)", "live", "removed")
-    ]
-
-
 def test_a_tombstone_must_have_left_the_index_and_expire() -> None:
     rows = [tombstone("A", "t1", date_id="2026-11-02#t1"), {**tombstone("A", "t2"), "expires_at": None}]
     del rows[1]["expires_at"]
@@ -165,23 +169,15 @@ def test_a_tombstone_must_have_left_the_index_and_expire() -> None:
     assert fields == [("t1", "date_id"), ("t2", "expires_at")]
 
 
-def test_a_row_under_another_item_is_named_there_and_missing_where_it_belongs() -> None:
-    truth = transaction("t1")
-    differences = found([plaid("A", truth), plaid("B")], [row("B", truth)])
-    assert differences == [
-        Difference("A", "t1", "(row)", "live", ABSENT),
-        Difference("B", "t1", "item_id", "A", "B"),
-    ]
-
-
-def test_rows_and_items_that_plaid_does_not_have_are_named() -> None:
+def test_unknown_items_unregistered_items_and_dead_letters_are_differences() -> None:
+    (missing,) = found([plaid("A")], [], items=[])
+    assert (missing.item_id, missing.in_table) == ("A", ABSENT)
+    (dead_letter,) = found([plaid("A")], [], dead_letters=["a message"])
+    assert dead_letter.in_table == "a message"
+    verdict = compare([plaid("A")], Tables([{"item_id": "A", "state": "active"}], []))
+    assert ([difference.field for difference in verdict.differences], verdict.changes) == (["cursor"], 0)
     differences = found([], [row("X", transaction("t1"))], items=[record("Y")])
     assert [(entry.item_id, entry.transaction_id) for entry in differences] == [("X", "t1"), ("Y", THE_ITEM)]
-
-
-def test_a_dead_letter_is_a_difference() -> None:
-    (difference,) = found([plaid("A")], [], dead_letters=["a message"])
-    assert difference.in_table == "a message"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +185,7 @@ def test_a_dead_letter_is_a_difference() -> None:
     [
         ({"cursor": "invented"}, "cursor"),
         ({"cursor": "older"}, "cursor"),
-        ({"status": "needs_user"}, "status"),
+        ({"state": "needs_user"}, "state"),
         ({"writing_since": Decimal(3)}, "writing_since"),
         ({"reconcile": True}, "reconcile"),
     ],
@@ -199,16 +195,3 @@ def test_an_item_that_is_not_at_rest_at_plaids_latest_cursor_is_a_difference(
 ) -> None:
     (difference,) = found([plaid("A")], [], items=[record("A", **attributes)])
     assert (difference.transaction_id, difference.field) == (THE_ITEM, field)
-
-
-def test_an_item_that_is_not_registered_is_a_difference() -> None:
-    (difference,) = found([plaid("A")], [], items=[])
-    assert (difference.item_id, difference.in_table) == ("A", ABSENT)
-
-
-def test_an_item_without_a_cursor_is_a_difference_and_covers_no_change() -> None:
-    bare = record("A")
-    del bare["cursor"]
-    verdict = compare([plaid("A")], Tables([bare], []))
-    assert [entry.field for entry in verdict.differences] == ["cursor"]
-    assert verdict.changes == 0

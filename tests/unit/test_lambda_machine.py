@@ -16,46 +16,34 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the artifact tests need Linux")
 
 
-def error(cache: Path) -> str:
+FORBIDS = "#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n"
+CLIENT = "runtime/lib/python3.13/site-packages/awslambdaric/__init__.py"
+EMULATORS = [
+    f"tools/sam/lib/python3.12/site-packages/samcli/local/rapid/aws-lambda-rie-{n}" for n in ("x86_64", "arm64")
+]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "The runtime interface client is missing: make .local/runtime/.installed"),
+        ({CLIENT: ""}, "The runtime interface emulator is missing: make .local/tools/.installed"),
+        (dict.fromkeys([CLIENT, *EMULATORS], ""), "unshare is missing: install util-linux"),
+        (
+            {**dict.fromkeys([CLIENT, *EMULATORS], ""), "unshare": FORBIDS},
+            "Mounting is not permitted (unshare: unshare failed: Operation not permitted)",
+        ),
+    ],
+)
+def test_what_is_missing_is_named_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], message: str
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin" if "unshare" in files else str(tmp_path))
     with pytest.raises(RuntimeUnavailableError) as caught:
-        Machine.this(Places(cache=cache))
-    return str(caught.value)
-
-
-def client_in(cache: Path) -> None:
-    (cache / "runtime/lib/python3.13/site-packages/awslambdaric").mkdir(parents=True)
-
-
-def emulators_in(cache: Path) -> None:
-    folder = cache / "tools/sam/lib/python3.12/site-packages/samcli/local/rapid"
-    folder.mkdir(parents=True)
-    for architecture in ("x86_64", "arm64"):
-        (folder / f"aws-lambda-rie-{architecture}").touch()
-
-
-def test_a_missing_client_is_named(tmp_path: Path) -> None:
-    assert error(tmp_path) == "The runtime interface client is missing: make .local/runtime/.installed"
-
-
-def test_a_missing_emulator_is_named(tmp_path: Path) -> None:
-    client_in(tmp_path)
-    assert error(tmp_path) == "The runtime interface emulator is missing: make .local/tools/.installed"
-
-
-def test_a_missing_unshare_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client_in(tmp_path)
-    emulators_in(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert error(tmp_path).startswith("unshare is missing: install util-linux")
-
-
-def test_a_forbidden_mount_is_reported_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client_in(tmp_path)
-    emulators_in(tmp_path)
-    unshare = tmp_path / "unshare"
-    unshare.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
-    unshare.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    message = error(tmp_path)
-    assert message.startswith("Mounting is not permitted (unshare: unshare failed: Operation not permitted)")
-    assert "\n" not in message
+        Machine.this(Places(cache=tmp_path))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)

@@ -22,7 +22,7 @@ KEPT: dict[str, Any] = tomllib.loads((LAYER / "kept.toml").read_text())
 SOURCES = {
     path: path.read_text() for folder in ("layers/plaid_sync", "functions") for path in (ROOT / folder).rglob("*.py")
 }
-FACTORY = ROOT / "layers/plaid_sync/plaid_sync/adapters/aws.py"
+FACTORY = ROOT / "layers/plaid_sync/plaid_sync/aws/clients.py"
 """The only module that creates AWS clients; its callers pass the service."""
 
 
@@ -57,16 +57,6 @@ def test_one_module_creates_clients() -> None:
 def test_the_layer_has_exactly_the_modules_of_plaid_that_are_imported() -> None:
     used = {module for source in SOURCES.values() for module in plaid_modules_of(source)}
     assert sorted(used) == KEPT["plaid"]
-
-
-def test_a_use_that_is_not_kept_is_found() -> None:
-    assert list(services_of('aws.client("ssm")\nclient(name)\nboto3.client("s3", config=None)')) == [
-        "ssm",
-        "client(name)",
-        "s3",
-    ]
-    source = "import plaid.rest\ndef later():\n    from plaid.model.products import Products\nimport plaidlike"
-    assert list(plaid_modules_of(source)) == ["plaid.rest", "plaid.model.products"]
 
 
 def test_late_imports_of_a_kept_module_are_kept() -> None:

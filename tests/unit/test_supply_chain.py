@@ -99,19 +99,20 @@ def test_a_database_that_does_not_answer_is_reported_in_one_line(lock: Path) -> 
 
 
 @needs_tools
-def test_a_committed_secret_is_found(tmp_path: Path) -> None:
-    (tmp_path / "settings.py").write_text(f'KEY = "{"AKIA" + "Q3EGRIDZQ5VJYTUS"}"\n')
-    done = make("secrets", f"SECRETS_FILES={tmp_path}/settings.py")
+@pytest.mark.parametrize(
+    ("target", "variable", "code", "finding"),
+    [
+        ("secrets", "SECRETS_FILES={}/code.py", f'KEY = "{"AKIA" + "Q3EGRIDZQ5VJYTUS"}"\n', "AWS Access Key"),
+        ("bandit", "BANDIT_FOLDERS={}", "import subprocess\nsubprocess.call(input(), shell=True)\n", "B602"),
+    ],
+)
+def test_a_committed_secret_and_dangerous_code_are_found(
+    tmp_path: Path, target: str, variable: str, code: str, finding: str
+) -> None:
+    (tmp_path / "code.py").write_text(code)
+    done = make(target, variable.format(tmp_path))
     assert done.returncode
-    assert "AWS Access Key" in done.stdout
-
-
-@needs_tools
-def test_dangerous_code_is_found(tmp_path: Path) -> None:
-    (tmp_path / "code.py").write_text("import subprocess\nsubprocess.call(input(), shell=True)\n")
-    done = make("bandit", f"BANDIT_FOLDERS={tmp_path}")
-    assert done.returncode
-    assert "B602" in done.stdout
+    assert finding in done.stdout
 
 
 def make_for_package(target: str, folder: Path, license_expression: str) -> subprocess.CompletedProcess[str]:
@@ -125,18 +126,14 @@ def make_for_package(target: str, folder: Path, license_expression: str) -> subp
 
 @needs_tools
 @pytest.mark.parametrize(("words", "status"), [("MIT", 0), ("GPL-3.0-only", 2)])
-def test_a_license_that_is_not_allowed_fails(tmp_path: Path, words: str, status: int) -> None:
-    done = make_for_package("licenses", tmp_path, words)
+def test_a_license_that_is_not_allowed_fails_and_the_sbom_lists_it(tmp_path: Path, words: str, status: int) -> None:
+    done = make_for_package("licenses", tmp_path / "licenses", words)
     assert done.returncode == status
     assert words in done.stdout + done.stderr
-
-
-@needs_tools
-def test_the_sbom_lists_the_built_layer(tmp_path: Path) -> None:
-    assert make_for_package("sbom", tmp_path, "MIT").returncode == 0
-    components = json.loads((tmp_path / "sbom.cdx.json").read_text())["components"]
+    assert make_for_package("sbom", tmp_path / "sbom", words).returncode == 0
+    components = json.loads((tmp_path / "sbom" / "sbom.cdx.json").read_text())["components"]
     assert [(component["purl"], component["licenses"][0]["license"]["id"]) for component in components] == [
-        ("pkg:pypi/odd@1.0", "MIT")
+        ("pkg:pypi/odd@1.0", words)
     ]
 
 

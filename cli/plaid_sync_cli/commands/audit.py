@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from plaid_sync.core.audit.report import DriftKind
-from plaid_sync.core.audit.sampling import AUDITABLE, draw
+from plaid_sync.audit.auditor import AUDITABLE, draw
+from plaid_sync.audit.report import DriftKind
 
 from plaid_sync_cli.audits import Auditor, Report, drifted_rows, has_drifted, is_bad, is_conclusive, repair
 from plaid_sync_cli.bulk import RateLimiter, parse_rate, progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from plaid_sync.adapters.aws import utc_now
+from plaid_sync.domain.clock import utc_now
 
 from plaid_sync_cli.bulk import progress
 from plaid_sync_cli.command import Context, DryRunOption, OptionalItemArgument, YesOption, command

@@ -13,9 +13,9 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
-from plaid_sync.adapters.dynamodb.expressions import Expression, deserialize
-from plaid_sync.core import exact_json
-from plaid_sync.core.items import ItemStatus
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.item import StateName
 
 from plaid_sync_cli.api import item_path
 from plaid_sync_cli.bulk import progress
@@ -97,7 +97,7 @@ def _select(context: Context, items: list[str], user: str | None) -> list[str]:
         return items
     if user is not None:
         return [str(item["item_id"]) for item in context.api.pages("/items", "items", client_user_id=user)]
-    return sorted(item_ids(context.deployment, tuple(ItemStatus)))
+    return sorted(item_ids(context.deployment, tuple(StateName)))
 
 
 def _rows(deployment: Deployment, item_id: str, *, removed: bool) -> Iterator[Row]:

@@ -6,10 +6,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from plaid_sync.adapters.aws import utc_now
-from plaid_sync.adapters.dynamodb.quarantine_table import QuarantineTable
-from plaid_sync.core.items import ItemId, ItemStatus
-from plaid_sync.core.plain_text import moment_or_none
+from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
+from plaid_sync.domain.clock import SystemClock, parse_timestamp, utc_now
+from plaid_sync.domain.item import ItemId, StateName
 from rich.markup import escape
 
 from plaid_sync_cli import item_report
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 APP: Final = typer.Typer()
 _PAGE: Final = 100
 _HISTORY: Final = 10
-_STATES: Final = tuple(state.value for state in ItemStatus)
+_STATES: Final = tuple(state.value for state in StateName)
 
 
 @command(APP, "items")
@@ -60,9 +59,9 @@ def _least_fresh(api: ItemApi, state: str | None, user: str | None, limit: int) 
     """Return the least fresh Items, oldest success first, and whether there are more."""
     if user is not None:
         pages = api.pages("/items", "items", client_user_id=user, state=state)
-        found = [item for item in pages if state or item["state"] != ItemStatus.REMOVED]
+        found = [item for item in pages if state or item["state"] != StateName.REMOVED]
     else:
-        states = [state] if state else [name for name in _STATES if name != ItemStatus.REMOVED]
+        states = [state] if state else [name for name in _STATES if name != StateName.REMOVED]
         page = str(min(_PAGE, limit + 1))
         found = [
             item for name in states for item in islice(api.pages("/items", "items", state=name, limit=page), limit + 1)
@@ -80,7 +79,7 @@ def _render_list(found: list[dict[str, Any]], now: datetime) -> Iterator[Rendera
             item["item_id"],
             item["state"],
             item.get("code", ""),
-            age(moment_or_none(item.get("pulled_at")), now),
+            age(parse_timestamp(item.get("pulled_at")), now),
             item.get("client_user_id"),
             item.get("institution_id"),
             item["remedy"],
@@ -126,7 +125,7 @@ def _read_report(api: ItemApi, deployment: Deployment, item_id: str) -> ItemRepo
     history = api.call("GET", item_path(item_id, "history"), limit=str(_HISTORY))["history"]
     causes = [letter.cause for letter in DeadLetterQueue.of(deployment).peek() if letter.item_id == item_id]
     tables = deployment.output("ItemsTable"), deployment.output("QuarantineTable")
-    quarantine = QuarantineTable(deployment.client("dynamodb"), *tables, utc_now, lambda _: None)
+    quarantine = QuarantineTable(deployment.client("dynamodb"), *tables, SystemClock())
     quarantined = [
         {
             "entry_id": stored.entry_id,
@@ -143,7 +142,7 @@ def _render_report(
     report: ItemReport, problems: list[tuple[str, str]], links: dict[str, str], now: datetime
 ) -> Iterator[RenderableType]:
     document = report.item
-    color = "red" if problems else "green" if report.state is ItemStatus.ACTIVE else "yellow"
+    color = "red" if problems else "green" if report.state == StateName.ACTIVE else "yellow"
     yield f"[bold {color}]{escape(item_report.headline(document, now))}[/]"
     yield f"  {escape(item_report.meaning(document))}"
     yield f"  [bold]For the user:[/] {escape(document['what_to_do'])}"
@@ -168,8 +167,8 @@ def _facts(report: ItemReport, now: datetime) -> Iterator[tuple[str, str]]:
     yield "messages", item_report.pending_messages(report, now)
     yield "dead letters", f"{len(report.dead_letters)}"
     yield "user", f"{document.get('client_user_id', 'unknown')}, at {document.get('institution_id', 'an unknown bank')}"
-    yield "linked", f"{age(moment_or_none(document.get('linked_at')), now)} ({document.get('linked_at')})"
-    if document.get("reconcile_owed"):
+    yield "linked", f"{age(parse_timestamp(document.get('linked_at')), now)} ({document.get('linked_at')})"
+    if document.get("reconcile_pending"):
         yield "full resync", "requested; the next sync does it"
     if removal := document.get("removal"):
         completed = removal.get("completed_at", "not yet")

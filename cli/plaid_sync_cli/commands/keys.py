@@ -9,8 +9,8 @@ import uuid
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from plaid_sync.adapters.plaid.credentials import PlaidCredentials
-from plaid_sync.core.failures import PlaidError, RetryableError
+from plaid_sync.domain.errors import PlaidError, TransientError
+from plaid_sync.plaid.credentials import PlaidCredentials
 
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import CommandError, ExitCode, usage_error
@@ -67,7 +67,7 @@ def has_keys(deployment: Deployment) -> bool:
         return False
     try:
         Plaid.of(deployment).secret.get()
-    except RetryableError as error:
+    except TransientError as error:
         if error.code != _MALFORMED:
             raise
         return False
@@ -113,7 +113,7 @@ def _verify(deployment: Deployment, credentials: PlaidCredentials) -> None:
     host = deployment.plaid_host
     try:
         Plaid(host, FixedKeys(credentials)).keys.fetch(str(uuid.uuid4()))
-    except RetryableError as error:
+    except TransientError as error:
         if not isinstance(error.__cause__, PlaidError):
             raise
         raise CommandError(

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 import typer
-from plaid_sync.adapters.aws import utc_now
+from plaid_sync.domain.clock import utc_now
 
 from plaid_sync_cli import monitoring
 from plaid_sync_cli.command import Context, YesOption, command
@@ -38,7 +38,7 @@ def resume(context: Context) -> int:
 
 def _switch(context: Context, *, enabled: bool) -> int:
     deployment = context.deployment
-    target, mapping = "Enabled" if enabled else "Disabled", deployment.output("SyncTriggersId")
+    target, mapping = "Enabled" if enabled else "Disabled", deployment.output("SyncEventSourceMappingId")
     deployment.client("lambda").update_event_source_mapping(UUID=mapping, Enabled=enabled)
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     while (state := monitoring.mapping_state(deployment)) != target:

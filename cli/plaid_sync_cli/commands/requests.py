@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from plaid_sync.core.items import ItemStatus
+from plaid_sync.domain.item import StateName
 
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
 from plaid_sync_cli.bulk import RateLimiter, parse_rate, progress
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 APP: Final = typer.Typer()
 _MAX_ATTEMPTS: Final = 5
-_RESYNCABLE: Final = (ItemStatus.ACTIVE, ItemStatus.EXPIRING, ItemStatus.DEGRADED, ItemStatus.NEEDS_USER)
+_RESYNCABLE: Final = (StateName.ACTIVE, StateName.EXPIRING, StateName.DEGRADED, StateName.NEEDS_USER)
 """The states in which the Items API accepts a resync."""
 
 

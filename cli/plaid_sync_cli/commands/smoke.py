@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 import urllib3
-from plaid_sync.adapters.plaid.credentials import PlaidCredentials
+from plaid_sync.plaid.credentials import PlaidCredentials
 
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
 from plaid_sync_cli.audits import Auditor, drifted_rows, is_conclusive
@@ -206,7 +206,7 @@ class SmokeTest:
         self._wait_for(
             self._is_erased,
             "the Item is not removed, or its rows are not erased",
-            f"plaid-sync item {self.item_id} shows the progress; runbook: removals-unfinished",
+            f"plaid-sync item {self.item_id} shows the progress; runbook: removals-incomplete",
         )
         self.item_id = ""
         return "removed at Plaid, and no row is left"

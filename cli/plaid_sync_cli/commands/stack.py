@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from plaid_sync.core.items import ItemStatus
+from plaid_sync.domain.item import StateName
 from rich.markup import escape
 
 from plaid_sync_cli import deployment, monitoring
@@ -131,8 +131,8 @@ def retained(context: Context) -> int:
     Example: `plaid-sync retained --stack plaid-sync-dev`
     """
     stack = context.deployment
-    counts = {state.value: monitoring.count_items(stack, state) for state in ItemStatus}
-    counts[ItemStatus.REMOVED.value] = monitoring.count_unfinished_removals(stack)
+    counts = monitoring.counts_by_state(stack)
+    counts[StateName.REMOVED.value] = monitoring.count_unfinished_removals(stack)
     linked = {state: count for state, count in counts.items() if count}
     commands = list(_delete_commands(stack))
     document = {"linked_items": linked, "delete_commands": commands}

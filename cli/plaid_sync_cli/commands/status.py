@@ -7,9 +7,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from plaid_sync.adapters.aws import utc_now
-from plaid_sync.core.items import ItemStatus
-from plaid_sync.core.items_api.item_view import summary
+from plaid_sync.domain.clock import utc_now
+from plaid_sync.domain.item import StateName
+from plaid_sync.items_api.views import item_summary
 from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
@@ -92,7 +92,7 @@ def _read(deployment: Deployment) -> Snapshot:
         dead_letters=monitoring.queue_depth(deployment, deployment.output("DeadLetterQueueUrl"), now),
         mapping=monitoring.mapping_state(deployment),
         alarms=tuple(monitoring.alarms(deployment)),
-        items={state: monitoring.count_items(deployment, state) for state in ItemStatus},
+        items={state: monitoring.count_items(deployment, state) for state in StateName},
         stale=sum(monitoring.count_items(deployment, state, now - STALE_AFTER) for state in states),
         unsynced=sum(
             monitoring.count_unsynced(deployment, state, now - STALE_AFTER, now - UNSYNCED_AFTER) for state in states
@@ -121,7 +121,7 @@ def _document(snapshot: Snapshot, health: Health) -> dict[str, Any]:
         "items": {state.value: number for state, number in snapshot.items.items()},
         "stale_items": snapshot.stale,
         "unsynced_items": snapshot.unsynced,
-        "stalest": [summary(record) for record in snapshot.stalest],
+        "stalest": [item_summary(record) for record in snapshot.stalest],
         "swept_at": snapshot.swept_at,
     }
 
@@ -142,7 +142,7 @@ def _render(name: str, snapshot: Snapshot, health: Health) -> Iterator[Renderabl
         rows = [
             (
                 record.item_id,
-                record.standing.status.value,
+                record.state.name,
                 age(record.synced_at, snapshot.read_at),
                 record.institution_id,
             )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from plaid_sync.adapters.aws import utc_now
+from plaid_sync.domain.clock import utc_now
 
 from plaid_sync_cli import monitoring
 from plaid_sync_cli.command import Context, command

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from plaid_sync.adapters.aws import utc_now
-from plaid_sync.core.plain_text import moment_or_none, moment_text
+from plaid_sync.domain.clock import format_timestamp, parse_timestamp, utc_now
 from rich.markup import escape
 
 from plaid_sync_cli.command import Context, command
@@ -21,7 +20,7 @@ from plaid_sync_cli.webhook_verification import checks, describe_effect, parse_c
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from plaid_sync.core.webhooks.verification import VerificationKey
+    from plaid_sync.webhook.signature import VerificationKey
     from rich.console import RenderableType
 
     from plaid_sync_cli.webhook_verification import Check
@@ -75,7 +74,7 @@ def _read(name: str, path: Path) -> bytes:
 def _parse_time(text: str | None) -> datetime | None:
     if text is None:
         return None
-    time = moment_or_none(text)
+    time = parse_timestamp(text)
     if time is None:
         raise usage_error(f"--at {text}", f"Give a time like {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}.")
     return time
@@ -94,7 +93,7 @@ def _fetch(context: Context, key_id: str) -> VerificationKey | None:
 
 
 def _render(results: list[Check], reason: str | None, effect: str | None, now: datetime) -> Iterator[RenderableType]:
-    as_of = f"as of {moment_text(now)}"
+    as_of = f"as of {format_timestamp(now)}"
     if reason is None:
         yield f"[bold green]Valid[/] {as_of}: it is Plaid's. {escape(str(effect))}"
     else:

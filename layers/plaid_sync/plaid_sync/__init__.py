@@ -1,1 +1,1 @@
-"""The engine: a pure core, the ports it needs, and the AWS and Plaid adapters behind them."""
+"""The engine: the domain, one package or module per use case, and the adapters for AWS and Plaid."""

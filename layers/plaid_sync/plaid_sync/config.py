@@ -19,7 +19,6 @@ _PLAID_HOSTS: Final = {
 }
 _OPTIONAL: Final = frozenset({"plaid_base_url", "webhook_url"})
 _NUMBERS: Final = frozenset({"sweep_limit", "audit_sample_size"})
-
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | SweepSettings")
 
 
@@ -60,7 +59,7 @@ class SyncSettings(PlaidSettings):
     """The environment of `functions/sync`.
 
     Attributes:
-        dead_letter_queue_url: where messages are parked that can't be worked on, with the reason.
+        dead_letter_queue_url: where messages that cannot be processed are dead-lettered, with the reason.
     """
 
     sync_queue_url: str
@@ -97,7 +96,7 @@ class AuditSettings(PlaidSettings):
     """The environment of `functions/audit`.
 
     Attributes:
-        audit_sample_size: how many Items a scheduled audit looks at, where its time suffices.
+        audit_sample_size: how many Items a scheduled audit compares, if its time suffices.
     """
 
     items_table: str
@@ -118,7 +117,7 @@ class SweepSettings:
     """The environment of `functions/sweep`.
 
     Attributes:
-        sweep_limit: Items that one run puts on the queue, at most.
+        sweep_limit: the maximum number of Items that one run enqueues.
     """
 
     sync_queue_url: str
@@ -146,5 +145,5 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
 
 def _positive(text: str, name: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ConfigurationError(f"{name} must be a whole number from 1 on, not {text!r}")
+        raise ConfigurationError(f"{name} must be a positive integer, not {text!r}")
     return int(text)

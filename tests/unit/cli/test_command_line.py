@@ -27,7 +27,6 @@ DOCUMENT = (ROOT / "docs" / "cli.md").read_text()
 
 
 def all_commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield all commands with their names."""
     for name, sub in getattr(command, "commands", {}).items():
         yield from all_commands(sub, *path, name)
     if not hasattr(command, "commands"):

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from plaid_sync.core.items import ItemId, ItemStatus, Standing
-from plaid_sync.core.items_api.item_record import ItemRecord
+from plaid_sync.domain.item import Item, ItemId, ItemState, StateName
 from plaid_sync_cli.health import Health, Snapshot, evaluate
 from plaid_sync_cli.monitoring import Alarm, QueueDepth
 
@@ -19,11 +18,11 @@ HEALTHY: dict[str, Any] = {
     "dead_letters": EMPTY,
     "mapping": "Enabled",
     "alarms": (),
-    "items": {ItemStatus.ACTIVE: 10},
+    "items": {StateName.ACTIVE: 10},
     "stale": 0,
     "stalest": (),
 }
-STALE = ItemRecord(ItemId("a"), Standing(ItemStatus.ACTIVE), synced_at=NOW - timedelta(hours=30))
+STALE = Item(ItemId("a"), ItemState(StateName.ACTIVE), synced_at=NOW - timedelta(hours=30))
 ALARM = Alarm(
     "dead-letters",
     "ALARM",
@@ -42,11 +41,11 @@ def health(**changed: Any) -> Health:
     [
         ({}, "Money data is fresh for 10 of 10 Items, no action required.", 0),
         (
-            {"items": {ItemStatus.ACTIVE: 8, ItemStatus.NEEDS_USER: 1, ItemStatus.DEGRADED: 1}},
+            {"items": {StateName.ACTIVE: 8, StateName.NEEDS_USER: 1, StateName.DEGRADED: 1}},
             "Money data is fresh for 8 of 10 Items; the others wait for their banks or users, no action required.",
             2,
         ),
-        ({"items": {ItemStatus.REMOVED: 3}}, "Nothing is linked yet: there are no Items.", 0),
+        ({"items": {StateName.REMOVED: 3}}, "Nothing is linked yet: there are no Items.", 0),
         (
             {"alarmed": RECENT},
             "Money data is fresh for 10 of 10 Items. No alarm is active; recently cleared: dead-letters, drift-found.",

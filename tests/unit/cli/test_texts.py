@@ -89,13 +89,13 @@ def test_a_history_entry_is_a_row() -> None:
         "at": "2026-03-03T02:00:00.000Z",
         "outcome": "needs_user",
         "causes": ["webhook ITEM ERROR"],
-        "status_before": "active",
-        "status": "needs_user",
+        "state_before": "active",
+        "state": "needs_user",
         "code": "ITEM_LOGIN_REQUIRED",
         "plaid_request_ids": ["older", "qk5B"],
         "added": 3,
         "milliseconds": 12,
-        "announcements": ["ItemNeedsUser"],
+        "published_events": ["ItemNeedsUser"],
     }
     assert history_row(entry, NOW) == (
         "1 h 0 min ago",

@@ -24,7 +24,7 @@ from local.events import SEED, WRITTEN_AT
 from local.plaid import PlaidSimulator, SimulatedClock
 
 if TYPE_CHECKING:
-    from plaid_sync.core.webhooks.verification import VerificationKey
+    from plaid_sync.webhook.signature import VerificationKey
 
 EVENTS = Path(__file__).parents[2] / "events"
 PLAID = PlaidSimulator(seed=SEED, clock=SimulatedClock(WRITTEN_AT))

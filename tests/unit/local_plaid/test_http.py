@@ -13,9 +13,10 @@ import pytest
 import simplejson
 import urllib3
 
-from local.plaid import CORRUPTIONS, LinkedItem, Phase, PlaidSimulator, SimulatedClock
+from local.plaid import CORRUPTIONS, ItemOptions, LinkedItem, Phase, PlaidSimulator, SimulatedClock
+from local.plaid.rate_limits import RateLimiter
 
-from .conftest import MANUAL, fold, loop
+from .conftest import MANUAL, error_code, fold, loop
 
 if TYPE_CHECKING:
     from .conftest import Http, Receiver
@@ -110,14 +111,15 @@ def test_rates_are_limited_per_item_within_a_sliding_minute(
     assert [call(linked)[0] for _ in range(51)] == [200] * 51
 
 
-def test_rates_are_limited_per_client_and_limits_scale(http: Http, sim: PlaidSimulator) -> None:
-    sim.configure(rate_limit_scale=0.02)
-    items = [sim.link_item(transactions=1) for _ in range(21)]
-    statuses = [http("/transactions/sync", access_token=item.access_token)[0] for item in items]
-    assert statuses == [200] * 20 + [429]
-    assert sim.calls["/transactions/sync"] == 21
-    sim.reset_calls()
-    assert sim.calls.total() == 0
+def test_rates_are_limited_per_client(sim: PlaidSimulator) -> None:
+    limiter = RateLimiter()
+
+    def call(number: int) -> None:
+        limiter.check("/transactions/refresh", f"item {number}", sim.behavior, sim.clock())
+
+    for number in range(100):
+        call(number)
+    assert error_code(lambda: call(100)) == "TRANSACTIONS_LIMIT"
 
 
 def test_a_fault_hits_only_the_matching_calls(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
@@ -159,7 +161,7 @@ def test_concurrent_clients_get_a_consistent_history(http: Http, sim: PlaidSimul
     assert fold({}, loop(sim, linked.item_id)) == sim.truth(linked.item_id)
 
 
-def test_the_control_api_covers_items_webhooks_keys_faults_and_the_clock(
+def test_the_control_api_covers_items_link_webhooks_faults_and_the_clock(
     http: Http, sim: PlaidSimulator, receiver: Receiver
 ) -> None:
     item_id = sim.link_item(receiver.url, transactions=40, phase=Phase.HISTORICAL).item_id
@@ -170,45 +172,30 @@ def test_the_control_api_covers_items_webhooks_keys_faults_and_the_clock(
     assert http.control(f"{item}/advance") == {"phase": "HISTORICAL"}
     fired = http.control(f"{item}/webhooks", webhook_code="DEFAULT_UPDATE", extra={"new_transactions": 5})
     assert fired == {"fired": True}
-    http.control("/webhooks/hold")
+    assert http.control("/webhooks", "GET")[-1]["payload"]["new_transactions"] == 5
+    body = http.control(f"{item}/webhooks/draft", webhook_code="DEFAULT_UPDATE")["body"]
+    assert http.control("/sign", body=body, iat=1)["token"].count(".") == 2
     http.control(f"{item}/error", error_code="ITEM_LOCKED")
-    assert http.control("/webhooks", "GET")[-1]["state"] == "held"
-    assert http.control("/webhooks/release", order="lifo") == {"released": 1}
-    http.control(f"{item}/mutations", times=2)
-    assert sim.item(item_id).forced_mutations == 2
-    transaction_id = next(iter(sim.truth(item_id)))
-    for how, corrupted in (("null", {transaction_id}), (None, set())):
-        http.control(f"{item}/breakages", transaction_id=transaction_id, how=how)
-        assert sim.item(item_id).corruptions.keys() == corrupted
-    old = sim.keys.current.kid
-    assert http.control("/keys/rotate")["kid"] != old
-    http.control(f"/keys/{old}/expire")
-    assert http.control("/sign", body="{}", iat=1)["token"].count(".") == 2
-    http.control("/faults", endpoint="/item/get", error_code="ITEM_LOCKED", times=2)
-    http.control("/faults", "DELETE")
+    assert sim.item(item_id).error_code == "ITEM_LOCKED"
+    http.control("/faults", endpoint="/link/token/get", error_code="INTERNAL_SERVER_ERROR")
+    link_token, token = sim.create_link_token(ItemOptions())
+    assert http("/link/token/get", link_token=link_token)[0] == 500
+    http.control("/link", link_token=link_token, bank="ins_109512", login="ana")
+    assert [session.finished_at for session in token.sessions] == [sim.clock()]
     before = sim.clock()
     http.control("/clock/advance", seconds=90)
     assert (sim.clock() - before).total_seconds() == 90
-    http.control("/behaviour", spell_out=True, webhook_delay=0.5)
+    http.control("/behavior", spell_out=True, webhook_delay=0.5)
     assert sim.behavior == replace(MANUAL, spell_out=True, webhook_delay=0.5)
-    http.control(f"{item}/webhooks", webhook_code="DEFAULT_UPDATE")
-    assert http.control("/calls", "GET") == {}
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
+    for path, text, status in (
         ("/items/unknown/evolve", b"{}", 404),
         ("/nothing", b"{}", 404),
         ("/clock/advance", b'{"seconds": -1}', 400),
-        ("/behaviour", b'{"no_such_switch": 1}', 400),
+        ("/behavior", b'{"no_such_switch": 1}', 400),
         ("/faults", b"not json", 400),
-    ],
-)
-def test_the_control_api_explains_its_errors(http: Http, path: str, body: bytes, status: int) -> None:
-    actual, error = http.raw(f"/_sim{path}", body)
-    assert actual == status
-    assert error["error"]
+    ):
+        actual, error = http.raw(f"/_sim{path}", text)
+        assert (actual, bool(error["error"])) == (status, True), path
 
 
 def test_the_command_serves_until_sigterm() -> None:

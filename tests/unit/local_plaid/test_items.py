@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.plaid import ItemOptions, LinkedItem, LinkTokenConfig, Phase, PlaidError, PlaidSimulator, SimulatedClock
-from local.plaid.sync import SyncRequest
+from local.plaid import LinkedItem, Phase, PlaidSimulator, SimulatedClock
 
-from .conftest import MANUAL, NO_RECEIVER, fold, ids, loop, payloads
+from .conftest import MANUAL, NO_RECEIVER, fold, loop, payloads
 
 if TYPE_CHECKING:
     from .conftest import Http
@@ -24,49 +22,21 @@ def get_item(http: Http, linked: LinkedItem) -> dict[str, Any]:
     return dict(answer["item"])
 
 
-def complete_update_mode(sim: PlaidSimulator, item_id: str, *, new_account: bool = False) -> None:
-    token, _ = sim.create_link_token(ItemOptions(), item_id, LinkTokenConfig(account_selection=new_account))
-    sim.complete_link(token, new_account=new_account)
-
-
 def without(rows: dict[str, Any], *account_ids: str) -> dict[str, Any]:
     """Delete the transactions of revoked accounts, as a client must on USER_ACCOUNT_REVOKED."""
     return {key: row for key, row in rows.items() if row["account_id"] not in account_ids}
 
 
-def test_consent_expires_when_set(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
-    assert get_item(http, linked)["consent_expiration_time"] is None
-    expected = ((datetime(2026, 9, 1, tzinfo=UTC), "2026-09-01T00:00:00Z"), (None, "2026-06-08T12:00:00Z"))
-    for moment, in_webhook in expected:
-        sim.set_consent_expiration(linked.item_id, moment)
-        assert get_item(http, linked)["consent_expiration_time"] == (in_webhook if moment else None)
-        sim.fire_webhook(linked.item_id, "ITEM", "PENDING_EXPIRATION")
-    assert [payload["consent_expiration_time"] for payload in payloads(sim)] == [text for _, text in expected]
-
-
 def test_warnings_contain_their_dates(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
+    assert get_item(http, linked)["consent_expiration_time"] is None
     assert sim.warn_expiration(linked.item_id, 3)
     assert sim.warn_disconnect(linked.item_id, 2)
-    assert sim.warn_disconnect(linked.item_id, with_time=False)
-    expiration, disconnect, older = payloads(sim)
+    assert sim.offer_accounts(linked.item_id)
+    expiration, disconnect, offer = payloads(sim)
     assert expiration["consent_expiration_time"] == get_item(http, linked)["consent_expiration_time"]
     assert expiration["consent_expiration_time"] == "2026-06-04T12:00:00Z"
     assert disconnect["disconnect_time"] == "2026-06-03T12:00:00Z"
-    assert older.keys() == disconnect.keys() - {"disconnect_time"}
-    assert http("/transactions/sync", access_token=linked.access_token)[0] == 200
-
-
-def test_update_mode_clears_the_error_and_extends_the_consent_without_a_webhook(
-    http: Http, sim: PlaidSimulator, linked: LinkedItem
-) -> None:
-    sim.warn_expiration(linked.item_id)
-    sim.reset_login(linked.item_id)
-    before = len(payloads(sim))
-    complete_update_mode(sim, linked.item_id)
-    item = get_item(http, linked)
-    assert item["error"] is None
-    assert datetime.fromisoformat(item["consent_expiration_time"]) == sim.clock() + timedelta(days=180)
-    assert len(payloads(sim)) == before
+    assert offer["webhook_code"] == "NEW_ACCOUNTS_AVAILABLE"
     assert http("/transactions/sync", access_token=linked.access_token)[0] == 200
 
 
@@ -115,37 +85,6 @@ def test_a_revoked_account_is_deleted_with_its_transactions(
     assert {row["account_id"] for row in page["removed"]} == {revoked}
     assert revoked not in {account["account_id"] for account in page["accounts"]}
     assert fold(fold({}, stored), [page]) == truth
-    assert sim.revoke_account(linked.item_id, kept, notify=False) == kept
-    assert len(payloads(sim)) == 1
-    sim.fire_webhook(linked.item_id, "ITEM", "USER_ACCOUNT_REVOKED")
-    assert payloads(sim)[1]["account_id"] == kept
-    with pytest.raises(KeyError):
-        sim.revoke_account(linked.item_id, kept)
-
-
-def test_sync_can_leave_out_the_removals_of_a_revoked_account(sim: PlaidSimulator, linked: LinkedItem) -> None:
-    sim.configure(revoked_rows_removed=False)
-    stored = loop(sim, linked.item_id)
-    revoked = sim.revoke_account(linked.item_id)
-    pages = loop(sim, linked.item_id, stored[-1]["next_cursor"])
-    assert [page["added"] + page["modified"] + page["removed"] for page in pages] == [[]]
-    assert without(fold({}, stored), revoked) == sim.truth(linked.item_id) == fold({}, loop(sim, linked.item_id))
-
-
-@pytest.mark.parametrize("detect", [False, True])
-def test_an_account_revoked_between_two_pages_is_not_on_the_second(
-    sim: PlaidSimulator, linked: LinkedItem, *, detect: bool
-) -> None:
-    sim.configure(revoked_rows_removed=False, detect_mutation=detect)
-    first = sim.sync(sim.item(linked.item_id), SyncRequest(count=10))
-    revoked = sim.revoke_account(linked.item_id)
-    if detect:
-        with pytest.raises(PlaidError, match="MUTATION"):
-            sim.sync(sim.item(linked.item_id), SyncRequest(first["next_cursor"], count=10))
-        return
-    rest = loop(sim, linked.item_id, first["next_cursor"], 10)
-    assert revoked not in {row["account_id"] for page in rest for row in page["added"]}
-    assert without(fold({}, [first, *rest]), revoked) == sim.truth(linked.item_id)
 
 
 @given(
@@ -203,60 +142,3 @@ def test_an_account_can_be_revoked_before_its_transactions_are_ready(sim: PlaidS
     assert accounts
     assert not accounts & revoked
     assert fold({}, loop(sim, item_id)) == sim.truth(item_id)
-
-
-def test_removed_transactions_of_a_revoked_account_are_not_added_again(sim: PlaidSimulator, linked: LinkedItem) -> None:
-    revoked = sim.account_rows(linked.item_id)[0]["account_id"]
-    transaction_id = next(key for key, row in sim.truth(linked.item_id).items() if row["account_id"] == revoked)
-    sim.remove(linked.item_id, transaction_id)
-    sim.revoke_account(linked.item_id, revoked)
-    assert sim.readd(linked.item_id) is None
-    assert ids(loop(sim, linked.item_id), "added") == list(sim.truth(linked.item_id))
-
-
-def test_update_mode_adds_an_offered_account(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
-    revoked = sim.revoke_account(linked.item_id)
-    assert sim.offer_accounts(linked.item_id)
-    assert payloads(sim)[-1]["webhook_code"] == "NEW_ACCOUNTS_AVAILABLE"
-    complete_update_mode(sim, linked.item_id, new_account=True)
-    _, answer = http("/accounts/get", access_token=linked.access_token)
-    account_ids = [account["account_id"] for account in answer["accounts"]]
-    assert (len(account_ids), revoked in account_ids) == (5, False)
-    sim.evolve(linked.item_id, 4, 200)
-    used = {row["account_id"] for row in sim.truth(linked.item_id).values()}
-    assert (account_ids[-1] in used, revoked in used) == (True, False)
-    assert fold({}, loop(sim, linked.item_id)) == sim.truth(linked.item_id)
-
-
-def test_the_control_api_covers_consent_warnings_accounts_and_removal(http: Http, sim: PlaidSimulator) -> None:
-    item_id = sim.link_item(NO_RECEIVER, transactions=40, phase=Phase.HISTORICAL, login="ana").item_id
-
-    def state() -> dict[str, Any]:
-        return dict(http.control("/items", "GET")[0])
-
-    for given_time, expected in (
-        ("2026-09-01T00:00:00Z", "2026-09-01T00:00:00Z"),
-        (None, None),
-        ("2026-09-02T00:00:00", "2026-09-02T00:00:00Z"),
-    ):
-        http.control(f"/items/{item_id}/consent", expiration_time=given_time)
-        assert (state()["consent_expiration_time"], state()["login"]) == (expected, "ana")
-    assert http.control(f"/items/{item_id}/expiration", in_days=1) == {"fired": True}
-    assert state()["consent_expiration_time"] == "2026-06-02T12:00:00Z"
-    assert http.control(f"/items/{item_id}/disconnect", with_time=False) == {"fired": True}
-    revoked = http.control(f"/items/{item_id}/revoke")["account_id"]
-    second = {"account_id": state()["accounts"][0], "notify": False}
-    assert http.control(f"/items/{item_id}/revoke", **second)["account_id"] != revoked
-    assert len(state()["accounts"]) == 3
-    assert http.control(f"/items/{item_id}/offer") == {"fired": True}
-    http.control(f"/items/{item_id}/depermission")
-    assert state()["removed"] is True
-    assert [payload["webhook_code"] for payload in payloads(sim)] == [
-        "PENDING_EXPIRATION",
-        "PENDING_DISCONNECT",
-        "USER_ACCOUNT_REVOKED",
-        "NEW_ACCOUNTS_AVAILABLE",
-        "USER_PERMISSION_REVOKED",
-    ]
-    status, error = http.raw(f"/_sim/items/{item_id}/revoke", b'{"account_id": "unknown"}')
-    assert (status, error["error"]) == (404, "unknown: unknown")

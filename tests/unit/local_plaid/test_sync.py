@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -36,11 +35,6 @@ def item(sim: PlaidSimulator) -> Item:
 
 
 @pytest.fixture
-def pending(sim: PlaidSimulator, item: Item) -> str:
-    return sim.add(item.item_id, pending=True)[0]
-
-
-@pytest.fixture
 def cursor(sim: PlaidSimulator, item: Item) -> str:
     return final_cursor(sim, item)
 
@@ -48,14 +42,6 @@ def cursor(sim: PlaidSimulator, item: Item) -> str:
 def arrays(page: dict[str, list[dict[str, str]]]) -> list[list[str]]:
     """Return the ids in `added`, `modified` and `removed`."""
     return [ids([page], kind) for kind in ("added", "modified", "removed")]
-
-
-def test_the_empty_cursor_returns_the_whole_history_as_added(sim: PlaidSimulator, item: Item) -> None:
-    sim.evolve(item.item_id, 1, 60)
-    pages = loop(sim, item.item_id, count=7)
-    assert fold({}, pages) == sim.truth(item.item_id)
-    assert [page["modified"] + page["removed"] for page in pages] == [[]] * len(pages)
-    assert max(len(page["added"]) for page in pages) == 7
 
 
 def test_a_final_cursor_returns_the_same_pages_until_something_changes(sim: PlaidSimulator, item: Item) -> None:
@@ -83,16 +69,6 @@ def test_a_mutation_fails_the_pagination_but_not_its_restart(sim: PlaidSimulator
     assert fold({}, loop(sim, item.item_id, count=10)) == sim.truth(item.item_id)
 
 
-def test_without_mutation_detection_the_loop_ends_where_it_began(sim: PlaidSimulator, item: Item) -> None:
-    sim.configure(detect_mutation=False)
-    first = sim.sync(item, SyncRequest(count=10))
-    before = sim.truth(item.item_id)
-    sim.evolve(item.item_id, 3, 20)
-    rest = loop(sim, item.item_id, first["next_cursor"], 10)
-    assert fold({}, [first, *rest]) == before
-    assert fold(before, loop(sim, item.item_id, rest[-1]["next_cursor"])) == sim.truth(item.item_id)
-
-
 def test_a_forced_mutation_fails_the_second_page_so_many_times(sim: PlaidSimulator, item: Item) -> None:
     sim.force_mutation(item.item_id, 2)
     for _ in range(2):
@@ -107,35 +83,14 @@ def test_only_a_full_resync_ends_a_persistent_mutation(sim: PlaidSimulator, item
     assert fold({}, loop(sim, item.item_id, count=10)) == sim.truth(item.item_id)
 
 
-def test_a_pending_transaction_posts_on_the_same_page(
-    sim: PlaidSimulator, item: Item, pending: str, cursor: str
-) -> None:
-    posted = sim.post_pending(item.item_id, pending, "same page")
-    (page,) = loop(sim, item.item_id, cursor)
-    assert arrays(page) == [[posted], [], [pending]]
-    assert page["added"][0]["pending_transaction_id"] == pending
-
-
-def test_a_pending_transaction_posts_on_another_page(
-    sim: PlaidSimulator, item: Item, pending: str, cursor: str
-) -> None:
-    posted = sim.post_pending(item.item_id, pending, "other page")
-    first, second = loop(sim, item.item_id, cursor)
-    assert (arrays(first), arrays(second)) == ([[], [], [pending]], [[posted], [], []])
-
-
-def test_a_pending_transaction_posts_without_its_id(sim: PlaidSimulator, item: Item, pending: str) -> None:
-    posted = sim.post_pending(item.item_id, pending, "unlinked")
-    assert posted is not None
-    assert sim.truth(item.item_id)[posted]["pending_transaction_id"] is None
-
-
-def test_all_transactions_for_another_page_share_one(sim: PlaidSimulator, item: Item) -> None:
-    pending = sim.add(item.item_id, 9, pending=True)
+@pytest.mark.parametrize(("link", "pages"), [("same page", 1), ("other page", 2), ("unlinked", 1)])
+def test_a_pending_transaction_posts_under_a_new_id(sim: PlaidSimulator, item: Item, link: Any, pages: int) -> None:
+    (pending,) = sim.add(item.item_id, pending=True)
     cursor = final_cursor(sim, item)
-    for transaction_id in pending:
-        sim.post_pending(item.item_id, transaction_id, "other page")
-    assert (len(loop(sim, item.item_id, cursor)), len(loop(sim, item.item_id))) == (2, 1)
+    posted = sim.post_pending(item.item_id, pending, link)
+    found = loop(sim, item.item_id, cursor)
+    assert (len(found), ids(found, "added"), ids(found[:1], "removed")) == (pages, [posted], [pending])
+    assert found[-1]["added"][0]["pending_transaction_id"] == (None if link == "unlinked" else pending)
 
 
 def test_an_added_and_removed_transaction_is_netted_out_or_spelled_out(
@@ -191,18 +146,6 @@ def test_a_churned_transaction_has_the_same_content_under_a_new_id(
     (page,) = loop(sim, item.item_id, cursor)
     (old_id,) = ids([page], "removed")
     assert page["added"] == [{**before[old_id], "transaction_id": new_id}]
-
-
-def test_the_cursor_now_skips_the_past_and_returns_its_changes_as_added(sim: PlaidSimulator, item: Item) -> None:
-    (page,) = loop(sim, item.item_id, "now")
-    assert (page["added"], page["has_more"]) == ([], False)
-    old = next(iter(sim.truth(item.item_id)))
-    for amount, expected in (("1.00", [[old], [], []]), ("2.00", [[], [old], []])):
-        sim.modify(item.item_id, old, amount=Decimal(amount))
-        (page,) = loop(sim, item.item_id, page["next_cursor"])
-        assert arrays(page) == expected
-    sim.remove(item.item_id)
-    assert len(ids(loop(sim, item.item_id, page["next_cursor"]), "removed")) == 1
 
 
 def test_an_account_has_its_own_cursors(sim: PlaidSimulator) -> None:
@@ -277,7 +220,10 @@ def test_pages_from_any_final_cursor_add_up_to_the_truth(
             getattr(sim, step)(item.item_id, notify=False)
     loop(sim, item.item_id)
     truth = sim.truth(item.item_id)
-    assert fold({}, loop(sim, item.item_id, count=count)) == truth
+    pages = loop(sim, item.item_id, count=count)
+    assert fold({}, pages) == truth
+    assert [page["modified"] + page["removed"] for page in pages] == [[]] * len(pages)
+    assert max(len(page["added"]) for page in pages) <= count
     for final, position in sim.final_cursors(item.item_id).items():
         assert fold(sim.truth_at(item.item_id, position), loop(sim, item.item_id, final, count)) == truth
 

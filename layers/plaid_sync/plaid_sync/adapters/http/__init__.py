@@ -1,1 +1,0 @@
-"""HTTP: routes, answers, and the Items API wired together."""

@@ -1,0 +1,250 @@
+"""Compares the table with Plaid's history, page by page: memory holds ids and differences, never the history.
+
+A row is right when the engine would write it so: the same attributes of the same types, and the same Plaid object. The
+bytes of the compressed object may differ: another version of zlib compresses differently. Pages are folded as the sync
+folds them (`pull.pages.NetChanges`): the later mention of a transaction wins, and within a page `removed` wins.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from plaid_sync.audit.report import MAX_DIFFERENCES, Difference, DriftKind
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.transaction import StoredRow, TransactionId, TransactionRow, decompress_object
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from plaid_sync.domain.item import Item, ItemId
+    from plaid_sync.pull.pages import Page
+
+ABSENT: Final = "(absent)"
+OBJECT: Final = "(an object)"
+UNREADABLE: Final = "(unreadable)"
+_MISSING: Final = object()
+_MAX_SHOWN_TEXT: Final = 200
+_TOMBSTONE_ATTRIBUTES: Final = ("removed_at", "expires_at")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDifference:
+    """One place where a row differs from its transaction.
+
+    Attributes:
+        field: the attribute, or the path inside the Plaid object (`plaid.location.lat`).
+        at_plaid: what it should be, as `format_value` formats it: bank data.
+        in_table: what it is.
+    """
+
+    field: str
+    at_plaid: str
+    in_table: str
+
+
+def compare_row(row: TransactionRow, found: Mapping[str, object], generation: int) -> Iterator[FieldDifference]:
+    """Yield where a live row of the table differs from Plaid's transaction.
+
+    Args:
+        row: the transaction in stored form.
+        found: the row's attributes by name, as the table has them; an application's own attributes are ignored.
+        generation: the Item's: no row can be of a later one.
+    """
+    expected = row.attributes
+    for name in (*TransactionRow.ATTRIBUTES, *_TOMBSTONE_ATTRIBUTES):
+        if name != "plaid" and not _same(expected.get(name, _MISSING), found.get(name, _MISSING)):
+            yield _difference(name, expected.get(name, _MISSING), found.get(name, _MISSING))
+    yield from _compare_generations(found, generation)
+    yield from _compare_objects(row.plaid, found.get("plaid", _MISSING))
+
+
+def _compare_generations(found: Mapping[str, object], generation: int) -> Iterator[FieldDifference]:
+    written_by = found.get("generation", _MISSING)
+    if not isinstance(written_by, Decimal) or written_by > generation:
+        yield _difference("generation", Decimal(generation), written_by)
+    if "first_generation" not in found:
+        yield _difference("first_generation", Decimal(generation), _MISSING)
+
+
+def _compare_objects(at_plaid: bytes, in_table: object) -> Iterator[FieldDifference]:
+    if in_table == at_plaid:
+        return
+    try:
+        stored = decompress_object(in_table)  # type: ignore[arg-type] # any type: caught below
+    except (TypeError, ValueError, zlib.error):
+        yield FieldDifference("plaid", OBJECT, ABSENT if in_table is _MISSING else UNREADABLE)
+    else:
+        yield from _unequal(decompress_object(at_plaid), stored)
+
+
+def _unequal(at_plaid: object, in_table: object) -> Iterator[FieldDifference]:
+    """Yield the innermost places where two JSON values differ; iterative, because foreign JSON may be deep."""
+    places: list[tuple[str, object, object]] = [("plaid", at_plaid, in_table)]
+    while places:
+        path, ours, theirs = places.pop()
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            names = sorted(ours.keys() | theirs.keys(), reverse=True)
+            places += [(f"{path}.{name}", ours.get(name, _MISSING), theirs.get(name, _MISSING)) for name in names]
+        elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+            pairs = list(enumerate(zip(ours, theirs, strict=True)))
+            places += [(f"{path}[{number}]", *pair) for number, pair in reversed(pairs)]
+        elif not _same_json(ours, theirs):
+            yield _difference(path, ours, theirs)
+
+
+def _same(expected: object, found: object) -> bool:
+    """Return whether two attributes are the same, type included: 1, true and "1" are three values."""
+    return type(expected) is type(found) and expected == found
+
+
+def _same_json(left: object, right: object) -> bool:
+    """Return whether two JSON values are the same: 12 is 12.0, but true is not 1."""
+    return isinstance(left, bool) is isinstance(right, bool) and left == right
+
+
+def _difference(field: str, at_plaid: object, in_table: object) -> FieldDifference:
+    return FieldDifference(field[:_MAX_SHOWN_TEXT], format_value(at_plaid), format_value(in_table))
+
+
+def format_value(value: object) -> str:
+    """Return a value as a text that shows its type (`12.5`, `"12.5"`, `true`), truncated."""
+    if value is _MISSING:
+        return ABSENT
+    if isinstance(value, bytes):
+        return f"({len(value)} bytes)"
+    return _json(value)[:_MAX_SHOWN_TEXT]
+
+
+def _json(value: Any) -> str:  # noqa: ANN401 - any attribute value
+    try:
+        return exact_json.dumps(value)
+    except (TypeError, ValueError):
+        return f"({type(value).__name__})"
+
+
+ROW: Final = "(row)"
+ROW_LIVE: Final = "live"
+ROW_REMOVED: Final = "removed"
+
+
+class AuditedRows(Protocol):
+    """The Transactions table as the audit reads it."""
+
+    def attributes(
+        self, item_id: ItemId, ids: Collection[TransactionId]
+    ) -> Mapping[TransactionId, Mapping[str, object]]:
+        """Return the engine's attributes of those of the rows that exist, consistently, as they are.
+
+        Raises:
+            TransientError: DynamoDB cannot be read now.
+        """
+        ...
+
+    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+        """Iterate over the Item's rows of generation `since` and later, consistently, without their content."""
+        ...
+
+
+@dataclass(slots=True)
+class HistoryComparison:
+    """The result of a pull from the beginning so far; implements `PageFold`.
+
+    Attributes:
+        item: the Item as loaded before the pull.
+        live: transactions that Plaid has.
+        removed: ids that Plaid lists as removed.
+        skipped_ids: ids that are not compared: of invalid entries, and of withdrawn accounts.
+        invalid: ids of the invalid entries.
+        has_unknown_id: whether one of them has no readable transaction id.
+        drifted: how each row that differs does.
+    """
+
+    rows: AuditedRows
+    item: Item
+    live: set[TransactionId] = field(default_factory=set)
+    removed: set[TransactionId] = field(default_factory=set)
+    skipped_ids: set[TransactionId] = field(default_factory=set)
+    invalid: set[str] = field(default_factory=set)
+    has_unknown_id: bool = False
+    drifted: dict[TransactionId, DriftKind] = field(default_factory=dict)
+    _details: dict[TransactionId, tuple[Difference, ...]] = field(default_factory=dict)
+    _detail_count: int = 0
+
+    def fold(self, page: Page) -> None:
+        """Compare the next page with the table, as it is now."""
+        rows = {row.transaction_id: row for row in (*page.added, *page.modified)}
+        removed_ids = {removal.transaction_id for removal in page.removed}
+        for transaction_id in removed_ids:
+            self._forget(transaction_id)
+            self.removed.add(transaction_id)
+        self._compare_rows([row for key, row in rows.items() if key not in removed_ids])
+        self.invalid.update(entry.entry_id for entry in page.invalid)
+        self.skipped_ids.update(entry.transaction_id for entry in page.invalid if entry.transaction_id is not None)
+        self.has_unknown_id = self.has_unknown_id or any(entry.transaction_id is None for entry in page.invalid)
+
+    def _compare_rows(self, rows: Iterable[TransactionRow]) -> None:
+        compared: list[TransactionRow] = []
+        for row in rows:
+            self._forget(row.transaction_id)
+            if row.account_id in self.item.revoked_accounts:
+                self.skipped_ids.add(row.transaction_id)
+            else:
+                self.live.add(row.transaction_id)
+                compared.append(row)
+        stored = self.rows.attributes(self.item.item_id, [row.transaction_id for row in compared])
+        for row in compared:
+            self._compare(row, stored.get(row.transaction_id))
+
+    def _compare(self, row: TransactionRow, found: Mapping[str, object] | None) -> None:
+        if found is None or "removed_at" in found:
+            in_table = ABSENT if found is None else ROW_REMOVED
+            self._note(row.transaction_id, DriftKind.MISSING, [FieldDifference(ROW, ROW_LIVE, in_table)])
+        elif differences := list(compare_row(row, found, self.item.generation)):
+            self._note(row.transaction_id, DriftKind.DIFFERENT, differences)
+
+    def finish(self, stored: Iterable[StoredRow], *, history_complete: bool) -> None:
+        """Look for live rows that Plaid has no transaction for, among all of the Item's.
+
+        What an incomplete history does not mention may still arrive, and an invalid entry without an id may be any
+        row's. What Plaid lists as removed is conclusive in any case.
+        """
+        absence_is_conclusive = history_complete and not self.has_unknown_id
+        for row in stored:
+            if not row.live or row.transaction_id in self.live or row.account_id in self.item.revoked_accounts:
+                continue
+            if row.transaction_id in self.removed:
+                self._note(row.transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ROW_REMOVED, ROW_LIVE)])
+            elif absence_is_conclusive and row.transaction_id not in self.skipped_ids:
+                self._note(row.transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ABSENT, ROW_LIVE)])
+
+    def _note(self, transaction_id: TransactionId, kind: DriftKind, differences: list[FieldDifference]) -> None:
+        self.drifted[transaction_id] = kind
+        room = MAX_DIFFERENCES - self._detail_count
+        kept = tuple(
+            Difference(transaction_id, kind, found.field, found.at_plaid, found.in_table)
+            for found in differences[:room]
+        )
+        if kept:
+            self._details[transaction_id] = kept
+            self._detail_count += len(kept)
+
+    def _forget(self, transaction_id: TransactionId) -> None:
+        """Drop the result of an earlier page for a transaction."""
+        self.live.discard(transaction_id)
+        self.removed.discard(transaction_id)
+        self.drifted.pop(transaction_id, None)
+        self._detail_count -= len(self._details.pop(transaction_id, ()))
+
+    def count(self, kind: DriftKind) -> int:
+        """Return how many rows differ in this way."""
+        return Counter(self.drifted.values())[kind]
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """The first differences, row by row."""
+        return tuple(chain.from_iterable(self._details.values()))

@@ -1,0 +1,1 @@
+"""DynamoDB adapters: one module per table."""

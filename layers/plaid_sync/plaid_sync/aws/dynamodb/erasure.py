@@ -1,0 +1,96 @@
+"""What a removed Item leaves: its rows are erased, its account claims are released."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.aws.clients import aws_errors
+from plaid_sync.aws.dynamodb.expressions import Expression, serialize
+from plaid_sync.aws.dynamodb.transact import MAX_TRIES, back_off, query_pages
+from plaid_sync.domain.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from plaid_sync.domain.clock import Clock, Deadline
+    from plaid_sync.domain.item import ItemId
+
+_DELETES_PER_CALL: Final = 25
+_SECONDS_FOR_A_CALL: Final = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class ErasableTables:
+    """The rows of an Item in the Transactions and the Quarantine table; implements `ErasableRows`.
+
+    Nothing here is conditional: no attempt can write rows of a removed Item.
+
+    Attributes:
+        keys: the tables, each with its sort key.
+    """
+
+    client: DynamoDBClient
+    keys: tuple[tuple[str, str], ...]
+    clock: Clock
+
+    def count(self, item_id: ItemId) -> int:
+        """See `ErasableRows`."""
+        return sum(int(page["Count"]) for table, _ in self.keys for page in self._pages(table, item_id, Select="COUNT"))
+
+    def erase(self, item_id: ItemId, deadline: Deadline) -> None:
+        """See `ErasableRows`."""
+        for table, sort_key in self.keys:
+            expression = Expression()
+            projection = f"{expression.name('item_id')}, {expression.name(sort_key)}"
+            for page in self._pages(table, item_id, expression, ProjectionExpression=projection):
+                keys = page["Items"]
+                for start in range(0, len(keys), _DELETES_PER_CALL):
+                    deadline.require(_SECONDS_FOR_A_CALL)
+                    self._delete(table, keys[start : start + _DELETES_PER_CALL])
+
+    def _pages(
+        self, table: str, item_id: ItemId, expression: Expression | None = None, **request: str
+    ) -> Iterator[dict[str, Any]]:
+        expression = expression or Expression()
+        of_item = {
+            "TableName": table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": expression.equals("item_id", item_id),
+        }
+        return query_pages(self.client, {**of_item, **request, **expression.arguments()})
+
+    def _delete(self, table: str, keys: list[dict[str, Any]]) -> None:
+        request: Any = {table: [{"DeleteRequest": {"Key": key}} for key in keys]}
+        for attempt in range(MAX_TRIES):
+            with aws_errors():
+                request = self.client.batch_write_item(RequestItems=request).get("UnprocessedItems")
+            if not request:
+                return
+            back_off(self.clock, attempt)
+        raise TransientError("UnprocessedItems")
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasableClaims:
+    """The account claims of an Item in the Links table; implements `AccountClaims`."""
+
+    client: DynamoDBClient
+    table: str
+
+    def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
+        """See `AccountClaims`. A claim that another Item took over stays that Item's."""
+        for key in sorted(bank_login_ids):
+            expression = Expression()
+            with aws_errors():
+                try:
+                    self.client.delete_item(
+                        TableName=self.table,
+                        Key={"link_key": serialize(key)},
+                        ConditionExpression=expression.equals("item_id", item_id),
+                        **expression.arguments(),
+                    )
+                except self.client.exceptions.ConditionalCheckFailedException:
+                    continue

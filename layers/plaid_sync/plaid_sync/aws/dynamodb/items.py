@@ -1,0 +1,295 @@
+"""The Items table: the changes of one Item. `item_rows` has the format, `item_indexes` the lists.
+
+Every write is conditional: on the generation that the writer holds (optimistic locking), or on the state that it read.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.aws.clients import aws_errors
+from plaid_sync.aws.dynamodb import item_rows, transact
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
+from plaid_sync.aws.dynamodb.history import entry_put
+from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_fenced, write_together
+from plaid_sync.domain.clock import format_timestamp, read_timestamp
+from plaid_sync.domain.errors import SupersededError, TransientError
+from plaid_sync.domain.item import ItemId, StateName
+from plaid_sync.domain.schedule import FIRST_SYNC, INCOMPLETE_REMOVAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime, timedelta
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.history import HistoryEntry
+    from plaid_sync.domain.item import Account, BankStatus, Item, ItemState
+    from plaid_sync.sync.ports import ItemStateUpdate
+
+_REMOVED: Final = StateName.REMOVED.value
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsTable:
+    """Reads and writes one Item; implements the Items ports of the sync, the removal and the Items API."""
+
+    client: DynamoDBClient
+    table: str
+    history_table: str
+    clock: Clock
+
+    def load(self, item_id: ItemId) -> Item | None:
+        """Return an Item as last committed, consistently; None when it is not registered.
+
+        Raises:
+            TransientError: DynamoDB cannot be read now.
+        """
+        with aws_errors():
+            response = self.client.get_item(TableName=self.table, Key=_key(item_id), ConsistentRead=True)
+        return item_rows.item_from_row(dict(response["Item"])) if "Item" in response else None
+
+    # ---- the sync
+
+    def claim(self, item: Item, attempt_id: str) -> Item:
+        """See `SyncItems`.
+
+        A compare-and-set on the generation, marked with the attempt. When the response of a claim is lost, the SDK's
+        repeat is recognized by the attempt; a claim that arrives long after its sender stopped finds a newer
+        generation. Without either, an attempt could be superseded by its own late claim, and no attempt would pull.
+        """
+        expression, generation = Expression(), item.generation + 1
+        claimed: dict[str, Any]
+        with aws_errors():
+            try:
+                response = self.client.update_item(
+                    TableName=self.table,
+                    Key=_key(item.item_id),
+                    UpdateExpression=expression.update({"generation": generation, "attempt_id": attempt_id}),
+                    ConditionExpression=expression.fenced(item.generation),
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **expression.arguments(),
+                )
+                claimed = response["Attributes"]
+            except self.client.exceptions.ConditionalCheckFailedException as error:
+                failed: Any = error.response
+                claimed = failed.get("Item", {})
+                if claimed.get("attempt_id") != serialize(attempt_id):
+                    raise TransientError("item_modified_concurrently") from error
+        return item_rows.item_from_row(claimed)
+
+    def raise_generation(self, item: Item, generation: int) -> None:
+        """See `SyncItems`."""
+        with suppress(ConditionFailedError):
+            self._update(item.item_id, {"generation": generation, "reconcile": True}, _fenced(item.generation))
+
+    def revoke_accounts(self, item: Item, accounts: Collection[str]) -> None:
+        """See `SyncItems`."""
+        try:
+            self._update(item.item_id, {"revoked_accounts": set(accounts)}, _fenced(item.generation))
+        except ConditionFailedError as error:
+            raise SupersededError from error
+
+    def record(self, item: Item, update: ItemStateUpdate) -> None:
+        """See `SyncItems`."""
+        sets = item_rows.state_update_attributes(update)
+        actions = [
+            item_action(self.table, ITEM, item.item_id, sets, _fenced(item.generation)),
+            entry_put(self.history_table, update.entry),
+        ]
+        write_fenced(self.client, actions, item.generation, self.clock)
+
+    # ---- the removal
+
+    def record_plaid_removed(self, item_id: ItemId) -> None:
+        """See `RemovalItems`."""
+        self._update_removed(item_id, {"access_token": None}, {"plaid_removed_at": format_timestamp(self.clock.now())})
+
+    def record_rows_to_erase(self, item_id: ItemId, rows: int) -> int:
+        """See `RemovalItems`."""
+        return int(self._update_removed(item_id, {}, {"rows_to_erase": rows})["rows_to_erase"])
+
+    def _update_removed(self, item_id: ItemId, sets: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+        expression = Expression()
+        with aws_errors():
+            response = self.client.update_item(
+                TableName=self.table,
+                Key=_key(item_id),
+                UpdateExpression=expression.update(sets, defaults),
+                ConditionExpression=expression.equals("state", _REMOVED),
+                ReturnValues="ALL_NEW",
+                **expression.arguments(),
+            )
+        return deserialize(response["Attributes"])
+
+    def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
+        """See `RemovalItems`. What identifies the user goes with the erased rows."""
+        erase = item.removal is not None and item.removal.erase
+        dropped = ["accounts", "revoked_accounts", "bank_login_ids", "cursor", "writing_since", "reconcile", "due_at"]
+        dropped += ["client_user_id", "institution_id"] if erase else []
+        sets = dict.fromkeys(dropped) | {"removal_completed_at": format_timestamp(self.clock.now())}
+
+        def incomplete(expression: Expression) -> str:
+            return (
+                f"{expression.equals('state', _REMOVED)} AND {expression.equals('removal_erases', erase)}"
+                f" AND {expression.equals('removal_completed_at', None)}"
+            )
+
+        try:
+            self._change(item.item_id, sets, incomplete, entry)
+        except ConditionFailedError as error:
+            if "removal_completed_at" not in error.found.get(ITEM, {}):
+                raise TransientError("removal_changed") from error
+
+    # ---- the Items API: each change raises the generation, against a sync that loaded the Item before
+
+    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+        """See `ApiItems`."""
+        sets = item_rows.removal_attributes(item.item_id, state, entry.at, erase=erase)
+        return self._try_change(item.item_id, sets, _exists_and_lives, entry, fences=True)
+
+    def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
+        """See `ErasableItems`. A completed removal starts again."""
+        due_at = item_rows.due_text(item.item_id, INCOMPLETE_REMOVAL, entry.at)
+        sets = {"removal_erases": True, "removal_completed_at": None, "rows_to_erase": None, "due_at": due_at}
+
+        def kept(expression: Expression) -> str:
+            return f"{expression.equals('state', _REMOVED)} AND {expression.equals('removal_erases', value=False)}"
+
+        return self._try_change(item.item_id, sets, kept, entry, fences=False)
+
+    def update_state(self, item: Item, state: ItemState, entry: HistoryEntry) -> bool:
+        """See `ApiItems`."""
+        loaded = item_rows.state_attributes(item.state)
+
+        def as_loaded(expression: Expression) -> str:
+            return " AND ".join(expression.equals(name, value) for name, value in loaded.items())
+
+        due_at = item_rows.due_text(item.item_id, FIRST_SYNC, entry.at)
+        sets = item_rows.state_attributes(state) | {"due_at": due_at}
+        return self._try_change(item.item_id, sets, as_loaded, entry, fences=True)
+
+    def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
+        """See `ApiItems`."""
+        sets = {"reconcile": True, "due_at": item_rows.due_text(item_id, FIRST_SYNC, entry.at)}
+        return self._try_change(item_id, sets, _exists_and_lives, entry, fences=True)
+
+    def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
+        """See `ApiItems`."""
+        sets = {"accounts": item_rows.account_attributes(accounts)}
+        return self._try_change(item_id, sets, _exists_and_lives, entry, fences=False)
+
+    def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
+        """See `ApiItems`. Not fenced: no sync reads it."""
+        with suppress(ConditionFailedError):
+            self._update(item_id, item_rows.bank_attributes(status), _exists)
+
+    def start_refresh(self, item_id: ItemId, now: datetime, min_interval: timedelta) -> datetime | None:
+        """See `ApiItems`."""
+        moment = format_timestamp(now)
+
+        def allowed(expression: Expression) -> str:
+            never = expression.equals("refreshed_at", None)
+            before = expression.value(format_timestamp(now - min_interval))
+            return f"{_exists_and_lives(expression)} AND ({never} OR {expression.name('refreshed_at')} <= {before})"
+
+        try:
+            self._update(item_id, {"refreshed_at": moment}, allowed)
+        except ConditionFailedError as error:
+            last = error.found[ITEM].get("refreshed_at", {"S": moment})["S"]
+            # The same time: the SDK repeated a call that had succeeded, and whose response was lost.
+            return None if last == moment else read_timestamp(last)
+        return None
+
+    # ---- the ways to write
+
+    def _update(self, item_id: ItemId, sets: dict[str, Any], condition: Callable[[Expression], str]) -> None:
+        """Update one row.
+
+        Raises:
+            ConditionFailedError: the condition failed.
+        """
+        expression = Expression()
+        with aws_errors():
+            try:
+                self.client.update_item(
+                    TableName=self.table,
+                    Key=_key(item_id),
+                    UpdateExpression=expression.update(sets),
+                    ConditionExpression=condition(expression),
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException as error:
+                failed: Any = error.response
+                raise ConditionFailedError({ITEM: failed.get("Item", {})}) from error
+
+    def _change(
+        self,
+        item_id: ItemId,
+        sets: dict[str, Any],
+        condition: Callable[[Expression], str],
+        entry: HistoryEntry,
+        raises: Collection[str] = (),
+    ) -> None:
+        actions = [
+            item_action(self.table, ITEM, item_id, sets, condition, raises=raises),
+            entry_put(self.history_table, entry),
+        ]
+        write_together(self.client, actions, self.clock)
+
+    def _try_change(
+        self,
+        item_id: ItemId,
+        sets: dict[str, Any],
+        condition: Callable[[Expression], str],
+        entry: HistoryEntry,
+        *,
+        fences: bool,
+    ) -> bool:
+        try:
+            self._change(item_id, sets, condition, entry, raises=["generation"] if fences else [])
+        except ConditionFailedError:
+            return False
+        return True
+
+
+def item_action(  # noqa: PLR0913 - an update expression has many parts
+    table: str,
+    label: str,
+    item_id: ItemId,
+    sets: dict[str, Any],
+    condition: Callable[[Expression], str],
+    *,
+    defaults: dict[str, Any] | None = None,
+    raises: Collection[str] = (),
+) -> Action:
+    """Return the action that changes an Item in a transaction (see `Expression.update`)."""
+    expression = Expression()
+    update = expression.update(sets, defaults, raises)
+    return transact.update(label, table, {"item_id": item_id}, expression, update, condition(expression))
+
+
+def lives(expression: Expression) -> str:
+    """Return the condition that the Item is not removed."""
+    return f"{expression.name('state')} <> {expression.value(_REMOVED)}"
+
+
+def _fenced(generation: int) -> Callable[[Expression], str]:
+    return lambda expression: expression.fenced(generation)
+
+
+def _exists(expression: Expression) -> str:
+    return f"attribute_exists({expression.name('item_id')})"
+
+
+def _exists_and_lives(expression: Expression) -> str:
+    return f"{_exists(expression)} AND {lives(expression)}"
+
+
+def _key(item_id: ItemId) -> dict[str, Any]:
+    return {"item_id": serialize(item_id)}

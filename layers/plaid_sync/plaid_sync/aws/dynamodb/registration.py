@@ -1,0 +1,129 @@
+"""The transaction that registers a linked Item: its row and its account claims, all or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.aws.dynamodb import item_rows, links, transact
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
+from plaid_sync.aws.dynamodb.history import entry_put
+from plaid_sync.aws.dynamodb.items import item_action, lives
+from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_together
+from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.item import Item, ItemId, StateName
+from plaid_sync.domain.schedule import FIRST_SYNC
+from plaid_sync.linking.sessions import ClaimHeldError, Registration, Replacement
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from plaid_sync.domain.clock import Clock
+
+_REPLACED: Final = "replaced item"
+_BLOCK: Final = "registration block"
+
+
+@dataclass(frozen=True, slots=True)
+class Registrations:
+    """Registers Items; implements `Registrations` of linking."""
+
+    client: DynamoDBClient
+    items_table: str
+    links_table: str
+    history_table: str
+    clock: Clock
+
+    def register(self, registration: Registration) -> None:
+        """See `Registrations`."""
+        try:
+            self._register(registration, registration.replacement)
+        except ConditionFailedError as error:
+            if set(error.found) != {_REPLACED} or not _is_removed(error.found[_REPLACED]):
+                raise _registration_failure(error) from error
+        else:
+            return
+        # The Item to be replaced was removed concurrently: nothing is left to do about it.
+        try:
+            self._register(registration, None)
+        except ConditionFailedError as error:
+            raise _registration_failure(error) from error
+
+    def _register(self, registration: Registration, replacement: Replacement | None) -> None:
+        item, expression = registration.item, Expression()
+        unblocked = expression.equals("link_key", None)
+        actions = [
+            _upsert(self.items_table, item),
+            transact.check(_BLOCK, self.links_table, links.block_key(item.item_id), expression, unblocked),
+            *links.claim_puts(self.links_table, item, registration.releasable_item_ids),
+        ]
+        if replacement is not None:
+            actions += [_replace(self.items_table, replacement, item), entry_put(self.history_table, replacement.entry)]
+        actions.append(entry_put(self.history_table, registration.entry))
+        write_together(self.client, actions, self.clock)
+
+    def block_registration(self, item_id: ItemId) -> bool:
+        """See `Registrations`. A registration that is still in flight fails when it arrives."""
+        expression = Expression()
+        actions = [
+            transact.check(
+                ITEM, self.items_table, {"item_id": item_id}, expression, expression.equals("item_id", None)
+            ),
+            links.block_put(self.links_table, item_id, self.clock.now()),
+        ]
+        try:
+            write_together(self.client, actions, self.clock)
+        except ConditionFailedError as error:
+            return not _is_removed(error.found.get(ITEM, {}))
+        return False
+
+
+def _upsert(items_table: str, item: Item) -> Action:
+    linked_at = None if item.linked_at is None else format_timestamp(item.linked_at)
+    known: dict[str, Any] = {
+        "client_user_id": item.client_user_id,
+        "institution_id": item.institution_id,
+        "accounts": item_rows.account_attributes(item.accounts) or None,
+        "bank_login_ids": set(item.bank_login_ids) or None,
+    }
+    sets = {"access_token": item.access_token, "link_id": item.link_id}
+    sets |= {name: value for name, value in known.items() if value is not None}
+    defaults = {
+        "generation": 0,
+        "state": str(item.state.name),
+        "days_requested": item.days_requested,
+        "linked_at": linked_at,
+        "fresh_at": linked_at,
+        "due_at": None if item.linked_at is None else item_rows.due_text(item.item_id, FIRST_SYNC, item.linked_at),
+    }
+
+    def absent_or_lives(expression: Expression) -> str:
+        return f"{expression.equals('item_id', None)} OR {lives(expression)}"
+
+    return item_action(items_table, ITEM, item.item_id, sets, absent_or_lives, defaults=defaults)
+
+
+def _replace(items_table: str, replacement: Replacement, item: Item) -> Action:
+    removed_at = replacement.entry.at
+    sets = item_rows.removal_attributes(replacement.item_id, replacement.state, removed_at, erase=replacement.erase)
+
+    def of_same_user(expression: Expression) -> str:
+        return f"{lives(expression)} AND {expression.equals('client_user_id', item.client_user_id)}"
+
+    return item_action(items_table, _REPLACED, replacement.item_id, sets | {"replaced_by": item.item_id}, of_same_user)
+
+
+def _registration_failure(error: ConditionFailedError) -> ClaimHeldError | TransientError:
+    """Return why a registration failed: an account that another Item holds, or a concurrent change."""
+    if ITEM in error.found or _BLOCK in error.found:
+        return TransientError("item_modified_concurrently")
+    claims = sorted(label for label in error.found if label != _REPLACED)
+    if not claims:
+        return TransientError("item_modified_concurrently")
+    holder = deserialize(error.found[claims[0]]).get("item_id")
+    return ClaimHeldError(None if holder is None else ItemId(str(holder)))
+
+
+def _is_removed(row: dict[str, Any]) -> bool:
+    return row.get("state") == serialize(StateName.REMOVED.value)

@@ -1,0 +1,221 @@
+"""Transactional writes, all or nothing, whose failed conditions come back by label; and paged reads."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.aws.clients import aws_errors
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
+from plaid_sync.domain.errors import (
+    InvalidRequestError,
+    PlaidSyncError,
+    RowNewerThanItemError,
+    SupersededError,
+    TransientError,
+)
+from plaid_sync.domain.item import StateName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from plaid_sync.domain.clock import Clock
+
+MAX_TRIES: Final = 5
+ITEM: Final = "item"
+"""Label of the Item's action in a fenced transaction."""
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_CONDITION_FAILED: Final = "ConditionalCheckFailed"
+_PERMANENT_REASONS: Final = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
+_MAX_READS: Final = 20
+"""A filter can drop every row of many reads: then a page is short, and says where the next one begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action of a transaction.
+
+    Attributes:
+        label: names it when its condition fails.
+        request: DynamoDB's form, such as `{"Update": {…}}`.
+    """
+
+    label: str
+    request: dict[str, Any]
+
+
+class ConditionFailedError(PlaidSyncError):
+    """A condition failed: nothing was written.
+
+    Attributes:
+        found: by the label of each action whose condition failed, the row as it is (in DynamoDB's form).
+    """
+
+    def __init__(self, found: Mapping[str, dict[str, Any]]) -> None:
+        super().__init__(f"the conditions of {', '.join(sorted(found))} failed")
+        self.found = found
+
+
+def update(  # noqa: PLR0913, PLR0917 - DynamoDB's own arguments
+    label: str, table: str, key: Mapping[str, str], expression: Expression, update_expression: str, condition: str
+) -> Action:
+    """Return a conditional `Update`."""
+    return Action(label, {"Update": _keyed(table, key, expression, condition, UpdateExpression=update_expression)})
+
+
+def check(label: str, table: str, key: Mapping[str, str], expression: Expression, condition: str) -> Action:
+    """Return a `ConditionCheck`."""
+    return Action(label, {"ConditionCheck": _keyed(table, key, expression, condition)})
+
+
+def put(label: str, table: str, row: Mapping[str, object]) -> Action:
+    """Return an unconditional `Put`; attributes that are None are omitted."""
+    item = {name: serialize(value) for name, value in row.items() if value is not None}
+    return Action(label, {"Put": {"TableName": table, "Item": item}})
+
+
+def _keyed(table: str, key: Mapping[str, str], expression: Expression, condition: str, **parts: str) -> dict[str, Any]:
+    return {
+        "TableName": table,
+        "Key": {name: serialize(value) for name, value in key.items()},
+        "ConditionExpression": condition,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        **parts,
+        **expression.arguments(),
+    }
+
+
+def write_together(client: DynamoDBClient, actions: Sequence[Action], clock: Clock) -> None:
+    """Write all of the actions; idempotent, also when the response is lost.
+
+    A conflict is a concurrent write to one of the rows (an application annotating it): all of it is retried with
+    exponential backoff and jitter. When the SDK repeats the call after a lost response, it sends the same
+    ClientRequestToken, so that it cannot take its own first success for a failed condition.
+
+    Raises:
+        ConditionFailedError: a condition failed: nothing is written.
+        TransientError: DynamoDB cannot accept the write now; where it did not respond, the write may have arrived.
+    """
+    request: Any = [action.request for action in actions]
+    for attempt in range(MAX_TRIES):
+        with aws_errors():
+            try:
+                client.transact_write_items(TransactItems=request)
+            except client.exceptions.TransactionCanceledException as error:
+                reasons: Any = error.response.get("CancellationReasons", [])
+            else:
+                return
+        found = {
+            action.label: dict(reason.get("Item", {}))
+            for action, reason in zip(actions, reasons, strict=False)
+            if reason.get("Code") == _CONDITION_FAILED
+        }
+        if found:
+            raise ConditionFailedError(found)
+        permanent = _PERMANENT_REASONS.intersection(reason.get("Code", "") for reason in reasons)
+        if permanent:
+            raise TransientError(min(permanent))
+        back_off(clock, attempt)
+    raise TransientError("transaction_cancelled")
+
+
+def back_off(clock: Clock, attempt: int) -> None:
+    """Wait before the next try: exponential backoff with jitter."""
+    clock.sleep(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 # nosec B311 - jitter
+
+
+def write_fenced(client: DynamoDBClient, actions: Sequence[Action], generation: int, clock: Clock) -> None:
+    """Write a transaction whose action `ITEM` holds only while `generation` is the Item's newest.
+
+    Raises:
+        SupersededError: a newer attempt holds the Item, or it is removed.
+        RowNewerThanItemError: a row is of a later generation than its Item.
+        TransientError: another condition failed, or DynamoDB cannot accept the write now.
+    """
+    try:
+        write_together(client, actions, clock)
+    except ConditionFailedError as failed:
+        raise _fence_failure(failed.found, generation) from failed
+
+
+def _fence_failure(found: Mapping[str, dict[str, Any]], generation: int) -> PlaidSyncError:
+    item = found.get(ITEM)
+    if item is None:
+        # The Item's condition held, so no newer attempt exists: the Items table is older than its rows.
+        return RowNewerThanItemError(max(generation, *(_generation_of(row) for row in found.values())))
+    holds = item.get("generation") == serialize(generation)
+    if holds and item.get("state") != serialize(StateName.REMOVED.value):
+        # The stored cursor is not the one that this attempt started from, and no other attempt covers the update.
+        return TransientError("cursor_changed")
+    return SupersededError()
+
+
+def _generation_of(row: dict[str, Any]) -> int:
+    value = deserialize(row).get("generation")
+    return 0 if value is None or isinstance(value, str) else int(value)
+
+
+# ---- reads
+
+
+def query_pages(client: DynamoDBClient, request: dict[str, Any]) -> Iterator[Any]:
+    """Yield each response of a query, page after page.
+
+    Raises:
+        TransientError: DynamoDB cannot be read now.
+    """
+    start: dict[str, Any] = {}
+    while True:
+        with aws_errors():
+            response = client.query(**request, **start)
+        yield response
+        if "LastEvaluatedKey" not in response:
+            return
+        start = {"ExclusiveStartKey": response["LastEvaluatedKey"]}
+
+
+def filtered_pages(
+    read: Callable[..., Any], request: dict[str, Any], limit: int, after: dict[str, str] | None
+) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any] | None]]:
+    """Read up to `limit` rows of a filtered list; yield each read's rows and its last key, None at the end of the list.
+
+    Args:
+        read: the client's `query` or `scan`.
+        request: its arguments apart from `Limit`.
+        limit: rows.
+        after: the page token of the caller, which `request` starts at.
+
+    Raises:
+        InvalidRequestError: DynamoDB rejects the page token.
+        TransientError: DynamoDB cannot be read now.
+    """
+    count = 0
+    for _ in range(_MAX_READS):
+        with _page_token_checked(after), aws_errors():
+            response = read(Limit=limit - count, **request)
+        rows, last = response["Items"], response.get("LastEvaluatedKey")
+        yield rows, last
+        count += len(rows)
+        if last is None or count >= limit:
+            return
+        request = request | {"ExclusiveStartKey": last}
+
+
+def page_key(last: dict[str, Any] | None, names: Sequence[str]) -> dict[str, str] | None:
+    """Return the parts of a key with these names: where the next page begins."""
+    return None if last is None else {name: str(last[name]["S"]) for name in names}
+
+
+@contextmanager
+def _page_token_checked(after: dict[str, str] | None) -> Iterator[None]:
+    """Turn DynamoDB's rejection of a start key, which only the caller can have sent, into the caller's error."""
+    try:
+        yield
+    except TransientError as error:
+        if after is None or error.code != "ValidationException":
+            raise
+        raise InvalidRequestError("next", "send the next of the previous page as it is, or leave it out") from error

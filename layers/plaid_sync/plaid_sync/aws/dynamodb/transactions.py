@@ -1,0 +1,322 @@
+"""The Transactions table: read by the sync, the audit and the Items API; written by the sync alone, under the fence.
+
+Key: `item_id` + `transaction_id`. Attributes of a live row: see `TransactionRow`; absent where Plaid has null.
+`date_id` (`<date>#<transaction_id>`) puts it into the index `by_account`. Every row: `generation`,
+`first_generation` (N). A tombstone has `removed_at` (S) and `expires_at` (N, epoch seconds, TTL) and no `date_id`;
+that of an account that the user withdrew has no content either.
+Any other attribute is the application's own and is never touched.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.aws.clients import aws_errors
+from plaid_sync.aws.dynamodb import transact
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
+from plaid_sync.aws.dynamodb.history import entry_put
+from plaid_sync.aws.dynamodb.item_rows import commit_attributes
+from plaid_sync.aws.dynamodb.transact import (
+    ITEM,
+    MAX_TRIES,
+    Action,
+    back_off,
+    filtered_pages,
+    page_key,
+    query_pages,
+    write_fenced,
+)
+from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.errors import InvalidRequestError, TransientError
+from plaid_sync.domain.transaction import TOMBSTONE_TTL, RowRemoval, RowWrite, StoredRow, TransactionId, TransactionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.item import ItemId
+    from plaid_sync.sync.ports import Commit
+
+_CONTENT: Final = TransactionRow.ATTRIBUTES[:-1]
+_REQUIRED: Final = frozenset(_CONTENT[:5])
+_TYPES: Final[dict[str, type]] = {"amount": Decimal, "pending": bool, "plaid": bytes}
+"""Python types of the content; everything else is text."""
+FENCE_ATTRIBUTES: Final = ("transaction_id", "account_id", "generation", "first_generation", "removed_at", "date_id")
+ALL_ATTRIBUTES: Final = (*FENCE_ATTRIBUTES, "expires_at", *_CONTENT[1:])
+_TOMBSTONE: Final = ("removed_at", "expires_at")
+ENGINE_ATTRIBUTES: Final = ("generation", *TransactionRow.ATTRIBUTES)
+"""A row with one of these is the engine's, even if it lost the others; any other row is an application's annotation."""
+_KEYS_PER_READ: Final = 100
+_BY_ITEM: Final = ("transaction_id",)
+_BY_ACCOUNT: Final = ("date_id", "transaction_id")
+_MAX_COUNTED_PAGES: Final = 30
+_MAX_RESPONSE_BYTES: Final = 4_000_000
+"""A response of Lambda has 6 MB at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRows:
+    """Reads rows; implements `AuditedRows` and `TransactionPages`."""
+
+    client: DynamoDBClient
+    table: str
+    clock: Clock
+
+    def rows(self, item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
+        """See `TransactionsStore`. Consistent: an older content than the stored one would hide a change."""
+        read = self._read(item_id, ids)
+        # Without a generation it is an application's annotations, or an attempt overwrites it anyway.
+        rows = [stored_row_from(attributes) for attributes in read if "generation" in attributes]
+        return {row.transaction_id: row for row in rows}
+
+    def attributes(
+        self, item_id: ItemId, ids: Collection[TransactionId]
+    ) -> Mapping[TransactionId, Mapping[str, object]]:
+        """See `AuditedRows`."""
+        read = (
+            attributes for attributes in self._read(item_id, ids) if not attributes.keys().isdisjoint(ENGINE_ATTRIBUTES)
+        )
+        return {TransactionId(values["transaction_id"]): values for values in map(deserialize, read)}
+
+    def _read(self, item_id: ItemId, ids: Collection[TransactionId]) -> Iterator[dict[str, Any]]:
+        ordered = list(ids)
+        for start in range(0, len(ordered), _KEYS_PER_READ):
+            keys = [
+                {"item_id": serialize(item_id), "transaction_id": serialize(transaction_id)}
+                for transaction_id in ordered[start : start + _KEYS_PER_READ]
+            ]
+            yield from self._read_keys(keys)
+
+    def _read_keys(self, keys: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        expression = Expression()
+        projection = ", ".join(expression.name(name) for name in ALL_ATTRIBUTES)
+        request: Any = {
+            self.table: {
+                "Keys": keys,
+                "ConsistentRead": True,
+                "ProjectionExpression": projection,
+                **expression.arguments(),
+            }
+        }
+        empty_responses = 0
+        while request:
+            with aws_errors():
+                response = self.client.batch_get_item(RequestItems=request)
+            rows = response["Responses"].get(self.table, ())
+            yield from rows
+            request = response.get("UnprocessedKeys")
+            # A response ends at 1 MB of a partition: only a response without rows is a failure.
+            empty_responses = 0 if rows else empty_responses + 1
+            if empty_responses == MAX_TRIES:
+                raise TransientError("UnprocessedKeys")
+            if empty_responses:
+                back_off(self.clock, empty_responses)
+
+    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+        """See `TransactionsStore`."""
+        expression = Expression()
+        chosen = _since(expression, since) if since else _written_by_engine(expression)
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": expression.equals("item_id", item_id),
+            "FilterExpression": chosen,
+            "ProjectionExpression": ", ".join(expression.name(name) for name in FENCE_ATTRIBUTES),
+            **expression.arguments(),
+        }
+        for page in query_pages(self.client, request):
+            yield from map(stored_row_from, page["Items"])
+
+    def page(
+        self, item_id: ItemId, account_id: str | None, limit: int, after: dict[str, str] | None
+    ) -> tuple[list[bytes], dict[str, str] | None]:
+        """See `TransactionPages`."""
+        request, names = self._page_request(item_id, account_id)
+        if after is not None:
+            if after.keys() != set(names):
+                raise InvalidRequestError("next", "send it with the same account_id as for the previous page")
+            owner = {"item_id": item_id} | ({} if account_id is None else {"account_id": account_id})
+            request["ExclusiveStartKey"] = {name: serialize(value) for name, value in (after | owner).items()}
+        found: list[bytes] = []
+        end: dict[str, str] | None = None
+        room = _MAX_RESPONSE_BYTES
+        for rows, last in filtered_pages(self.client.query, request, limit, after):
+            for row in map(deserialize, rows):
+                document = zlib.decompress(row["plaid"])
+                room -= len(document)
+                if room < 0 and found:
+                    return found, end
+                found.append(document)
+                end = {name: str(row[name]) for name in names}
+            end = page_key(last, names)
+        return found, end
+
+    def _page_request(self, item_id: ItemId, account_id: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the request, and the names of the parts of its keys that are not given."""
+        expression = Expression()
+        projection = ", ".join(expression.name(name) for name in ("plaid", "transaction_id", "date_id"))
+        live = f"{expression.equals('removed_at', None)} AND attribute_exists({expression.name('plaid')})"
+        request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": projection}
+        if account_id is None:
+            request |= {
+                "ConsistentRead": True,
+                "KeyConditionExpression": expression.equals("item_id", item_id),
+                "FilterExpression": live,
+            }
+            return request | expression.arguments(), _BY_ITEM
+        request |= {
+            "IndexName": "by_account",
+            "ScanIndexForward": False,
+            "KeyConditionExpression": expression.equals("account_id", account_id),
+            # Account ids are Plaid's, and one Item's; but they come from the caller.
+            "FilterExpression": f"{live} AND {expression.equals('item_id', item_id)}",
+        }
+        return request | expression.arguments(), _BY_ACCOUNT
+
+    def count(self, item_id: ItemId) -> tuple[int, bool]:
+        """See `TransactionPages`."""
+        expression = Expression()
+        # Not a row that an application annotated, and no attempt wrote.
+        live = f"{expression.equals('removed_at', None)} AND attribute_exists({expression.name('generation')})"
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "Select": "COUNT",
+            "KeyConditionExpression": expression.equals("item_id", item_id),
+            "FilterExpression": live,
+            **expression.arguments(),
+        }
+        count = 0
+        for _ in range(_MAX_COUNTED_PAGES):
+            with aws_errors():
+                response = self.client.query(**request)
+            count += response["Count"]
+            if "LastEvaluatedKey" not in response:
+                return count, True
+            request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
+        return count, False
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionsTable(TransactionRows):
+    """Reads and writes rows; implements `TransactionsStore`."""
+
+    items_table: str
+    history_table: str
+
+    def write(
+        self,
+        item_id: ItemId,
+        generation: int,
+        writes: Collection[RowWrite],
+        *,
+        begin: bool,
+        commit: Commit | None,
+    ) -> None:
+        """See `TransactionsStore`."""
+        actions = [
+            self._item_action(item_id, generation, begin=begin, commit=commit),
+            *(self._row_action(item_id, generation, write) for write in writes),
+            *([] if commit is None else [entry_put(self.history_table, commit.entry)]),
+        ]
+        write_fenced(self.client, actions, generation, self.clock)
+
+    def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, commit: Commit | None) -> Action:
+        expression = Expression()
+        condition, update = expression.fenced(generation), ""
+        if commit is not None:
+            condition += f" AND {expression.equals('cursor', commit.expected_cursor)}"
+            update = expression.update(commit_attributes(commit))
+        elif begin:
+            update = expression.update({}, {"writing_since": generation})
+        key = {"item_id": item_id}
+        if update:
+            return transact.update(ITEM, self.items_table, key, expression, update, condition)
+        return transact.check(ITEM, self.items_table, key, expression, condition)
+
+    def _row_action(self, item_id: ItemId, generation: int, write: RowWrite) -> Action:
+        expression = Expression()
+        # Not the key: an application may have annotated an id before we write it, or after its tombstone expired.
+        # And not only absence: a generation that is no number is no attempt's, and would block the row forever.
+        absent = f"NOT attribute_type({expression.name('generation')}, {expression.value('N')})"
+        older = f"{expression.name('generation')} < {expression.value(generation)}"
+        sets = row_attributes(write, self.clock.now()) | {"generation": generation}
+        update = expression.update(sets, {"first_generation": generation})
+        key = {"item_id": item_id, "transaction_id": write.transaction_id}
+        return transact.update(
+            f"row {write.transaction_id}", self.table, key, expression, update, f"{absent} OR {older}"
+        )
+
+
+def _since(expression: Expression, generation: int) -> str:
+    return f"{expression.name('generation')} >= {expression.value(generation)}"
+
+
+def _written_by_engine(expression: Expression) -> str:
+    """Return the condition that a row is the engine's, also where it lost its generation."""
+    return " OR ".join(f"attribute_exists({expression.name(name)})" for name in ENGINE_ATTRIBUTES)
+
+
+# ---- the rows
+
+
+def row_attributes(write: RowWrite, now: datetime) -> dict[str, Any]:
+    """Return the attributes that a write sets (None: removes); all others of the row stay as they are."""
+    if isinstance(write, RowRemoval):
+        removal: dict[str, Any] = {
+            "date_id": None,
+            "removed_at": format_timestamp(now),
+            "expires_at": int((now + TOMBSTONE_TTL).timestamp()),
+        }
+        erased = dict.fromkeys(_CONTENT[1:]) if write.erase else {}
+        return erased | removal | ({"account_id": write.account_id} if write.account_id else {})
+    content: dict[str, Any] = {name: getattr(write, name) for name in _CONTENT}
+    return content | {"date_id": write.date_id, "removed_at": None, "expires_at": None}
+
+
+def stored_row_from(attributes: dict[str, Any]) -> StoredRow:
+    """Parse a row, with its content where that was requested.
+
+    A corrupted row parses, too: a number of a wrong type counts as 0, content that the engine would write differently
+    as missing. A row that is in the index counts as live, because its readers see it.
+    """
+    values = deserialize(attributes)
+    live = "removed_at" not in values or "date_id" in values
+    return StoredRow(
+        transaction_id=TransactionId(values["transaction_id"]),
+        account_id=_text(values, "account_id"),
+        live=live,
+        generation=_generation_of(values),
+        first_generation=_number(values, "first_generation"),
+        row=_content(values) if live else None,
+    )
+
+
+def _content(values: dict[str, Any]) -> TransactionRow | None:
+    """Return the content of a live row; None where the engine would write that content differently."""
+    found = {name: values[name] for name in _CONTENT if name in values}
+    if not found.keys() >= _REQUIRED or any(type(found[name]) is not _TYPES.get(name, str) for name in found):
+        return None
+    row = TransactionRow(transaction_id=TransactionId(values["transaction_id"]), **found)
+    marked = isinstance(values.get("generation"), Decimal) and "first_generation" in values
+    return row if marked and values.get("date_id") == row.date_id and values.keys().isdisjoint(_TOMBSTONE) else None
+
+
+def _text(values: dict[str, Any], name: str) -> str | None:
+    value = values.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _generation_of(values: dict[str, Any]) -> int:
+    """Return the attempt that wrote a row last; 0 where it is missing."""
+    return _number(values, "generation")
+
+
+def _number(values: dict[str, Any], name: str) -> int:
+    value = values.get(name)
+    return int(value) if isinstance(value, Decimal) else 0

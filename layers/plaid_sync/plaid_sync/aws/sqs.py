@@ -1,0 +1,131 @@
+"""The sync queue and its dead-letter queue, both FIFO with one message group per Item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.aws.clients import aws_errors
+from plaid_sync.domain.messages import CORRELATION_ID, SyncMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from mypy_boto3_sqs import SQSClient
+
+_MAX_MESSAGE_BYTES: Final = 1_048_576
+"""Bytes of a message's body and attributes (names, types and values) together."""
+REASON: Final = "reason"
+"""Message attribute of a dead-lettered message: why it cannot be processed."""
+_TEXT: Final = "String"
+
+
+@dataclass(frozen=True, slots=True)
+class SqsSyncQueue:
+    """Sends messages; implements `SyncQueue`.
+
+    Attributes:
+        correlation_id: returns the id of the current request; empty where there is none.
+    """
+
+    client: SQSClient
+    queue_url: str
+    correlation_id: Callable[[], str]
+
+    def send(self, message: SyncMessage, deduplication_id: str) -> None:
+        """See `SyncQueue`. The SDK's own retries carry the same deduplication id, so that they are idempotent."""
+        correlation_id = self.correlation_id()
+        with aws_errors():
+            self.client.send_message(
+                QueueUrl=self.queue_url,
+                MessageBody=message.to_json(),
+                MessageGroupId=message.item_id,
+                MessageDeduplicationId=deduplication_id,
+                MessageAttributes=message_attributes({CORRELATION_ID: correlation_id} if correlation_id else {}),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SqsQueueDepth:
+    """Returns how many messages can be received; implements `QueueDepth`. Hidden messages are not counted."""
+
+    client: SQSClient
+    queue_url: str
+
+    def __call__(self) -> int:
+        """See `QueueDepth`."""
+        name: Final = "ApproximateNumberOfMessages"
+        with aws_errors():
+            response = self.client.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])
+        return int(response["Attributes"][name])
+
+
+@dataclass(frozen=True, slots=True)
+class SqsReceivedMessages:
+    """Returns, requeues and dead-letters received messages; implements `ReceivedMessages`."""
+
+    client: SQSClient
+    queue_url: str
+    dead_letter_queue_url: str
+
+    def change_visibility(self, receipt_handles: Collection[str], seconds: int) -> None:
+        """See `ReceivedMessages`."""
+        entries = [
+            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+            for number, handle in enumerate(receipt_handles)
+        ]
+        with aws_errors():
+            self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)  # type: ignore[arg-type] # a list of the TypedDict's shape
+
+    def requeue(self, body: str, group_id: str, message_id: str, attributes: Mapping[str, str]) -> None:
+        """See `ReceivedMessages`. The message id deduplicates: idempotent."""
+        with aws_errors():
+            self.client.send_message(
+                QueueUrl=self.queue_url,
+                MessageBody=body,
+                MessageGroupId=group_id,
+                MessageDeduplicationId=message_id,
+                MessageAttributes=message_attributes(attributes),
+            )
+
+    def dead_letter(
+        self, body: str, group_id: str, message_id: str, reason: str, attributes: Mapping[str, str]
+    ) -> None:
+        """See `ReceivedMessages`. The message id deduplicates: idempotent."""
+        body, reason = _fitting(body, reason, attributes)
+        with aws_errors():
+            self.client.send_message(
+                QueueUrl=self.dead_letter_queue_url,
+                MessageBody=body,
+                MessageGroupId=group_id,
+                MessageDeduplicationId=message_id,
+                MessageAttributes=message_attributes({**attributes, REASON: reason}),
+            )
+
+
+def message_attributes(values: Mapping[str, str]) -> Any:  # noqa: ANN401 - a TypedDict of the stubs, or a dict
+    """Return attributes of a message in SQS's form."""
+    return {name: {"DataType": _TEXT, "StringValue": value} for name, value in values.items()}
+
+
+def _fitting(body: str, reason: str, attributes: Mapping[str, str]) -> tuple[str, str]:
+    """Return body and reason; a body that leaves no room for the rest is cut at its end, and the reason says so.
+
+    Rejected, the message would return and block its message group until its receives run out.
+    """
+    encoded = body.encode()
+    if len(encoded) <= _room_beside({**attributes, REASON: reason}):
+        return body, reason
+    room = _room_beside({**attributes, REASON: _cut(reason, _MAX_MESSAGE_BYTES)})  # as wide as the number can be
+    kept = encoded[:room].decode(errors="ignore")  # without half a character at its end
+    return kept, _cut(reason, len(kept.encode()))
+
+
+def _cut(reason: str, size: int) -> str:
+    return f"{reason} (body cut to {size} bytes)"
+
+
+def _room_beside(attributes: Mapping[str, str]) -> int:
+    """Return the bytes that are left for the body."""
+    taken = (len(text.encode()) for name, value in attributes.items() for text in (name, _TEXT, value))
+    return _MAX_MESSAGE_BYTES - sum(taken)

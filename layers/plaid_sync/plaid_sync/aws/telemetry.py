@@ -1,0 +1,69 @@
+"""Logs and metrics of a function: one logger and one set of metrics per process, both of Powertools.
+
+No log and no metric holds a token, a secret, a body, a name or an amount.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from aws_lambda_powertools import Logger, Metrics, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+from plaid_sync.domain.errors import REFUSED_CREDENTIALS
+from plaid_sync.domain.text import printable_or_empty
+from plaid_sync.metrics import ALSO_BY, ONLY_BY, Metric
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from plaid_sync.domain.ports import PlaidCall
+
+logger = Logger()
+metrics = Metrics()
+_SERVICE: Final = "service"
+
+
+def count(metric: Metric, number: int = 1, by: str | None = None) -> None:
+    """Emit a count.
+
+    Args:
+        metric: which.
+        number: 0 is emitted, too, so that a graph shows a line where nothing happens.
+        by: the value of the metric's own dimension (`metrics.ALSO_BY`, `metrics.ONLY_BY`).
+    """
+    if metric not in ONLY_BY:
+        metrics.add_metric(name=metric.value, unit=MetricUnit(metric.unit.value), value=number)
+    if by is not None:
+        unit, namespace = MetricUnit(metric.unit.value), metrics.namespace
+        with single_metric(name=metric.value, unit=unit, value=number, namespace=namespace) as single:
+            single.add_dimension(name=_SERVICE, value=logger.service)
+            single.add_dimension(name=(ALSO_BY | ONLY_BY)[metric], value=by)
+
+
+def measure(metric: Metric, duration: timedelta) -> None:
+    """Emit a duration, in the metric's unit; clock skew never makes it negative."""
+    seconds = max(duration.total_seconds(), 0.0)
+    value = seconds if metric.unit.value == MetricUnit.Seconds.value else seconds * 1000
+    metrics.add_metric(name=metric.value, unit=MetricUnit(metric.unit.value), value=round(value))
+
+
+def record_plaid_call(call: PlaidCall) -> None:
+    """Emit the metrics of a call to Plaid."""
+    measure(Metric.PLAID_LATENCY, call.duration)
+    if call.failure is None:
+        return
+    count(Metric.PLAID_ERRORS, by=call.failure)
+    if call.code in REFUSED_CREDENTIALS:
+        count(Metric.PLAID_CREDENTIALS_REFUSED)
+
+
+def correlate(event: dict[str, Any]) -> None:
+    """Add API Gateway's id of the request to every log line from here on, and to every message that is sent."""
+    context = event.get("requestContext")
+    logger.set_correlation_id(printable_or_empty(context.get("requestId") if isinstance(context, dict) else None))
+
+
+def correlation_id() -> str:
+    """Return the correlation id of the current invocation; empty where there is none."""
+    return logger.get_correlation_id() or ""

@@ -1,1 +1,0 @@
-"""The pure core: decisions only. Nothing here imports boto3, plaid or powertools."""

@@ -1,1 +1,0 @@
-"""What the Items API asks for and shows."""

@@ -1,1 +1,0 @@
-"""From a link session to a registered Item."""

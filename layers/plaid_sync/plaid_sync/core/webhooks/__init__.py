@@ -1,1 +1,0 @@
-"""Proving that a webhook is Plaid's, and what it asks for."""

@@ -1,0 +1,344 @@
+"""Every failure that the engine expects, and Plaid's error codes by failure class.
+
+    PlaidSyncError
+    ├── PlaidError                  Plaid refused the call; `failure_class` says what must happen next
+    ├── TransientError              AWS or the network failed, or the Item changed concurrently: retry
+    │   ├── OutcomeUnknownError     the call may have had its effect
+    │   ├── RowNewerThanItemError   a row is newer than its Item, as after a restore
+    │   └── NotQueuedError          a verified webhook that SQS did not accept (webhook.receiver)
+    ├── SupersededError             a newer attempt holds the Item
+    ├── RemovalIncompleteError      a removal that must be retried
+    ├── SchemaViolationError        a response of Plaid that is not as documented
+    ├── ConditionFailedError        a conditional write failed (aws.dynamodb.transact)
+    ├── ClaimHeldError              another Item holds an account (linking.sessions)
+    ├── InvalidRequestError         a request that names a wrong field
+    ├── RefusedError                a request that the Item's state or ownership does not allow
+    ├── LinkRolledBackError, ExchangeUnknownError, ItemOrphanedError   a link that failed after the exchange
+    ├── MalformedMessageError       a message that is not ours (domain.messages)
+    └── RejectedError, UnprocessableWebhookError   a webhook that is forged, or unusable (webhook)
+
+Plaid's `error_code` is the key of the table ("safe for programmatic use", unlike messages, and unlike the HTTP status:
+institution outages arrive as 400). Source: https://plaid.com/docs/errors/. Codes of products and endpoints that the
+engine never calls are omitted. An unknown code is retried and counted.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plaid_sync.domain.item import ItemId
+
+
+class PlaidSyncError(Exception):
+    """Base of every failure that the engine expects."""
+
+
+class PlaidError(PlaidSyncError):
+    """Plaid responded with an error.
+
+    Attributes:
+        code: Plaid's `error_code`, or `HTTP_<status>` where the body was not Plaid's.
+        request_id: Plaid's id of the call, for its support; empty where there was none.
+    """
+
+    def __init__(self, code: str, request_id: str = "") -> None:
+        super().__init__(f"Plaid refused: {code} (request_id {request_id or 'none'})")
+        self.code = code
+        self.request_id = request_id
+
+    @property
+    def failure_class(self) -> FailureClass:
+        """What must happen next."""
+        return classify(self.code)
+
+
+class TransientError(PlaidSyncError):
+    """A transient failure outside the engine: retry later.
+
+    Attributes:
+        code: a short, stable reason for logs and metrics.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"transient failure, retry later: {code}")
+        self.code = code
+
+
+class OutcomeUnknownError(TransientError):
+    """A call was sent, and its response was lost or unreadable: it may have had its effect."""
+
+
+class RowNewerThanItemError(TransientError):
+    """A row is of a later generation than its Item, as after a restore of the Items table from a backup.
+
+    Attributes:
+        generation: the latest generation of the rows that were found.
+    """
+
+    def __init__(self, generation: int) -> None:
+        super().__init__("row_newer_than_item")
+        self.generation = generation
+
+
+class RemovalIncompleteError(PlaidSyncError):
+    """A removed Item still exists at Plaid, or is not erased yet: retried until it is done.
+
+    Attributes:
+        failure_class: decides the backoff.
+        code: the reason.
+    """
+
+    def __init__(self, failure_class: FailureClass, code: str) -> None:
+        super().__init__(f"the removal is incomplete: {code}")
+        self.failure_class = failure_class
+        self.code = code
+
+
+class SupersededError(PlaidSyncError):
+    """A newer attempt claimed the Item: this one must not write any more."""
+
+
+class SchemaViolationError(PlaidSyncError):
+    """Plaid's response does not have the documented schema.
+
+    Attributes:
+        field: where in the response.
+    """
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"Plaid's response violates its schema at {field}")
+        self.field = field
+
+
+class FailureClass(StrEnum):
+    """What must happen after a failure. The backoff by class is the retry policy (`sync.batch`)."""
+
+    RESTART = "restart"
+    """The data changed during the pagination: pull again from the stored cursor."""
+    TRANSIENT = "transient"
+    """Passes within seconds or minutes: retry with exponential backoff."""
+    THROTTLED = "throttled"
+    """Too many calls in this minute: retry in the next one. Says nothing about the Item; never dead-lettered."""
+    INSTITUTION_DOWN = "institution_down"
+    """Passes within hours: retried automatically; never dead-lettered."""
+    NEEDS_USER = "needs_user"
+    """Only the user can repair it: recorded on the Item, and the message is acknowledged."""
+    TERMINAL = "terminal"
+    """Permanent: recorded on the Item, and the message is acknowledged."""
+    CLIENT_ERROR = "client_error"
+    """Our keys or our request are wrong: retried until SQS dead-letters the message, with an alarm."""
+
+
+class Remedy(StrEnum):
+    """What the user of an Item has to do."""
+
+    NONE = "none"
+    """Nothing."""
+    WAIT = "wait"
+    """Nothing: retried automatically."""
+    UPDATE_MODE = "update_mode"
+    """Go through Link in update mode."""
+    BANK_THEN_UPDATE_MODE = "bank_then_update_mode"
+    """Fix the login at the bank, then go through Link in update mode."""
+    RELINK = "relink"
+    """Link the bank again."""
+
+
+MUTATION_CODE: Final = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
+INVALID_FIELD_CODE: Final = "INVALID_FIELD"
+REFUSED_CREDENTIALS: Final = frozenset({"INVALID_API_KEYS", "INVALID_SECRET", "INVALID_CLIENT_ID"})
+"""The client_id or the secret is wrong, or was just rotated."""
+PENDING_EXPIRATION: Final = "PENDING_EXPIRATION"
+PENDING_DISCONNECT: Final = "PENDING_DISCONNECT"
+CODES_BY_CLASS: Final[dict[FailureClass, tuple[str, ...]]] = {
+    FailureClass.RESTART: (MUTATION_CODE,),
+    FailureClass.TRANSIENT: (
+        "INTERNAL_SERVER_ERROR",
+        "PLANNED_MAINTENANCE",
+        "PRODUCT_NOT_READY",
+        "USER_INPUT_TIMEOUT",
+    ),
+    FailureClass.THROTTLED: (
+        "TRANSACTIONS_SYNC_LIMIT",
+        "TRANSACTIONS_LIMIT",
+        "RATE_LIMIT",
+        "RATE_LIMIT_EXCEEDED",
+        "ITEM_GET_LIMIT",
+        "ACCOUNTS_LIMIT",
+        "INSTITUTION_RATE_LIMIT",
+        "INSTITUTIONS_GET_LIMIT",
+        "INSTITUTIONS_GET_BY_ID_LIMIT",
+        "ADDITION_LIMIT",
+        "HTTP_429",
+    ),
+    FailureClass.INSTITUTION_DOWN: (
+        "INSTITUTION_DOWN",
+        "INSTITUTION_NOT_RESPONDING",
+        "INSTITUTION_NOT_AVAILABLE",
+    ),
+    FailureClass.NEEDS_USER: (
+        "ITEM_LOGIN_REQUIRED",
+        "ACCESS_NOT_GRANTED",
+        "ADDITIONAL_CONSENT_REQUIRED",
+        "NO_ACCOUNTS",
+        "INVALID_CREDENTIALS",
+        "INVALID_MFA",
+        "INVALID_SEND_METHOD",
+        "INVALID_UPDATED_USERNAME",
+        "INSUFFICIENT_CREDENTIALS",
+        "ITEM_LOCKED",
+        "PASSWORD_RESET_REQUIRED",
+        "USER_SETUP_REQUIRED",
+    ),
+    FailureClass.TERMINAL: (
+        "ITEM_NOT_FOUND",
+        "ITEM_CONCURRENTLY_DELETED",
+        "USER_PERMISSION_REVOKED",
+        "INSTITUTION_NO_LONGER_SUPPORTED",
+        "UNSUPPORTED_RESPONSE",
+        "ITEM_NOT_SUPPORTED",
+        "MFA_NOT_SUPPORTED",
+        "PRODUCTS_NOT_SUPPORTED",
+        "PRODUCT_NOT_ENABLED",
+    ),
+    FailureClass.CLIENT_ERROR: (
+        "INVALID_ACCESS_TOKEN",
+        "INVALID_API_KEYS",
+        "UNAUTHORIZED_ENVIRONMENT",
+        "UNAUTHORIZED_ROUTE_ACCESS",
+        "DIRECT_INTEGRATION_NOT_ENABLED",
+        "INVALID_CONFIGURATION",
+        "INVALID_PRODUCT",
+        "INVALID_BODY",
+        "INVALID_HEADERS",
+        "MISSING_FIELDS",
+        "UNKNOWN_FIELDS",
+        INVALID_FIELD_CODE,
+        "INVALID_ACCOUNT_ID",
+        "NOT_FOUND",
+        "SANDBOX_ONLY",
+        "CREDITS_EXHAUSTED",
+    ),
+}
+_REMEDY_OF_CLASS: Final = {
+    FailureClass.NEEDS_USER: Remedy.UPDATE_MODE,
+    FailureClass.TERMINAL: Remedy.RELINK,
+    FailureClass.INSTITUTION_DOWN: Remedy.WAIT,
+    FailureClass.THROTTLED: Remedy.WAIT,
+    FailureClass.TRANSIENT: Remedy.WAIT,
+}
+_REMEDY_OF_CODE: Final = {
+    "ITEM_LOCKED": Remedy.BANK_THEN_UPDATE_MODE,
+    "PASSWORD_RESET_REQUIRED": Remedy.BANK_THEN_UPDATE_MODE,
+    "USER_SETUP_REQUIRED": Remedy.BANK_THEN_UPDATE_MODE,
+    PENDING_EXPIRATION: Remedy.UPDATE_MODE,
+    PENDING_DISCONNECT: Remedy.UPDATE_MODE,
+}
+_CLASS_OF_CODE: Final = {code: failure for failure, codes in CODES_BY_CLASS.items() for code in codes}
+
+
+def classify(error_code: str) -> FailureClass:
+    """Return the class of a Plaid error code; an unknown code is transient."""
+    return _CLASS_OF_CODE.get(error_code, FailureClass.TRANSIENT)
+
+
+def is_known(error_code: str) -> bool:
+    """Return whether the code is in the table, or not Plaid's: `HTTP_502` is a proxy's response."""
+    return error_code in _CLASS_OF_CODE or error_code.startswith("HTTP_")
+
+
+def remedy_for(code: str | None) -> Remedy:
+    """Return what the user has to do about an Item with this code (None: nothing is wrong)."""
+    if code is None:
+        return Remedy.NONE
+    return _REMEDY_OF_CODE.get(code) or _REMEDY_OF_CLASS.get(classify(code), Remedy.NONE)
+
+
+class InvalidRequestError(PlaidSyncError):
+    """The request cannot be served as it is.
+
+    Attributes:
+        field: which part of it.
+        fix: what to send instead.
+    """
+
+    def __init__(self, field_name: str, fix: str) -> None:
+        super().__init__(f"{field_name}: {fix}")
+        self.field = field_name
+        self.fix = fix
+
+
+class Refusal(StrEnum):
+    """Why a request is refused, by kind; the Items API maps each to an HTTP status."""
+
+    NOT_FOUND = "not_found"
+    FORBIDDEN = "forbidden"
+    CONFLICT = "conflict"
+    GONE = "gone"
+    RATE_LIMITED = "rate_limited"
+
+
+class RefusedError(PlaidSyncError):
+    """The request is understood, and not allowed now.
+
+    Attributes:
+        refusal: the kind.
+        code: a stable reason.
+        members: what else the caller gets: `fix` says what the caller can do, `field` which part of the request is
+            meant.
+        retry_after: seconds after which the same request may succeed.
+    """
+
+    def __init__(
+        self, refusal: Refusal, code: str, detail: str, members: Mapping[str, str], retry_after: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+        self.code = code
+        self.members = members
+        self.retry_after = retry_after
+
+
+class LinkRolledBackError(PlaidSyncError):
+    """The Item could not be stored and was removed at Plaid: nothing is left, the user goes through Link again.
+
+    Attributes:
+        code: why it could not be stored.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the link was rolled back: {code}")
+        self.code = code
+
+
+class ExchangeUnknownError(PlaidSyncError):
+    """The response of the exchange is lost: an Item may exist at Plaid whose access token is lost.
+
+    Attributes:
+        code: how it was lost.
+        request_id: Plaid's id of the call; empty where none is known.
+    """
+
+    def __init__(self, code: str, request_id: str = "") -> None:
+        super().__init__(f"whether Plaid exchanged the public token is unknown: {code}")
+        self.code = code
+        self.request_id = request_id
+
+
+class ItemOrphanedError(PlaidSyncError):
+    """The Item could neither be stored nor removed: Plaid's support has to remove it.
+
+    Attributes:
+        item_id: None where Plaid's response had none.
+        request_id: Plaid's id of its exchange; empty where there was none.
+    """
+
+    def __init__(self, item_id: ItemId | None, request_id: str = "") -> None:
+        name = f"Item {item_id}" if item_id else f"the Item of the exchange {request_id or 'without an id'}"
+        super().__init__(f"{name} exists at Plaid but could neither be stored nor removed")
+        self.item_id = item_id
+        self.request_id = request_id

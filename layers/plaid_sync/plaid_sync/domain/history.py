@@ -1,0 +1,67 @@
+"""An Item's history: one entry for each sync that ended, each request and each verified webhook.
+
+The entry of a transition is written in the transaction that makes the transition, so that neither exists without the
+other. `functions/changes` publishes the entry's events from the table's stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from plaid_sync.domain.item import ItemId
+
+HISTORY_TTL: Final = timedelta(days=90)
+"""How long DynamoDB keeps an entry."""
+
+
+class DetailType(StrEnum):
+    """The detail-type of an event on the event bus."""
+
+    LINKED = "ItemLinked"
+    ACTIVE = "ItemActive"
+    EXPIRING = "ItemExpiring"
+    DEGRADED = "ItemDegraded"
+    NEEDS_USER = "ItemNeedsUser"
+    REVOKED = "ItemRevoked"
+    REMOVED = "ItemRemoved"
+    NEW_ACCOUNTS = "NewAccountsAvailable"
+    ACCOUNT_REVOKED = "AccountRevoked"
+
+
+class EntryKind(StrEnum):
+    """What an entry records."""
+
+    WEBHOOK = "webhook"
+    SYNC = "sync"
+    REQUEST = "request"
+    REMOVAL = "removal"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One entry.
+
+    Attributes:
+        at: when it happened.
+        entry_suffix: separates entries of the same millisecond; a repeat of the same event has the same suffix, so that
+            writing it again is idempotent.
+        kind: an `EntryKind`, or a word of a newer version.
+        outcome: the result, in a word.
+        details: further attributes (docs/data.md); those that are None are omitted.
+        published_events: detail-types (`DetailType`, or a newer version's) that are published for it.
+    """
+
+    item_id: ItemId
+    at: datetime
+    entry_suffix: str
+    kind: str
+    outcome: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    published_events: tuple[str, ...] = ()

@@ -1,0 +1,212 @@
+"""An Item: one bank connection, as the Items table stores it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NewType
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ItemId = NewType("ItemId", str)
+Cursor = NewType("Cursor", str)
+MAX_HISTORY_DAYS: Final = 730
+"""The longest history that Plaid serves (https://plaid.com/docs/api/products/transactions/)."""
+
+
+class StateName(StrEnum):
+    """Whether an Item is synced, and if not, who can change that (docs/items.md)."""
+
+    ACTIVE = "active"
+    """Nothing is wrong."""
+    EXPIRING = "expiring"
+    """It works until a known time: the user has to renew the connection before."""
+    DEGRADED = "degraded"
+    """The bank is down: retried automatically."""
+    NEEDS_USER = "needs_user"
+    """Only the user can repair it."""
+    REVOKED = "revoked"
+    """It ended at Plaid or at the bank; its rows stay as they are."""
+    REMOVED = "removed"
+    """It was removed through the API: nothing writes its rows any more."""
+
+
+_KNOWN_STATES: Final = frozenset(StateName)
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Plaid's warning that an Item stops working unless the user renews it.
+
+    Attributes:
+        code: the webhook's code: `PENDING_EXPIRATION` or `PENDING_DISCONNECT`.
+        until: when it stops.
+    """
+
+    code: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ItemState:
+    """The state of an Item.
+
+    Attributes:
+        name: a `StateName`, or the word of a newer version: such an Item is shown as it is, and never synced.
+        code: what is wrong: Plaid's error code, or the warning's.
+        since: since when name and code are what they are.
+        expiry: the open warning, kept while the bank is down or the user is needed.
+        warnings_resolved_until: the latest deadline that a repair resolved: a late copy of its warning is outdated.
+    """
+
+    name: str
+    code: str | None = None
+    since: datetime | None = None
+    expiry: Expiry | None = None
+    warnings_resolved_until: datetime | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows the state."""
+        return self.name in _KNOWN_STATES
+
+    @property
+    def until(self) -> datetime | None:
+        """When it stops working, if it is expiring."""
+        return self.expiry.until if self.name == StateName.EXPIRING and self.expiry is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of an Item, as Plaid names it (no balances).
+
+    Attributes:
+        mask: the last two to four characters of its number.
+        kind: Plaid's `type`.
+    """
+
+    account_id: str
+    name: str | None = None
+    mask: str | None = None
+    kind: str | None = None
+    subtype: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountList:
+    """The accounts of an Item, as /accounts/get lists them.
+
+    Attributes:
+        request_id: Plaid's id of the call; empty where there was none.
+    """
+
+    accounts: tuple[Account, ...]
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemHealth:
+    """Plaid's report about an Item (https://plaid.com/docs/api/items/#itemget).
+
+    Attributes:
+        error_code: what is wrong with it; None when nothing is.
+        consent_until: when the user's consent ends, where Plaid knows that.
+        last_success_at: when Plaid last got transactions from the bank.
+        last_failure_at: when it last failed to.
+        request_id: Plaid's id of the call; empty where there was none.
+        institution_id: the bank, where Plaid names one.
+    """
+
+    error_code: str | None = None
+    consent_until: datetime | None = None
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    request_id: str = ""
+    institution_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BankStatus:
+    """Plaid's report about its connection to the bank, as the API last fetched it.
+
+    Attributes:
+        checked_at: when it was fetched.
+        last_success_at: when Plaid last got transactions from the bank.
+        last_failure_at: when it last failed to.
+        error_code: what was wrong with the Item.
+    """
+
+    checked_at: datetime
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The removal of an Item.
+
+    Attributes:
+        erase: whether its transactions are erased, too.
+        rows_to_erase: how many rows there were when nothing could be written any more; None before they are counted.
+        plaid_removed_at: when Plaid removed it: its billing ended, and its access token is gone.
+        completed_at: when nothing was left to do.
+    """
+
+    requested_at: datetime
+    erase: bool
+    rows_to_erase: int | None = None
+    plaid_removed_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One Item.
+
+    Attributes:
+        access_token: ciphertext under the token key, with the item_id as encryption context; empty once Plaid has
+            removed the Item, and in lists.
+        generation: the fencing token. Every claim raises it; only the holder of the newest may write.
+        cursor: Plaid's cursor at the end of the last complete update; None before the first.
+        writing_since: generation of the first attempt that may have died between its transactions.
+        reconcile: a full resync is pending: pull from the beginning and tombstone what Plaid no longer has.
+        days_requested: days of history to request when the first sync initializes Transactions at Plaid.
+        pull_began_at: when the pull behind the stored cursor began, by the worker's clock.
+        update_status: Plaid's `transactions_update_status` in the last response; empty before the first.
+        synced_at: when a sync last committed.
+        link_id: digest of the public token that it was linked with.
+        client_user_id: the caller's reference of the user; None where it was linked without a session.
+        accounts: its accounts as last seen.
+        revoked_accounts: accounts whose data the user withdrew: no row of theirs is kept.
+        bank_login_ids: keys of its account claims (`linking.sessions.AccountClaim`).
+        removal: set once it is removed.
+        bank: Plaid's connection to the bank, as the API last fetched it.
+    """
+
+    item_id: ItemId
+    state: ItemState
+    access_token: bytes = field(default=b"", repr=False)
+    generation: int = 0
+    cursor: Cursor | None = None
+    writing_since: int | None = None
+    reconcile: bool = False
+    days_requested: int | None = None
+    pull_began_at: datetime | None = None
+    update_status: str = ""
+    synced_at: datetime | None = None
+    linked_at: datetime | None = None
+    link_id: str = ""
+    client_user_id: str | None = None
+    institution_id: str | None = None
+    accounts: tuple[Account, ...] = ()
+    revoked_accounts: frozenset[str] = frozenset()
+    bank_login_ids: frozenset[str] = frozenset()
+    removal: Removal | None = None
+    bank: BankStatus | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Whether it was removed through the API."""
+        return self.state.name == StateName.REMOVED

@@ -1,0 +1,265 @@
+"""HTTP of the Items API: requests, responses, problem details (RFC 9457), page tokens.
+
+Events are API Gateway's HTTP API events, payload 2.0.
+"""
+
+from __future__ import annotations
+
+import base64
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.errors import (
+    ExchangeUnknownError,
+    FailureClass,
+    InvalidRequestError,
+    ItemOrphanedError,
+    LinkRolledBackError,
+    PlaidError,
+    PlaidSyncError,
+    Refusal,
+    RefusedError,
+    TransientError,
+    remedy_for,
+)
+from plaid_sync.domain.item import ItemId
+from plaid_sync.domain.messages import is_item_id
+from plaid_sync.domain.requests import RequestContext, fix_for, item_not_found_error, reject_unknown
+from plaid_sync.domain.text import is_printable_ascii
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from plaid_sync.domain.clock import Deadline
+
+ApiEvent = dict[str, Any]
+Response = dict[str, Any]
+_MAX_CALLER_LENGTH: Final = 2048
+_MAX_PAGE_TOKEN_LENGTH: Final = 2048
+STATUS_OF_REFUSAL: Final = {
+    Refusal.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    Refusal.FORBIDDEN: HTTPStatus.FORBIDDEN,
+    Refusal.CONFLICT: HTTPStatus.CONFLICT,
+    Refusal.GONE: HTTPStatus.GONE,
+    Refusal.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
+}
+_RETRY_SECONDS: Final = 5
+_INSTITUTION_RETRY_SECONDS: Final = 3600
+_THROTTLED_RETRY_SECONDS: Final = 60
+_RETRY_FIX: Final = "send the same request again"
+_WAIT_FIX: Final = "wait as long as Retry-After says"
+_CLIENT_ERROR_FIX: Final = "see Plaid's documentation of the code: the stack's keys or its request are wrong"
+_LINK_AGAIN_FIX: Final = (
+    "a public token works once: if this request was sent twice, send it again in a moment, else run Link again"
+)
+_EXCHANGE_UNKNOWN_FIX: Final = (
+    "send the same request again; if the response is then INVALID_PUBLIC_TOKEN, the Item may exist at Plaid, billed, "
+    "with its access token lost: let the user go through Link again, and ask Plaid's support to remove the other Item"
+)
+_NEXT_FIX: Final = "send the next of the previous page as it is, with the same other parameters; or leave it out"
+
+
+# ---- requests
+
+
+def route_of(event: ApiEvent) -> str:
+    """Return the route key, such as `POST /items`."""
+    return str(event.get("routeKey", ""))
+
+
+def query_of(event: ApiEvent) -> dict[str, str]:
+    """Return the query parameters; API Gateway joins repeated ones with a comma."""
+    return {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
+
+
+def checked_query(event: ApiEvent, *expected: str) -> dict[str, str]:
+    """Return the query parameters.
+
+    Raises:
+        InvalidRequestError: there is another one than expected.
+    """
+    query = query_of(event)
+    reject_unknown(query, expected, "query parameter")
+    return query
+
+
+def item_id_of(event: ApiEvent) -> ItemId:
+    """Return the Item in the path.
+
+    Raises:
+        RefusedError: no Item can have such an id.
+    """
+    item_id = (event.get("pathParameters") or {}).get("item_id")
+    if not is_item_id(item_id):
+        raise item_not_found_error()
+    return ItemId(str(item_id))
+
+
+def body_of(event: ApiEvent) -> object:
+    """Return the parsed body.
+
+    Raises:
+        InvalidRequestError: it is not JSON.
+    """
+    body: str | bytes = event.get("body") or ""
+    try:
+        return exact_json.loads(base64.b64decode(body) if event.get("isBase64Encoded") else body)
+    except ValueError as error:
+        raise InvalidRequestError("body", "send a JSON object") from error
+
+
+def optional_body_of(event: ApiEvent) -> object:
+    """Return the parsed body; an empty object where there is none."""
+    return body_of(event) if event.get("body") else {}
+
+
+def context_of(event: ApiEvent, webhook_url: str, deadline: Deadline) -> RequestContext:
+    """Return the context of a request.
+
+    Args:
+        event: the event.
+        webhook_url: where Plaid sends webhooks; empty for the host of the request.
+        deadline: when the invocation ends.
+    """
+    context = event.get("requestContext") or {}
+    caller = ((context.get("authorizer") or {}).get("iam") or {}).get("userArn")
+    request_id = context.get("requestId")
+    return RequestContext(
+        route=route_of(event),
+        request_id=request_id if is_printable_ascii(request_id) else "",
+        caller=caller if is_printable_ascii(caller, _MAX_CALLER_LENGTH) else "",
+        webhook_url=webhook_url or f"https://{context.get('domainName', '')}/webhooks/plaid",
+        deadline=deadline,
+    )
+
+
+# ---- pages
+
+
+def page_limit(query: Mapping[str, str], default: int, maximum: int) -> int:
+    """Return the query's `limit`.
+
+    Raises:
+        InvalidRequestError: it is not an integer from 1 to `maximum`.
+    """
+    text = query.get("limit", str(default))
+    is_short_number = text.isascii() and text.isdecimal() and len(text) <= len(str(maximum))
+    if not is_short_number or not 1 <= int(text) <= maximum:
+        raise InvalidRequestError("limit", f"send an integer from 1 to {maximum}")
+    return int(text)
+
+
+def format_page_token(key: Mapping[str, str] | None) -> str | None:
+    """Return the opaque `next` of a page from the key of its last entry."""
+    if key is None:
+        return None
+    return base64.urlsafe_b64encode(exact_json.dumps(dict(key)).encode()).decode().rstrip("=")
+
+
+def parse_page_token(query: Mapping[str, str], names: Collection[str]) -> dict[str, str] | None:
+    """Return the key that the query's `next` holds, if there is one.
+
+    Args:
+        query: the query parameters.
+        names: the parts of the key, all texts.
+
+    Raises:
+        InvalidRequestError: this route returned no such token.
+    """
+    token = query.get("next")
+    if token is None:
+        return None
+    try:
+        if len(token) > _MAX_PAGE_TOKEN_LENGTH:
+            raise InvalidRequestError("next", _NEXT_FIX)
+        key = exact_json.loads(base64.b64decode(f"{token}{'=' * (-len(token) % 4)}", altchars=b"-_", validate=True))
+    except ValueError as error:
+        raise InvalidRequestError("next", _NEXT_FIX) from error
+    if not isinstance(key, dict) or key.keys() != set(names) or not all(map(_is_key_part, key.values())):
+        raise InvalidRequestError("next", _NEXT_FIX)
+    return key
+
+
+def _is_key_part(value: object) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+# ---- responses
+
+
+def respond(status: HTTPStatus, body: Mapping[str, Any], **headers: str) -> Response:
+    """Return a response in JSON; underscores in a header's name become hyphens."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return {
+        "statusCode": status.value,
+        "headers": {"content-type": "application/json", **named},
+        "body": exact_json.dumps(dict(body)),
+    }
+
+
+def problem_response(
+    status: HTTPStatus, code: str, detail: str, members: Mapping[str, str], retry_after: int | None = None
+) -> Response:
+    """Return problem details; empty members are omitted. `code` is stable, `detail` and the member `fix` are texts."""
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "code": code, "detail": detail}
+    headers = {} if retry_after is None else {"retry_after": str(retry_after)}
+    shown = {name: value for name, value in members.items() if value}
+    return respond(status, body | shown, content_type="application/problem+json", **headers)
+
+
+def error_response(error: PlaidSyncError) -> Response:
+    """Return the response to a request that failed."""
+    detail = str(error)
+    match error:
+        case InvalidRequestError():
+            members = {"field": error.field, "fix": error.fix}
+            return problem_response(HTTPStatus.BAD_REQUEST, "invalid_request", detail, members)
+        case RefusedError():
+            status = STATUS_OF_REFUSAL[error.refusal]
+            return problem_response(status, error.code, detail, error.members, error.retry_after)
+        case PlaidError():
+            return _plaid_error_response(error)
+        case LinkRolledBackError() | ItemOrphanedError() | ExchangeUnknownError():
+            return _link_error_response(error)
+        case TransientError():
+            members = {"fix": _RETRY_FIX}
+            return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, error.code, detail, members, _RETRY_SECONDS)
+    code = type(error).__name__
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, code, "the request could not be served", {})
+
+
+def _link_error_response(error: LinkRolledBackError | ItemOrphanedError | ExchangeUnknownError) -> Response:
+    detail = str(error)
+    if isinstance(error, LinkRolledBackError):
+        members = {"fix": "run Link again"}
+        return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "link_rolled_back", detail, members)
+    members = {"plaid_request_id": error.request_id}
+    if isinstance(error, ExchangeUnknownError):
+        members |= {"fix": _EXCHANGE_UNKNOWN_FIX}
+        return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "exchange_unknown", detail, members, _RETRY_SECONDS)
+    members |= {"fix": "ask Plaid to remove it"}
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "item_orphaned", detail, members)
+
+
+def _plaid_error_response(error: PlaidError) -> Response:
+    code, detail = error.code, str(error)
+    members: dict[str, str] = {"plaid_request_id": error.request_id}
+    if code.startswith("INVALID_PUBLIC_TOKEN"):
+        members |= {"field": "public_token", "fix": _LINK_AGAIN_FIX}
+        return problem_response(HTTPStatus.BAD_REQUEST, code, detail, members)
+    match error.failure_class:
+        case FailureClass.NEEDS_USER | FailureClass.TERMINAL:
+            remedy = remedy_for(code)
+            members |= {"remedy": remedy.value, "fix": fix_for(remedy)}
+            return problem_response(HTTPStatus.CONFLICT, code, detail, members)
+        case FailureClass.THROTTLED:
+            members |= {"fix": _WAIT_FIX}
+            return problem_response(HTTPStatus.TOO_MANY_REQUESTS, code, detail, members, _THROTTLED_RETRY_SECONDS)
+        case FailureClass.CLIENT_ERROR:
+            members |= {"fix": _CLIENT_ERROR_FIX}
+            return problem_response(HTTPStatus.BAD_GATEWAY, code, detail, members)
+    institution_down = error.failure_class is FailureClass.INSTITUTION_DOWN
+    seconds = _INSTITUTION_RETRY_SECONDS if institution_down else _RETRY_SECONDS
+    members |= {"fix": _RETRY_FIX}
+    return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, members, seconds)

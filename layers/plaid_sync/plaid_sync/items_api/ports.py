@@ -1,0 +1,171 @@
+"""Ports of the Items API. Those of link sessions are shapes, not types: this package does not import `linking`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from plaid_sync.domain.history import HistoryEntry
+    from plaid_sync.domain.item import Account, AccountList, BankStatus, Item, ItemHealth, ItemId, ItemState
+
+PageKey = dict[str, str]
+"""The key of a page's last entry: the next page begins after it."""
+
+
+class PlaidItemCalls(Protocol):
+    """Plaid's endpoints about one Item, apart from its transactions. All raise `PlaidError` and `TransientError`."""
+
+    def health(self, access_token: str, seconds: float) -> ItemHealth:
+        """Return Plaid's report about the Item, within so many seconds."""
+        ...
+
+    def accounts(self, access_token: str) -> AccountList:
+        """Return the Item's accounts."""
+        ...
+
+    def refresh(self, access_token: str) -> str:
+        """Request that Plaid fetches new transactions from the bank; return Plaid's id of the call."""
+        ...
+
+    def set_webhook(self, access_token: str, url: str) -> str:
+        """Change the URL of the Item's webhooks; return Plaid's id of the call."""
+        ...
+
+
+class ApiItems(Protocol):
+    """The Items table as the API changes it, with a history entry for each change. All raise `TransientError`."""
+
+    def load(self, item_id: ItemId) -> Item | None:
+        """Return an Item, consistently; None where there is none."""
+        ...
+
+    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+        """Mark an Item removed; return False where it is removed already, or gone: load it again."""
+        ...
+
+    def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
+        """Erase the rows of a removed Item that kept them; return False where it was modified since it was loaded."""
+        ...
+
+    def update_state(self, item: Item, state: ItemState, entry: HistoryEntry) -> bool:
+        """Change the state of an Item; return False where its state changed since it was loaded."""
+        ...
+
+    def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
+        """Make the next sync pull from the beginning; return False where the Item is removed."""
+        ...
+
+    def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
+        """Store an Item's accounts; return False where the Item is removed. Supersedes no sync."""
+        ...
+
+    def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
+        """Store Plaid's connection to the bank, without history; does nothing where there is no Item."""
+        ...
+
+    def start_refresh(self, item_id: ItemId, now: datetime, min_interval: timedelta) -> datetime | None:
+        """Record a refresh, if the last one is at least `min_interval` ago; otherwise return when that was."""
+        ...
+
+
+class ItemLists(Protocol):
+    """The indexes of the Items table."""
+
+    def page(
+        self, client_user_id: str | None, state: str | None, limit: int, after: PageKey | None
+    ) -> tuple[list[Item], PageKey | None]:
+        """Return up to `limit` Items, filtered by user and state where given, and where the page ends.
+
+        Raises:
+            InvalidRequestError: `after` is no key of this list.
+            TransientError: the table cannot be read now.
+        """
+        ...
+
+
+class HistoryStore(Protocol):
+    """The history of Items. Both raise `TransientError`."""
+
+    def add(self, entry: HistoryEntry) -> None:
+        """Add an entry; idempotent."""
+        ...
+
+    def page(self, item_id: ItemId, limit: int, after: str | None = None) -> tuple[list[HistoryEntry], str | None]:
+        """Return up to `limit` entries, newest first, and where the page ends."""
+        ...
+
+
+class TransactionPages(Protocol):
+    """An Item's live transactions. Both raise `TransientError`."""
+
+    def page(
+        self, item_id: ItemId, account_id: str | None, limit: int, after: PageKey | None
+    ) -> tuple[list[bytes], PageKey | None]:
+        """Return up to `limit` transactions, Plaid's whole objects as JSON, and where the page ends.
+
+        Those of one account are sorted, newest first.
+
+        Raises:
+            InvalidRequestError: `after` is no key of this list.
+        """
+        ...
+
+    def count(self, item_id: ItemId) -> tuple[int, bool]:
+        """Return how many there are, and whether all were counted."""
+        ...
+
+
+class UpdateModeSession(Protocol):
+    """A link session, as update mode needs it."""
+
+    @property
+    def item_id(self) -> ItemId | None:
+        """The Item whose update mode it opens."""
+        ...
+
+
+class UpdateModeResults(Protocol):
+    """The results of a finished link session, as update mode needs them."""
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the user finished; None where that is unreadable."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """Plaid's id of the call; empty where there was none."""
+        ...
+
+
+class UpdateModeSessions(Protocol):
+    """Link sessions. Both raise `RefusedError`, `PlaidError` and `TransientError`."""
+
+    def find(self, link_token: str) -> UpdateModeSession:
+        """Return the session of a link token."""
+        ...
+
+    def require_finished(self, link_token: str) -> UpdateModeResults:
+        """Return the results of a session that the user finished."""
+        ...
+
+
+class CreatedLinkToken(Protocol):
+    """A link token, as its response shows it."""
+
+    @property
+    def link_token(self) -> str:
+        """The token, which opens Link."""
+        ...
+
+    @property
+    def expiration(self) -> datetime | None:
+        """When it expires; None where that is unreadable."""
+        ...
+
+    @property
+    def hosted_link_url(self) -> str | None:
+        """Where Plaid hosts Link, if that was requested."""
+        ...

@@ -1,0 +1,192 @@
+"""The routes of the Items API: what each reads from the event, and its response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.domain.errors import Refusal, RefusedError
+from plaid_sync.domain.item import StateName
+from plaid_sync.domain.requests import (
+    MAX_USER_ID_LENGTH,
+    erase_requested,
+    optional_choice,
+    optional_text,
+    optional_token,
+    require_object,
+)
+from plaid_sync.domain.text import MAX_TEXT_LENGTH
+from plaid_sync.items_api.http import (
+    body_of,
+    checked_query,
+    context_of,
+    format_page_token,
+    item_id_of,
+    optional_body_of,
+    page_limit,
+    parse_page_token,
+    query_of,
+    respond,
+    route_of,
+)
+from plaid_sync.items_api.views import drop_none, format_optional_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from plaid_sync.domain.clock import Deadline
+    from plaid_sync.domain.item import ItemId
+    from plaid_sync.domain.requests import RequestContext
+    from plaid_sync.items_api.http import ApiEvent, Response
+    from plaid_sync.items_api.ports import CreatedLinkToken
+    from plaid_sync.items_api.queries import ItemQueries
+    from plaid_sync.items_api.service import ItemOperations
+
+LINK_ROUTE: Final = "POST /items"
+_PAGE_SIZE: Final = 50
+_MAX_PAGE_SIZE: Final = 100
+_TRANSACTIONS_PAGE_SIZE: Final = 100
+_MAX_TRANSACTIONS_PAGE_SIZE: Final = 500
+_USER_LIST_KEY: Final = ("client_user_id", "item_id")
+_STATE_LIST_KEY: Final = ("state", "fresh_at", "item_id")
+_ACCOUNT_LIST_KEY: Final = ("date_id", "transaction_id")
+_TRANSACTION_LIST_KEY: Final = ("transaction_id",)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsApi:
+    """The use cases behind the routes.
+
+    Attributes:
+        link: links an Item, from the parsed body and the query of the request.
+        create_link_token: creates a link token, from the parsed body of the request.
+        webhook_url: where Plaid sends webhooks; empty for the host of the request.
+    """
+
+    link: Callable[[object, Mapping[str, str], RequestContext], ItemId]
+    create_link_token: Callable[[object, RequestContext], CreatedLinkToken]
+    queries: ItemQueries
+    operations: ItemOperations
+    webhook_url: str
+
+
+def handle_request(api: ItemsApi, event: ApiEvent, deadline: Deadline) -> Response:
+    """Serve a request.
+
+    Raises:
+        PlaidSyncError: the request cannot be served; `http.error_response` returns the response.
+    """
+    route = _ROUTES.get(route_of(event))
+    if route is None:
+        raise RefusedError(Refusal.NOT_FOUND, "route_unknown", "there is no such route", {"fix": "see docs/api.md"})
+    return route(api, event, context_of(event, api.webhook_url, deadline))
+
+
+def _create_link_token(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    checked_query(event)
+    created = api.create_link_token(body_of(event), context)
+    shown = drop_none(
+        link_token=created.link_token,
+        expiration=format_optional_timestamp(created.expiration),
+        hosted_link_url=created.hosted_link_url,
+    )
+    return respond(HTTPStatus.CREATED, shown)
+
+
+def _link(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    item_id = api.link(body_of(event), query_of(event), context)
+    return respond(HTTPStatus.CREATED, {"item_id": item_id}, location=f"/items/{item_id}")
+
+
+def _list_items(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    query = checked_query(event, "state", "client_user_id", "limit", "next")
+    user_id = optional_text(query, "client_user_id", MAX_USER_ID_LENGTH)
+    state = optional_choice(query, "state", [state.value for state in StateName])
+    after = parse_page_token(query, _STATE_LIST_KEY if user_id is None else _USER_LIST_KEY)
+    items, last = api.queries.list_items(user_id, state, page_limit(query, _PAGE_SIZE, _MAX_PAGE_SIZE), after)
+    return respond(HTTPStatus.OK, drop_none(items=items, next=format_page_token(last)))
+
+
+def _show_item(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    item_id = item_id_of(event)
+    checked_query(event)
+    return respond(HTTPStatus.OK, api.queries.show(item_id))
+
+
+def _list_history(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    item_id = item_id_of(event)
+    query = checked_query(event, "limit", "next")
+    after, limit = parse_page_token(query, ("entry_id",)), page_limit(query, _PAGE_SIZE, _MAX_PAGE_SIZE)
+    history, last = api.queries.list_history(item_id, limit, None if after is None else after["entry_id"])
+    following = format_page_token(None if last is None else {"entry_id": last})
+    return respond(HTTPStatus.OK, drop_none(history=history, next=following))
+
+
+def _list_transactions(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    item_id = item_id_of(event)
+    query = checked_query(event, "account_id", "limit", "next")
+    account_id = optional_text(query, "account_id", MAX_TEXT_LENGTH)
+    after = parse_page_token(query, _TRANSACTION_LIST_KEY if account_id is None else _ACCOUNT_LIST_KEY)
+    limit = page_limit(query, _TRANSACTIONS_PAGE_SIZE, _MAX_TRANSACTIONS_PAGE_SIZE)
+    transactions, last = api.queries.list_transactions(item_id, account_id, limit, after)
+    return respond(HTTPStatus.OK, drop_none(transactions=transactions, next=format_page_token(last)))
+
+
+def _remove(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    query = _query_without_body(event, "transactions")
+    item_id = item_id_of(event)
+    shown = api.operations.remove(item_id, context, erase=erase_requested(query))
+    return respond(HTTPStatus.ACCEPTED, shown, location=f"/items/{item_id}")
+
+
+def _sync(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    checked_query(event)
+    body = require_object(optional_body_of(event), ("link_token",), "{} or one with a link_token")
+    link_token, item_id = optional_token(body, "link_token", "link-"), item_id_of(event)
+    if link_token is None:
+        return respond(HTTPStatus.ACCEPTED, api.operations.sync(item_id, context))
+    return respond(HTTPStatus.ACCEPTED, api.operations.finish_update_mode(item_id, link_token, context))
+
+
+def _refresh(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    return respond(HTTPStatus.ACCEPTED, api.operations.refresh(item_id_of(event), context))
+
+
+def _resync(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    return respond(HTTPStatus.ACCEPTED, api.operations.resync(item_id_of(event), context))
+
+
+def _set_webhook(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    return respond(HTTPStatus.OK, api.operations.set_webhook(item_id_of(event), context))
+
+
+def _fetch_accounts(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    return respond(HTTPStatus.OK, api.operations.fetch_accounts(item_id_of(event), context))
+
+
+def _query_without_body(event: ApiEvent, *expected: str) -> Mapping[str, str]:
+    """Return the query parameters of a request whose body has no fields."""
+    query = checked_query(event, *expected)
+    require_object(optional_body_of(event), (), "{}, or nothing")
+    return query
+
+
+_ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response]]] = {
+    "POST /link-tokens": _create_link_token,
+    LINK_ROUTE: _link,
+    "GET /items": _list_items,
+    "GET /items/{item_id}": _show_item,
+    "DELETE /items/{item_id}": _remove,
+    "GET /items/{item_id}/history": _list_history,
+    "GET /items/{item_id}/transactions": _list_transactions,
+    "POST /items/{item_id}/sync": _sync,
+    "POST /items/{item_id}/refresh": _refresh,
+    "POST /items/{item_id}/resync": _resync,
+    "POST /items/{item_id}/webhook": _set_webhook,
+    "POST /items/{item_id}/accounts": _fetch_accounts,
+}

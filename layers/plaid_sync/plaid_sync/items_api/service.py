@@ -1,0 +1,194 @@
+"""The operations of the Items API: each change is written with its history entry, and is idempotent.
+
+The message for the Item's worker is sent last: if that fails, the same request, sent again, completes it.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from plaid_sync.domain.errors import PlaidError, Refusal, RefusedError, TransientError
+from plaid_sync.domain.messages import Cause, SyncMessage
+from plaid_sync.domain.requests import item_not_found_error, known_request_ids, request_removal, require_allowed
+from plaid_sync.domain.state_machine import WARNING_PERIOD, ItemEvent, TransitionResult, apply_event
+from plaid_sync.domain.transitions import EventType
+from plaid_sync.items_api.views import account_views, removal_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.item import Item, ItemId, ItemState
+    from plaid_sync.domain.ports import SyncQueue, TokenDecryptor
+    from plaid_sync.domain.requests import RequestContext
+    from plaid_sync.items_api.ports import ApiItems, HistoryStore, PlaidItemCalls, UpdateModeSessions
+    from plaid_sync.items_api.views import View
+
+_T = TypeVar("_T")
+_MAX_TRIES: Final = 3
+_MODIFIED: Final = "item_modified_concurrently"
+MIN_REFRESH_INTERVAL: Final = timedelta(seconds=30)
+"""Plaid allows two refreshes per minute and Item (https://plaid.com/docs/errors/rate-limit-exceeded/)."""
+_MAX_QUEUE_DELAY: Final = timedelta(hours=1)
+"""How long a warning may be queued without being taken for one that was sent after the repair."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOperations:
+    """Changes Items.
+
+    All raise `RefusedError` where there is no such Item, or its state does not allow it, `PlaidError` where Plaid
+    refused, and `TransientError` where the same request can succeed later.
+    """
+
+    items: ApiItems
+    history: HistoryStore
+    sessions: UpdateModeSessions
+    tokens: TokenDecryptor
+    plaid: PlaidItemCalls
+    queue: SyncQueue
+    clock: Clock
+
+    def remove(self, item_id: ItemId, context: RequestContext, *, erase: bool) -> View:
+        """Remove an Item: nothing is written for it any more, and its worker does the rest."""
+        for _ in range(_MAX_TRIES):
+            if self._record_removal(self._load(item_id, EventType.REMOVE), context, erase=erase):
+                break
+        else:
+            raise TransientError(_MODIFIED)
+        item = self._load(item_id, EventType.REMOVE)
+        if item.removal is None or item.removal.completed_at is None:
+            self._request_sync(item_id)
+        removal = {} if item.removal is None else {"removal": removal_view(item.removal)}
+        return {"item_id": item_id, "state": str(item.state.name), **removal}
+
+    def _record_removal(self, item: Item, context: RequestContext, *, erase: bool) -> bool:
+        """Record the request, unless it changes nothing; return False where the Item was modified concurrently."""
+        now = self.clock.now()
+        if not item.removed:
+            state, entry = request_removal(item, context, now, erase=erase)
+            return self.items.remove(item, state, entry, erase=erase)
+        if erase and item.removal is not None and not item.removal.erase:
+            entry = context.entry(item.item_id, now, "erasure_requested", transactions="erase")
+            return self.items.also_erase_transactions(item, entry)
+        return True
+
+    def sync(self, item_id: ItemId, context: RequestContext) -> View:
+        """Request a sync."""
+        self._load(item_id, EventType.SYNC)
+        self.history.add(context.entry(item_id, self.clock.now(), "queued"))
+        self._request_sync(item_id)
+        return {"queued": True}
+
+    def finish_update_mode(self, item_id: ItemId, link_token: str, context: RequestContext) -> View:
+        """Record that the user finished update mode, and request a sync."""
+        self._load(item_id, EventType.UPDATE_MODE_FINISHED)
+        if self.sessions.find(link_token).item_id != item_id:
+            raise RefusedError(
+                Refusal.FORBIDDEN,
+                "link_session_of_another_item",
+                "the link token was not created for this Item's update mode",
+                {"fix": "send the one that POST /link-tokens returned for this item_id", "field": "link_token"},
+            )
+        results = self.sessions.require_finished(link_token)
+        for _ in range(_MAX_TRIES):
+            item, now = self._load(item_id, EventType.UPDATE_MODE_FINISHED), self.clock.now()
+            repaired = _repair(item.state, results.finished_at, now)
+            entry = context.entry(
+                item_id,
+                now,
+                "update_mode_finished",
+                *repaired.published_events,
+                state_before=str(item.state.name),
+                state=str(repaired.state.name),
+                plaid_request_ids=known_request_ids(results.request_id),
+            )
+            if self.items.update_state(item, repaired.state, entry):
+                self._request_sync(item_id)
+                return {"queued": True}
+        raise TransientError(_MODIFIED)
+
+    def resync(self, item_id: ItemId, context: RequestContext) -> View:
+        """Request a full resync."""
+        self._load(item_id, EventType.RESYNC)
+        if not self.items.request_full_resync(item_id, context.entry(item_id, self.clock.now(), "queued")):
+            self._load(item_id, EventType.RESYNC)
+            raise TransientError(_MODIFIED)
+        self._request_sync(item_id)
+        return {"queued": True}
+
+    def refresh(self, item_id: ItemId, context: RequestContext) -> View:
+        """Request that Plaid fetches new transactions from the bank; a webhook reports the result."""
+        item, now = self._load(item_id, EventType.REFRESH), self.clock.now()
+        access_token = self._access_token(item)
+        last = self.items.start_refresh(item_id, now, MIN_REFRESH_INTERVAL)
+        if last is not None:
+            raise RefusedError(
+                Refusal.RATE_LIMITED,
+                "refreshed_recently",
+                f"limited to one refresh per {MIN_REFRESH_INTERVAL.seconds} s",
+                {"fix": "wait as long as Retry-After says"},
+                retry_after=max(1, math.ceil((last + MIN_REFRESH_INTERVAL - now).total_seconds())),
+            )
+        request_id = self._call(item_id, context, lambda: self.plaid.refresh(access_token))
+        request_ids = known_request_ids(request_id)
+        self.history.add(context.entry(item_id, self.clock.now(), "requested", plaid_request_ids=request_ids))
+        return {"requested": True}
+
+    def set_webhook(self, item_id: ItemId, context: RequestContext) -> View:
+        """Make Plaid send the Item's webhooks to this stack."""
+        access_token = self._access_token(self._load(item_id, EventType.SET_WEBHOOK))
+        url = context.webhook_url
+        request_ids = known_request_ids(self._call(item_id, context, lambda: self.plaid.set_webhook(access_token, url)))
+        self.history.add(context.entry(item_id, self.clock.now(), "done", plaid_request_ids=request_ids))
+        return {"webhook": url}
+
+    def fetch_accounts(self, item_id: ItemId, context: RequestContext) -> View:
+        """Fetch the Item's accounts from Plaid, and store them."""
+        access_token = self._access_token(self._load(item_id, EventType.FETCH_ACCOUNTS))
+        listed = self._call(item_id, context, lambda: self.plaid.accounts(access_token))
+        request_ids = known_request_ids(listed.request_id)
+        entry = context.entry(item_id, self.clock.now(), "done", plaid_request_ids=request_ids)
+        if not self.items.save_accounts(item_id, listed.accounts, entry):
+            self._load(item_id, EventType.FETCH_ACCOUNTS)
+            raise TransientError(_MODIFIED)
+        return {"accounts": account_views(listed.accounts)}
+
+    def _load(self, item_id: ItemId, event: EventType) -> Item:
+        item = self.items.load(item_id)
+        if item is None:
+            raise item_not_found_error()
+        require_allowed(item, event)
+        return item
+
+    def _access_token(self, item: Item) -> str:
+        return self.tokens.decrypt(item.item_id, item.access_token)
+
+    def _call(self, item_id: ItemId, context: RequestContext, call: Callable[[], _T]) -> _T:
+        """Call Plaid; a refusal is recorded in the history."""
+        try:
+            return call()
+        except PlaidError as error:
+            request_ids, now = known_request_ids(error.request_id), self.clock.now()
+            self.history.add(context.entry(item_id, now, "refused", code=error.code, plaid_request_ids=request_ids))
+            raise
+
+    def _request_sync(self, item_id: ItemId) -> None:
+        self.queue.send(SyncMessage(item_id, Cause.REQUEST), str(uuid.uuid4()))
+
+
+def _repair(state: ItemState, finished_at: datetime | None, now: datetime) -> TransitionResult:
+    """Apply a finished update mode.
+
+    A link token can be sent again hours later: it does not resolve a warning that came after the user had finished.
+    """
+    reported_at = now if finished_at is None else min(finished_at, now)
+    expiry = state.expiry
+    if expiry is not None and expiry.until > reported_at + WARNING_PERIOD + _MAX_QUEUE_DELAY:
+        return TransitionResult(state)
+    return apply_event(state, ItemEvent(EventType.UPDATE_MODE_FINISHED, reported_at=reported_at), now)

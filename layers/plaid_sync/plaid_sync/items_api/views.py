@@ -1,0 +1,121 @@
+"""The JSON views of the Items API; an absent field is unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.requests import remedy_and_fix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from plaid_sync.domain.history import HistoryEntry
+    from plaid_sync.domain.item import Account, BankStatus, Item, Removal
+
+View = dict[str, Any]
+_PHASES: Final = {
+    "NOT_READY": "not_ready",
+    "INITIAL_UPDATE_COMPLETE": "initial",
+    "HISTORICAL_UPDATE_COMPLETE": "historical",
+}
+
+
+def item_summary(item: Item) -> View:
+    """Return what a list shows of an Item."""
+    remedy, what_to_do = remedy_and_fix(item)
+    state = item.state
+    return drop_none(
+        item_id=item.item_id,
+        state=str(state.name),
+        code=state.code,
+        since=format_optional_timestamp(state.since or item.linked_at),
+        until=None if state.expiry is None else format_timestamp(state.expiry.until),
+        remedy=remedy.value,
+        what_to_do=what_to_do,
+        client_user_id=item.client_user_id,
+        institution_id=item.institution_id,
+        linked_at=format_optional_timestamp(item.linked_at),
+        pulled_at=format_optional_timestamp(item.synced_at),
+        history_phase=_PHASES.get(item.update_status, "unknown"),
+    )
+
+
+def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -> View:
+    """Return everything that the API shows of an Item.
+
+    Args:
+        item: the Item.
+        bank: Plaid's connection to the bank; None for a removed Item.
+        transactions: the number of live transactions, and whether all were counted.
+    """
+    live, exact = transactions
+    summary = {name: value for name, value in item_summary(item).items() if name != "pulled_at"}
+    return summary | drop_none(
+        accounts=account_views(item.accounts),
+        revoked_accounts=sorted(item.revoked_accounts),
+        freshness=drop_none(pulled_at=format_optional_timestamp(item.synced_at), bank=bank),
+        transactions={"live": live, "exact": exact},
+        reconcile_pending=item.reconcile,
+        removal=None if item.removal is None else removal_view(item.removal),
+    )
+
+
+def account_views(accounts: Iterable[Account]) -> list[View]:
+    """Return accounts as the API shows them."""
+    return [
+        drop_none(
+            account_id=account.account_id,
+            name=account.name,
+            mask=account.mask,
+            type=account.kind,
+            subtype=account.subtype,
+        )
+        for account in accounts
+    ]
+
+
+def bank_view(status: BankStatus) -> View:
+    """Return Plaid's connection to the bank; here null is "never"."""
+    return {
+        "checked_at": format_timestamp(status.checked_at),
+        "last_success_at": format_optional_timestamp(status.last_success_at),
+        "last_failure_at": format_optional_timestamp(status.last_failure_at),
+        **drop_none(error_code=status.error_code),
+    }
+
+
+def removal_view(removal: Removal) -> View:
+    """Return the progress of a removal."""
+    completed = removal.completed_at is not None
+    return drop_none(
+        requested_at=format_timestamp(removal.requested_at),
+        transactions="erase" if removal.erase else "keep",
+        plaid_removed_at=format_optional_timestamp(removal.plaid_removed_at),
+        rows_erased=removal.rows_to_erase if removal.erase and completed else None,
+        completed_at=format_optional_timestamp(removal.completed_at),
+    )
+
+
+def history_view(entry: HistoryEntry) -> View:
+    """Return a history entry."""
+    return {
+        **entry.details,
+        **drop_none(
+            at=format_timestamp(entry.at),
+            kind=str(entry.kind),
+            outcome=entry.outcome,
+            published_events=[str(event) for event in entry.published_events] or None,
+        ),
+    }
+
+
+def format_optional_timestamp(moment: datetime | None) -> str | None:
+    """Return a time as the tables store it, if there is one."""
+    return None if moment is None else format_timestamp(moment)
+
+
+def drop_none(**members: object) -> View:
+    """Return the members that are not None."""
+    return {name: value for name, value in members.items() if value is not None}

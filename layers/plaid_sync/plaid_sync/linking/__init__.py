@@ -1,0 +1,1 @@
+"""Linking: from a link session to a registered Item."""

@@ -1,0 +1,125 @@
+"""Ports of linking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from plaid_sync.domain.history import HistoryEntry
+    from plaid_sync.domain.item import Item, ItemId
+    from plaid_sync.linking.requests import LinkTokenParameters
+    from plaid_sync.linking.sessions import (
+        AccountClaim,
+        ExchangedItem,
+        LinkResults,
+        LinkSession,
+        LinkToken,
+        Registration,
+    )
+
+
+class PlaidLink(Protocol):
+    """Plaid's endpoints that link an Item."""
+
+    def link_results(self, link_token: str) -> LinkResults:
+        """Return the results of a link token so far.
+
+        Raises:
+            PlaidError: Plaid refused.
+            TransientError: Plaid was unreachable, or did not respond as documented.
+        """
+        ...
+
+    def exchange(self, public_token: str) -> ExchangedItem:
+        """Exchange a public token, which works once, for an Item and its access token.
+
+        Raises:
+            PlaidError: Plaid refused.
+            OutcomeUnknownError: Plaid's response is lost: whether the exchange happened is unknown.
+            TransientError: nothing was exchanged.
+        """
+        ...
+
+
+class PlaidLinkTokens(Protocol):
+    """Plaid's /link/token/create."""
+
+    def create_link_token(self, parameters: LinkTokenParameters) -> LinkToken:
+        """Create a link token.
+
+        Raises:
+            PlaidError: Plaid refused.
+            TransientError: Plaid was unreachable, or did not respond as documented.
+        """
+        ...
+
+
+class LinkItems(Protocol):
+    """The Items that linking reads."""
+
+    def load(self, item_id: ItemId) -> Item | None:
+        """Return an Item, consistently; None where there is none.
+
+        Raises:
+            TransientError: the table cannot be read now.
+        """
+        ...
+
+
+class ErasableItems(LinkItems, Protocol):
+    """Items that are replaced, and whose rows can still be erased after their removal."""
+
+    def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
+        """Erase the rows of a removed Item that kept them; return False where it was modified since it was loaded.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
+
+
+class LinkIndex(Protocol):
+    """The index of Items by the public token that they were linked with; eventually consistent."""
+
+    def id_by_link(self, link_id: str) -> ItemId | None:
+        """Return the Item that the public token with this digest was exchanged for.
+
+        Raises:
+            TransientError: the index cannot be read now.
+        """
+        ...
+
+
+class Registrations(Protocol):
+    """Stores linked Items with their account claims. Both raise `TransientError`."""
+
+    def register(self, registration: Registration) -> None:
+        """Store a registration, all or nothing. Stored again, it changes nothing that a sync wrote.
+
+        Raises:
+            ClaimHeldError: another Item holds one of the accounts: nothing is stored.
+        """
+        ...
+
+    def block_registration(self, item_id: ItemId) -> bool:
+        """Return whether an Item is stored; if it is not, guarantee that it never will be."""
+        ...
+
+
+class Links(Protocol):
+    """The Links table. All raise `TransientError`."""
+
+    def add_session(self, session: LinkSession) -> None:
+        """Store a link session; replaces a stored one."""
+        ...
+
+    def session(self, key: str, now: datetime) -> LinkSession | None:
+        """Return a link session that has not expired."""
+        ...
+
+    def claims(self, keys: Collection[str]) -> Mapping[str, AccountClaim]:
+        """Return those of the account claims that are held, consistently."""
+        ...

@@ -1,0 +1,203 @@
+"""Link sessions, and what is stored when an Item is linked.
+
+A public token is accepted only for the user that its link token was created for: /link/token/get lists the public
+tokens of a session (https://plaid.com/docs/api/link/#linktokenget), and the session is stored with the reference of the
+user. No bank account is linked twice for one user: both Items would be billed, and its transactions doubled. Account
+ids differ from Item to Item; the account's name, the last digits of its number and its subtype do not
+(https://plaid.com/docs/link/duplicate-items/), so these are its fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.domain.errors import PlaidSyncError
+
+if TYPE_CHECKING:
+    from plaid_sync.domain.history import HistoryEntry
+    from plaid_sync.domain.item import Account, Item, ItemId, ItemState
+
+SESSION_TTL: Final = timedelta(days=1)
+"""How long a session is kept after its link token expires: Plaid keeps its results for six hours after its end."""
+DEFAULT_LINK_TOKEN_TTL: Final = timedelta(hours=4)
+"""How long a link token is valid where Plaid's response does not say."""
+MAX_CLAIMS: Final = 80
+"""Account claims of one Item: a transaction has a hundred actions."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSession:
+    """A link token, as the Links table stores it.
+
+    Attributes:
+        key: the digest that it is stored under.
+        client_user_id: the caller's reference of the user that it was created for.
+        item_id: the Item whose update mode it opens; None for a new link.
+        days_requested: requested days of history; None in update mode.
+        expires_at: when it is forgotten.
+        link_id: digest of the public token that it led to, where the caller got none (Hosted Link).
+    """
+
+    key: str
+    client_user_id: str
+    item_id: ItemId | None
+    days_requested: int | None
+    expires_at: datetime
+    link_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedItem:
+    """A bank connection that the user made in Link, before the exchange.
+
+    Attributes:
+        institution_id: the bank, where Plaid names one.
+        accounts: those that the user shares.
+    """
+
+    public_token: str = field(repr=False)
+    institution_id: str | None = None
+    accounts: tuple[Account, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LinkResults:
+    """The results of a link token so far; the user can open Link with it again.
+
+    Attributes:
+        added: the bank connections that were made.
+        finished: at least one session ended, other than by leaving Link.
+        request_id: Plaid's id of the call; empty where there was none.
+        finished_at: when the last of those sessions ended; None where that is unreadable.
+    """
+
+    added: tuple[AddedItem, ...] = ()
+    finished: bool = False
+    request_id: str = ""
+    finished_at: datetime | None = None
+
+    def of(self, public_token: str) -> AddedItem | None:
+        """Return the connection with this public token."""
+        return next((added for added in self.added if added.public_token == public_token), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkToken:
+    """A link token, which opens Link (https://plaid.com/docs/api/link/#linktokencreate).
+
+    Attributes:
+        expiration: when it expires; None where that is unreadable.
+        hosted_link_url: where Plaid hosts Link, if that was requested.
+        request_id: Plaid's id of the call; empty where there was none.
+    """
+
+    link_token: str = field(repr=False)
+    expiration: datetime | None = None
+    hosted_link_url: str | None = field(default=None, repr=False)
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangedItem:
+    """The Item that Plaid exchanged a public token for.
+
+    Attributes:
+        item_id: None where the response has none that can be stored: then the Item can only be removed.
+        request_id: Plaid's id of the call; empty where there was none.
+    """
+
+    item_id: ItemId | None
+    access_token: str = field(repr=False)
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """The removal of the Item that a new one replaces.
+
+    Attributes:
+        state: its state afterwards.
+        erase: whether its transactions are erased.
+        entry: its history entry.
+    """
+
+    item_id: ItemId
+    state: ItemState
+    erase: bool
+    entry: HistoryEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A linked Item, and everything that is stored with it: all or nothing.
+
+    Attributes:
+        item: the new Item; its `bank_login_ids` are the keys of the account claims that it takes.
+        entry: its history entry.
+        releasable_item_ids: Items whose account claims it may take: they are removed, or are replaced.
+        replacement: set where it replaces an Item that is not removed yet.
+    """
+
+    item: Item
+    entry: HistoryEntry
+    releasable_item_ids: frozenset[ItemId] = frozenset()
+    replacement: Replacement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountClaim:
+    """An account claim: an Item holds an account of a user.
+
+    Attributes:
+        key: the account's fingerprint.
+        item_id: the Item that holds it.
+        link_id: digest of the public token that the Item was linked with.
+    """
+
+    key: str
+    item_id: ItemId
+    link_id: str
+
+
+class ClaimHeldError(PlaidSyncError):
+    """Another Item holds one of the accounts.
+
+    Attributes:
+        holder: that Item; None where it is unknown.
+    """
+
+    def __init__(self, holder: ItemId | None) -> None:
+        super().__init__(f"Item {holder} holds one of the accounts")
+        self.holder = holder
+
+
+def session_key(link_token: str) -> str:
+    """Return the key that the session of a link token is stored under."""
+    return f"session#{_digest(link_token)}"
+
+
+def link_id_of(public_token: str) -> str:
+    """Return the digest by which an Item is found when its public token is sent again."""
+    return _digest(public_token)
+
+
+def fingerprints(client_user_id: str, added: AddedItem) -> tuple[str, ...]:
+    """Return the keys of a connection's account claims; an account without a name or a mask has none.
+
+    Of more than `MAX_CLAIMS` the smallest, so that two links of one login claim the same accounts.
+    """
+    if added.institution_id is None:
+        return ()
+    keys = {
+        f"login#{_digest(client_user_id, added.institution_id, account.name, account.mask, account.subtype or '')}"
+        for account in added.accounts
+        if account.name and account.mask
+    }
+    return tuple(sorted(keys)[:MAX_CLAIMS])
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,190 @@
+"""Plaid's responses about an Item, parsed leniently: an informational field may be absent or unreadable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.clock import parse_timestamp
+from plaid_sync.domain.errors import SchemaViolationError
+from plaid_sync.domain.item import Account, AccountList, Cursor, ItemHealth
+from plaid_sync.domain.text import is_error_code, is_printable_ascii, printable_or_empty
+from plaid_sync.domain.transaction import RowRemoval, TransactionRow, parse_removal, parse_transaction
+from plaid_sync.pull.pages import InvalidEntry, Page, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNREADABLE_CODE: Final = "UNREADABLE_ERROR"
+"""The code of an error whose own code is unreadable: the Item is not healthy."""
+_MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
+_MAX_NAME_LENGTH: Final = 200
+_MAX_ACCOUNTS: Final = 200
+
+
+def parse_object(document: bytes) -> dict[str, Any]:
+    """Parse a body that must be a JSON object.
+
+    Raises:
+        InvalidJsonError: it is not JSON.
+        SchemaViolationError: it is not an object.
+    """
+    response = exact_json.loads(document)
+    if not isinstance(response, dict):
+        raise SchemaViolationError("body")
+    return response
+
+
+def request_id_of(document: bytes) -> str:
+    """Return the request id of a response without other content; empty where there is none."""
+    try:
+        response = exact_json.loads(document)
+    except exact_json.InvalidJsonError:
+        return ""
+    return printable_or_empty(response.get("request_id")) if isinstance(response, dict) else ""
+
+
+# ---- /transactions/sync
+
+
+def parse_page(document: bytes) -> Page:
+    """Parse the body of a /transactions/sync response; amounts stay exact.
+
+    An entry that violates the schema does not fail the page.
+
+    Raises:
+        InvalidJsonError: it is not JSON.
+        SchemaViolationError: the page around the entries violates the schema: nothing in it can be trusted.
+    """
+    response = parse_object(document)
+    cursor, has_more = response.get("next_cursor"), response.get("has_more")
+    if cursor is not None and cursor != "" and not is_printable_ascii(cursor, _MAX_CURSOR_LENGTH):
+        raise SchemaViolationError("next_cursor")
+    if not isinstance(has_more, bool):
+        raise SchemaViolationError("has_more")
+    invalid: list[InvalidEntry] = []
+    added, modified = tuple(_rows(response, "added", invalid)), tuple(_rows(response, "modified", invalid))
+    page = Page(
+        added=added,
+        modified=modified,
+        removed=tuple(_removals(response, invalid)),
+        next_cursor=Cursor(cursor) if cursor else None,
+        has_more=has_more,
+        update_status=printable_or_empty(response.get("transactions_update_status")),
+        request_id=printable_or_empty(response.get("request_id")),
+        invalid=tuple(invalid),
+        accounts=parse_accounts(response.get("accounts")),
+    )
+    # Rows without a cursor could never be fetched again: do not take them for "not ready".
+    if page.next_cursor is None and (has_more or page.added or page.modified or page.removed or page.invalid):
+        raise SchemaViolationError("next_cursor")
+    return page
+
+
+def _rows(response: dict[str, Any], source: Source, invalid: list[InvalidEntry]) -> Iterator[TransactionRow]:
+    """Yield the rows of one list; invalid entries are added to `invalid`."""
+    for entry in _entries(response, source):
+        try:
+            row = parse_transaction(entry)
+        except SchemaViolationError as error:
+            invalid.append(InvalidEntry.of(source, error.field, entry))
+        else:
+            yield row
+
+
+def _removals(response: dict[str, Any], invalid: list[InvalidEntry]) -> Iterator[RowRemoval]:
+    """Yield the removals, also invalid ones whose id is readable; invalid entries are added to `invalid`."""
+    for entry in _entries(response, "removed"):
+        try:
+            removal = parse_removal(entry)
+        except SchemaViolationError as error:
+            invalid.append(InvalidEntry.of("removed", error.field, entry))
+            transaction_id = invalid[-1].transaction_id
+            if transaction_id is not None:
+                yield RowRemoval(transaction_id)
+        else:
+            yield removal
+
+
+def _entries(response: dict[str, Any], name: str) -> list[object]:
+    value = response.get(name)
+    if not isinstance(value, list):
+        raise SchemaViolationError(name)
+    return value
+
+
+# ---- accounts
+
+
+def parse_accounts(listed: object, id_field: str = "account_id") -> tuple[Account, ...]:
+    """Parse Plaid's list of accounts; unreadable ones are omitted, as the list is informational."""
+    if not isinstance(listed, list):
+        return ()
+    accounts = [_parse_account(entry, id_field) for entry in listed[:_MAX_ACCOUNTS] if isinstance(entry, dict)]
+    return tuple(account for account in accounts if account is not None)
+
+
+def _parse_account(entry: dict[str, Any], id_field: str) -> Account | None:
+    account_id = entry.get(id_field)
+    if not is_printable_ascii(account_id):
+        return None
+    name, mask = _account_text(entry, "name"), _account_text(entry, "mask")
+    return Account(account_id, name, mask, _account_text(entry, "type"), _account_text(entry, "subtype"))
+
+
+def _account_text(entry: dict[str, Any], field: str) -> str | None:
+    value = entry.get(field)
+    if not isinstance(value, str) or not value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        return None
+    return value[:_MAX_NAME_LENGTH]
+
+
+def parse_account_list(document: bytes) -> AccountList:
+    """Parse the body of an /accounts/get response.
+
+    Raises:
+        InvalidJsonError: it is not JSON.
+        SchemaViolationError: it holds no list of accounts.
+    """
+    response = parse_object(document)
+    if not isinstance(response.get("accounts"), list):
+        raise SchemaViolationError("accounts")
+    return AccountList(parse_accounts(response["accounts"]), printable_or_empty(response.get("request_id")))
+
+
+# ---- /item/get
+
+
+def parse_health(document: bytes) -> ItemHealth:
+    """Parse the body of an /item/get response.
+
+    Raises:
+        InvalidJsonError: it is not JSON.
+        SchemaViolationError: it holds no Item: an absent error would be taken for health.
+    """
+    response = exact_json.loads(document)
+    item = response.get("item") if isinstance(response, dict) else None
+    if not isinstance(item, dict):
+        raise SchemaViolationError("item")
+    updates = _mapping(_mapping(response, "status"), "transactions")
+    institution_id = item.get("institution_id")
+    return ItemHealth(
+        error_code=_item_error_code(item.get("error")),
+        consent_until=parse_timestamp(item.get("consent_expiration_time")),
+        last_success_at=parse_timestamp(updates.get("last_successful_update")),
+        last_failure_at=parse_timestamp(updates.get("last_failed_update")),
+        request_id=printable_or_empty(response.get("request_id")),
+        institution_id=institution_id if is_printable_ascii(institution_id) else None,
+    )
+
+
+def _item_error_code(error: object) -> str | None:
+    if error is None or error == {}:
+        return None
+    code = error.get("error_code") if isinstance(error, dict) else None
+    return code if is_error_code(code) else UNREADABLE_CODE
+
+
+def _mapping(document: dict[str, Any], name: str) -> dict[str, Any]:
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}

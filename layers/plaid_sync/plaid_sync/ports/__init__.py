@@ -1,1 +1,0 @@
-"""What the core needs from the outside, as protocols that the adapters fulfil."""

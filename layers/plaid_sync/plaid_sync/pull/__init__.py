@@ -1,0 +1,1 @@
+"""Pulling updates from Plaid, for the sync and for the audit."""

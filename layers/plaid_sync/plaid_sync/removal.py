@@ -1,0 +1,127 @@
+"""Removal of an Item: Plaid removes it, then its rows are erased or kept as requested.
+
+The API marks the Item removed; from then on no transaction that writes its rows succeeds. The rest is done here, in the
+Item's message group, as often as it takes: every step is idempotent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from plaid_sync.domain.history import EntryKind, HistoryEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from plaid_sync.domain.clock import Clock, Deadline
+    from plaid_sync.domain.item import Item, ItemId, Removal
+    from plaid_sync.domain.ports import PlaidRemoval, TokenDecryptor
+
+
+class RemovalItems(Protocol):
+    """The Items table as the removal uses it. Every write holds only while the Item is removed."""
+
+    def record_plaid_removed(self, item_id: ItemId) -> None:
+        """Record that Plaid removed the Item, and drop its access token.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
+
+    def record_rows_to_erase(self, item_id: ItemId, rows: int) -> int:
+        """Record how many rows there are to erase, unless that is recorded; return the recorded number.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
+
+    def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
+        """Record that nothing is left to do, in one transaction with the history entry; idempotent.
+
+        Raises:
+            TransientError: the table cannot accept the write now, or erasure was requested concurrently.
+        """
+        ...
+
+
+class ErasableRows(Protocol):
+    """Everything that is stored of an Item's transactions."""
+
+    def count(self, item_id: ItemId) -> int:
+        """Return how many rows there are, tombstones and quarantined parts included, consistently.
+
+        Raises:
+            TransientError: DynamoDB cannot be read now.
+        """
+        ...
+
+    def erase(self, item_id: ItemId, deadline: Deadline) -> None:
+        """Delete them all.
+
+        Raises:
+            TransientError: DynamoDB cannot accept the writes now, or time is running out; the deleted rows stay
+                deleted.
+        """
+        ...
+
+
+class AccountClaims(Protocol):
+    """The claims by which an Item holds its accounts, so that no second Item is linked for them."""
+
+    def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
+        """Release those that a removed Item still holds.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Remover:
+    """Finishes what `DELETE /items/{item_id}` began."""
+
+    items: RemovalItems
+    rows: ErasableRows
+    claims: AccountClaims
+    tokens: TokenDecryptor
+    plaid: PlaidRemoval
+    clock: Clock
+
+    def finish(self, item: Item, deadline: Deadline, causes: tuple[str, ...]) -> int:
+        """Do what is left of the removal; return how many rows were erased.
+
+        Raises:
+            PlaidError: Plaid does not remove the Item.
+            TransientError: a transient failure, or time is running out; what is done stays done.
+        """
+        removal = item.removal
+        if removal is None or removal.completed_at is not None:
+            return 0
+        if removal.plaid_removed_at is None:
+            self.plaid.remove(self.tokens.decrypt(item.item_id, item.access_token))
+            self.items.record_plaid_removed(item.item_id)
+        erased = self._erase(item, removal, deadline) if removal.erase else 0
+        self.claims.release(item.item_id, item.bank_login_ids)
+        self.items.record_removal_completed(item, self._entry(item, removal, erased, causes))
+        return erased
+
+    def _erase(self, item: Item, removal: Removal, deadline: Deadline) -> int:
+        rows = removal.rows_to_erase
+        if rows is None:
+            # Nothing is written any more, so this number is final, however often the rest is repeated.
+            rows = self.items.record_rows_to_erase(item.item_id, self.rows.count(item.item_id))
+        self.rows.erase(item.item_id, deadline)
+        return rows
+
+    def _entry(self, item: Item, removal: Removal, erased: int, causes: tuple[str, ...]) -> HistoryEntry:
+        details = {
+            "causes": list(causes),
+            "erased": erased if removal.erase else None,
+            "state": str(item.state.name),
+        }
+        outcome = "erased" if removal.erase else "kept"
+        return HistoryEntry(item.item_id, self.clock.now(), f"end-{outcome}", EntryKind.REMOVAL, outcome, details)

@@ -1,0 +1,1 @@
+"""The sync of one Item: the protocol, its plan, its batch."""

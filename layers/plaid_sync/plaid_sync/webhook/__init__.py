@@ -1,0 +1,1 @@
+"""Receiving Plaid's webhooks."""

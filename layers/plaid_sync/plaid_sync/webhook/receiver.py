@@ -1,0 +1,175 @@
+"""What a verified webhook leads to, by its type and code.
+
+Only a webhook that can change the response of /transactions/sync, or the Item's state, is queued. The older transaction
+codes fire beside SYNC_UPDATES_AVAILABLE for the same change (https://plaid.com/docs/transactions/webhooks/). Every
+verified webhook about an Item is recorded in the Item's history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.errors import PlaidSyncError, TransientError
+from plaid_sync.domain.history import EntryKind, HistoryEntry
+from plaid_sync.domain.item import ItemId
+from plaid_sync.domain.messages import ITEM_WEBHOOK_TYPE, Cause, SyncMessage, is_item_id
+from plaid_sync.domain.text import MAX_TEXT_LENGTH, is_printable_ascii
+from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS
+from plaid_sync.webhook.signature import key_id_of, verify
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.ports import History, SyncQueue
+    from plaid_sync.webhook.keys import VerificationKeys
+
+QUEUED_CODES: Final = frozenset(
+    {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"), *((ITEM_WEBHOOK_TYPE, code.value) for code in ITEM_WEBHOOK_EVENTS)}
+)
+_MAX_QUEUED_WEBHOOK_BYTES: Final = 64 * 1024
+_MAX_QUEUED_BRACKETS: Final = 200
+"""A deeper body might parse here, and fail to serialize, or to parse in the sync function."""
+
+
+class UnprocessableWebhookError(PlaidSyncError):
+    """The webhook is verified, but unusable; no retry changes that."""
+
+
+class NotQueuedError(TransientError):
+    """The webhook is verified, and the queue has not accepted its message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A verified webhook; types and codes stay open strings, because Plaid adds to them.
+
+    Attributes:
+        item_id: None where it is not about an Item, or has no usable item_id.
+    """
+
+    webhook_type: str
+    webhook_code: str
+    item_id: ItemId | None
+    body: dict[str, Any]
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it leads to an action."""
+        return (self.webhook_type, self.webhook_code) in QUEUED_CODES
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The result of an acknowledged webhook.
+
+    Attributes:
+        queued: whether a message was sent; else it needs no action.
+        delay: from Plaid's signature until it was received, by two clocks.
+        recorded: whether the Item's history has it; None where it is not about an Item.
+    """
+
+    webhook: Webhook
+    queued: bool
+    delay: timedelta
+    recorded: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReceiver:
+    """Verifies webhooks and sends their messages."""
+
+    keys: VerificationKeys
+    queue: SyncQueue
+    history: History
+    clock: Clock
+
+    def receive(self, body: bytes, token: str | None, correlation_id: str = "") -> Receipt:
+        """Verify, classify and, where a sync is needed, enqueue; returns only after the queue accepted the message.
+
+        Args:
+            body: as delivered.
+            token: the value of the `Plaid-Verification` header.
+            correlation_id: the id of this request, for the Item's history.
+
+        Raises:
+            RejectedError: it is not verified.
+            UnprocessableWebhookError: it is verified, but unusable.
+            TransientError: it could not be verified, or not enqueued: Plaid has to send it again.
+        """
+        now = self.clock.now()
+        key = self.keys.get(key_id_of(token), now)
+        signed_at = verify(body, token, {key.key_id: key}, now)
+        webhook = parse_webhook(body)
+        delivery = deduplication_id(str(token))
+        if webhook.is_queued:
+            if webhook.item_id is None:
+                raise UnprocessableWebhookError("item_id must be 1 to 128 printable ASCII characters")
+            self._queue(_message(webhook, webhook.item_id, body), delivery)
+        return Receipt(
+            webhook, webhook.is_queued, now - signed_at, self._record(webhook, delivery, now, correlation_id)
+        )
+
+    def _queue(self, message: SyncMessage, delivery: str) -> None:
+        try:
+            self.queue.send(message, delivery)
+        except TransientError as error:
+            raise NotQueuedError(error.code) from error
+
+    def _record(self, webhook: Webhook, delivery: str, now: datetime, correlation_id: str) -> bool | None:
+        """Record it; a failure is no reason for Plaid to send again what the queue accepted."""
+        if webhook.item_id is None:
+            return None
+        details = {
+            "webhook_type": webhook.webhook_type,
+            "webhook_code": webhook.webhook_code,
+            "correlation_ids": [correlation_id] if correlation_id else None,
+        }
+        outcome = "queued" if webhook.is_queued else "ignored"
+        entry = HistoryEntry(webhook.item_id, now, f"w{delivery[:16]}", EntryKind.WEBHOOK, outcome, details)
+        try:
+            self.history.add(entry)
+        except TransientError:
+            return False
+        return True
+
+
+def parse_webhook(body: bytes) -> Webhook:
+    """Parse a verified body.
+
+    Raises:
+        UnprocessableWebhookError: it is not an object with a webhook_type and a webhook_code that are printable.
+    """
+    try:
+        document = exact_json.loads(body)
+    except exact_json.InvalidJsonError as error:
+        raise UnprocessableWebhookError("the body is not JSON") from error
+    if not isinstance(document, dict):
+        raise UnprocessableWebhookError("the body is not an object")
+    for name in ("webhook_type", "webhook_code"):
+        if not is_printable_ascii(document.get(name)):
+            raise UnprocessableWebhookError(f"{name} must be 1 to {MAX_TEXT_LENGTH} printable ASCII characters")
+    item_id = document.get("item_id")
+    return Webhook(
+        webhook_type=document["webhook_type"],
+        webhook_code=document["webhook_code"],
+        item_id=ItemId(str(item_id)) if is_item_id(item_id) else None,
+        body=document,
+    )
+
+
+def deduplication_id(token: str) -> str:
+    """Return an id for this delivery: equal bodies 90 seconds apart are two updates, and their tokens differ."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _message(webhook: Webhook, item_id: ItemId, raw: bytes) -> SyncMessage:
+    """Return the message: with the whole webhook where that fits, else with the fields that the sync needs."""
+    body = webhook.body
+    if len(raw) > _MAX_QUEUED_WEBHOOK_BYTES or raw.count(b"{") + raw.count(b"[") > _MAX_QUEUED_BRACKETS:
+        kept = ("webhook_type", "webhook_code", "account_id")
+        body = {name: body[name] for name in kept if is_printable_ascii(body.get(name))}
+    return SyncMessage(item_id, Cause.WEBHOOK, body)

@@ -1,0 +1,181 @@
+"""The Items API on fakes: requests as API Gateway sends them, and users who go through Link."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.domain.errors import PlaidSyncError
+from plaid_sync.domain.item import Item, ItemId, Removal
+from plaid_sync.items_api.http import error_response
+from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.routes import ItemsApi, handle_request
+from plaid_sync.items_api.service import ItemOperations
+from plaid_sync.linking.eligibility import LinkValidator
+from plaid_sync.linking.link_tokens import LinkTokens
+from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
+from plaid_sync.linking.service import Linker
+from plaid_sync.linking.session_reader import SessionReader
+
+from tests.fakes.failing import UNREACHABLE, Failing
+from tests.fakes.links import FakeRegistrations
+from tests.fakes.plaid import FakePlaid, login
+from tests.fakes.queue import FakeQueue
+from tests.fakes.tables import Tables
+from tests.fakes.transactions import FakeTransactionPages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plaid_sync.items_api.http import Response
+
+CALLER: Final = "arn:aws:iam::123456789012:user/caller"
+WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
+_ROUTE_OF_ITEM: Final = re.compile("/items/([^/]+)(/[a-z]+)?")
+
+
+@dataclass(slots=True)
+class Api:
+    """The Items API, its tables, Plaid and the queue.
+
+    Attributes:
+        ports: what the use cases are built on, by name.
+    """
+
+    tables: Tables = field(default_factory=Tables)
+    queue: FakeQueue = field(default_factory=FakeQueue)
+    plaid: FakePlaid = field(init=False)
+    ports: dict[str, Any] = field(init=False)
+    requests: int = 0
+
+    def __post_init__(self) -> None:
+        tables = self.tables
+        self.plaid = FakePlaid(tables.clock)
+        self.ports = {
+            "items": tables.items,
+            "index": tables.items,
+            "history": tables.history,
+            "links": tables.links,
+            "registrations": FakeRegistrations(tables.items, tables.links),
+            "transactions": FakeTransactionPages(tables.transactions),
+            "tokens": tables.tokens,
+            "plaid": self.plaid,
+            "queue": self.queue,
+            "clock": tables.clock,
+        }
+
+    def fail(self, port: str, name: str, error: Exception | None = UNREACHABLE, **how: Any) -> None:
+        """Let a call of a port fail from now on: see `Failing`."""
+        self.ports[port] = Failing(self.ports[port], name, error, **how)
+
+    def _api(self) -> ItemsApi:
+        ports = self.ports
+        sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
+        linker = Linker(
+            validator=LinkValidator(sessions, ports["links"], ports["items"]),
+            removal=ports["plaid"],
+            **{name: ports[name] for name in ("plaid", "tokens", "items", "index", "registrations", "queue", "clock")},
+        )
+        plaid, links, items, tokens, clock = (ports[name] for name in ("plaid", "links", "items", "tokens", "clock"))
+        link_tokens = LinkTokens(plaid, links, items, tokens, clock, "Bank connections")
+        history, transactions = ports["history"], ports["transactions"]
+        return ItemsApi(
+            link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
+            create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
+            queries=ItemQueries(items, ports["index"], history, transactions, tokens, plaid, clock),
+            operations=ItemOperations(items, history, sessions, tokens, plaid, ports["queue"], clock),
+            webhook_url=WEBHOOK_URL,
+        )
+
+    def serve(self, event: dict[str, Any], seconds: float = 900.0) -> Response:
+        """Serve an event of API Gateway."""
+        try:
+            return handle_request(self._api(), event, self.tables.clock.deadline(seconds))
+        except PlaidSyncError as error:
+            return error_response(error)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        seconds: float = 900.0,
+    ) -> Response:
+        """Send a request; a body that is no text is sent as JSON."""
+        self.requests += 1
+        found = _ROUTE_OF_ITEM.fullmatch(path)
+        route = path if found is None else f"/items/{{item_id}}{found[2] or ''}"
+        event = {
+            "routeKey": f"{method} {route}",
+            "pathParameters": None if found is None else {"item_id": found[1]},
+            "queryStringParameters": dict(query) if query else None,
+            "body": body if body is None or isinstance(body, str) else json.dumps(body),
+            "requestContext": {
+                "requestId": f"request-{self.requests}",
+                "authorizer": {"iam": {"userArn": CALLER}},
+            },
+        }
+        return self.serve(event, seconds)
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        return content(self.request("GET", path, query=query))
+
+    def pages(self, path: str, name: str, **query: str) -> list[Any]:
+        found: list[Any] = []
+        while True:
+            page = self.get(path, **query)
+            assert len(page[name]) <= int(query.get("limit", "500"))
+            found += page[name]
+            if "next" not in page:
+                return found
+            query["next"] = page["next"]
+
+    def item(self, item_id: str) -> Item:
+        return self.tables.items.stored[ItemId(item_id)]
+
+    def removal(self, item_id: str) -> Removal:
+        removal = self.item(item_id).removal
+        assert removal is not None
+        return removal
+
+    def history(self, item_id: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.get(f"/items/{item_id}/history")["history"]
+        return entries[::-1]
+
+    # ---- Link
+
+    def link_token(self, user: str, **body: Any) -> str:
+        """Create a link token for a user."""
+        return str(content(self.request("POST", "/link-tokens", {"client_user_id": user} | body), 201)["link_token"])
+
+    def went_through_link(self, user: str, name: str = "login", **body: Any) -> dict[str, Any]:
+        """Let a user go through Link; return the body that completes it."""
+        token = self.link_token(user, **body)
+        return {"link_token": token, "client_user_id": user, "public_token": self.plaid.complete(token, login(name))}
+
+    def linked(self, user: str = "user", name: str = "login", query: Mapping[str, str] | None = None) -> ItemId:
+        """Let a user go through Link, and complete it; return the Item."""
+        response = self.request("POST", "/items", self.went_through_link(user, name), query)
+        return ItemId(content(response, 201)["item_id"])
+
+
+def content(response: Response, status: int = 200) -> dict[str, Any]:
+    """Return the body of a response that must have this status, with exact numbers."""
+    assert response["statusCode"] == status, response["body"]
+    body: dict[str, Any] = json.loads(response["body"], parse_float=Decimal)
+    return body
+
+
+def problem(response: Response, status: int, code: str) -> dict[str, Any]:
+    """Return the problem details of a response that must have this status and code."""
+    assert response["headers"]["content-type"] == "application/problem+json", response
+    body = content(response, status)
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["title"]
+    assert body["detail"]
+    return body

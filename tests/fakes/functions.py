@@ -1,0 +1,42 @@
+"""The Lambda functions' modules without a stack: tests give them fakes to work with."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, Final
+from unittest.mock import patch
+
+import boto3
+
+ENVIRONMENT: Final = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "PLAID_ENV": "sandbox",
+    "PLAID_SECRET_ID": "secret",
+    "SYNC_QUEUE_URL": "https://sqs.invalid/sync.fifo",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.invalid/dead.fifo",
+    "ITEMS_TABLE": "items",
+    "QUARANTINE_TABLE": "quarantine",
+    "TRANSACTIONS_TABLE": "transactions",
+    "HISTORY_TABLE": "history",
+    "LINKS_TABLE": "links",
+    "LINK_CLIENT_NAME": "Application",
+    "TOKEN_KEY_ID": "key",
+    "EVENT_BUS_NAME": "bus",
+}
+
+
+def import_app(name: str) -> Any:
+    with patch.dict(os.environ, ENVIRONMENT), patch.object(boto3, "DEFAULT_SESSION", None):
+        return import_module(f"functions.{name}.app")
+
+
+def lambda_context() -> Any:
+    return SimpleNamespace(
+        function_name="function",
+        memory_limit_in_mb=512,
+        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function:live",
+        aws_request_id="request",
+        get_remaining_time_in_millis=lambda: 300_000,
+    )

@@ -1,0 +1,242 @@
+"""The Items table in memory: every write holds only under the generation or the state that its port demands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.aws.dynamodb.expressions import serialize
+from plaid_sync.aws.dynamodb.item_rows import state_attributes, state_update_attributes
+from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.errors import InvalidRequestError, SupersededError, TransientError
+from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
+from plaid_sync.sweep import DueItem
+
+from tests.fakes.aws import is_storable
+from tests.fakes.clock import FakeClock
+from tests.fakes.history import FakeHistory
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import datetime, timedelta
+
+    from plaid_sync.domain.history import HistoryEntry
+    from plaid_sync.domain.item import Account, BankStatus
+    from plaid_sync.sync.ports import ItemStateUpdate
+
+ACTIVE: Final = ItemState(StateName.ACTIVE)
+
+
+def new_item(name: str, state: ItemState = ACTIVE, **fields: Any) -> Item:
+    return Item(ItemId(name), state=state, **fields)
+
+
+def require_storable(attributes: dict[str, Any]) -> None:
+    """Require that DynamoDB can store these attributes."""
+    stored = {name: serialize(value) for name, value in attributes.items() if value is not None}
+    assert is_storable(stored), stored
+
+
+@dataclass(slots=True)
+class FakeItems:
+    """Implements every port of the Items table: of the sync, the removal, the Items API, linking, sweep and audit.
+
+    Attributes:
+        stored: the Items.
+        due_at: when Items are due for the sweep.
+        refreshed_at: when Items were last refreshed.
+        replaced_by: the Items that replaced others.
+        index_lags: the index by public token has no entry yet.
+    """
+
+    history: FakeHistory = field(default_factory=FakeHistory)
+    clock: FakeClock = field(default_factory=FakeClock)
+    stored: dict[ItemId, Item] = field(default_factory=dict)
+    due_at: dict[ItemId, str] = field(default_factory=dict)
+    refreshed_at: dict[ItemId, datetime] = field(default_factory=dict)
+    replaced_by: dict[ItemId, ItemId] = field(default_factory=dict)
+    index_lags: bool = False
+
+    def put(self, *items: Item) -> None:
+        self.stored |= {item.item_id: item for item in items}
+
+    def set(self, item_id: str, **fields: Any) -> None:
+        self.put(replace(self.stored[ItemId(item_id)], **fields))
+
+    def load(self, item_id: ItemId) -> Item | None:
+        return self.stored.get(item_id)
+
+    def lives(self, item_id: ItemId) -> bool:
+        return item_id in self.stored and not self.stored[item_id].removed
+
+    def is_fenced(self, item_id: ItemId, generation: int) -> bool:
+        return self.lives(item_id) and self.stored[item_id].generation == generation
+
+    # ---- the sync
+
+    def claim(self, item: Item, attempt_id: str) -> Item:  # noqa: ARG002 - the port's
+        if not self.is_fenced(item.item_id, item.generation):
+            raise TransientError("item_modified_concurrently")
+        self.set(item.item_id, generation=item.generation + 1)
+        return self.stored[item.item_id]
+
+    def raise_generation(self, item: Item, generation: int) -> None:
+        if self.is_fenced(item.item_id, item.generation):
+            self.set(item.item_id, generation=generation, reconcile=True)
+
+    def revoke_accounts(self, item: Item, accounts: Collection[str]) -> None:
+        self.require_fence(item)
+        self.set(item.item_id, revoked_accounts=frozenset(accounts))
+
+    def record(self, item: Item, update: ItemStateUpdate) -> None:
+        self.require_fence(item)
+        require_storable(state_update_attributes(update))
+        self.history.add(update.entry)
+        status = {} if update.update_status is None else {"update_status": update.update_status}
+        self.set(item.item_id, state=update.state, revoked_accounts=update.revoked_accounts, **status)
+
+    def require_fence(self, item: Item) -> None:
+        """Raise `SupersededError` unless the Item's generation is the newest."""
+        if not self.is_fenced(item.item_id, item.generation):
+            raise SupersededError
+
+    # ---- the removal
+
+    def record_plaid_removed(self, item_id: ItemId) -> None:
+        removed_at = self._removal(item_id).plaid_removed_at or self.clock.now()
+        self.set(item_id, access_token=b"", removal=replace(self._removal(item_id), plaid_removed_at=removed_at))
+
+    def record_rows_to_erase(self, item_id: ItemId, rows: int) -> int:
+        known = self._removal(item_id).rows_to_erase
+        recorded = rows if known is None else known
+        self.set(item_id, removal=replace(self._removal(item_id), rows_to_erase=recorded))
+        return recorded
+
+    def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
+        removal = self._removal(item.item_id)
+        if removal.completed_at is not None:
+            return
+        if item.removal is None or removal.erase != item.removal.erase:
+            raise TransientError("removal_changed")
+        self.history.add(entry)
+        user = {"client_user_id": None, "institution_id": None} if removal.erase else {}
+        dropped: dict[str, Any] = dict.fromkeys(("revoked_accounts", "bank_login_ids"), frozenset())
+        completed = replace(removal, completed_at=self.clock.now())
+        progress: dict[str, Any] = {"cursor": None, "reconcile": False, "writing_since": None}
+        self.set(item.item_id, removal=completed, accounts=(), **dropped, **progress, **user)
+
+    def _removal(self, item_id: ItemId) -> Removal:
+        item = self.stored[item_id]
+        if not item.removed or item.removal is None:
+            raise TransientError("ConditionalCheckFailedException")
+        return item.removal
+
+    # ---- the Items API and linking
+
+    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+        if not self.lives(item.item_id):
+            return False
+        self.history.add(entry)
+        self.mark_removed(item.item_id, state, entry, erase=erase)
+        self._raise(item.item_id)
+        return True
+
+    def mark_removed(self, item_id: ItemId, state: ItemState, entry: HistoryEntry, *, erase: bool) -> None:
+        """Record a requested removal."""
+        self.set(item_id, state=state, removal=Removal(entry.at, erase))
+
+    def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
+        now = self.stored.get(item.item_id)
+        if now is None or not now.removed or now.removal is None or now.removal.erase:
+            return False
+        self.history.add(entry)
+        self.set(item.item_id, removal=replace(now.removal, erase=True, completed_at=None, rows_to_erase=None))
+        return True
+
+    def update_state(self, item: Item, state: ItemState, entry: HistoryEntry) -> bool:
+        now = self.stored.get(item.item_id)
+        if now is None or state_attributes(now.state) != state_attributes(item.state):
+            return False
+        return self._change(item.item_id, entry, state=state)
+
+    def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
+        return self.lives(item_id) and self._change(item_id, entry, reconcile=True)
+
+    def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
+        if not self.lives(item_id):
+            return False
+        self.history.add(entry)
+        self.set(item_id, accounts=accounts)
+        return True
+
+    def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
+        if item_id in self.stored:
+            self.set(item_id, bank=status)
+
+    def start_refresh(self, item_id: ItemId, now: datetime, min_interval: timedelta) -> datetime | None:
+        last = self.refreshed_at.get(item_id)
+        if last is not None and last > now - min_interval:
+            return last
+        if self.lives(item_id):
+            self.refreshed_at[item_id] = now
+        return None
+
+    def _change(self, item_id: ItemId, entry: HistoryEntry, **fields: Any) -> bool:
+        self.history.add(entry)
+        self.set(item_id, **fields)
+        self._raise(item_id)
+        return True
+
+    def _raise(self, item_id: ItemId) -> None:
+        self.set(item_id, generation=self.stored[item_id].generation + 1)
+
+    # ---- the indexes
+
+    def id_by_link(self, link_id: str) -> ItemId | None:
+        found = (item.item_id for item in self.stored.values() if item.link_id == link_id)
+        return None if self.index_lags else next(found, None)
+
+    def page(
+        self, client_user_id: str | None, state: str | None, limit: int, after: dict[str, str] | None
+    ) -> tuple[list[Item], dict[str, str] | None]:
+        names = ("state", "fresh_at", "item_id") if client_user_id is None else ("client_user_id", "item_id")
+        given = {"state": state} if client_user_id is None else {"client_user_id": client_user_id}
+        if after is not None and any(value not in {None, after.get(name)} for name, value in given.items()):
+            raise InvalidRequestError("next", "send it with the same state and client_user_id")
+        keyed = sorted(((_index_key(item, names), item) for item in self.stored.values()), key=lambda pair: pair[0])
+        start = None if after is None else tuple(after[name] for name in names)
+        found = [
+            (key, replace(item, access_token=b""))
+            for key, item in keyed
+            if client_user_id in {None, item.client_user_id}
+            and state in {None, item.state.name}
+            and (start is None or key > start)
+        ]
+        last = dict(zip(names, found[limit - 1][0], strict=True)) if len(found) > limit else None
+        return [item for _, item in found[:limit]], last
+
+    def ids(self, state: StateName) -> Iterator[ItemId]:
+        return (item.item_id for item in list(self.stored.values()) if item.state.name == state)
+
+    def due(self, state: StateName, now: datetime, limit: int) -> list[DueItem]:
+        due = [
+            DueItem(due_at, item_id, state)
+            for item_id, due_at in self.due_at.items()
+            if self.stored[item_id].state.name == state and due_at <= format_timestamp(now)
+        ]
+        return sorted(due)[:limit]
+
+    def defer(self, item: DueItem, until: datetime) -> None:
+        if self.due_at.get(item.item_id) == item.due_at:
+            self.due_at[item.item_id] = format_timestamp(until)
+
+
+def _index_key(item: Item, names: tuple[str, ...]) -> tuple[str, ...]:
+    fresh_at = item.synced_at or item.linked_at
+    parts = {
+        "state": item.state.name,
+        "fresh_at": "" if fresh_at is None else format_timestamp(fresh_at),
+        "client_user_id": item.client_user_id or "",
+        "item_id": item.item_id,
+    }
+    return tuple(parts[name] for name in names)

@@ -1,0 +1,100 @@
+"""The Links table in memory: link sessions, account claims, and the registration of Items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from plaid_sync.domain.errors import TransientError
+from plaid_sync.linking.sessions import AccountClaim, ClaimHeldError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from plaid_sync.domain.item import Item, ItemId
+    from plaid_sync.linking.sessions import LinkSession, Registration, Replacement
+
+    from tests.fakes.items import FakeItems
+
+
+@dataclass(slots=True)
+class FakeLinks:
+    """Implements `Links` and `AccountClaims`.
+
+    Attributes:
+        held: the account claims by key.
+        blocked: Items that are never registered.
+    """
+
+    sessions: dict[str, LinkSession] = field(default_factory=dict)
+    held: dict[str, AccountClaim] = field(default_factory=dict)
+    blocked: set[ItemId] = field(default_factory=set)
+
+    def add_session(self, session: LinkSession) -> None:
+        self.sessions[session.key] = session
+
+    def session(self, key: str, now: datetime) -> LinkSession | None:
+        session = self.sessions.get(key)
+        return None if session is None or session.expires_at <= now else session
+
+    def claims(self, keys: Collection[str]) -> Mapping[str, AccountClaim]:
+        return {key: self.held[key] for key in keys if key in self.held}
+
+    def claims_of(self, item_id: str) -> set[str]:
+        return {key for key, claim in self.held.items() if claim.item_id == item_id}
+
+    def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
+        for key in self.claims_of(item_id).intersection(bank_login_ids):
+            del self.held[key]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeRegistrations:
+    """Implements `Registrations`: all of a registration is stored, or nothing."""
+
+    items: FakeItems
+    links: FakeLinks
+
+    def register(self, registration: Registration) -> None:
+        item, replacement = registration.item, registration.replacement
+        stored = self.items.load(item.item_id)
+        if item.item_id in self.links.blocked or (stored is not None and stored.removed):
+            raise TransientError("item_modified_concurrently")
+        allowed = {item.item_id, *registration.releasable_item_ids}
+        for claim in self.links.claims(sorted(item.bank_login_ids)).values():
+            if claim.item_id not in allowed:
+                raise ClaimHeldError(claim.item_id)
+        if replacement is not None:
+            self._replace(replacement, item)
+        self.items.history.add(registration.entry)
+        self.items.put(item if stored is None else _updated(stored, item))
+        self.links.held |= {key: AccountClaim(key, item.item_id, item.link_id) for key in item.bank_login_ids}
+
+    def _replace(self, replacement: Replacement, item: Item) -> None:
+        replaced = self.items.load(replacement.item_id)
+        if replaced is None or replaced.client_user_id != item.client_user_id:
+            raise TransientError("item_modified_concurrently")
+        if replaced.removed:
+            return  # concurrently: nothing is left to do about it
+        self.items.history.add(replacement.entry)
+        self.items.mark_removed(replacement.item_id, replacement.state, replacement.entry, erase=replacement.erase)
+        self.items.replaced_by[replacement.item_id] = item.item_id
+
+    def block_registration(self, item_id: ItemId) -> bool:
+        if item_id in self.items.stored:
+            return self.items.lives(item_id)
+        self.links.blocked.add(item_id)
+        return False
+
+
+def _updated(stored: Item, item: Item) -> Item:
+    """Return a stored Item after it is registered again: nothing that a sync wrote changes."""
+    known: dict[str, Any] = {
+        "client_user_id": item.client_user_id,
+        "institution_id": item.institution_id,
+        "accounts": item.accounts or None,
+        "bank_login_ids": item.bank_login_ids or None,
+    }
+    sets = {name: value for name, value in known.items() if value is not None}
+    return replace(stored, access_token=item.access_token, link_id=item.link_id, **sets)

@@ -1,0 +1,155 @@
+"""Plaid in memory, as the engine's ports show it; and its documents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.errors import PlaidError
+from plaid_sync.domain.item import Account, AccountList, ItemHealth, ItemId
+from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken
+from plaid_sync.plaid.responses import parse_page
+
+from tests.fakes.clock import FakeClock
+
+if TYPE_CHECKING:
+    from plaid_sync.domain.item import Cursor
+    from plaid_sync.linking.requests import LinkTokenParameters
+    from plaid_sync.pull.pages import Page
+
+
+def transaction(transaction_id: str, amount: int = 1) -> dict[str, Any]:
+    """Return a transaction as Plaid sends it, in as few fields as a row needs."""
+    return {
+        "transaction_id": transaction_id,
+        "account_id": "account",
+        "amount": amount,
+        "date": "2026-01-01",
+        "pending": False,
+    }
+
+
+def page_body(**fields: Any) -> bytes:
+    document = {
+        "added": [],
+        "modified": [],
+        "removed": [],
+        "next_cursor": "final",
+        "has_more": False,
+        "transactions_update_status": "HISTORICAL_UPDATE_COMPLETE",
+        "request_id": "r1",
+    }
+    return exact_json.dumps(document | fields, ascii_only=True).encode()
+
+
+def page(**fields: Any) -> Page:
+    return parse_page(page_body(**fields))
+
+
+def login(name: str = "login") -> tuple[Account, ...]:
+    return tuple(
+        Account(f"{name}-{mask}", f"{name} {mask}", mask, "depository", "checking") for mask in ("0000", "1111")
+    )
+
+
+@dataclass(slots=True)
+class FakePlaid:
+    """Implements every port of Plaid's endpoints.
+
+    Attributes:
+        calls: how often each call was made.
+        refusals: the code with which a call is refused, for as long as it is set.
+        report: Plaid's report about the Item.
+        listed: what /accounts/get lists.
+        webhooks: the URL that each access token's webhooks go to.
+        removed: the access tokens of removed Items.
+        created: the parameters of each link token.
+        results: the results of each link token.
+        exchangeable: the Items that unused public tokens lead to.
+        item_of: the Item that each public token leads to, used or not.
+    """
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    calls: Counter[str] = field(default_factory=Counter)
+    refusals: dict[str, str] = field(default_factory=dict)
+    report: ItemHealth = field(default_factory=lambda: ItemHealth(request_id="health"))
+    listed: tuple[Account, ...] = ()
+    webhooks: dict[str, str] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    created: dict[str, LinkTokenParameters] = field(default_factory=dict)
+    results: dict[str, LinkResults] = field(default_factory=dict)
+    exchangeable: dict[str, ExchangedItem] = field(default_factory=dict)
+    item_of: dict[str, ItemId] = field(default_factory=dict)
+
+    def _call(self, name: str) -> str:
+        self.calls[name] += 1
+        if name in self.refusals:
+            raise PlaidError(self.refusals[name], "refusal")
+        return f"{name}-{self.calls[name]}"
+
+    # ---- one Item
+
+    def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
+        """See `PlaidTransactions`: no changes."""
+        self._call("sync")
+        return page()
+
+    def health(self, access_token: str, seconds: float = 0.0) -> ItemHealth:  # noqa: ARG002 - the port's
+        self._call("health")
+        return self.report
+
+    def remove(self, access_token: str) -> None:
+        self._call("remove")
+        self.removed.append(access_token)
+
+    def accounts(self, access_token: str) -> AccountList:  # noqa: ARG002 - the port's
+        return AccountList(self.listed, self._call("accounts"))
+
+    def refresh(self, access_token: str) -> str:  # noqa: ARG002 - the port's
+        return self._call("refresh")
+
+    def set_webhook(self, access_token: str, url: str) -> str:
+        self.webhooks[access_token] = url
+        return self._call("webhook")
+
+    # ---- Link
+
+    def create_link_token(self, parameters: LinkTokenParameters) -> LinkToken:
+        request_id = self._call("create_link_token")
+        token = f"link-{request_id}"
+        self.created[token], self.results[token] = parameters, LinkResults(request_id="results")
+        url = f"https://hosted.invalid/{token}" if parameters.request.hosted_link else None
+        return LinkToken(token, self.clock.now() + timedelta(hours=4), url, request_id)
+
+    def complete(
+        self, link_token: str, accounts: tuple[Account, ...] = (), institution_id: str | None = "ins_1"
+    ) -> str:
+        """Let the user finish Link; return the public token."""
+        known = self.results[link_token]
+        public_token = f"public-{link_token}-{len(known.added)}"
+        added = (*known.added, AddedItem(public_token, institution_id, accounts or login()))
+        self.results[link_token] = LinkResults(added, finished=True, request_id="results", finished_at=self.clock.now())
+        self.add_public_token(public_token)
+        return public_token
+
+    def add_public_token(self, public_token: str) -> ItemId:
+        """Let a public token be exchangeable; return the Item that it leads to."""
+        item_id = self.item_of.setdefault(public_token, ItemId(f"item-{len(self.item_of) + 1}"))
+        self.exchangeable[public_token] = ExchangedItem(item_id, f"access-{item_id}", "exchanged")
+        return item_id
+
+    def link_results(self, link_token: str) -> LinkResults:
+        self._call("link_results")
+        if link_token not in self.results:
+            raise PlaidError("INVALID_LINK_TOKEN", "refusal")
+        return self.results[link_token]
+
+    def exchange(self, public_token: str) -> ExchangedItem:
+        """See `PlaidLink`: a public token works once."""
+        self._call("exchange")
+        if public_token not in self.exchangeable:
+            raise PlaidError("INVALID_PUBLIC_TOKEN", "refusal")
+        return self.exchangeable.pop(public_token)

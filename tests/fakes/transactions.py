@@ -1,0 +1,143 @@
+"""The Transactions table in memory, written under the Item's fence."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.aws.dynamodb.item_rows import commit_attributes
+from plaid_sync.aws.dynamodb.transactions import row_attributes
+from plaid_sync.domain.errors import InvalidRequestError, RowNewerThanItemError, SupersededError, TransientError
+from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionRow
+from plaid_sync.sync.planner import MAX_ROWS
+
+from tests.fakes.items import require_storable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from plaid_sync.domain.clock import Deadline
+    from plaid_sync.domain.item import Item, ItemId
+    from plaid_sync.domain.transaction import RowWrite, TransactionId
+    from plaid_sync.sync.ports import Commit
+
+    from tests.fakes.items import FakeItems
+
+_KEYS: Final = {True: ("transaction_id",), False: ("date_id", "transaction_id")}
+
+
+@dataclass(slots=True)
+class FakeTransactions:
+    """Implements `TransactionsStore` and `ErasableRows`.
+
+    Attributes:
+        rows_of: the rows of each Item, tombstones included.
+        erased: the ids of rows whose content is erased.
+    """
+
+    items: FakeItems
+    rows_of: dict[ItemId, dict[TransactionId, StoredRow]] = field(default_factory=dict)
+    erased: set[TransactionId] = field(default_factory=set)
+
+    def live(self, item_id: ItemId) -> set[TransactionId]:
+        return {row.transaction_id for row in self.rows_of.get(item_id, {}).values() if row.live}
+
+    def rows(self, item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
+        return {key: row for key, row in self.rows_of.get(item_id, {}).items() if key in ids}
+
+    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+        stored = list(self.rows_of.get(item_id, {}).values())
+        return (replace(row, row=None) for row in stored if row.generation >= since)
+
+    def write(
+        self, item_id: ItemId, generation: int, writes: Collection[RowWrite], *, begin: bool, commit: Commit | None
+    ) -> None:
+        assert len(writes) <= MAX_ROWS
+        item, rows = self._fenced(item_id, generation, commit), self.rows_of.setdefault(item_id, {})
+        newest = max(
+            (rows[write.transaction_id].generation for write in writes if write.transaction_id in rows), default=0
+        )
+        if newest >= generation:
+            raise RowNewerThanItemError(newest)
+        for write in writes:
+            require_storable(row_attributes(write, self.items.clock.now()))
+            self._write_row(rows, write, generation)
+        if commit is not None:
+            self._commit(commit)
+        elif begin and item.writing_since is None:
+            self.items.set(item_id, writing_since=generation)
+
+    def _fenced(self, item_id: ItemId, generation: int, commit: Commit | None) -> Item:
+        if not self.items.is_fenced(item_id, generation):
+            raise SupersededError
+        item = self.items.stored[item_id]
+        if commit is not None and commit.expected_cursor != item.cursor:
+            raise TransientError("cursor_changed")
+        return item
+
+    def _write_row(self, rows: dict[TransactionId, StoredRow], write: RowWrite, generation: int) -> None:
+        older = rows.get(write.transaction_id)
+        content = write if isinstance(write, TransactionRow) else None
+        account_id = write.account_id or (None if older is None else older.account_id)
+        if isinstance(write, RowRemoval) and write.erase:
+            self.erased.add(write.transaction_id)
+        first = generation if older is None else older.first_generation
+        live = content is not None
+        rows[write.transaction_id] = StoredRow(write.transaction_id, account_id, live, generation, first, content)
+
+    def _commit(self, commit: Commit) -> None:
+        require_storable(commit_attributes(commit))
+        self.items.history.add(commit.entry)
+        self.items.set(
+            commit.entry.item_id,
+            cursor=commit.cursor,
+            writing_since=None,
+            reconcile=commit.reconcile,
+            update_status=commit.update_status,
+            pull_began_at=commit.pull_began_at,
+            synced_at=commit.committed_at,
+            state=commit.state,
+            accounts=commit.accounts,
+            revoked_accounts=commit.revoked_accounts,
+        )
+
+    # ---- the removal
+
+    def count(self, item_id: ItemId) -> int:
+        return len(self.rows_of.get(item_id, {}))
+
+    def erase(self, item_id: ItemId, deadline: Deadline) -> None:
+        rows = self.rows_of.get(item_id, {})
+        for transaction_id in list(rows):
+            deadline.require(1.0)
+            del rows[transaction_id]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeTransactionPages:
+    """Implements `TransactionPages` on a table."""
+
+    table: FakeTransactions
+
+    def page(
+        self, item_id: ItemId, account_id: str | None, limit: int, after: dict[str, str] | None
+    ) -> tuple[list[bytes], dict[str, str] | None]:
+        names = _KEYS[account_id is None]
+        if after is not None and after.keys() != set(names):
+            raise InvalidRequestError("next", "send it with the same account_id as for the previous page")
+        live = [row.row for row in self.table.rows_of.get(item_id, {}).values() if row.row is not None]
+        keyed = [
+            (tuple(str(getattr(row, name)) for name in names), row)
+            for row in live
+            if account_id in {None, row.account_id}
+        ]
+        keyed.sort(key=lambda pair: pair[0], reverse=account_id is not None)
+        start = None if after is None else tuple(after[name] for name in names)
+        keys = [key for key, _ in keyed]
+        found = keyed if start is None else keyed[keys.index(start) + 1 :]
+        last = dict(zip(names, found[limit - 1][0], strict=True)) if len(found) > limit else None
+        return [zlib.decompress(row.plaid) for _, row in found[:limit]], last
+
+    def count(self, item_id: ItemId) -> tuple[int, bool]:
+        return len(self.table.live(item_id)), True

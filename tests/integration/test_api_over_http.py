@@ -1,0 +1,144 @@
+"""The Items API as its users reach it: HTTP, signed by SigV4, answered by the deployed function, which calls a Plaid.
+
+The client is the program of docs/api.md, word for word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import urllib3
+import yaml
+
+from local.plaid import Phase
+from tests.deployment import NOWHERE
+from tests.integration.in_process import runs_in_the_emulator
+from tests.integration.module_harness import lasting_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.deployment import Deployment
+    from tests.integration.harness import World
+
+pytestmark = runs_in_the_emulator
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+PATHS: Final[dict[str, Any]] = yaml.safe_load((DOCS / "openapi.yaml").read_text())["paths"]
+ROUTES: Final = [
+    f"{method.upper()} {path}" for path, operations in PATHS.items() for method in operations if method != "parameters"
+]
+PUBLIC: Final = "POST /webhooks/plaid"
+(PROGRAM,) = re.findall(r"```python\n(.*?)```", (DOCS / "api.md").read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def world(deployment: Deployment) -> Iterator[World]:
+    """A world whose Plaid the deployed function calls, too."""
+    with lasting_world(deployment, seed=21) as world:
+        deployment.stack.set_environment("items", {"PLAID_BASE_URL": world.server.base_url})
+        yield world
+        deployment.stack.set_environment("items", {"PLAID_BASE_URL": NOWHERE})
+
+
+def identity(world: World, name: str, *allowed: str) -> dict[str, str]:
+    """Create an IAM user who may call these routes; return the environment of its programs."""
+    stack = world.stack
+    iam = stack.client("iam")
+    iam.create_user(UserName=name)
+    api = f"arn:aws:execute-api:{stack.emulator.region}:*:{stack.resources.id('Api')}"
+    statement = {
+        "Effect": "Allow",
+        "Action": "execute-api:Invoke",
+        "Resource": [f"{api}/*/{route}" for route in allowed],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="items", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {
+        "API_URL": stack.api_url,
+        "AWS_REGION": stack.emulator.region,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
+
+
+def run_program(world: World, environment: dict[str, str], program: str = PROGRAM) -> dict[str, Any]:
+    """Run the document's program, with a user who goes through Link; return its names."""
+
+    def go_through_link(prompt: str) -> str:
+        (token,) = re.findall(r"link-[\w-]+", prompt)
+        return str(world.plaid.complete_link(token, login="ana"))
+
+    names: dict[str, Any] = {"input": go_through_link}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        exec(compile(program, "docs/api.md", "exec"), names)  # noqa: S102 - the document's program is what is tested
+        names["session"].get_credentials()
+    return names
+
+
+def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_request(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run twice, the program replaces the Item."""
+    application = identity(world, "application", "*/items*", "POST/link-tokens")
+    first = run_program(world, application)["item"]
+    names = run_program(world, application)
+    call, item_id = names["call"], names["item"]["item_id"]
+    assert capsys.readouterr().out == "active no action\n" * 2
+    assert (first["client_user_id"], names["item"]["client_user_id"]) == ("user-17", "user-17")
+    assert (world.item(first["item_id"])["state"], world.item(item_id)["state"]) == ("removed", "active")
+    while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
+        pass
+    world.drain()
+    answers: dict[str, tuple[int, dict[str, Any]]] = {
+        "POST /link-tokens": call("POST", "/link-tokens", {"item_id": item_id, "account_selection": True}),
+        "POST /items": (201, names["linked"]),
+        "GET /items": call("GET", "/items", client_user_id="user-17", limit=2),
+    }
+    world.plaid.complete_link(answers["POST /link-tokens"][1]["link_token"])
+    finished = {"link_token": answers["POST /link-tokens"][1]["link_token"]}
+    for route in [route for route in ROUTES if "{item_id}" in route and not route.startswith("DELETE")]:
+        method, path = route.replace("{item_id}", item_id).split(" ")
+        answers[route] = call(method, path, finished if path.endswith("/sync") else None)
+    answers["DELETE /items/{item_id}"] = call("DELETE", f"/items/{item_id}", transactions="erase")
+    assert {*answers, PUBLIC} == set(ROUTES)
+    for route, (status, _) in answers.items():
+        method, path = route.split(" ")
+        assert str(status) in PATHS[path][method.lower()]["responses"], route
+        assert status < 300, (route, answers[route])
+    documents = {route: document for route, (_, document) in answers.items()}
+    assert documents["GET /items"]["items"]
+    assert documents["GET /items/{item_id}"]["freshness"]["bank"]["last_success_at"]
+    assert documents["GET /items/{item_id}/transactions"]["transactions"]
+    assert documents["POST /items/{item_id}/webhook"] == {"webhook": world.stack.webhook_url}
+    assert documents["DELETE /items/{item_id}"]["removal"]["transactions"] == "erase"
+    requests = {entry.get("caller") for entry in documents["GET /items/{item_id}/history"]["history"]}
+    assert any(caller and caller.endswith(":user/application") for caller in requests)
+    world.drain()
+    _, page = call("GET", f"/items/{item_id}/history", limit=3)
+    assert "erased" in {entry["outcome"] for entry in page["history"]}
+    _, older = call("GET", f"/items/{item_id}/history", limit=100, next=page["next"])
+    assert older["history"][-1]["outcome"] == "linked"
+    assert world.plaid.item(item_id).removed
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_but_plaids_refuses_an_unsigned_request(world: World, route: str) -> None:
+    method, path = route.split(" ")
+    url = f"{world.stack.api_url}{path.replace('{item_id}', 'no-item')}"
+    answer = urllib3.request(method, url, body=b"{}", headers={"content-type": "application/json"}, retries=False)
+    assert answer.status == (401 if route == PUBLIC else 403)
+
+
+def test_a_reader_can_only_read(world: World) -> None:
+    call = run_program(world, identity(world, "reader", "GET/items*"), PROGRAM.split("\nstatus, created")[0])["call"]
+    assert call("GET", "/items")[0] == 200
+    assert call("DELETE", "/items/one")[0] == 403
+    assert call("POST", "/link-tokens", {"client_user_id": "user-17"})[0] == 403

@@ -1,0 +1,389 @@
+"""`plaid-sync` against the deployed stack: its output is correct, its actions take effect, and no message is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import threading
+import time
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plaid_sync.domain import exact_json
+from plaid_sync_cli.bulk import RateLimiter
+from plaid_sync_cli.command import Context
+from plaid_sync_cli.commands.requests import resync_all
+from plaid_sync_cli.dead_letters import DeadLetterQueue, replay
+from plaid_sync_cli.deployment import Target
+from plaid_sync_cli.output import Output
+
+from local.plaid import Phase
+from local.stack.deploy import STACK_NAME
+from local.stack.resources import ACCOUNT_ID
+from tests.deployment import NOWHERE
+from tests.integration.command_line import CommandLine
+from tests.integration.in_process import runs_in_the_emulator
+from tests.integration.module_harness import lasting_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.deployment import Deployment
+    from tests.integration.harness import World
+
+pytestmark = runs_in_the_emulator
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def world(deployment: Deployment) -> Iterator[World]:
+    """A world whose Plaid the deployed functions call too; only the tests run syncs."""
+    with lasting_world(deployment, seed=31) as world:
+        for function in ("items", "audit"):
+            deployment.stack.set_environment(function, {"PLAID_BASE_URL": world.server.base_url})
+        yield world
+        for function in ("items", "audit"):
+            deployment.stack.set_environment(function, {"PLAID_BASE_URL": NOWHERE})
+
+
+@pytest.fixture
+def cli(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """The command line, in its own folder, with empty queues."""
+    monkeypatch.chdir(tmp_path)
+    for url in (world.stack.sync_queue_url, world.stack.dead_letter_queue_url):
+        world.stack.client("sqs").purge_queue(QueueUrl=url)
+    return CommandLine.at(world, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def synced(world: World) -> str:
+    """An Item with its whole history in the table."""
+    return world.synced()
+
+
+def dead_letter(world: World, body: str, group: str, reason: str | None = None, **attributes: str) -> str:
+    """Send a message to the dead-letter queue, as the sync function or SQS does; return its id."""
+    values = attributes | ({} if reason is None else {"reason": reason})
+    answer = world.stack.client("sqs").send_message(
+        QueueUrl=world.stack.dead_letter_queue_url,
+        MessageBody=body,
+        MessageGroupId=group,
+        MessageDeduplicationId=os.urandom(16).hex(),
+        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in values.items()},
+    )
+    return str(answer["MessageId"])
+
+
+def body(item_id: str) -> str:
+    return json.dumps({"item_id": item_id, "cause": "request"})
+
+
+def queued(world: World) -> list[dict[str, Any]]:
+    """Receive and delete the messages of the sync queue."""
+    return world.take(world.stack.sync_queue_url)
+
+
+def test_status_has_a_summary_and_an_exit_code(cli: CommandLine, world: World, synced: str) -> None:
+    dead_letter(world, body(synced), synced)
+    found = cli.json("status", code=1)  # the tests' stack is paused
+    assert (found["paused"], found["action_required"], found["fresh"]) == (True, True, False)
+    assert found["summary"].startswith("Money data is NOT fresh")
+    assert found["dead_letters"]["visible"] == 1
+    assert "sync-idle" in found["recent_alarms"]  # as in every new stack
+    assert {"syncing is paused", "1 dead-lettered message"} <= {
+        finding["what"].split(" (")[0] for finding in found["findings"]
+    }
+    assert found["items"]["active"] >= 1
+    assert cli.text("status", code=1).splitlines()[0] == found["summary"]
+
+
+def test_watch_writes_a_line_per_update_without_a_terminal(cli: CommandLine) -> None:
+    lines = cli.text("watch", "--times", "2", "--interval", "0.2").splitlines()
+    assert len(lines) == 2
+    assert all("NOT fresh" in line for line in lines)
+
+
+def test_a_sandbox_item_is_linked_in_one_command_and_explained(cli: CommandLine, world: World) -> None:
+    item_id = cli.json("link", "--institution", "ins_109509")["item_id"]
+    fresh = cli.json("item", item_id)
+    assert (fresh["item"]["state"], fresh["pending_messages"]) == ("active", 1)
+    while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:
+        pass
+    world.drain()
+    explained = cli.json("item", item_id)
+    assert explained["pending_messages"] == 0
+    assert explained["item"]["transactions"]["live"] == len(world.live(item_id))
+    assert [entry["kind"] for entry in explained["history"]] == ["sync", "request"]
+    lines = cli.text("item", item_id).splitlines()
+    assert lines[0].startswith(f"{item_id} is active, since")
+    assert "For you: no action required" in lines[3]
+
+
+def test_a_real_user_links_with_hosted_link_while_the_command_waits(cli: CommandLine, world: World) -> None:
+    def go_through_link() -> None:
+        while not world.plaid.link_tokens:
+            time.sleep(0.1)
+        world.plaid.complete_link(next(iter(world.plaid.link_tokens)))
+
+    user = threading.Thread(target=go_through_link)
+    user.start()
+    item_id = cli.json("link", "--hosted", "--user", "user-of-the-page", "--timeout", "60")["item_id"]
+    user.join()
+    assert [item["item_id"] for item in cli.json("items", "--user", "user-of-the-page")["items"]] == [item_id]
+    queued(world)
+
+
+def test_a_sync_and_a_resync_are_requested(cli: CommandLine, world: World, synced: str) -> None:
+    found = cli.json("sync", synced, "no-such-item", code=1)
+    assert found["requested"] == [synced]
+    assert "plaid-sync items lists" in found["refused"]["no-such-item"]
+    assert [json.loads(message["Body"])["item_id"] for message in queued(world)] == [synced]
+    assert cli.json("resync", synced)["requested"] == [synced]
+    assert world.item(synced)["reconcile"] is True
+    world.drain()
+
+
+def test_a_resync_of_all_continues_where_it_stopped(cli: CommandLine, world: World, synced: str) -> None:
+    items = cli.json("resync", "--all", "--dry-run")["would_resync"]
+    assert synced in items
+    assert items == sorted(items)
+    assert "reconcile" not in world.item(synced)
+    before = [item_id for item_id in items if item_id < synced][-1:] or [""]
+    rest = cli.json("resync", "--all", "--dry-run", "--after", before[0])["would_resync"]
+    assert rest[0] == synced
+    found = cli.json("resync", "--all", "--yes", "--rate", "10/s", "--after", items[-2])
+    assert found["requested"] == items[-1:]
+    assert [json.loads(message["Body"])["item_id"] for message in queued(world)] == items[-1:]
+
+
+def test_a_resync_that_is_interrupted_stops_between_two_items(cli: CommandLine, world: World, synced: str) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    context = Context(Target(local=True), Output(as_json=True))
+    limiter = RateLimiter(1.0, sleep=interrupt)
+    results = resync_all(context.api, context.output, [synced, "never-requested"], limiter)
+    assert (results.requested, results.refused, results.stopped_at) == ([synced], {}, synced)
+    assert cli.json("item", synced)["pending_messages"] == 1
+    world.drain()
+
+
+def test_dead_letters_are_listed_by_cause_and_not_changed(cli: CommandLine, world: World, synced: str) -> None:
+    dead_letter(world, body(synced), synced, "unregistered")
+    dead_letter(world, body(synced), synced)
+    malformed = dead_letter(world, "{", "somewhere", "malformed: the body is not JSON")
+    for _ in range(2):  # listing hides nothing
+        found = cli.json("dlq", "list", code=1)
+        assert {group["cause"]: group["count"] for group in found["groups"]} == {
+            "unregistered": 1,
+            "exceeded maxReceiveCount (20)": 1,
+            "malformed: the body is not JSON": 1,
+        }
+    assert malformed in cli.text("dlq", "list", code=1)
+    assert cli.json("dlq", "list", synced, code=1)["total"] == 2
+    assert cli.json("dlq", "list", "other")["total"] == 0
+
+
+def test_a_replay_moves_the_selected_messages_and_keeps_malformed_ones(
+    cli: CommandLine, world: World, synced: str
+) -> None:
+    dead_letter(world, body(synced), synced, "unregistered", correlation_id="c-1")
+    dead_letter(world, body("other"), "other")
+    malformed = dead_letter(world, "{", "somewhere", "malformed: the body is not JSON")
+    assert len(cli.json("dlq", "replay", "--dry-run")["would_replay"]) == 2
+    assert queued(world) == []
+    some = cli.json("dlq", "replay", synced, "--yes", code=1)
+    assert (some["replayed"], some["left"]) == (1, 2)
+    (message,) = queued(world)
+    assert message["Body"] == body(synced)
+    assert {name: value["StringValue"] for name, value in message["MessageAttributes"].items()} == {
+        "correlation_id": "c-1"
+    }
+    rest = cli.json("dlq", "replay", "--yes", code=1)
+    assert rest == {"replayed": 1, "left": 1, "malformed": [malformed]}
+
+
+class CrashingSqs:
+    """SQS for a process that crashes before it deletes a message."""
+
+    def __init__(self, sqs: Any) -> None:
+        self._sqs = sqs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sqs, name)
+
+    def delete_message(self, **_: object) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_replay_that_crashes_before_it_deletes_loses_nothing(cli: CommandLine, world: World, synced: str) -> None:
+    for _ in range(12):  # more than one receive returns of an Item
+        dead_letter(world, body(synced), synced)
+    stack = world.stack
+    queue = DeadLetterQueue(CrashingSqs(stack.client("sqs")), stack.dead_letter_queue_url, stack.sync_queue_url, 20)
+    with pytest.raises(KeyboardInterrupt):
+        replay(queue, lambda _: True, None, lambda _: None)
+    assert cli.json("dlq", "list", code=1)["total"] == 12
+    assert cli.json("dlq", "replay", "--yes") == {"replayed": 12, "left": 0, "malformed": []}
+    bodies = []
+    while messages := queued(world):
+        bodies += [message["Body"] for message in messages]
+    assert bodies == [body(synced)] * 12  # the message that was sent twice is deduplicated
+
+
+def test_an_export_equals_the_table(cli: CommandLine, world: World, synced: str, tmp_path: Path) -> None:
+    removed = min(world.live(synced))
+    world.stack.client("dynamodb").update_item(
+        TableName=world.stack.transactions_table,
+        Key={"item_id": {"S": synced}, "transaction_id": {"S": removed}},
+        UpdateExpression="SET removed_at = :at",
+        ExpressionAttributeValues={":at": {"S": "2026-01-01T00:00:00.000Z"}},
+    )
+    lines = [exact_json.loads(line) for line in cli.text("export", synced).splitlines()]
+    live = world.live(synced)
+    assert {line["transaction_id"]: line["amount"] for line in lines} == {
+        key: row["amount"] for key, row in live.items()
+    }
+    assert all(line["plaid"]["transaction_id"] == line["transaction_id"] for line in lines)
+    file = tmp_path / "rows.csv"
+    summary = cli.json("export", synced, "--removed", "--format", "csv", "--output", str(file))
+    with file.open(newline="") as stream:
+        cells = {row["transaction_id"]: row for row in csv.DictReader(stream)}
+    assert summary["transactions"] == len(cells) == len(live) + 1
+    assert cells[removed]["removed_at"]
+    assert {key: Decimal(row["amount"]) for key, row in cells.items() if key != removed} == {
+        key: row["amount"] for key, row in live.items()
+    }
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_the_doctor_reports_failed_and_passed_checks(cli: CommandLine, synced: str) -> None:
+    assert synced
+    found = {check["check"]: check for check in cli.json("doctor", code=1)["checks"]}
+    assert found["event source mapping"]["result"] == "failed"  # the tests' stack is paused
+    assert found["event source mapping"]["fix"] == "plaid-sync resume"
+    passed = [
+        "Plaid's keys: secret",
+        "Plaid's keys: accepted",
+        "webhook URL",
+        "clocks",
+        "versions",
+        "tables",
+        "token key",
+    ]
+    assert {name: found[name]["result"] for name in passed} == dict.fromkeys(passed, "ok")
+
+
+def test_an_item_is_removed_only_after_confirmation(cli: CommandLine, world: World) -> None:
+    item_id = world.synced()
+    cli.text("remove", item_id, code=130)  # no answer
+    assert world.item(item_id)["state"] == "active"
+    linked = cli.json("retained", code=1)["linked_items"]
+    cli.json("remove", item_id, "--transactions", "erase", "--yes")
+    removing = cli.json("retained", code=1)["linked_items"]
+    unfinished = linked.get("removed", 0)  # other tests' Items, on the same stack
+    assert removing == linked | {"active": linked["active"] - 1, "removed": unfinished + 1}
+    world.drain()
+    assert cli.json("retained", code=1)["linked_items"].get("removed", 0) == unfinished
+    assert world.item(item_id)["state"] == "removed"
+    assert world.live(item_id) == {}
+
+
+@contextmanager
+def syncing(world: World) -> Iterator[None]:
+    """Process the queue in the background, as the deployed function does."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(0.1):
+            world.drain()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        worker.join()
+
+
+def test_drift_is_shown_then_repaired_and_gone(cli: CommandLine, world: World) -> None:
+    good, bad = world.link(transactions=20), world.link(transactions=30)
+    world.drain()
+    transaction_id = min(world.live(bad))
+    key = {"item_id": {"S": bad}, "transaction_id": {"S": transaction_id}}
+    world.stack.client("dynamodb").delete_item(TableName=world.stack.transactions_table, Key=key)
+
+    assert "No drift: 1 Item, 20 transactions" in cli.text("audit", good)
+    shown = cli.text("audit", good, bad, "--rate", "10/s", code=1)
+    assert "1 row of 1 Item drifted: 2 Items, 50 transactions" in shown
+    assert transaction_id in shown
+    found = cli.json("audit", bad, "--values", code=1)
+    (difference,) = found["reports"][0]["differences"]
+    assert (difference["field"], difference["at_plaid"], difference["in_table"]) == ("(row)", "live", "(absent)")
+
+    with syncing(world):
+        assert "Repaired 1 Item. Nothing is left." in cli.text("audit", bad, "--repair", "--yes")
+    assert transaction_id in world.live(bad)
+    world.assert_exact(bad)
+    cli.text("audit", code=2)
+    cli.text("audit", good, "--all", code=2)
+    assert cli.text("audit", "unknown", code=1).startswith("Nothing could be compared: 1 unregistered.")
+    assert "1 Item, 20 transactions at Plaid compared. Not compared: 1 unregistered." in cli.text(
+        "audit", good, "unknown", "--rate", "10/s", code=1
+    )
+
+
+def policies(world: World) -> list[str]:
+    """Return the policies of docs/cli.md for this stack."""
+    stack = world.stack
+    region, account = stack.emulator.region, ACCOUNT_ID
+    tables = {
+        "ITEMS_TABLE_ARN": stack.items_table,
+        "QUARANTINE_TABLE_ARN": stack.quarantine_table,
+        "TRANSACTIONS_TABLE_ARN": stack.transactions_table,
+    }
+    names = {name: f"arn:aws:dynamodb:{region}:{account}:table/{table}" for name, table in tables.items()}
+    for name, url in (("SYNC_QUEUE_ARN", stack.sync_queue_url), ("DEAD_LETTER_QUEUE_ARN", stack.dead_letter_queue_url)):
+        names[name] = f"arn:aws:sqs:{region}:{account}:{url.rsplit('/', 1)[-1]}"
+    names["TOKEN_KEY_ARN"] = f"arn:aws:kms:{region}:{account}:key/{stack.resources.id('TokenKey')}"
+    secret = stack.client("secretsmanager").describe_secret(SecretId=stack.resources.id("PlaidSecret"))
+    names |= {"PLAID_SECRET_ARN": secret["ARN"], "REGION": region, "API_ID": stack.resources.id("Api")}
+    names |= {"ACCOUNT": account, "STACK": STACK_NAME}
+    texts = re.findall(r"```json\n(\{.*?)```", (DOCS / "cli.md").read_text(), re.DOTALL)
+    # The emulator authorizes all calls about event source mappings as one action.
+    names['"lambda:GetEventSourceMapping"'] = '"lambda:GetEventSourceMapping", "lambda:ListEventSourceMappings"'
+    pattern = re.compile("|".join(sorted(names, key=len, reverse=True)))
+    return [pattern.sub(lambda found: names[found[0]], text) for text in texts]
+
+
+def test_the_documented_policies_are_sufficient_and_a_missing_permission_is_an_error(
+    cli: CommandLine, world: World, synced: str, tmp_path: Path
+) -> None:
+    iam = world.stack.client("iam")
+    iam.create_user(UserName="operator")
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
+    env = tmp_path / ".local" / "env"
+    own = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    env.write_text(env.read_text() + "".join(f"{name}={value}\n" for name, value in own.items()))
+    cli.text("status", code=3)
+    inspect, operate = policies(world)
+    iam.put_user_policy(UserName="operator", PolicyName="inspect", PolicyDocument=inspect)
+    dead_letter(world, body(synced), synced)
+    assert synced in cli.text("item", synced, code=1)
+    for command in ("status", "dlq list"):
+        cli.json(*command.split(), code=1)
+    cli.json("items", "--limit", "1")
+    cli.json("usage")
+    for command in (f"sync {synced}", f"export {synced}", "dlq replay --yes"):
+        cli.text(*command.split(), code=3)
+    iam.put_user_policy(UserName="operator", PolicyName="operate", PolicyDocument=operate)
+    for command in (f"sync {synced}", f"export {synced}", "dlq replay --yes", "pause --yes"):
+        cli.text(*command.split())
+    assert {check["result"] for check in cli.json("doctor", code=1)["checks"]} <= {"ok", "warning", "failed"}

@@ -1,0 +1,90 @@
+"""What happens to an Item reaches the event bus: through the history's stream and the deployed changes function."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local.stack import LocalStack
+    from tests.integration.harness import World
+
+PATIENCE_SECONDS: Final = 30.0
+
+
+@contextmanager
+def publishing(stack: LocalStack) -> Iterator[None]:
+    """Let the stream of the history be read, as it is on AWS."""
+    functions = stack.client("lambda")
+    mappings = functions.list_event_source_mappings()["EventSourceMappings"]
+    (mapping,) = [mapping["UUID"] for mapping in mappings if "/stream/" in mapping["EventSourceArn"]]
+    functions.update_event_source_mapping(UUID=mapping, Enabled=True)
+    yield
+    functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+
+
+@pytest.fixture
+def application(stack: LocalStack) -> Iterator[str]:
+    """An application's queue, with a rule that puts everything there that the engine publishes."""
+    sqs, events = stack.client("sqs"), stack.client("events")
+    url = sqs.create_queue(QueueName="application")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    bus = stack.resources.id("EventBus")
+    pattern = json.dumps({"source": ["plaid-sync-engine"]})
+    events.put_rule(Name="all", EventBusName=bus, EventPattern=pattern, State="ENABLED")
+    events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    yield url
+    events.remove_targets(Rule="all", EventBusName=bus, Ids=["queue"])
+    events.delete_rule(Name="all", EventBusName=bus)
+    sqs.delete_queue(QueueUrl=url)
+
+
+def received(stack: LocalStack, url: str, item_id: str, last: str) -> list[dict[str, Any]]:
+    """Return the events about an Item, up to the last one that is waited for."""
+    sqs, found, deadline = stack.client("sqs"), list[dict[str, Any]](), time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and last not in {event["detail-type"] for event in found}:
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            event = json.loads(message["Body"])
+            found += [event] if event["detail"]["item_id"] == item_id else []
+    return found
+
+
+def test_each_change_of_an_item_is_published_on_the_bus(world: World, application: str) -> None:
+    with publishing(world.stack):
+        item_id = world.synced(transactions=3)
+        world.plaid.set_item_error(item_id, "ITEM_LOGIN_REQUIRED", notify=False)
+        world.sync(item_id)
+        world.plaid.set_item_error(item_id, None, notify=False)
+        world.sync(item_id)
+        world.request("DELETE", f"/items/{item_id}")
+        world.drain()
+        events = received(world.stack, application, item_id, "ItemRemoved")
+    names = [event["detail-type"] for event in events]
+    assert list(dict.fromkeys(names)) == ["ItemLinked", "ItemNeedsUser", "ItemActive", "ItemRemoved"]
+    needs_user = next(event["detail"] for event in events if event["detail-type"] == "ItemNeedsUser")
+    found = (needs_user["state_before"], needs_user["state"], needs_user["code"], needs_user["causes"])
+    assert found == ("active", "needs_user", "ITEM_LOGIN_REQUIRED", ["request"])
+
+
+def record(number: int, published_events: str) -> dict[str, Any]:
+    values = {
+        "item_id": "item",
+        "entry_id": f"2026-03-01T12:00:00.{number:03}Z#g1",
+        "published_events": published_events,
+    }
+    image = {name: {"S": value} for name, value in values.items()}
+    return {"eventName": "INSERT", "dynamodb": {"SequenceNumber": str(number), "NewImage": image}}
+
+
+def test_events_that_fail_to_publish_are_retried_from_there(world: World) -> None:
+    event = {"Records": [record(1, ""), record(2, "ItemActive"), record(3, "ItemRevoked")]}
+    failed = {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert world.invoke("changes", event, EVENT_BUS_NAME="no-such-bus") == failed
+    assert world.invoke("changes", event) == {"batchItemFailures": []}

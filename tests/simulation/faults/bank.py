@@ -1,0 +1,60 @@
+"""What the bank does to an Item's rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local.plaid import PlaidSimulator
+
+
+def _remove_newest(plaid: PlaidSimulator, item_id: str) -> None:
+    """Remove the newest row: if it was never pulled, Plaid does not report it."""
+    live = plaid.item(item_id).log.live
+    if live:
+        plaid.remove(item_id, list(live)[-1], notify=False)
+
+
+def _readd(plaid: PlaidSimulator, item_id: str) -> None:
+    """Add the row again that was removed last; not one of an account that the user withdrew."""
+    log, revoked = plaid.item(item_id).log, plaid.item(item_id).revoked
+    removed = [change for change in log.changes if change.kind == "removed" and change.row]
+    gone = [change.transaction_id for change in removed if change.account_id not in revoked]
+    gone = [transaction_id for transaction_id in gone if transaction_id not in log.live]
+    if gone:
+        plaid.readd(item_id, gone[-1], notify=False)
+
+
+def _revert(plaid: PlaidSimulator, item_id: str) -> None:
+    """Give the row that was modified last its previous content; modify one first where none was."""
+    log = plaid.item(item_id).log
+    modified = [change.transaction_id for change in log.changes if change.kind == "modified"]
+    modified = [transaction_id for transaction_id in modified if transaction_id in log.live]
+    if not modified:
+        plaid.modify(item_id, notify=False)
+        return
+    rows = [change.row for change in log.changes if change.transaction_id == modified[-1] and change.row]
+    before = {name: value for name, value in rows[-2].items() if name != "transaction_id"}
+    plaid.modify(item_id, modified[-1], notify=False, **before)
+
+
+ROW_CHANGES: Final[dict[str, tuple[int, Callable[[PlaidSimulator, str], object]]]] = {
+    "add": (6, lambda plaid, item_id: plaid.add(item_id, notify=False)),
+    "add pending": (3, lambda plaid, item_id: plaid.add(item_id, pending=True, notify=False)),
+    "modify": (5, lambda plaid, item_id: plaid.modify(item_id, notify=False)),
+    "touch": (2, lambda plaid, item_id: plaid.touch(item_id, 2, notify=False)),
+    "remove": (4, lambda plaid, item_id: plaid.remove(item_id, notify=False)),
+    "post": (4, lambda plaid, item_id: plaid.post_pending(item_id, notify=False)),
+    "churn": (2, lambda plaid, item_id: plaid.churn(item_id, notify=False)),
+    "flash": (2, lambda plaid, item_id: plaid.flash(item_id, notify=False)),
+    "remove unknown": (1, lambda plaid, item_id: plaid.remove_unknown(item_id, notify=False)),
+    "remove newest": (8, _remove_newest),
+    "add again": (6, _readd),
+    "revert": (5, _revert),
+}
+"""Each change, with its weight in a schedule."""
+GROWTH: Final = ("add", "add pending", "modify", "remove", "add again")
+REVERSAL: Final = ("remove newest", "remove", "revert", "post")
+"""What one worker pulls, and what reverses it before the next one pulls."""

@@ -1,0 +1,226 @@
+"""The invariants, checked while a schedule runs and when its world is quiescent.
+
+It reads the tables as an administrator, and compares them with Plaid's truth by `local.comparison`, which knows nothing
+of the engine. Time is counted in steps: each call of any worker is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from local.comparison import PlaidItem, Tables, compare
+from local.snapshot import plaid_item, plain
+
+if TYPE_CHECKING:
+    from local.plaid import PlaidSimulator
+    from local.stack import LocalStack
+    from tests.simulation.faults.boundary import Call
+
+ANNOTATION: Final = "ledger_account"
+"""An attribute of the application's own."""
+
+
+class DivergenceError(AssertionError):
+    pass
+
+
+def _require(holds: bool, item_id: str, complaint: str) -> None:  # noqa: FBT001 - an assertion
+    if not holds:
+        raise DivergenceError(f"{item_id}: {complaint}")
+
+
+@dataclass(slots=True)
+class ObservedItem:
+    """What was observed of one Item.
+
+    Attributes:
+        registered: the application got the response that it is linked, so that it must be synced.
+        pulled: the step at which the newest pull began whose result was recorded.
+        webhooks: for each acknowledged webhook, by its signature, the step at which its first delivery began.
+        position: the position of the stored cursor in Plaid's log.
+        at_removal: all rows as they were when the Item was removed.
+        webhook_lost: whether a webhook was lost.
+    """
+
+    registered: bool = False
+    pulled: int = -1
+    webhooks: dict[str, int] = field(default_factory=dict)
+    cursor: str = ""
+    position: int = 0
+    annotations: dict[str, str] = field(default_factory=dict)
+    at_removal: dict[str, Any] | None = None
+    webhook_lost: bool = False
+
+    @property
+    def synced(self) -> bool:
+        """Whether its rows must follow Plaid."""
+        return self.registered and self.at_removal is None
+
+
+@dataclass(slots=True)
+class Checker:
+    """Checks one schedule.
+
+    Attributes:
+        steps: calls so far.
+        commits: commits so far, each compared with Plaid's truth at its cursor.
+    """
+
+    stack: LocalStack
+    plaid: PlaidSimulator
+    steps: int = 0
+    commits: int = 0
+    items: dict[str, ObservedItem] = field(default_factory=dict)
+
+    def item(self, item_id: str) -> ObservedItem:
+        return self.items.setdefault(item_id, ObservedItem())
+
+    # ---- observations
+
+    def before_call(self, pulls: dict[str, int], call: Call) -> None:
+        """Observe where a pull begins: at a page that is requested with a cursor that ended a pull, or with none.
+
+        Args:
+            pulls: the step at which the worker began its current pull of each Item.
+            call: what it is about to do.
+        """
+        self.steps += 1
+        if call.operation != "/transactions/sync":
+            return
+        token, cursor = call.body["access_token"], call.body.get("cursor") or ""
+        for item in self.plaid.items.values():
+            if item.access_token == token and (not cursor or cursor in self.plaid.final_cursors(item.item_id)):
+                pulls[item.item_id] = self.steps
+
+    def after_call(self, pulls: dict[str, int], call: Call) -> None:
+        """Check a transaction of the engine that succeeded."""
+        if call.operation != "DynamoDB.TransactWriteItems":
+            return
+        actions = call.body["TransactItems"]
+        item_action = next(iter(actions[0].values()))
+        item_id, names = item_action["Key"]["item_id"]["S"], item_action["ExpressionAttributeNames"]
+        item = self.item(item_id)
+        if "#removal_requested_at" in names:
+            item.at_removal = self.rows(item_id) if item.at_removal is None else item.at_removal
+        elif "#removal_completed_at" not in names:
+            commit = "#synced_at" in names
+            self._check_write(item_id, commit=commit)
+            # A commit, or (with a history entry) the record of Plaid's refusal or that nothing is ready.
+            if item_id in pulls and (commit or any("Put" in action for action in actions)):
+                item.pulled = max(item.pulled, pulls[item_id])
+
+    def _check_write(self, item_id: str, *, commit: bool) -> None:
+        item, record = self.item(item_id), self.record(item_id)
+        _require(item.at_removal is None, item_id, "a removed Item was written")
+        cursor = record.get("cursor", "")
+        if not commit:
+            _require(cursor == item.cursor, item_id, "the cursor moved before all rows were written")
+            return
+        position = self.plaid.final_cursors(item_id).get(cursor)
+        if position is None:
+            raise DivergenceError(f"{item_id}: the cursor {cursor!r} is not one that ended a pull")
+        _require(position >= item.position, item_id, "the cursor moved backwards")
+        item.cursor, item.position = cursor, position
+        self.commits += 1
+        self._check_commit(item_id, record, position)
+
+    def _check_commit(self, item_id: str, record: dict[str, Any], position: int) -> None:
+        """Compare the rows with Plaid's at the stored cursor: not only the end must be right."""
+        truth = self.plaid.truth_at(item_id, position)
+        at_plaid = PlaidItem(item_id, truth, position, self.plaid.final_cursors(item_id))
+        resync_pending = record.pop("reconcile", False)
+        record["state"] = "active"  # the state is checked at the end
+        differences = compare([at_plaid], Tables([record], list(self.rows(item_id).values()))).differences
+        if resync_pending:  # rows that are gone at Plaid may still be live
+            differences = [difference for difference in differences if difference.transaction_id in truth]
+        _require(not differences, item_id, f"after a commit: {differences[:3]} of {len(differences)}")
+
+    # ---- at the end, when the world is quiescent
+
+    def check_webhooks(self) -> None:
+        """Check that each acknowledged webhook led to a pull that began after it."""
+        for item_id, item in self.items.items():
+            newest = max(item.webhooks.values(), default=-1)
+            _require(
+                item.pulled > newest or not item.synced,
+                item_id,
+                f"a webhook acknowledged at step {newest} led to no pull: the last one began at step {item.pulled}",
+            )
+
+    def check_items(self, *, swept: bool) -> None:
+        """Check that live rows equal Plaid's; before a sweep only where no webhook was lost."""
+        for item_id, item in self.items.items():
+            if item.synced and (swept or not item.webhook_lost):
+                rows = self.rows(item_id)
+                tables = Tables([self.record(item_id)], list(rows.values()))
+                differences = compare([plaid_item(self.plaid, item_id)], tables).differences
+                _require(not differences, item_id, f"{differences[:3]} of {len(differences)} differences")
+                for transaction_id, value in item.annotations.items():
+                    found = rows.get(transaction_id, {}).get(ANNOTATION)
+                    _require(found == value, item_id, f"annotation of {transaction_id}: {found!r}, not {value!r}")
+            if item.at_removal is not None:
+                self._check_removed(item_id, item.at_removal)
+
+    def _check_removed(self, item_id: str, at_removal: dict[str, Any]) -> None:
+        record, rows = self.record(item_id), self.rows(item_id)
+        _require("removal_completed_at" in record, item_id, "a removal was not completed")
+        _require("access_token" not in record, item_id, "the token of a removed Item is still stored")
+        _require(self.plaid.item(item_id).removed, item_id, "a removed Item is still billed")
+        if record["removal_erases"]:
+            _require(not rows, item_id, f"{len(rows)} rows of an erased Item are left")
+            counted = int(record["rows_to_erase"])
+            _require(counted == len(at_removal), item_id, f"{counted} of {len(at_removal)} rows counted")
+        else:
+            _require(rows == at_removal, item_id, "a removed Item's rows changed")
+
+    # ---- the tables
+
+    @property
+    def _dynamodb(self) -> Any:
+        return self.stack.client("dynamodb")
+
+    def record(self, item_id: str) -> dict[str, Any]:
+        key = {"item_id": {"S": item_id}}
+        found = self._dynamodb.get_item(TableName=self.stack.items_table, Key=key, ConsistentRead=True)
+        return plain(found.get("Item", {}))
+
+    def rows(self, item_id: str) -> dict[str, dict[str, Any]]:
+        """Return all rows of an Item, tombstones included."""
+        found = self._dynamodb.query(
+            TableName=self.stack.transactions_table,
+            ConsistentRead=True,
+            KeyConditionExpression="item_id = :item_id",
+            ExpressionAttributeValues={":item_id": {"S": item_id}},
+        )
+        assert "LastEvaluatedKey" not in found, "histories here are small"
+        return {row["transaction_id"]: row for row in map(plain, found["Items"])}
+
+    def annotate(self, item_id: str, number: int) -> None:
+        """Write an application's attribute on one of the live rows."""
+        live = sorted(key for key, row in self.rows(item_id).items() if "removed_at" not in row)
+        if not live:
+            return
+        annotations, transaction_id = self.item(item_id).annotations, live[number % len(live)]
+        value = annotations[transaction_id] = f"account {len(annotations)} at {self.steps}"
+        self._dynamodb.update_item(
+            TableName=self.stack.transactions_table,
+            Key=_key(item_id, transaction_id),
+            UpdateExpression="SET #name = :value",
+            ExpressionAttributeNames={"#name": ANNOTATION},
+            ExpressionAttributeValues={":value": {"S": value}},
+        )
+
+    def expire(self, now: int) -> None:
+        for item_id, item in self.items.items():
+            rows = self.rows(item_id)
+            expired = [key for key, row in rows.items() if row.get("expires_at", now) < now]
+            for transaction_id in expired:
+                self._dynamodb.delete_item(TableName=self.stack.transactions_table, Key=_key(item_id, transaction_id))
+                item.annotations.pop(transaction_id, None)
+            if item.at_removal is not None:
+                item.at_removal = {key: row for key, row in rows.items() if key not in expired}
+
+
+def _key(item_id: str, transaction_id: str) -> dict[str, dict[str, str]]:
+    return {"item_id": {"S": item_id}, "transaction_id": {"S": transaction_id}}

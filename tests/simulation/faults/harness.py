@@ -1,0 +1,216 @@
+"""What all schedules of a process share: the deployed stack, a Plaid server, and execution environments."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import struct
+import tempfile
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+import pytest
+from botocore.retries.quota import RetryQuota
+from plaid_sync.plaid import items as plaid_items
+from plaid_sync.sync import planner
+
+from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
+from local.stack.paths import Places
+from tests.deployment import deployed, idle_stack
+from tests.simulation.faults.boundary import intercepted_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from local.stack import LocalStack
+
+START: Final = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+CLIENT_ID: Final = "local-client-id"
+ENVIRONMENTS: Final = 3
+"""Execution environments of each function."""
+_BUILDERS: Final = {
+    "sync": ("processor", "build_processor"),
+    "webhook": ("receiver", "build_receiver"),
+    "items": ("api", "build_api"),
+}
+
+
+class SimulationClock(SimulatedClock):
+    """The true time of a schedule. The emulator's queues follow it, ahead by their own error."""
+
+    def __init__(self, file: Path, queue_error: timedelta) -> None:
+        super().__init__(START)
+        self._file = file.open("r+b", buffering=0)
+        self._queue_error = queue_error
+        self.advance(0)
+
+    def advance(self, seconds: float | timedelta) -> datetime:
+        """Let time pass, for the queues too."""
+        now = super().advance(seconds)
+        self._file.seek(0)
+        self._file.write(struct.pack("d", (now + self._queue_error).timestamp()))
+        return now
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class CachingSession(boto3.Session):
+    """A role's session that creates each client once: they would be most of the cost of a schedule.
+
+    So clients outlive the processes that die in a schedule, but the SDK's retry quota must not: it is unlimited.
+    """
+
+    def __init__(self, session: boto3.Session) -> None:
+        super().__init__(botocore_session=session._session)  # noqa: SLF001 - boto3 has no other way to share its loader
+        self._clients: dict[tuple[str, int], Any] = {}
+
+    def client(self, service_name: str, *args: Any, **named: Any) -> Any:
+        key = (service_name, id(named.get("config")))
+        if key not in self._clients:
+            self._clients[key] = super().client(service_name, *args, **named)
+        return self._clients[key]
+
+
+@dataclass(slots=True)
+class Harness:
+    """What all schedules of a process share.
+
+    Attributes:
+        variables: each function's environment variables.
+        sessions: the session of each function's role.
+    """
+
+    stack: LocalStack
+    variables: dict[str, dict[str, str]]
+    sessions: dict[str, CachingSession]
+    server: PlaidServer
+    clock_file: Path
+    stored_secret: str = ""
+    _key_names: dict[str, list[str]] = field(default_factory=dict)
+
+    def store_secret(self, secret: str) -> None:
+        """Store Plaid's secret for the functions, unless it is stored."""
+        if secret != self.stored_secret:
+            value = json.dumps({"client_id": CLIENT_ID, "secret": secret})
+            secret_id = self.variables["sync"]["PLAID_SECRET_ID"]
+            self.stack.client("secretsmanager").put_secret_value(SecretId=secret_id, SecretString=value)
+            self.stored_secret = secret
+
+    def clear_tables(self) -> None:
+        """Delete everything that is stored: the ids of the next schedule are the same."""
+        stack, dynamodb = self.stack, self.stack.client("dynamodb")
+        for table in (
+            stack.items_table,
+            stack.transactions_table,
+            stack.quarantine_table,
+            stack.history_table,
+            stack.links_table,
+        ):
+            if table not in self._key_names:
+                schema = dynamodb.describe_table(TableName=table)["Table"]["KeySchema"]
+                self._key_names[table] = [key["AttributeName"] for key in schema]
+            found = dynamodb.scan(TableName=table, ConsistentRead=True)
+            assert "LastEvaluatedKey" not in found, "histories here are small"
+            deletes = [
+                {"DeleteRequest": {"Key": {name: row[name] for name in self._key_names[table]}}}
+                for row in found["Items"]
+            ]
+            for start in range(0, len(deletes), 25):
+                dynamodb.batch_write_item(RequestItems={table: deletes[start : start + 25]})
+
+
+@dataclass(slots=True)
+class Environment:
+    """One execution environment of a function: its module is its memory. It is the engine's clock, too.
+
+    Attributes:
+        clock_error: how far its clock is ahead of the true time.
+        busy: whether an invocation runs in it.
+        warm: whether its process lives.
+    """
+
+    function: str
+    number: int
+    harness: Harness
+    clock: SimulationClock
+    clock_error: timedelta = timedelta(0)
+    busy: bool = False
+    warm: bool = False
+
+    def now(self) -> datetime:
+        return self.clock() + self.clock_error
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    def handler(self) -> Callable[[dict[str, Any], Any], Any]:
+        """Return the handler; a cold environment starts."""
+        module = _module(self.function, self.number)
+        if not self.warm:
+            attribute, builder = _BUILDERS[self.function]
+            boto3.DEFAULT_SESSION = self.harness.sessions[self.function]
+            environment = self.harness.variables[self.function] | {"PLAID_BASE_URL": self.harness.server.base_url}
+            options = {"spread": lambda: 1.0} if self.function == "sync" else {}
+            setattr(module, attribute, getattr(module, builder)(environment, self, **options))
+            self.warm = True
+        handler: Callable[[dict[str, Any], Any], Any] = module.lambda_handler
+        return handler
+
+
+@cache
+def _module(function: str, number: int) -> ModuleType:
+    """Return a function's module, loaded once for each execution environment: each has its own globals."""
+    source = Path(__file__).parents[3] / "functions" / function / "app.py"
+    spec = importlib.util.spec_from_file_location(f"{function}_environment_{number}", source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def harness() -> Iterator[Harness]:
+    """Deploy once, and intercept every call of a handler."""
+    temporary = Places().temporary
+    temporary.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=temporary, prefix="queue-clock-") as file, _patched():
+        file.write(struct.pack("d", START.timestamp()))
+        file.flush()
+        with idle_stack({"queue_clock": Path(file.name)}) as stack, deployed(stack) as deployment:
+            sessions = {name: CachingSession(deployment.sessions[name]) for name in _BUILDERS}
+            with PlaidServer(PlaidSimulator(), background=False) as server, intercepted_calls():
+                yield Harness(stack, deployment.environments, sessions, server, Path(file.name))
+
+
+@contextmanager
+def _patched() -> Iterator[None]:
+    """Restore the limits at the end, drop logs and metrics, and let no schedule use up the SDK's retries of the next.
+
+    Thousands of failures are the point: an SDK client stops retrying after enough of them.
+    """
+    with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open("w") as null, redirect_stdout(null):
+        for module, limit in ((plaid_items, "PAGE_SIZE"), (planner, "MAX_ROWS")):
+            patch.setattr(module, limit, getattr(module, limit))
+        patch.setattr(RetryQuota.__init__, "__defaults__", (10**9, None))
+        patch.setenv("POWERTOOLS_METRICS_DISABLED", "true")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def set_limits(page_size: int, transaction_size: int) -> None:
+    """Make the limits small, so that small histories need several pages and several transactions."""
+    plaid_items.PAGE_SIZE = page_size  # type: ignore[misc] # a constant of the engine
+    planner.MAX_ROWS = transaction_size  # type: ignore[misc] # likewise

@@ -1,0 +1,245 @@
+"""Schedules: what happens, step by step, as plain data drawn from a seed.
+
+A step that has no subject does nothing, so that each subset of a schedule's steps is a schedule, too. So one that
+diverges is easy to shrink, to print and to keep.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.simulation.faults.bank import GROWTH, REVERSAL, ROW_CHANGES
+from tests.simulation.faults.boundary import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ITEM_WEBHOOKS: Final = ("ERROR", "LOGIN_REPAIRED", "PENDING_DISCONNECT", "PENDING_EXPIRATION", "NEW_ACCOUNTS_AVAILABLE")
+"""Codes of ITEM webhooks that nothing caused."""
+ITEM_ERRORS: Final = ("ITEM_LOGIN_REQUIRED", "INSTITUTION_DOWN", "ITEM_LOCKED", "USER_PERMISSION_REVOKED")
+CLOCK_ERRORS: Final = (0, 0, 0, -60, 60)
+"""Seconds."""
+WAITS: Final = (1, 31, 130, 400, 1000, 1900)
+WRITE: Final = "DynamoDB.TransactWriteItems"
+PAST_VISIBILITY: Final = 1900
+"""A little more than the queue's visibility timeout, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: the name of a method of `Run`, and its arguments."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return json.dumps([self.name, self.arguments], ensure_ascii=False)
+
+
+def parse(lines: list[str]) -> list[Step]:
+    return [Step(*json.loads(line)) for line in lines]
+
+
+def draw(seed: int) -> list[Step]:
+    return list(_Generator(Random(f"faults {seed}")).schedule())  # noqa: S311 - reproducible on purpose
+
+
+def _step(name: str, **arguments: object) -> Step:
+    return Step(name, arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Generator:
+    """Draws schedules scene by scene: faults seldom come alone, and most of them need a beginning."""
+
+    rng: Random
+
+    def schedule(self) -> Iterator[Step]:
+        rng = self.rng
+        yield _step(
+            "begin",
+            spell_out=rng.random() < 0.3,
+            hide_reverts=rng.random() < 0.4,
+            null_cursor=rng.random() < 0.3,
+            new_signatures=rng.random() < 0.7,
+            page_size=rng.choice((1, 2, 3, 5)),
+            transaction_size=rng.choice((1, 2, 3, 5)),
+            queue_clock_error=rng.choice(CLOCK_ERRORS),
+        )
+        yield self._link()
+        if rng.random() < 0.7:
+            yield from (_step("advance_history", item=0), _step("advance_history", item=0))
+        if rng.random() < 0.6:
+            yield from (self._deliver_webhooks(), _step("sync", clock_error=0))
+        scenes: dict[Callable[[], Iterator[Step]], int] = {
+            self._faults_in_a_worker: 8,
+            self._paused_worker: 5,
+            self._race: 4,
+            self._changes_during_the_pull: 4,
+            self._item_error: 3,
+            self._messages: 3,
+            self._miscellaneous: 4,
+        }
+        for scene in rng.choices(list(scenes), list(scenes.values()), k=rng.randint(2, 6)):
+            yield from scene()
+
+    # ---- scenes
+
+    def _faults_in_a_worker(self) -> Iterator[Step]:
+        yield self._change_rows(*GROWTH)
+        yield self._deliver_webhooks()
+        yield self._receive(paused=False)
+        if self.rng.random() < 0.5:
+            yield self._advance_to_a_write(0)
+            yield self._inject()
+        for _ in range(self.rng.randint(0, 2)):
+            yield self._advance()
+            yield self._inject()
+        if self.rng.random() < 0.7:
+            yield self._change_rows(*(REVERSAL if self.rng.random() < 0.7 else ()))
+        yield from self._end_of_scene()
+
+    def _paused_worker(self) -> Iterator[Step]:
+        """A worker is paused past its visibility timeout, its successor runs, and the first one resumes meanwhile."""
+        yield self._change_rows(*GROWTH)
+        yield self._deliver_webhooks()
+        yield self._receive(paused=True)
+        begun = self.rng.random()  # else it has not even loaded the Item
+        if begun < 0.8:
+            yield self._advance_to_a_write(0) if begun < 0.5 else self._advance()
+        yield _step("wait", seconds=PAST_VISIBILITY)
+        yield self._change_rows(*(REVERSAL if self.rng.random() < 0.7 else ()))
+        yield self._deliver_webhooks()
+        yield self._receive(paused=False)
+        if self.rng.random() < 0.5:
+            yield self._advance_to_a_write(1)
+        yield from self._interleaved()
+        if self.rng.random() < 0.3:
+            yield _step("inject", which=0, fault=Fault.CRASH_BEFORE.value, times=1)
+        yield from self._end_of_scene()
+
+    def _race(self) -> Iterator[Step]:
+        for _ in range(self.rng.randint(2, 3)):
+            yield self._change_rows()
+            yield self._deliver_webhooks()
+            yield self._receive(paused=True)
+            yield self._advance()
+            yield _step("wait", seconds=self.rng.choice((400, PAST_VISIBILITY, PAST_VISIBILITY)))
+        yield from self._interleaved()
+        yield from self._end_of_scene()
+
+    def _changes_during_the_pull(self) -> Iterator[Step]:
+        yield self._change_rows()
+        yield self._deliver_webhooks()
+        if self.rng.random() < 0.4:
+            times, anywhere = self.rng.choice((1, 2, 6, 30)), self.rng.random() < 0.4
+            yield _step("mutate_during_pagination", item=self._number(), times=times, anywhere=anywhere)
+        yield self._receive(paused=False)
+        for _ in range(self.rng.randint(1, 4)):
+            yield self._advance()
+            yield self._change_rows()
+            if self.rng.random() < 0.3:
+                yield _step("advance_history", item=self._number())
+        yield from self._end_of_scene()
+
+    def _item_error(self) -> Iterator[Step]:
+        yield _step("set_item_error", item=self._number(), code=self.rng.choice(ITEM_ERRORS))
+        yield self._change_rows()
+        yield self._deliver_webhooks()
+        yield self._receive(paused=self.rng.random() < 0.3)
+        yield self._advance()
+        yield _step("repair_login", item=self._number())
+        yield self._deliver_webhooks()
+        yield from self._end_of_scene()
+
+    def _messages(self) -> Iterator[Step]:
+        rng = self.rng
+        for _ in range(rng.randint(1, 3)):
+            yield self._change_rows()
+            yield _step(
+                "deliver_webhook",
+                which=self._number(),
+                times=rng.choice((1, 1, 2)),
+                clock_error=rng.choice(CLOCK_ERRORS),
+                fault_at=rng.randint(0, 3),
+                fault=self._fault(),
+            )
+        if rng.random() < 0.3:
+            yield _step("lose_webhook", which=self._number())
+        if rng.random() < 0.4:
+            yield _step("send_foreign_message", item=self._number(), body=rng.choice(("no JSON", "[]", "{}")))
+        yield from self._end_of_scene()
+
+    def _miscellaneous(self) -> Iterator[Step]:
+        rng = self.rng
+        yield rng.choice(
+            (
+                _step("rotate_signing_key", overlap=rng.choice((0, 600))),
+                _step("rotate_secret", stored=rng.random() < 0.5),
+                self._link(),
+                _step("annotate", item=self._number(), row=self._number()),
+                _step("annotate", item=self._number(), row=self._number()),
+                self._remove(),
+                _step("revoke_account", item=self._number(), account=self._number()),
+                _step("send_item_webhook", item=self._number(), code=rng.choice(ITEM_WEBHOOKS)),
+                _step("redrive"),
+                _step("expire_tombstones"),
+            )
+        )
+
+    # ---- steps
+
+    def _end_of_scene(self) -> Iterator[Step]:
+        """What is running ends, or is left as it is."""
+        if self.rng.random() < 0.5:
+            yield _step("finish", which=self._number())
+        if self.rng.random() < 0.5:
+            yield _step("wait", seconds=self.rng.choice(WAITS))
+        if self.rng.random() < 0.5:
+            yield _step("sync", clock_error=self.rng.choice(CLOCK_ERRORS))
+
+    def _interleaved(self) -> Iterator[Step]:
+        for _ in range(self.rng.randint(3, 8)):
+            which, calls = self.rng.choice((0, 1)), self.rng.choice((1, 1, 2, 3, 5, 8))
+            yield _step("advance", which=which, calls=calls) if self.rng.random() < 0.85 else self._inject()
+
+    def _number(self) -> int:
+        return self.rng.choice((0, 0, 0, 1, 2, 5))
+
+    def _fault(self) -> str:
+        return self.rng.choice(list(Fault)).value
+
+    def _change_rows(self, *kinds: str) -> Step:
+        names = kinds or tuple(ROW_CHANGES)
+        changes = self.rng.choices(names, [ROW_CHANGES[name][0] for name in names], k=self.rng.randint(1, 8))
+        return _step("change_rows", item=self._number(), changes=changes, webhook_lost=self.rng.random() < 0.1)
+
+    def _deliver_webhooks(self) -> Step:
+        return _step("deliver_webhooks", newest_first=self.rng.random() < 0.3)
+
+    def _receive(self, *, paused: bool) -> Step:
+        clock_error, count = self.rng.choice(CLOCK_ERRORS), self.rng.choice((10, 10, 1, 2))
+        return _step("receive", count=count, clock_error=clock_error, paused=paused)
+
+    def _advance(self) -> Step:
+        return _step("advance", which=self._number(), calls=self.rng.choice((1, 1, 2, 3, 4, 5, 6, 8, 12)))
+
+    def _advance_to_a_write(self, which: int) -> Step:
+        return _step("advance_to", which=which, operation=WRITE, times=self.rng.choice((1, 1, 2, 2, 3)))
+
+    def _inject(self) -> Step:
+        fault = self._fault()
+        return _step("inject", which=self._number(), fault=fault, times=self.rng.choice((1, 1, 1, 2, 3)))
+
+    def _remove(self) -> Step:
+        fault_at = self.rng.randint(1, 6) if self.rng.random() < 0.4 else 0
+        fault = self._fault()
+        return _step("remove", item=self._number(), erase=self.rng.random() < 0.5, fault_at=fault_at, fault=fault)
+
+    def _link(self) -> Step:
+        fault_at = self.rng.randint(1, 8) if self.rng.random() < 0.3 else 0
+        fault = self._fault()
+        return _step("link", transactions=self.rng.randint(0, 9), fault_at=fault_at, fault=fault)

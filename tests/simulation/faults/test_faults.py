@@ -1,0 +1,102 @@
+"""Schedules that once diverged run again, with and without the guard that they need; and the harness itself."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
+
+import pytest
+from plaid_sync.aws.dynamodb.expressions import Expression
+from plaid_sync.sync import engine
+from plaid_sync.sync.engine import SyncEngine
+from plaid_sync.sync.job import Outcome
+
+from local.snapshot import tamper
+from tests.simulation.faults.checker import DivergenceError
+from tests.simulation.faults.harness import harness
+from tests.simulation.faults.run import Run, run
+from tests.simulation.faults.runner import shrink
+from tests.simulation.faults.schedule import Step, draw, parse
+from tests.simulation.model.guards import BY_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from plaid_sync.sync.job import SyncJob, SyncReport
+
+    from tests.simulation.faults.harness import Harness
+
+FILES = sorted(Path(__file__).with_name("regressions").glob("*.jsonl"))
+"""Each is named after the guard that it needs."""
+_sync = SyncEngine.sync
+
+
+def _not_fenced(self: Expression, _generation: int) -> str:
+    return f"{self.name('state')} <> {self.value('removed')}"
+
+
+def _superseded_is_acknowledged(self: SyncEngine, job: SyncJob) -> SyncReport:
+    report = _sync(self, job)
+    return replace(report, outcome=Outcome.COVERED) if report.outcome is Outcome.SUPERSEDED else report
+
+
+REMOVED_GUARDS: Final[dict[str, tuple[Any, str, Any]]] = {
+    "clock-skew": (engine, "MAX_CLOCK_SKEW", timedelta(0)),
+    "fence": (Expression, "fenced", _not_fenced),
+    "full-resync": BY_NAME["full-resync"].patches[0],
+    "superseded-retry": (SyncEngine, "sync", _superseded_is_acknowledged),
+}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Harness]:
+    with harness() as shared:
+        yield shared
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_regression_does_not_diverge(shared: Harness, file: Path) -> None:
+    assert run(shared, parse(file.read_text().splitlines()))["calls"] > 0
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_regression_diverges_without_its_guard(shared: Harness, file: Path) -> None:
+    target, name, replacement = REMOVED_GUARDS[file.stem]
+
+    with patch.object(target, name, replacement), pytest.raises(DivergenceError):
+        run(shared, parse(file.read_text().splitlines()))
+
+
+def test_a_schedule_is_deterministic(shared: Harness) -> None:
+    assert parse([str(step) for step in draw(11)]) == draw(11)
+    assert run(shared, draw(11)) == run(shared, draw(11))
+
+
+def test_a_schedule_leaves_nothing_to_the_next(shared: Harness) -> None:
+    """A link that is rolled back blocks the registration of its Item, whose id the next schedule uses again."""
+    before = run(shared, draw(11))
+    begin = draw(11)[0]
+    rolled_back = Step("link", {"transactions": 2, "fault_at": 4, "fault": "transaction conflict"})
+
+    assert run(shared, [begin, rolled_back])["commits"] == 0
+    assert run(shared, draw(11)) == before
+
+
+def test_a_tampered_row_is_a_divergence(shared: Harness) -> None:
+    """The harness must be able to fail: one cent is enough."""
+    with closing(Run(shared, draw(11))) as schedule:
+        schedule.execute()
+        tamper(shared.stack, Random(1))  # noqa: S311 - reproducible on purpose
+        with pytest.raises(DivergenceError, match="amount"):
+            schedule.checker.check_items(swept=True)
+
+
+def test_a_schedule_is_shrunk_to_the_steps_that_it_needs() -> None:
+    steps = [Step("begin"), *(Step("wait", {"seconds": number}) for number in range(40))]
+    needed = [steps[8], steps[32]]
+    assert shrink(steps, lambda candidate: all(step in candidate for step in needed)) == [steps[0], *needed]

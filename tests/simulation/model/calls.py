@@ -1,0 +1,114 @@
+"""What passes through the engine's ports: the calls of a worker and the responses to them."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tests.simulation.model.plaid import Page, Refusal
+from tests.simulation.model.state import Item, Row
+
+NEVER: Final = -1
+
+# ---- calls
+
+
+class Load(NamedTuple):
+    pass
+
+
+class Claim(NamedTuple):
+    """Raise the generation of the Item, which was loaded with this one."""
+
+    generation: int
+
+
+class Scan(NamedTuple):
+    """Read the rows of this generation and later."""
+
+    since: int
+
+
+class Read(NamedTuple):
+    keys: tuple[int, ...]
+
+
+class Pull(NamedTuple):
+    """Call /transactions/sync. `first_page`: a pagination begins, and the worker has just read the clock."""
+
+    cursor: str | None
+    first_page: bool
+
+
+class CheckHealth(NamedTuple):
+    pass
+
+
+class CommitPart(NamedTuple):
+    """The Item's part of the last transaction."""
+
+    expected_cursor: str | None
+    cursor: str
+    reconcile: bool
+    pull_began: int
+    needs_user: bool = False
+
+
+class Write(NamedTuple):
+    """Write a transaction of (key, value) pairs."""
+
+    generation: int
+    rows: tuple[tuple[int, int], ...]
+    begin: bool
+    commit: CommitPart | None
+
+
+class Record(NamedTuple):
+    """Record the Item's state under the fence: Plaid refused, or had nothing ready."""
+
+    generation: int
+    needs_user: bool
+
+
+class Finish(NamedTuple):
+    """Delete the messages, or return them to the queue."""
+
+    delete: bool
+
+
+Call = Load | Claim | CheckHealth | Scan | Read | Pull | Write | Record | Finish
+
+# ---- responses
+
+Rows = tuple[tuple[int, Row], ...]
+"""Rows with their keys."""
+
+
+class Loaded(NamedTuple):
+    """The Item. `beyond_skew`: its committed pull began so long after the message was sent that all clocks agree."""
+
+    item: Item
+    beyond_skew: bool
+
+
+class Time(NamedTuple):
+    """The time, as the length of the log."""
+
+    position: int
+
+
+class Written(NamedTuple):
+    """Whether a write took effect: empty, "superseded", or the code of a transient error."""
+
+    refused: str = ""
+
+    def __str__(self) -> str:
+        return f": refused, {self.refused}" if self.refused else ""
+
+
+Response = Loaded | Item | bool | Rows | Page | Refusal | Time | Written
+"""A claim gets the Item, a health check whether the user has to log in."""
+
+
+def not_covered(generation: int) -> Loaded:
+    """Return an Item that is about to be claimed. Its other fields must not matter any more: all of them are wrong."""
+    return Loaded(Item(generation, cursor="stale", writing_since=NEVER), beyond_skew=False)

@@ -1,0 +1,171 @@
+"""The comparison of an Item's rows with Plaid: what differs, what counts, and how much memory it takes."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plaid_sync.audit.compare import HistoryComparison, compare_row
+from plaid_sync.audit.report import MAX_DIFFERENCES, DriftKind
+from plaid_sync.aws.dynamodb.expressions import serialize
+from plaid_sync.aws.dynamodb.transactions import stored_row_from
+from plaid_sync.domain.transaction import StoredRow, TransactionId, parse_transaction
+from plaid_sync.sync.planner import drop_unchanged
+
+from tests.fakes.items import new_item
+from tests.fakes.plaid import page, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from plaid_sync.domain.item import Item, ItemId
+    from plaid_sync.pull.pages import Page
+
+GENERATION = 5
+ITEM = new_item("item", generation=GENERATION)
+MARKS = {"generation": Decimal(3), "first_generation": Decimal(1)}
+
+
+def stored(transaction_id: str, **changes: Any) -> dict[str, object]:
+    """Return the attributes of a transaction's row with changes; None removes one."""
+    row = parse_transaction(transaction(transaction_id))
+    values: dict[str, object] = {"transaction_id": transaction_id, **row.attributes, **MARKS, **changes}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows of a table, implements `AuditedRows`: each as `row_of` returns it, None for none."""
+
+    row_of: Callable[[str], Mapping[str, object] | None]
+
+    def attributes(
+        self,
+        item_id: ItemId,  # noqa: ARG002 - the port's
+        ids: Collection[TransactionId],
+    ) -> Mapping[TransactionId, Mapping[str, object]]:
+        found = {transaction_id: self.row_of(transaction_id) for transaction_id in ids}
+        return {transaction_id: row for transaction_id, row in found.items() if row is not None}
+
+    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+        raise NotImplementedError
+
+
+def compare(*pages: Page, rows: Rows | None = None, item: Item = ITEM) -> HistoryComparison:
+    comparison = HistoryComparison(rows or Rows(stored), item)
+    for following in pages:
+        comparison.fold(following)
+    return comparison
+
+
+def live(transaction_id: str, account_id: str = "account") -> StoredRow:
+    return StoredRow(TransactionId(transaction_id), account_id, live=True, generation=3, first_generation=1)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.decimals(-5, 5, places=2) | st.text("ab1", max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text("ab", max_size=1), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    st.sampled_from([*parse_transaction(transaction("t")).attributes, *MARKS, "expires_at", "merchant_name"]),
+    st.none() | JSON.filter(lambda value: value is not None) | st.binary(max_size=3),
+)
+def test_a_full_resync_writes_every_row_that_the_audit_reports_as_different(name: str, value: Any) -> None:
+    row = parse_transaction(transaction("t"))
+    found = stored("t", **{name: value})
+    different = list(compare_row(row, found, GENERATION))
+    known = stored_row_from({attribute: serialize(held) for attribute, held in found.items()})
+    readable = {row.transaction_id: known} if "generation" in found and known.generation < GENERATION else {}
+    kept, _ = drop_unchanged([row], readable)
+    if different and name != "generation":
+        assert kept == [row]
+    if not different:
+        assert kept == [] or name == "plaid"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "at_plaid", "in_table"),
+    [
+        ({"pending": Decimal(0)}, "pending", "false", "0"),
+        ({"amount": "12.5"}, "amount", "12.5", '"12.5"'),
+        ({"merchant_name": "(absent)"}, "merchant_name", "(absent)", '"(absent)"'),
+        ({"plaid": "text"}, "plaid", "(an object)", "(unreadable)"),
+        ({"generation": Decimal(6)}, "generation", "5", "6"),
+    ],
+)
+def test_a_difference_shows_types_and_absence(
+    changes: dict[str, Any], field: str, at_plaid: str, in_table: str
+) -> None:
+    row = replace(parse_transaction(transaction("t")), amount=Decimal("12.5"))
+    found = stored("t", amount=Decimal("12.5")) | changes
+    (difference,) = compare_row(row, found, GENERATION)
+    assert (difference.field, difference.at_plaid, difference.in_table) == (field, at_plaid, in_table)
+
+
+def test_a_later_page_wins_and_removed_wins_within_a_page() -> None:
+    rows = Rows(lambda key: stored(key, name="another") if key == "a" else None)
+    both = page(added=[transaction("a"), transaction("b"), transaction("c")])
+    gone = page(added=[transaction("d")], removed=[{"transaction_id": "b"}, {"transaction_id": "d"}])
+    as_stored = page(modified=[transaction("a") | {"name": "another"}])
+    assert compare(both, gone, rows=rows).drifted == {"a": DriftKind.DIFFERENT, "c": DriftKind.MISSING}
+    again = compare(both, gone, as_stored, rows=rows)
+    assert {found.field for found in again.differences} == {"(row)", "plaid.name"}  # the object is still the old one
+
+
+def test_a_row_that_plaid_removed_is_extra_and_one_that_it_omits_only_in_a_complete_history() -> None:
+    def extras(*pages: Page, complete: bool) -> set[str]:
+        comparison = compare(page(added=[transaction("a")], removed=[{"transaction_id": "gone"}]), *pages)
+        comparison.finish([live("a"), live("gone"), live("unknown"), live("invalid")], history_complete=complete)
+        return set(comparison.drifted)
+
+    invalid = page(added=[transaction("invalid") | {"amount": "a text"}])
+    nameless = page(added=[transaction("invalid") | {"transaction_id": None}])
+    assert extras(invalid, complete=False) == {"gone"}
+    assert extras(invalid, complete=True) == {"gone", "unknown"}
+    assert extras(nameless, complete=True) == {"gone"}
+
+
+def test_withdrawn_accounts_are_not_compared() -> None:
+    item = replace(ITEM, revoked_accounts=frozenset({"account"}))
+    comparison = compare(page(added=[transaction("a")]), rows=Rows(lambda _: None), item=item)
+    comparison.finish([live("b"), live("c", "other")], history_complete=True)
+    assert (set(comparison.drifted), len(comparison.live)) == ({"c"}, 0)
+
+
+ROW = parse_transaction(transaction("t"))
+STORED = stored("t")
+
+
+def copy_of(key: str, **changes: object) -> dict[str, object]:
+    return (
+        STORED | {"transaction_id": key, "date_id": f"2026-01-01#{key}", "plaid": bytes(bytearray(ROW.plaid))} | changes
+    )
+
+
+@pytest.mark.parametrize("row_of", [copy_of, lambda _: None, lambda key: copy_of(key, name="x" * 1000)])
+def test_memory_holds_ids_and_no_rows(row_of: Callable[[str], Mapping[str, object] | None]) -> None:
+    """The place of an id in a set takes about 100 bytes, a row about 300 more."""
+
+    def peak(transactions: int) -> int:
+        ids = iter([TransactionId(f"{number:037}") for number in range(transactions)])
+        around = page()
+        tracemalloc.start()
+        comparison = HistoryComparison(Rows(row_of), ITEM)
+        for _ in range(transactions // 100):
+            rows = [replace(ROW, transaction_id=next(ids), plaid=bytes(bytearray(ROW.plaid))) for _ in range(100)]
+            comparison.fold(replace(around, added=tuple(rows)))
+        assert len(comparison.differences) <= MAX_DIFFERENCES
+        assert len(comparison.live) == transactions
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak_bytes
+
+    assert (peak(8000) - peak(2000)) / 6000 < 160

@@ -1,0 +1,191 @@
+"""The Items table: what each condition allows, and what its failure means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from plaid_sync.domain.errors import SupersededError, TransientError
+from plaid_sync.domain.history import EntryKind, HistoryEntry
+from plaid_sync.domain.item import Account, Cursor, Expiry, ItemId, ItemState, Removal, StateName
+
+from tests.fakes.clock import NOON, FakeClock
+from tests.unit.aws.dynamodb.samples import (
+    COMMIT,
+    ENTRY,
+    ITEM,
+    NEEDS_USER,
+    REMOVED,
+    ROW,
+    claim,
+    history_of_kind,
+    items_table,
+    loaded,
+    set_attribute,
+)
+
+if TYPE_CHECKING:
+    from plaid_sync.aws.dynamodb.items import ItemsTable
+    from plaid_sync.aws.dynamodb.transactions import TransactionsTable
+
+NOWHERE = "http://127.0.0.1:9"
+COMPLETED = HistoryEntry(ITEM, NOON, "end-erased", EntryKind.REMOVAL, "erased", {"erased": 3})
+
+
+# ---- the claim
+
+
+def test_each_claim_raises_the_generation_and_returns_the_item(items: ItemsTable) -> None:
+    claims = [claim(items, attempt) for attempt in ("first", "second")]
+    assert [claimed.generation for claimed in claims] == [1, 2]
+    assert items.load(ITEM) == claims[1]
+
+
+def test_a_claim_is_idempotent_after_a_lost_response(items: ItemsTable) -> None:
+    before = loaded(items)
+    assert items.claim(before, "attempt") == items.claim(before, "attempt") == items.load(ITEM)
+
+
+def test_a_claim_that_arrives_after_a_newer_one_changes_nothing(items: ItemsTable) -> None:
+    before = loaded(items)
+    newer = claim(items, "newer")
+    with pytest.raises(TransientError, match="item_modified_concurrently"):
+        items.claim(before, "late")
+    assert items.load(ITEM) == newer
+
+
+def test_an_unregistered_or_removed_item_cannot_be_claimed(items: ItemsTable, dynamodb: Any) -> None:
+    assert items.load(ItemId("another")) is None
+    before = loaded(items)
+    set_attribute(dynamodb, "state", REMOVED)
+    with pytest.raises(TransientError):
+        items.claim(before, "attempt")
+
+
+def test_a_network_failure_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    config = Config(retries={"total_max_attempts": 1})
+    client = boto3.Session(region_name="us-east-1").client("dynamodb", endpoint_url=NOWHERE, config=config)
+    with pytest.raises(TransientError, match="EndpointConnectionError"):
+        items_table(client).load(ITEM)
+
+
+# ---- what a sync records
+
+
+def test_a_sync_records_its_result_and_its_entry_in_one_transaction(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    expiry = Expiry("PENDING_DISCONNECT", NOON + timedelta(days=7))
+    state = ItemState(StateName.EXPIRING, expiry.code, NOON, expiry, warnings_resolved_until=NOON)
+    accounts = (Account("account", "Checking", "0000", "depository", "checking"), Account("another"))
+    claim(items)
+    commit = replace(COMMIT, state=state, accounts=accounts, revoked_accounts=frozenset({"gone"}))
+    transactions.write(ITEM, 1, [ROW], begin=False, commit=commit)
+    stored = loaded(items)
+    assert (stored.state, stored.accounts) == (state, accounts)
+    assert stored.revoked_accounts == {"gone"}
+    assert history_of_kind(dynamodb, EntryKind.SYNC) == [ENTRY]
+
+    items.record(claim(items), replace(NEEDS_USER, update_status="NOT_READY"))
+    broken = loaded(items)
+    assert (broken.state, broken.accounts, broken.update_status) == (NEEDS_USER.state, accounts, "NOT_READY")
+    assert broken.revoked_accounts == frozenset()
+    assert history_of_kind(dynamodb, EntryKind.SYNC) == [NEEDS_USER.entry, ENTRY]
+
+    commit = replace(COMMIT, expected_cursor=Cursor("one"), cursor=Cursor("two"), accounts=accounts)
+    transactions.write(ITEM, claim(items).generation, [], begin=False, commit=commit)
+    recovered = loaded(items)
+    assert (recovered.state, recovered.accounts) == (ItemState(StateName.ACTIVE), accounts)
+
+
+def test_an_item_that_is_removed_during_a_sync_stays_removed(items: ItemsTable, dynamodb: Any) -> None:
+    claimed = claim(items)
+    set_attribute(dynamodb, "state", REMOVED)
+    before = items.load(ITEM)
+    with pytest.raises(SupersededError):
+        items.record(claimed, NEEDS_USER)
+    assert items.load(ITEM) == before
+    assert history_of_kind(dynamodb, EntryKind.SYNC) == []
+
+
+def test_only_the_newest_attempt_revokes_accounts(items: ItemsTable) -> None:
+    older, newer = claim(items, "older"), claim(items, "newer")
+    with pytest.raises(SupersededError):
+        items.revoke_accounts(older, {"account"})
+    items.revoke_accounts(newer, {"account"})
+    assert loaded(items).revoked_accounts == {"account"}
+
+
+# ---- the removal
+
+
+def remove(items: ItemsTable, *, erase: bool) -> None:
+    """Remove the Item as the API does."""
+    entry = HistoryEntry(ITEM, NOON, "remove", EntryKind.REQUEST, "removed")
+    assert items.remove(loaded(items), ItemState(StateName.REMOVED, since=NOON), entry, erase=erase)
+
+
+def removal(items: ItemsTable) -> Removal:
+    found = loaded(items).removal
+    assert found is not None
+    return found
+
+
+def test_no_removal_step_is_recorded_for_an_item_that_is_not_removed(items: ItemsTable, dynamodb: Any) -> None:
+    before = loaded(items)
+    with pytest.raises(TransientError):
+        items.record_plaid_removed(ITEM)
+    with pytest.raises(TransientError):
+        items.record_rows_to_erase(ITEM, 3)
+    with pytest.raises(TransientError):
+        items.record_removal_completed(before, COMPLETED)
+    assert loaded(items) == before
+    assert history_of_kind(dynamodb, EntryKind.REMOVAL) == []
+
+
+@pytest.mark.usefixtures("items")
+def test_the_access_token_is_dropped_once_plaid_removed_the_item(dynamodb: Any) -> None:
+    clock = FakeClock()
+    items = items_table(dynamodb, clock)
+    remove(items, erase=True)
+    assert loaded(items).access_token == b"encrypted"
+    for _ in range(2):
+        items.record_plaid_removed(ITEM)
+        clock.sleep(1)
+    assert loaded(items).access_token == b""
+    assert removal(items) == Removal(requested_at=NOON, erase=True, plaid_removed_at=NOON)
+
+
+def test_the_number_of_rows_is_recorded_once(items: ItemsTable) -> None:
+    remove(items, erase=True)
+    assert [items.record_rows_to_erase(ITEM, rows) for rows in (3, 1, 0)] == [3, 3, 3]
+    assert removal(items).rows_to_erase == 3
+
+
+def test_the_completion_is_recorded_once_with_its_entry(items: ItemsTable, dynamodb: Any) -> None:
+    remove(items, erase=True)
+    item = loaded(items)
+    items.record_removal_completed(item, COMPLETED)
+    items.record_removal_completed(item, replace(COMPLETED, outcome="another"))
+    assert removal(items).completed_at == NOON
+    assert loaded(items).state.name == StateName.REMOVED
+    assert history_of_kind(dynamodb, EntryKind.REMOVAL) == [COMPLETED]
+
+
+def test_a_removal_that_keeps_rows_is_not_completed_when_erasure_was_requested_concurrently(
+    items: ItemsTable, dynamodb: Any
+) -> None:
+    remove(items, erase=False)
+    item = loaded(items)
+    entry = HistoryEntry(ITEM, NOON, "erase", EntryKind.REQUEST, "erase")
+    assert items.also_erase_transactions(item, entry)
+    with pytest.raises(TransientError, match="removal_changed"):
+        items.record_removal_completed(item, COMPLETED)
+    assert removal(items) == Removal(requested_at=NOON, erase=True)
+    assert history_of_kind(dynamodb, EntryKind.REMOVAL) == []

@@ -1,0 +1,114 @@
+"""The registration of an Item: its row, its account claims and the Item that it replaces, all or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.history import EntryKind, HistoryEntry
+from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
+from plaid_sync.linking.sessions import ClaimHeldError, Replacement
+
+from tests.fakes.clock import NOON
+from tests.unit.aws.dynamodb.samples import (
+    COMMIT,
+    ITEM,
+    NEW,
+    REMOVED,
+    ROW,
+    claim,
+    history_of_kind,
+    loaded,
+    register,
+    registrations,
+    set_attribute,
+)
+
+if TYPE_CHECKING:
+    from plaid_sync.aws.dynamodb.items import ItemsTable
+    from plaid_sync.aws.dynamodb.transactions import TransactionsTable
+
+
+def test_registering_again_keeps_what_a_sync_wrote(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    claim(items)
+    transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+    before = loaded(items)
+    register(dynamodb, replace(NEW, access_token=b"encrypted again", days_requested=30))
+    assert items.load(ITEM) == replace(before, access_token=b"encrypted again")
+
+
+def test_blocking_keeps_a_stored_item_and_prevents_any_other_registration(items: ItemsTable, dynamodb: Any) -> None:
+    assert registrations(dynamodb).block_registration(ITEM)
+    assert items.load(ITEM) is not None
+    late = replace(NEW, item_id=ItemId("late"))
+    assert not registrations(dynamodb).block_registration(late.item_id)
+    with pytest.raises(TransientError, match="item_modified_concurrently"):
+        register(dynamodb, late)
+    assert items.load(late.item_id) is None
+
+
+def test_a_removed_item_is_not_registered_again(items: ItemsTable, dynamodb: Any) -> None:
+    set_attribute(dynamodb, "state", REMOVED)
+    before = items.load(ITEM)
+    with pytest.raises(TransientError, match="item_modified_concurrently"):
+        register(dynamodb, replace(NEW, access_token=b"another"))
+    assert items.load(ITEM) == before
+
+
+def user_item(name: str, *claims: str) -> Item:
+    """Return an Item of one user, with the keys of its account claims."""
+    return replace(NEW, item_id=ItemId(name), client_user_id="user", bank_login_ids=frozenset(claims))
+
+
+def replacement(item_id: ItemId) -> Replacement:
+    entry = HistoryEntry(item_id, NOON, "replaced", EntryKind.REQUEST, "removed")
+    return Replacement(item_id, ItemState(StateName.REMOVED, since=NOON), erase=True, entry=entry)
+
+
+def test_an_account_claim_has_one_holder_and_nothing_of_a_second_item_is_stored(dynamodb: Any) -> None:
+    items = register(dynamodb, user_item("first", "login#a", "login#b"))
+    second = user_item("second", "login#b", "login#c")
+    with pytest.raises(ClaimHeldError) as held:
+        register(dynamodb, second)
+    assert held.value.holder == "first"
+    assert items.load(second.item_id) is None
+    assert history_of_kind(dynamodb, EntryKind.REQUEST, second.item_id) == []
+    register(dynamodb, second, releasable_item_ids=frozenset({ItemId("first")}))
+    assert loaded(items, second.item_id).bank_login_ids == {"login#b", "login#c"}
+
+
+def test_an_item_is_replaced_in_the_transaction_that_registers_the_new_one(dynamodb: Any) -> None:
+    first, second = user_item("first", "login#a"), user_item("second", "login#a")
+    items = register(dynamodb, first)
+    register(
+        dynamodb,
+        second,
+        releasable_item_ids=frozenset({first.item_id}),
+        replacement=replacement(first.item_id),
+    )
+    assert loaded(items, first.item_id).removal == Removal(requested_at=NOON, erase=True)
+    assert not loaded(items, second.item_id).removed
+    assert len(history_of_kind(dynamodb, EntryKind.REQUEST, first.item_id)) == 2
+
+
+def test_an_item_is_registered_also_when_the_replaced_one_was_removed_concurrently(dynamodb: Any) -> None:
+    first, second = user_item("first"), user_item("second")
+    items = register(dynamodb, first)
+    set_attribute(dynamodb, "state", REMOVED, item_id="first")
+    before = items.load(first.item_id)
+    register(dynamodb, second, replacement=replacement(first.item_id))
+    assert not loaded(items, second.item_id).removed
+    assert items.load(first.item_id) == before
+
+
+def test_an_item_of_another_user_is_not_replaced(dynamodb: Any) -> None:
+    other = replace(user_item("first"), client_user_id="another user")
+    items, second = register(dynamodb, other), user_item("second")
+    with pytest.raises(TransientError, match="item_modified_concurrently"):
+        register(dynamodb, second, replacement=replacement(other.item_id))
+    assert not loaded(items, other.item_id).removed
+    assert items.load(second.item_id) is None

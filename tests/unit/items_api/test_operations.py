@@ -1,0 +1,138 @@
+"""The operations of the Items API: removal, sync, resync, refresh, webhook, accounts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from plaid_sync.domain.item import Account, ItemState, StateName
+
+from tests.fakes.api import CALLER, WEBHOOK_URL, Api, content, problem
+from tests.fakes.clock import NOON
+
+if TYPE_CHECKING:
+    from plaid_sync.domain.item import ItemId
+
+NOON_TEXT = "2026-06-01T12:00:00.000Z"
+
+
+# ---- removal
+
+
+def test_a_removal_is_recorded_once_and_its_message_is_sent_until_it_is_completed(api: Api, item_id: ItemId) -> None:
+    response = api.request("DELETE", f"/items/{item_id}")
+    shown = content(response, 202)
+    assert response["headers"]["location"] == f"/items/{item_id}"
+    assert shown == {
+        "item_id": item_id,
+        "state": "removed",
+        "removal": {"requested_at": NOON_TEXT, "transactions": "keep"},
+    }
+    assert api.item(item_id).generation == 1
+    assert content(api.request("DELETE", f"/items/{item_id}"), 202) == shown
+    assert api.queue.take() == [(item_id, "request")] * 2
+    assert [entry.get("published_events") for entry in api.history(item_id)] == [["ItemLinked"], ["ItemRemoved"]]
+    removal = api.removal(item_id)
+    api.tables.items.set(item_id, removal=replace(removal, plaid_removed_at=NOON, completed_at=NOON))
+    shown = api.get(f"/items/{item_id}")
+    assert (shown["state"], shown["remedy"], "bank" in shown["freshness"]) == ("removed", "none", False)
+    assert shown["removal"].keys() == {"requested_at", "transactions", "plaid_removed_at", "completed_at"}
+    content(api.request("DELETE", f"/items/{item_id}"), 202)
+    assert api.queue.take() == []
+
+
+def test_erasure_can_be_requested_after_the_removal_and_is_never_taken_back(api: Api, item_id: ItemId) -> None:
+    content(api.request("DELETE", f"/items/{item_id}"), 202)
+    removal = api.removal(item_id)
+    api.tables.items.set(item_id, removal=replace(removal, completed_at=NOON))
+    for transactions in ("erase", "keep", "erase"):
+        response = api.request("DELETE", f"/items/{item_id}", query={"transactions": transactions})
+        assert content(response, 202)["removal"] == {"requested_at": NOON_TEXT, "transactions": "erase"}
+    assert [entry["outcome"] for entry in api.history(item_id)][1:] == ["removal_requested", "erasure_requested"]
+    removal = replace(removal, erase=True, rows_to_erase=7, completed_at=NOON)
+    api.tables.items.set(item_id, removal=removal)
+    assert api.get(f"/items/{item_id}")["removal"]["rows_erased"] == 7
+
+
+def test_a_wrong_word_for_the_transactions_removes_nothing(api: Api, item_id: ItemId) -> None:
+    response = api.request("DELETE", f"/items/{item_id}", query={"transactions": "burn"})
+    assert problem(response, 400, "invalid_request")["field"] == "transactions"
+    assert not api.item(item_id).removed
+
+
+@pytest.mark.parametrize(("port", "call"), [("items", "load"), ("items", "remove"), ("queue", "send")])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_removal_that_fails_at_any_call_is_completed_by_its_retry(
+    api: Api, item_id: ItemId, port: str, call: str, *, after: bool
+) -> None:
+    query = {"transactions": "erase"}
+    api.fail(port, call, after=after)
+    problem(api.request("DELETE", f"/items/{item_id}", query=query), 503, "unreachable")
+    content(api.request("DELETE", f"/items/{item_id}", query=query), 202)
+    assert (item_id, "request") in api.queue.take()
+    published = [entry.get("published_events") for entry in api.history(item_id)]
+    assert published == [["ItemLinked"], ["ItemRemoved"]]
+
+
+def test_a_removal_that_meets_a_concurrent_one_is_not_recorded_twice(api: Api, item_id: ItemId) -> None:
+    api.fail("items", "remove", None, meanwhile=lambda: api.request("DELETE", f"/items/{item_id}"))
+    query = {"transactions": "erase"}
+    assert content(api.request("DELETE", f"/items/{item_id}", query=query), 202)["removal"]["transactions"] == "erase"
+    outcomes = sorted(entry["outcome"] for entry in api.history(item_id))
+    assert outcomes == ["erasure_requested", "linked", "removal_requested"]
+
+
+# ---- other operations
+
+
+def test_a_sync_is_queued_and_recorded(api: Api, item_id: ItemId) -> None:
+    assert content(api.request("POST", f"/items/{item_id}/sync", {}), 202) == {"queued": True}
+    assert api.queue.take() == [(item_id, "request")]
+    entry = api.history(item_id)[-1]
+    assert (entry["outcome"], entry["caller"]) == ("queued", CALLER)
+
+
+def test_a_resync_makes_the_next_sync_pull_everything_and_fences_a_running_one(api: Api, item_id: ItemId) -> None:
+    assert content(api.request("POST", f"/items/{item_id}/resync"), 202) == {"queued": True}
+    assert (api.item(item_id).reconcile, api.item(item_id).generation) == (True, 1)
+    assert api.queue.take() == [(item_id, "request")]
+    assert api.get(f"/items/{item_id}")["reconcile_pending"] is True
+
+
+def test_an_item_is_refreshed_once_in_thirty_seconds(api: Api, item_id: ItemId) -> None:
+    path = f"/items/{item_id}/refresh"
+    assert content(api.request("POST", path), 202) == {"requested": True}
+    api.tables.clock.time += timedelta(seconds=10.5)
+    response = api.request("POST", path)
+    problem(response, 429, "refreshed_recently")
+    assert (response["headers"]["retry-after"], api.plaid.calls["refresh"]) == ("20", 1)
+    api.tables.clock.time += timedelta(seconds=19.5)
+    content(api.request("POST", path), 202)
+    assert [entry.get("plaid_request_ids") for entry in api.history(item_id)[1:]] == [["refresh-1"], ["refresh-2"]]
+
+
+def test_the_webhook_is_set_to_the_stacks_own(api: Api, item_id: ItemId) -> None:
+    assert content(api.request("POST", f"/items/{item_id}/webhook")) == {"webhook": WEBHOOK_URL}
+    assert api.plaid.webhooks == {f"access-{item_id}": WEBHOOK_URL}
+    assert api.history(item_id)[-1]["plaid_request_ids"] == ["webhook-1"]
+
+
+def test_accounts_are_fetched_and_stored_and_fence_no_sync(api: Api, item_id: ItemId) -> None:
+    api.plaid.listed = (Account("a", "Checking", "0000", "depository"), Account("b"))
+    shown = content(api.request("POST", f"/items/{item_id}/accounts"))["accounts"]
+    assert shown == [{"account_id": "a", "name": "Checking", "mask": "0000", "type": "depository"}, {"account_id": "b"}]
+    assert api.get(f"/items/{item_id}")["accounts"] == shown
+    assert api.item(item_id).generation == 0
+
+
+@pytest.mark.parametrize(
+    ("rest", "call"), [("/resync", "request_full_resync"), ("/accounts", "save_accounts")], ids=str
+)
+def test_an_item_that_is_removed_concurrently_is_not_changed(api: Api, item_id: ItemId, rest: str, call: str) -> None:
+    removed = ItemState(StateName.REMOVED)
+    accounts = api.item(item_id).accounts
+    api.fail("items", call, None, meanwhile=lambda: api.tables.items.set(item_id, state=removed))
+    problem(api.request("POST", f"/items/{item_id}{rest}"), 410, "item_removed")
+    assert (api.item(item_id).reconcile, api.item(item_id).accounts) == (False, accounts)

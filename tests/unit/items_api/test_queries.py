@@ -1,0 +1,222 @@
+"""The reads of the Items API: lists, one Item, its history, its transactions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.item import Expiry, ItemHealth, ItemState, StateName
+from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionId, parse_transaction
+
+from tests.fakes.api import CALLER, Api, content, problem
+from tests.fakes.clock import NOON
+from tests.fakes.plaid import transaction
+
+if TYPE_CHECKING:
+    from plaid_sync.domain.item import ItemId
+
+NOON_TEXT = "2026-06-01T12:00:00.000Z"
+
+
+def put_rows(api: Api, item_id: ItemId, *documents: dict[str, Any]) -> None:
+    rows = [parse_transaction(document) for document in documents]
+    api.tables.transactions.rows_of[item_id] = {
+        row.transaction_id: StoredRow(row.transaction_id, row.account_id, True, 1, 1, row)  # noqa: FBT003
+        for row in rows
+    }
+
+
+def page_token(key: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+
+
+# ---- lists
+
+
+def test_items_are_listed_by_user_and_state_in_pages(api: Api) -> None:
+    own = [api.linked(name=f"login {number}") for number in range(5)]
+    theirs = api.linked("another")
+    api.tables.items.set(own[0], state=ItemState(StateName.NEEDS_USER, "ITEM_LOGIN_REQUIRED"))
+    content(api.request("DELETE", f"/items/{own[1]}"), 202)
+
+    def listed(**query: str) -> list[str]:
+        return [item["item_id"] for item in api.pages("/items", "items", **query)]
+
+    assert sorted(listed(client_user_id="user")) == sorted(own)
+    assert sorted(listed(client_user_id="user", limit="2")) == sorted(own)
+    assert listed(client_user_id="user", state="needs_user") == [own[0]]
+    assert listed(client_user_id="user", state="removed", limit="1") == [own[1]]
+    assert sorted(listed(limit="3")) == sorted([*own, theirs])
+    assert listed(state="needs_user") == [own[0]]
+    assert sorted(listed(state="active", limit="2")) == sorted([*own[2:], theirs])
+
+
+def test_a_list_shows_the_state_of_items(api: Api, item_id: ItemId) -> None:
+    until = NOON + timedelta(days=5)
+    expiry = Expiry("PENDING_EXPIRATION", until)
+    api.tables.items.set(
+        item_id,
+        state=ItemState(StateName.NEEDS_USER, "ITEM_LOCKED", NOON, expiry),
+        update_status="HISTORICAL_UPDATE_COMPLETE",
+        synced_at=NOON,
+    )
+    (shown,) = api.get("/items", client_user_id="user")["items"]
+    assert shown == {
+        "item_id": item_id,
+        "state": "needs_user",
+        "code": "ITEM_LOCKED",
+        "since": NOON_TEXT,
+        "until": "2026-06-06T12:00:00.000Z",
+        "remedy": "bank_then_update_mode",
+        "what_to_do": "let the user fix the login at the bank, then go through Link in update mode",
+        "client_user_id": "user",
+        "institution_id": "ins_1",
+        "linked_at": NOON_TEXT,
+        "pulled_at": NOON_TEXT,
+        "history_phase": "historical",
+    }
+    api.tables.items.set(item_id, state=ItemState(StateName.EXPIRING, "PENDING_EXPIRATION", NOON, expiry))
+    (shown,) = api.get("/items")["items"]
+    assert (shown["state"], shown["until"], shown["remedy"]) == ("expiring", "2026-06-06T12:00:00.000Z", "update_mode")
+
+
+# ---- one Item
+
+
+def test_an_item_is_shown_with_everything(api: Api, item_id: ItemId) -> None:
+    put_rows(api, item_id, transaction("a"), transaction("b"))
+    api.tables.items.set(item_id, synced_at=NOON, update_status="INITIAL_UPDATE_COMPLETE", reconcile=True)
+    api.tables.items.set(item_id, revoked_accounts=frozenset({"b", "a"}))
+    api.plaid.report = ItemHealth(last_success_at=NOON)
+    shown = api.get(f"/items/{item_id}")
+    assert (shown["state"], shown["remedy"], shown["history_phase"]) == ("active", "none", "initial")
+    assert shown["accounts"][0] == {
+        "account_id": "login-0000",
+        "name": "login 0000",
+        "mask": "0000",
+        "type": "depository",
+        "subtype": "checking",
+    }
+    bank = {"checked_at": NOON_TEXT, "last_success_at": NOON_TEXT, "last_failure_at": None}
+    assert shown["freshness"] == {"pulled_at": NOON_TEXT, "bank": bank}
+    assert shown["transactions"] == {"live": 2, "exact": True}
+    assert (shown["reconcile_pending"], shown["revoked_accounts"]) == (True, ["a", "b"])
+    assert {"removal", "pulled_at"}.isdisjoint(shown)
+
+
+def test_an_item_without_a_session_is_shown(api: Api) -> None:
+    api.plaid.add_public_token("public-1")
+    item_id = content(api.request("POST", "/items", {"public_token": "public-1"}), 201)["item_id"]
+    shown = api.get(f"/items/{item_id}")
+    assert "client_user_id" not in shown
+    assert (shown["history_phase"], shown["accounts"]) == ("unknown", [])
+    assert "pulled_at" not in shown["freshness"]
+
+
+def test_an_item_is_shown_although_plaid_does_not_respond(api: Api, item_id: ItemId) -> None:
+    api.plaid.refusals["health"] = "ITEM_LOGIN_REQUIRED"
+    assert api.get(f"/items/{item_id}")["freshness"]["bank"] == {"unknown_because": "ITEM_LOGIN_REQUIRED"}
+    api.fail("plaid", "health", TransientError("plaid_unreachable"))
+    assert api.get(f"/items/{item_id}")["freshness"]["bank"] == {"unknown_because": "plaid_unreachable"}
+
+
+def test_the_bank_status_is_cached_for_a_minute_or_until_the_next_sync(api: Api, item_id: ItemId) -> None:
+    def bank() -> dict[str, Any]:
+        shown: dict[str, Any] = api.get(f"/items/{item_id}")["freshness"]["bank"]
+        return shown
+
+    api.plaid.report = ItemHealth("ITEM_LOCKED")
+    first = bank()
+    assert (first["checked_at"], first["error_code"]) == (NOON_TEXT, "ITEM_LOCKED")
+    api.plaid.report = ItemHealth()
+    api.tables.clock.time += timedelta(seconds=59)
+    assert [bank() for _ in range(5)] == [first] * 5
+    assert api.plaid.calls["health"] == 1
+    api.tables.clock.time += timedelta(seconds=1)
+    later = bank()
+    assert (later["checked_at"], "error_code" in later) == ("2026-06-01T12:01:00.000Z", False)
+    api.tables.clock.time += timedelta(seconds=1)
+    api.tables.items.set(item_id, synced_at=api.tables.clock.time)
+    assert bank()["checked_at"] == "2026-06-01T12:01:01.000Z"
+    assert api.plaid.calls["health"] == 3
+
+
+def test_a_bank_status_that_cannot_be_stored_is_shown(api: Api, item_id: ItemId) -> None:
+    api.fail("items", "save_bank_status")
+    assert api.get(f"/items/{item_id}")["freshness"]["bank"]["checked_at"] == NOON_TEXT
+    assert api.item(item_id).bank is None
+
+
+def test_the_history_is_shown_newest_first_in_pages(api: Api, item_id: ItemId) -> None:
+    for _ in range(3):
+        api.tables.clock.time += timedelta(seconds=1)
+        content(api.request("POST", f"/items/{item_id}/sync"), 202)
+    path = f"/items/{item_id}/history"
+    whole = api.get(path)["history"]
+    assert [entry["at"] for entry in whole] == sorted((entry["at"] for entry in whole), reverse=True)
+    assert [entry["outcome"] for entry in whole] == ["queued"] * 3 + ["linked"]
+    newest = whole[0]
+    assert (newest["kind"], newest["request"], newest["caller"], newest["correlation_ids"]) == (
+        "request",
+        "POST /items/{item_id}/sync",
+        CALLER,
+        [f"request-{api.requests - 1}"],
+    )
+    assert api.pages(path, "history", limit="2") == whole
+
+
+# ---- transactions
+
+
+def test_transactions_are_plaids_own_objects_with_exact_amounts(api: Api, item_id: ItemId) -> None:
+    documents = [transaction(str(number)) | {"amount": Decimal("0.1234567"), "x": {"y": None}} for number in range(5)]
+    put_rows(api, item_id, *documents)
+    removed = RowRemoval(TransactionId("gone"))
+    row = StoredRow(removed.transaction_id, "account", live=False, generation=1, first_generation=1)
+    api.tables.transactions.rows_of[item_id][row.transaction_id] = row
+    path = f"/items/{item_id}/transactions"
+    assert api.pages(path, "transactions", limit="2") == api.get(path)["transactions"] == documents
+
+
+def test_the_transactions_of_an_account_are_sorted_newest_first(api: Api, item_id: ItemId) -> None:
+    documents = [
+        transaction(f"{day}{number}") | {"date": f"2026-01-0{day}", "account_id": f"account-{number}"}
+        for number in range(2)
+        for day in (2, 1, 3)
+    ]
+    put_rows(api, item_id, *documents)
+    path = f"/items/{item_id}/transactions"
+    shown = api.pages(path, "transactions", account_id="account-1", limit="2")
+    assert [document["transaction_id"] for document in shown] == ["31", "21", "11"]
+    assert api.pages(path, "transactions", account_id="another") == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "query", "field"),
+    [
+        *(("", {"limit": value}, "limit") for value in ("0", "101")),
+        ("", {"state": "terminal"}, "state"),
+        ("", {"client_user_id": "u" * 129}, "client_user_id"),
+        *(("", {"next": value}, "next") for value in ("!", "e30", page_token("[" * 5000))),
+        ("", {"next": page_token({"state": 1, "fresh_at": "a", "item_id": "b"})}, "next"),
+        ("", {"state": "active", "next": page_token({"state": "removed", "fresh_at": "a", "item_id": "b"})}, "next"),
+        ("", {"client_user_id": "u", "next": page_token({"item_id": "i"})}, "next"),
+        ("", {"client_user_id": "u", "next": page_token({"client_user_id": "v", "item_id": "i"})}, "next"),
+        ("/history", {"next": page_token({"item_id": "other"})}, "next"),
+        ("/transactions", {"limit": "501"}, "limit"),
+        ("/transactions", {"account_id": ""}, "account_id"),
+        ("/transactions", {"next": page_token({"date_id": "a", "transaction_id": "b"})}, "next"),
+        ("/transactions", {"account_id": "a", "next": page_token({"transaction_id": "b"})}, "next"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_bad_query_is_rejected_by_parameter(
+    api: Api, item_id: ItemId, rest: str, query: dict[str, str], field: str
+) -> None:
+    response = api.request("GET", f"/items/{item_id}{rest}" if rest else "/items", query=query)
+    assert problem(response, 400, "invalid_request")["field"] == field

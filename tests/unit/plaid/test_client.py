@@ -1,0 +1,181 @@
+"""Calls to Plaid: what is sent is what plaid-python's own `PlaidApi` sends, and what each failure means."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import plaid as plaid_python
+import pytest
+from plaid.api.plaid_api import PlaidApi
+from plaid_sync.domain.errors import OutcomeUnknownError, PlaidError, TransientError
+from plaid_sync.domain.item import Cursor
+from plaid_sync.linking.requests import LinkTokenParameters, LinkTokenRequest
+from plaid_sync.plaid.client import PlaidTransport
+from plaid_sync.plaid.items import PlaidItems, PlaidTransactionsClient
+from plaid_sync.plaid.link import PlaidLinkClient
+
+from tests.fakes.aws import secret_of_plaid
+from tests.fakes.localhost import EXCHANGES, KEY_CALLS, Plaid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CREDENTIALS = {"clientId": "client", "secret": "local-secret"}
+REQUEST = LinkTokenRequest(
+    client_user_id="user",
+    item_id=None,
+    products=("transactions",),
+    country_codes=("US",),
+    language="en",
+    days_requested=90,
+    redirect_uri="https://app.example/back",
+    hosted_link=True,
+    account_selection=False,
+    client_name=None,
+)
+ACCOUNT_SELECTION = replace(
+    REQUEST, products=(), days_requested=None, redirect_uri=None, hosted_link=False, account_selection=True
+)
+WEBHOOK_URL = "https://app.example/webhooks/plaid"
+CALLS: dict[str, Callable[[PlaidTransport], object]] = {
+    "/transactions/sync": lambda to: PlaidTransactionsClient(to).sync_page("access", None, 90),
+    "/transactions/sync from a cursor": lambda to: PlaidTransactionsClient(to).sync_page("access", Cursor("c"), 90),
+    "/item/get": lambda to: PlaidItems(to, "sandbox").health("access"),
+    "/item/remove": lambda to: PlaidItems(to, "sandbox").remove("access"),
+    "/accounts/get": lambda to: PlaidItems(to, "sandbox").accounts("access"),
+    "/transactions/refresh": lambda to: PlaidItems(to, "sandbox").refresh("access"),
+    "/item/webhook/update": lambda to: PlaidItems(to, "sandbox").set_webhook("access", WEBHOOK_URL),
+    "/link/token/create": lambda to: PlaidLinkClient(to).create_link_token(
+        LinkTokenParameters(REQUEST, "user", "App", WEBHOOK_URL)
+    ),
+    "/link/token/create to select accounts": lambda to: PlaidLinkClient(to).create_link_token(
+        LinkTokenParameters(ACCOUNT_SELECTION, "user", "App", WEBHOOK_URL, "access")
+    ),
+    "/link/token/get": lambda to: PlaidLinkClient(to).link_results("link"),
+    "/item/public_token/exchange": lambda to: PlaidLinkClient(to).exchange("public"),
+}
+
+
+@dataclass(slots=True)
+class Received:
+    """What a server on localhost received; it refuses everything."""
+
+    base_url: str = ""
+    requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+
+
+@contextmanager
+def refusing_server() -> Iterator[Received]:
+    received = Received()
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.requests.append((self.command, self.path, dict(self.headers), body))
+            self.send_response(400)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        received.base_url = f"http://127.0.0.1:{server.server_address[1]}"
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield received
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_plaid_receives_what_plaid_python_sends(name: str) -> None:
+    with refusing_server() as received:
+        with pytest.raises(PlaidError, match="HTTP_400"):
+            CALLS[name](PlaidTransport(received.base_url, secret_of_plaid()))
+        path, body = received.requests[0][1], json.loads(received.requests[0][3])
+        configuration = plaid_python.Configuration(host=received.base_url, api_key=CREDENTIALS)
+        api = PlaidApi(plaid_python.ApiClient(configuration))
+        operation: Any = getattr(api, path.strip("/").replace("/", "_"))
+        with pytest.raises(plaid_python.ApiException):
+            operation(body)
+        sent, expected = received.requests
+    assert path == name.partition(" ")[0]
+    assert sent == expected
+
+
+def test_refused_credentials_are_read_again(plaid: Plaid) -> None:
+    token = plaid.simulator.create_public_token()
+    plaid.store_secret("retired")
+    with pytest.raises(PlaidError, match="INVALID_API_KEYS"):
+        plaid.link.exchange(token)
+    plaid.store_secret(plaid.simulator.secret)
+    assert plaid.link.exchange(token).access_token
+
+
+def test_a_call_whose_response_is_lost_is_not_retried(plaid: Plaid) -> None:
+    plaid.simulator.inject_fault(EXCHANGES, drop="after")
+    with pytest.raises(TransientError, match="plaid_unreachable"):
+        plaid.link.exchange(plaid.simulator.create_public_token())
+    assert plaid.simulator.calls[EXCHANGES] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"drop": "before"}, {"drop": "after"}, {"status": 200, "body": "<"}, {"status": 200, "body": "{}"}],
+    ids=str,
+)
+def test_a_call_that_was_sent_may_have_had_its_effect(plaid: Plaid, fault: dict[str, Any]) -> None:
+    plaid.simulator.inject_fault(EXCHANGES, **fault)
+    with pytest.raises(OutcomeUnknownError):
+        plaid.link.exchange(plaid.simulator.create_public_token())
+
+
+def test_a_call_without_a_connection_was_never_sent(plaid: Plaid) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        for address in (host, "http://plaid.invalid"):
+            link = PlaidLinkClient(PlaidTransport(address, plaid.transport.secret))
+            with pytest.raises(TransientError) as failed:
+                link.exchange("public-sandbox-1")
+            assert not isinstance(failed.value, OutcomeUnknownError)
+
+
+def test_without_the_secret_no_call_is_sent(plaid: Plaid) -> None:
+    plaid.secrets.text = "{}"
+    plaid.transport.secret.forget()
+    with pytest.raises(TransientError) as failed:
+        plaid.link.exchange("public-sandbox-1")
+    assert not isinstance(failed.value, OutcomeUnknownError)
+
+
+INVALID_CODES = ["", "a b", "item_not_found", "_A", "1A", "A\n", "\u00c9", "\ud800", "A" * 65, 7, None, ["A"], {"A": 1}]
+VALID_CODES = ["A", "PRODUCT_2_NOT_READY", "A" * 64]
+
+
+def test_an_error_code_is_kept_and_one_of_an_invalid_form_is_replaced_by_both_clients(plaid: Plaid) -> None:
+    for code, expected in [*((code, "HTTP_418") for code in INVALID_CODES), *((code, code) for code in VALID_CODES)]:
+        for path in (EXCHANGES, KEY_CALLS):
+            plaid.simulator.inject_fault(path, status=418, body=json.dumps({"error_code": code}))
+        with pytest.raises(PlaidError) as refused:
+            plaid.link.exchange("public-sandbox-1")
+        assert refused.value.code == expected
+        with pytest.raises(TransientError) as failed:
+            plaid.key_api.fetch("kid")
+        assert failed.value.code == f"verification_key_{expected}"
+
+
+def test_a_request_id_that_no_log_line_can_hold_is_omitted(plaid: Plaid) -> None:
+    valid = "r" * 128
+    for request_id in (valid, "r" * 129, "\ud800", "\u00e9", "a\nb", ["r"], 7, None):
+        body = json.dumps({"error_code": "ITEM_LOGIN_REQUIRED", "request_id": request_id})
+        plaid.simulator.inject_fault(EXCHANGES, status=400, body=body)
+        with pytest.raises(PlaidError, match="ITEM_LOGIN_REQUIRED") as refused:
+            plaid.link.exchange("public-sandbox-1")
+        assert refused.value.request_id == (valid if request_id == valid else "")

@@ -1,0 +1,121 @@
+"""Plaid's responses about an Item: invalid entries are set apart, informational fields may be anything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.errors import FailureClass, SchemaViolationError, classify
+from plaid_sync.domain.item import ItemHealth
+from plaid_sync.domain.transaction import RowRemoval, TransactionId
+from plaid_sync.plaid.responses import UNREADABLE_CODE, parse_health
+
+from tests.fakes.plaid import page, transaction
+
+NOT_PRINTABLE = [None, 7, {"a": "b"}, ["x" * 2_000_000], "x" * 129, "x" * 2_000_000, "\ud800", "\u00e9", "a\nb", "\x00"]
+
+# ---- /transactions/sync
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("added", {"added": None}),
+        ("removed", {"removed": {}}),
+        ("has_more", {"has_more": "false"}),
+        ("next_cursor", {"next_cursor": "", "has_more": True}),
+        ("next_cursor", {"next_cursor": None, "added": [transaction("t")]}),
+        ("next_cursor", {"next_cursor": None, "removed": ["t"]}),
+        *(("next_cursor", {"next_cursor": cursor}) for cursor in ("\ud800", "c" * 1025, "a\nb", 7, ["c"])),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_a_page_that_violates_the_schema_is_rejected_by_field(field: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(SchemaViolationError) as rejected:
+        page(**fields)
+    assert rejected.value.field == field
+
+
+@pytest.mark.parametrize("value", NOT_PRINTABLE, ids=lambda value: ascii(value)[:20])
+@pytest.mark.parametrize("name", ["transactions_update_status", "request_id"])
+def test_an_unreadable_informational_field_is_omitted_and_a_null_cursor_is_none(name: str, value: object) -> None:
+    parsed = page(added=[transaction("t")], **{name: value})
+    assert {"transactions_update_status": parsed.update_status, "request_id": parsed.request_id}[name] == ""
+    assert len(parsed.added) == 1
+    parsed = page(transactions_update_status="S" * 128, request_id="r 1")
+    assert (parsed.update_status, parsed.request_id) == ("S" * 128, "r 1")
+    assert page(next_cursor="").next_cursor is page(next_cursor=None).next_cursor is None
+
+
+def test_an_invalid_entry_is_set_apart_whole_and_the_others_are_rows() -> None:
+    without_id = transaction("?") | {"note": "\ud83d", "balance": Decimal("0.10")}
+    del without_id["transaction_id"]
+    parsed = page(
+        added=[transaction("a"), transaction("b") | {"amount": "1.00"}, ["c"], transaction("d")],
+        modified=[transaction("e"), without_id],
+        removed=[{"transaction_id": "f"}, {"account_id": "account"}, "g"],
+    )
+    assert [row.transaction_id for row in (*parsed.added, *parsed.modified)] == ["a", "d", "e"]
+    assert [removal.transaction_id for removal in parsed.removed] == ["f"]
+    assert [(entry.source, entry.field, entry.transaction_id) for entry in parsed.invalid] == [
+        ("added", "amount", "b"),
+        ("added", "transaction", None),
+        ("modified", "transaction_id", None),
+        ("removed", "transaction_id", None),
+        ("removed", "removed", None),
+    ]
+    assert exact_json.loads(parsed.invalid[2].raw) == without_id
+
+
+@pytest.mark.parametrize("account_id", [7, ["account"], "a" * 2100, "\ud800"], ids=lambda value: ascii(value)[:20])
+def test_a_removal_with_an_invalid_account_is_applied_and_set_apart(account_id: object) -> None:
+    parsed = page(removed=[{"transaction_id": "t", "account_id": account_id}])
+    assert parsed.removed == (RowRemoval(TransactionId("t")),)
+    assert [(entry.field, entry.transaction_id) for entry in parsed.invalid] == [("account_id", "t")]
+
+
+# ---- /item/get: a missing report is never taken for health
+
+WHEN, LATER = "2026-03-01T12:00:00Z", "2026-06-01T00:00:00Z"
+ITEM = {"item_id": "item", "institution_id": "ins_1", "error": None, "consent_expiration_time": None}
+STATUS = {"transactions": {"last_successful_update": WHEN, "last_failed_update": None}}
+
+
+def health(status: object = STATUS, **item: Any) -> ItemHealth:
+    response = {"item": ITEM | item, "status": status, "request_id": "r1"}
+    return parse_health(exact_json.dumps(response, ascii_only=True).encode())
+
+
+def test_a_report_has_the_error_code_and_the_end_of_the_consent() -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert health() == ItemHealth(last_success_at=noon, request_id="r1", institution_id="ins_1")
+    found = health(error={"error_code": "ITEM_LOGIN_REQUIRED"}, consent_expiration_time=LATER)
+    assert found.error_code == "ITEM_LOGIN_REQUIRED"
+    assert found.consent_until == datetime(2026, 6, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "error", [{"error_code": None}, {"error_code": "no code"}, {"x": 1}, "down", 7, [], True], ids=str
+)
+def test_an_unreadable_error_is_an_error(error: object) -> None:
+    assert health(error=error).error_code == UNREADABLE_CODE
+    assert classify(UNREADABLE_CODE) is FailureClass.TRANSIENT
+
+
+@pytest.mark.parametrize("response", [b"[]", b"{}", b'{"item": null}', b'{"item": []}', b'{"item": "x"}', b"7"])
+def test_a_response_without_an_item_is_no_report(response: bytes) -> None:
+    with pytest.raises(SchemaViolationError, match="item"):
+        parse_health(response)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, "", "soon", "\ud800", ["2026"], {"a": 1}, "9999-12-31T23:59:59-23:59"], ids=ascii
+)
+def test_an_informational_field_of_a_report_may_be_anything(value: object) -> None:
+    updates = {"transactions": {"last_successful_update": value, "last_failed_update": value}}
+    found = health(updates, consent_expiration_time=value, institution_id=value)
+    assert (found.consent_until, found.last_success_at, found.last_failure_at) == (None, None, None)
+    assert health(value).error_code is health({"transactions": value}).error_code is None

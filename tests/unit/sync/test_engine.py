@@ -1,0 +1,353 @@
+"""The sync of one Item: when it checks the Item's health, what it records, and what it leaves in the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plaid_sync.domain.errors import PlaidError, TransientError
+from plaid_sync.domain.history import DetailType
+from plaid_sync.domain.item import Cursor, Expiry, Item, ItemHealth, ItemId, ItemState, StateName
+from plaid_sync.domain.state_machine import ItemEvent
+from plaid_sync.domain.transaction import TransactionId
+from plaid_sync.domain.transitions import EventType
+from plaid_sync.sync.engine import MAX_CLOCK_SKEW, is_covered
+from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
+
+from tests.fakes.clock import NOON, PLENTY
+from tests.fakes.items import ACTIVE, FakeItems, new_item
+from tests.fakes.plaid import FakePlaid, page, transaction
+from tests.fakes.tables import Tables
+
+if TYPE_CHECKING:
+    from plaid_sync.domain.history import HistoryEntry
+    from plaid_sync.pull.pages import Page
+
+ITEM = ItemId("item")
+OLD, NEW = TransactionId("old"), TransactionId("new")
+CHECKED = (
+    EventType.ERROR,
+    EventType.LOGIN_REPAIRED,
+    EventType.PENDING_EXPIRATION,
+    EventType.PENDING_DISCONNECT,
+    EventType.USER_PERMISSION_REVOKED,
+)
+UNCHECKED = (EventType.USER_ACCOUNT_REVOKED, EventType.NEW_ACCOUNTS_AVAILABLE)
+LOGIN_REQUIRED = ItemState(StateName.NEEDS_USER, "ITEM_LOGIN_REQUIRED", NOON)
+IN_A_WEEK = NOON + timedelta(days=7)
+
+
+@dataclass(slots=True)
+class Plaid(FakePlaid):
+    """Plaid with one transaction in each of two accounts: `old` in `account`, and since then `new` in `another`.
+
+    Attributes:
+        removals: what was removed since the stored cursor.
+        order: the calls in order.
+    """
+
+    removals: list[dict[str, str]] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+
+    def _call(self, name: str) -> str:
+        self.order.append(name)
+        return FakePlaid._call(self, name)  # noqa: SLF001 - its own, without super() of a class with slots
+
+    def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
+        self._call("sync")
+        rows = [transaction("new") | {"account_id": "another"}]
+        rows += [transaction("old")] if cursor is None else []
+        accounts = [{"account_id": "another", "name": "Savings"}]
+        return page(next_cursor="two", request_id="page", added=rows, removed=self.removals, accounts=accounts)
+
+
+def refusing(code: str) -> Plaid:
+    return Plaid(refusals={"sync": code})
+
+
+@dataclass(slots=True)
+class Sync:
+    """A sync of one Item that has `old`.
+
+    Attributes:
+        state: of the Item before.
+    """
+
+    state: ItemState = ACTIVE
+    plaid: Plaid = field(default_factory=Plaid)
+    tables: Tables = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tables = Tables.of(new_item(ITEM))
+        self.tables.engine(Plaid()).sync(self.job())
+        del self.tables.transactions.rows_of[ITEM][NEW]
+        self.tables.history.by_key.clear()
+        self.tables.items.set(ITEM, state=self.state, cursor=Cursor("one"), accounts=())
+
+    def job(self, *hints: ItemEvent, **fields: Any) -> SyncJob:
+        known: dict[str, Any] = {"newest_message_at": NOON, "receives": 1, "deadline": PLENTY}
+        return SyncJob(ITEM, hints=hints, causes=("request",), **(known | fields))
+
+    def run(self, *hints: ItemEvent, **fields: Any) -> SyncReport:
+        return self.tables.engine(self.plaid).sync(self.job(*hints, **fields))
+
+    @property
+    def item(self) -> Item:
+        return self.tables.items.stored[ITEM]
+
+    @property
+    def live(self) -> set[TransactionId]:
+        return self.tables.transactions.live(ITEM)
+
+    @property
+    def entry(self) -> HistoryEntry:
+        (entry,) = self.tables.entries
+        return entry
+
+
+def hint(event: EventType, **fields: Any) -> ItemEvent:
+    return ItemEvent(event, reported_at=NOON, **fields)
+
+
+# ---- when /item/get is called
+
+
+@pytest.mark.parametrize("event", [*CHECKED, *UNCHECKED, None])
+def test_a_hint_of_a_problem_or_a_repair_leads_to_a_health_check(event: EventType | None) -> None:
+    sync = Sync()
+    sync.run(*(() if event is None else (hint(event),)))
+    assert sync.plaid.order == (["health", "sync"] if event in CHECKED else ["sync"])
+
+
+@pytest.mark.parametrize("name", [name for name in StateName if name not in {StateName.ACTIVE, StateName.REMOVED}])
+def test_an_item_that_is_not_active_is_checked_each_time(name: StateName) -> None:
+    """A sync that succeeds is no proof of health."""
+    sync = Sync(ItemState(name, "A_CODE", NOON))
+    report = sync.run()
+    assert sync.plaid.order == ["health", "sync"]
+    assert (report.outcome, sync.item.state.name) == (Outcome.COMMITTED, StateName.ACTIVE)
+
+
+def test_a_hint_is_checked_although_a_committed_pull_covers_its_message() -> None:
+    sync, long_ago = Sync(), NOON - timedelta(hours=1)
+    assert sync.run(newest_message_at=long_ago).outcome is Outcome.COVERED
+    assert sync.run(hint(EventType.ERROR), newest_message_at=long_ago).outcome is Outcome.COMMITTED
+    assert sync.plaid.order == ["health", "sync"]
+
+
+# ---- the state that follows
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "published"),
+    [
+        ("ITEM_LOGIN_REQUIRED", StateName.NEEDS_USER, DetailType.NEEDS_USER),
+        ("USER_PERMISSION_REVOKED", StateName.REVOKED, DetailType.REVOKED),
+        ("INSTITUTION_DOWN", StateName.DEGRADED, DetailType.DEGRADED),
+    ],
+)
+def test_a_reported_error_decides_the_state_although_the_sync_succeeds(
+    code: str, name: StateName, published: DetailType
+) -> None:
+    sync = Sync(plaid=Plaid(report=ItemHealth(code)))
+    report = sync.run(hint(EventType.ERROR))
+    assert report.outcome is Outcome.COMMITTED
+    assert sync.item.state == ItemState(name, code, NOON)
+    assert sync.entry.published_events == (published,)
+    assert sync.live == {OLD, NEW}
+
+
+@pytest.mark.parametrize("code", ["PLANNED_MAINTENANCE", "ITEM_GET_LIMIT", "A_CODE_OF_NEXT_YEAR", "UNREADABLE_ERROR"])
+def test_a_reported_failure_of_plaid_itself_does_not_change_the_state(code: str) -> None:
+    sync = Sync(LOGIN_REQUIRED, Plaid(report=ItemHealth(code)))
+    sync.run()
+    assert sync.item.state == LOGIN_REQUIRED
+    assert sync.entry.published_events == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "outcome"),
+    [
+        ("ITEM_LOGIN_REQUIRED", StateName.NEEDS_USER, Outcome.NEEDS_USER),
+        ("ITEM_NOT_FOUND", StateName.REVOKED, Outcome.REVOKED),
+    ],
+)
+def test_a_permanent_failure_is_recorded_and_acknowledged(code: str, name: StateName, outcome: Outcome) -> None:
+    sync = Sync(plaid=refusing(code))
+    report = sync.run(hint(EventType.PENDING_DISCONNECT, until=IN_A_WEEK))
+    assert (report.outcome, report.code) == (outcome, code)
+    assert (sync.item.state.name, sync.item.state.code) == (name, code)
+    assert sync.item.state.expiry == Expiry("PENDING_DISCONNECT", IN_A_WEEK)
+    assert (sync.entry.outcome, sync.entry.details["code"]) == (outcome.value, code)
+
+
+def test_an_institution_that_is_down_is_recorded_once_and_the_messages_return() -> None:
+    sync = Sync(plaid=refusing("INSTITUTION_DOWN"))
+    for _ in range(2):
+        with pytest.raises(PlaidError, match="INSTITUTION_DOWN"):
+            sync.run(hint(EventType.NEW_ACCOUNTS_AVAILABLE))
+    assert sync.item.state == ItemState(StateName.DEGRADED, "INSTITUTION_DOWN", NOON)
+    assert sync.entry.published_events == (DetailType.DEGRADED,)
+
+
+@pytest.mark.parametrize("code", ["TRANSACTIONS_SYNC_LIMIT", "INTERNAL_SERVER_ERROR", "INVALID_API_KEYS"])
+@pytest.mark.parametrize("state", [ACTIVE, LOGIN_REQUIRED], ids=lambda state: state.name)
+def test_a_transient_failure_or_a_client_error_leaves_the_state_and_returns_the_hints(
+    code: str, state: ItemState
+) -> None:
+    sync = Sync(state, refusing(code))
+    with pytest.raises(PlaidError, match=code):
+        sync.run(hint(EventType.PENDING_DISCONNECT, until=IN_A_WEEK))
+    assert sync.item.state == state
+    assert sync.tables.entries == []
+
+
+def test_an_item_in_an_unknown_state_is_not_synced() -> None:
+    sync = Sync(ItemState("frozen", "A_CODE", NOON))
+    before = sync.item
+    report = sync.run(hint(EventType.ERROR))
+    assert (report.outcome, report.state) == (Outcome.UNKNOWN_STATE, "frozen")
+    assert (sync.item, sync.tables.entries, sync.plaid.order, sync.live) == (before, [], [], {OLD})
+
+
+def test_an_item_that_a_newer_version_changes_before_the_claim_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = Sync()
+    claim = FakeItems.claim
+
+    def claim_later(items: FakeItems, item: Item, attempt_id: str) -> Item:
+        items.set(item.item_id, state=ItemState("frozen"))
+        return claim(items, item, attempt_id)
+
+    monkeypatch.setattr(FakeItems, "claim", claim_later)
+    assert sync.run().outcome is Outcome.UNKNOWN_STATE
+    assert (sync.item.state, sync.plaid.order, sync.live) == (ItemState("frozen"), [], {OLD})
+
+
+# ---- accounts that the user withdrew
+
+WITHDRAWN = hint(EventType.USER_ACCOUNT_REVOKED, account_id="account")
+
+
+def test_the_rows_of_a_withdrawn_account_are_erased_and_the_others_stay() -> None:
+    sync = Sync()
+    sync.run()
+    sync.tables.history.by_key.clear()
+    report = sync.run(WITHDRAWN)
+    assert (sync.live, sync.tables.transactions.erased) == ({NEW}, {OLD})
+    assert report.erased == sync.entry.details["erased"] == 1
+    assert sync.item.revoked_accounts == {"account"}
+    assert sync.entry.published_events == (DetailType.ACCOUNT_REVOKED,)
+
+
+def test_no_row_of_a_withdrawn_account_is_written_by_its_own_sync_or_restored_by_a_full_resync() -> None:
+    sync = Sync()
+    sync.run(hint(EventType.USER_ACCOUNT_REVOKED, account_id="another"))
+    assert sync.live == {OLD}
+    sync = Sync()
+    sync.run(WITHDRAWN)
+    sync.tables.items.set(ITEM, reconcile=True)
+    report = sync.run(newest_message_at=NOON + timedelta(hours=1))
+    assert report.full_resync
+    assert sync.live == {NEW}
+    assert sync.item.revoked_accounts == {"account"}
+
+
+@pytest.mark.parametrize("code", ["ITEM_LOGIN_REQUIRED", "INSTITUTION_DOWN", "INTERNAL_SERVER_ERROR"])
+def test_the_rows_of_a_withdrawn_account_are_erased_although_the_sync_fails(code: str) -> None:
+    sync = Sync(plaid=refusing(code))
+    if code == "ITEM_LOGIN_REQUIRED":
+        sync.run(WITHDRAWN)
+    else:
+        with pytest.raises(PlaidError, match=code):
+            sync.run(WITHDRAWN)
+    assert sync.item.revoked_accounts == {"account"}
+    assert sync.live == set()
+
+
+def test_plaid_may_remove_the_rows_of_a_withdrawn_account_in_the_same_sync() -> None:
+    """They are erased already in this attempt, which writes each row once."""
+    sync = Sync(plaid=Plaid(removals=[{"transaction_id": OLD, "account_id": "account"}]))
+    assert sync.run(WITHDRAWN).outcome is Outcome.COMMITTED
+    assert (sync.live, sync.tables.transactions.erased) == ({NEW}, {OLD})
+
+
+def test_erased_rows_are_no_partial_writes_of_a_dead_attempt() -> None:
+    """No doubt is left about them, which a full resync would have to resolve."""
+    sync = Sync()
+    sync.tables.items.set(ITEM, generation=2, writing_since=2)
+    report = sync.run(WITHDRAWN)
+    assert (report.outcome, report.recovered, report.full_resync) == (Outcome.COMMITTED, 0, False)
+    assert sync.live == {NEW}
+
+
+# ---- the history
+
+
+def test_an_entry_has_the_causes_and_the_counts_of_a_sync_and_accounts_are_stored_as_listed() -> None:
+    sync = Sync()
+    sync.run(hint(EventType.ERROR))
+    omitted = ("modified", "removed", "unchanged", "recovered", "erased", "restarts", "quarantined", "full_resync")
+    assert sync.entry.details == dict.fromkeys(omitted) | {
+        "correlation_ids": None,
+        "causes": ["request"],
+        "withdrawn_accounts": None,
+        "generation": 2,
+        "state_before": "active",
+        "state": "active",
+        "code": None,
+        "until": None,
+        "added": 1,
+        "pages": 1,
+        "milliseconds": 0,
+        "plaid_request_ids": ["health", "page"],
+    }
+    assert [(account.account_id, account.name) for account in sync.item.accounts] == [("another", "Savings")]
+
+
+# ---- rows that are newer than their Item
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_an_item_older_than_its_rows_raises_its_generation_above_them_and_resyncs(*, changed: bool) -> None:
+    sync = Sync()
+    rows = sync.tables.transactions.rows_of[ITEM]
+    rows[OLD] = replace(rows[OLD], generation=40, row=None if changed else rows[OLD].row)
+    sync.tables.items.set(ITEM, reconcile=True)
+    with pytest.raises(TransientError, match="row_newer_than_item"):
+        sync.run()
+    assert (sync.item.generation, sync.item.reconcile) == (40, True)
+    report = sync.run()
+    assert (report.outcome, report.full_resync, report.generation) == (Outcome.COMMITTED, True, 41)
+    assert rows[OLD].row is not None
+
+
+# ---- messages that a committed pull covers
+
+
+def pulled_at_noon(**fields: Any) -> Item:
+    return replace(new_item(ITEM, cursor=Cursor("c"), pull_began_at=NOON), **fields)
+
+
+def test_a_committed_pull_covers_the_messages_that_were_surely_sent_before_it() -> None:
+    assert is_covered(pulled_at_noon(), NOON - MAX_CLOCK_SKEW - timedelta(seconds=1))
+    assert not is_covered(pulled_at_noon(), NOON - MAX_CLOCK_SKEW)
+    assert not is_covered(pulled_at_noon(), NOON + timedelta(seconds=1))
+    # The queue's clock a minute slow, the worker's a minute fast: numbers of their own, which the constant cannot move.
+    assert not is_covered(pulled_at_noon(), NOON - timedelta(seconds=119))
+    assert is_covered(pulled_at_noon(), NOON - timedelta(minutes=5))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pull_began_at": None},
+        *({"state": ItemState(name)} for name in (*StateName, "frozen") if name is not StateName.ACTIVE),
+        {"reconcile": True},
+        {"writing_since": 1},
+    ],
+    ids=str,
+)
+def test_an_item_that_is_not_active_or_has_something_pending_covers_no_message(fields: dict[str, Any]) -> None:
+    assert not is_covered(pulled_at_noon(**fields), NOON - timedelta(days=1))

@@ -1,0 +1,239 @@
+"""The fakes behave like the DynamoDB adapters: one script runs on both, and every step has the same result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from plaid_sync.aws.dynamodb.erasure import ErasableTables, ReleasableClaims
+from plaid_sync.aws.dynamodb.history import HistoryTable
+from plaid_sync.aws.dynamodb.items import ItemsTable
+from plaid_sync.aws.dynamodb.links import LinksTable
+from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
+from plaid_sync.aws.dynamodb.registration import Registrations
+from plaid_sync.aws.dynamodb.transactions import TransactionsTable
+from plaid_sync.domain.errors import PlaidSyncError
+from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
+from plaid_sync.domain.item import Account, BankStatus, Cursor, Item, ItemId, ItemState, StateName
+from plaid_sync.domain.transaction import RowRemoval, TransactionId, parse_transaction
+from plaid_sync.linking.sessions import LinkSession, Registration, Replacement
+from plaid_sync.pull.pages import InvalidEntry
+from plaid_sync.sync.ports import Commit, ItemStateUpdate
+from plaid_sync.sync.quarantine import split_entry
+
+from tests.fakes.clock import NOON, PLENTY, FakeClock
+from tests.fakes.items import new_item
+from tests.fakes.links import FakeRegistrations
+from tests.fakes.plaid import transaction
+from tests.fakes.tables import Tables
+from tests.unit.aws.dynamodb.samples import HISTORY, ITEMS, LINKS, QUARANTINE, TRANSACTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+A, B, C, D = (ItemId(name) for name in "abcd")
+REMOVED = ItemState(StateName.REMOVED, since=NOON)
+LOGIN_REQUIRED = ItemState(StateName.NEEDS_USER, "ITEM_LOGIN_REQUIRED", NOON)
+IDS = [TransactionId(name) for name in ("t", "u", "v")]
+
+
+def entry(item_id: ItemId, suffix: str, *published: DetailType) -> HistoryEntry:
+    return HistoryEntry(item_id, NOON, suffix, EntryKind.REQUEST, "done", {"number": 1, "none": None}, published)
+
+
+def registration(
+    item_id: ItemId, *keys: str, releasable: frozenset[ItemId] = frozenset(), **fields: Any
+) -> Registration:
+    known: dict[str, Any] = {
+        "days_requested": 730,
+        "linked_at": NOON,
+        "link_id": f"link-{item_id}",
+        "client_user_id": "u",
+    }
+    item = new_item(item_id, access_token=b"ciphertext", bank_login_ids=frozenset(keys), **(known | fields))
+    return Registration(item, entry(item_id, "linked", DetailType.LINKED), releasable)
+
+
+def replacing(made: Registration, replaced: ItemId) -> Registration:
+    removal = Replacement(replaced, REMOVED, False, entry(replaced, "replaced"))  # noqa: FBT003
+    return replace(made, releasable_item_ids=frozenset({replaced}), replacement=removal)
+
+
+def commit(item: Item, expected: str | None, cursor: str, **fields: Any) -> Commit:
+    known: dict[str, Any] = {"reconcile": False, "update_status": "X", "pull_began_at": NOON, "committed_at": NOON}
+    known |= {"state": item.state, "entry": entry(item.item_id, f"sync-{cursor}"), "accounts": (Account("a", "Name"),)}
+    return Commit(None if expected is None else Cursor(expected), Cursor(cursor), **(known | fields))
+
+
+@dataclass(slots=True)
+class Trace:
+    """The results of a script.
+
+    Attributes:
+        steps: the name, the result or the error, and all Items afterwards.
+    """
+
+    ports: dict[str, Any]
+    steps: list[tuple[str, object, list[Item | None]]] = field(default_factory=list)
+
+    def do(self, name: str, call: Callable[[], Any]) -> Any:
+        result: Any
+        try:
+            result = call()
+        except PlaidSyncError as error:
+            result = (type(error).__name__, getattr(error, "code", None), getattr(error, "holder", None))
+        self.steps.append((name, result, [self.load(item_id) for item_id in (A, B, C, D)]))
+        return result
+
+    def load(self, item_id: ItemId) -> Item:
+        item: Item = self.ports["items"].load(item_id)
+        return item
+
+
+def run(ports: dict[str, Any]) -> list[tuple[str, object, list[Item | None]]]:
+    trace = Trace(ports)
+    _link(trace)
+    _sync(trace)
+    _request(trace)
+    _remove(trace)
+    return trace.steps
+
+
+def _link(trace: Trace) -> None:
+    registrations, links = trace.ports["registrations"], trace.ports["links"]
+    session = LinkSession("session#1", "u", None, 90, NOON + timedelta(hours=1), "link")
+    links.add_session(session)
+    trace.do("session", lambda: links.session(session.key, NOON))
+    trace.do("expired session", lambda: links.session(session.key, NOON + timedelta(hours=1)))
+    for name, made in {
+        "register": registration(A, "login#1", "login#2"),
+        "register again": registration(A, "login#1", "login#2", institution_id="ins_1", accounts=(Account("x"),)),
+        "claim held": registration(B, "login#2", "login#3"),
+        "claim released": registration(B, "login#2", "login#3", releasable=frozenset({A})),
+        "replace": replacing(registration(C, "login#4"), B),
+        "replace a removed Item": replacing(registration(C, "login#4"), B),
+        "replace another user's": replacing(registration(D, "login#5", client_user_id="v"), A),
+    }.items():
+        trace.do(name, lambda made=made: registrations.register(made))  # type: ignore[misc] # bound
+        trace.do("claims", lambda: sorted(links.claims([f"login#{number}" for number in range(1, 6)]).items()))
+    for item_id in (A, B, D):
+        trace.do("block", lambda item_id=item_id: registrations.block_registration(item_id))  # type: ignore[misc] # bound
+    trace.do("register a blocked Item", lambda: registrations.register(registration(D)))
+    trace.do("release", lambda: trace.ports["claims"].release(C, ["login#1", "login#4"]))
+    trace.do("claims", lambda: sorted(links.claims(["login#1", "login#4"]).items()))
+
+
+def _sync(trace: Trace) -> None:
+    items, transactions = trace.ports["items"], trace.ports["transactions"]
+    rows = [parse_transaction(transaction(key)) for key in IDS]
+    loaded = trace.load(A)
+    first = trace.do("claim", lambda: items.claim(loaded, "attempt-1"))
+    trace.do("claim a stale Item", lambda: items.claim(loaded, "attempt-2"))
+
+    def write(name: str, generation: int, *writes: Any, begin: bool = False, commit: Commit | None = None) -> None:
+        trace.do(name, lambda: transactions.write(A, generation, writes, begin=begin, commit=commit))
+        trace.do("rows", lambda: dict(transactions.rows(A, IDS)))
+        trace.do("scan", lambda: sorted(transactions.scan_item(A, since=2), key=lambda row: row.transaction_id))
+
+    write("begin", 1, *rows[:2], begin=True)
+    second = trace.do("claim again", lambda: items.claim(first, "attempt-3"))
+    write("superseded", 1, rows[2])
+    write("begin again", 2, rows[0], begin=True)
+    write("row of the same generation", 2, rows[0])
+    write("wrong cursor", 2, commit=commit(second, "x", "one"))
+    write("commit", 2, rows[2], RowRemoval(IDS[1]), commit=commit(second, None, "one"))
+    write("erase", 2, RowRemoval(TransactionId("w"), "account", erase=True))
+    trace.do("revoke accounts", lambda: items.revoke_accounts(second, {"account"}))
+    trace.do("revoke accounts, superseded", lambda: items.revoke_accounts(first, {"account"}))
+    update = ItemStateUpdate(LOGIN_REQUIRED, entry(A, "failed"), frozenset({"account"}), "Y")
+    trace.do("record, superseded", lambda: items.record(first, update))
+    trace.do("record", lambda: items.record(second, update))
+    (part,) = split_entry(InvalidEntry.of("added", "amount", {"transaction_id": "z"}))
+    trace.do("quarantine", lambda: trace.ports["quarantine"].keep(A, 2, [part]))
+    trace.do("quarantine, superseded", lambda: trace.ports["quarantine"].keep(A, 1, [part]))
+    trace.do("raise the generation, superseded", lambda: items.raise_generation(first, 30))
+    trace.do("raise the generation", lambda: items.raise_generation(second, 40))
+
+
+def _request(trace: Trace) -> None:
+    items = trace.ports["items"]
+    stale, item = replace(trace.load(A), state=ItemState(StateName.ACTIVE)), trace.load(A)
+    active = ItemState(StateName.ACTIVE, since=NOON, warnings_resolved_until=NOON)
+    trace.do("change a stale state", lambda: items.update_state(stale, active, entry(A, "state")))
+    trace.do("change the state", lambda: items.update_state(item, active, entry(A, "state", DetailType.ACTIVE)))
+    interval = timedelta(seconds=30)
+    for item_id in (A, B, ItemId("unknown")):
+        name = f"of {item_id}"
+        trace.do(f"resync {name}", lambda: items.request_full_resync(item_id, entry(item_id, "resync")))  # noqa: B023 - run at once
+        trace.do(f"accounts {name}", lambda: items.save_accounts(item_id, (Account("b"),), entry(item_id, "accounts")))  # noqa: B023 - run at once
+        trace.do(f"bank {name}", lambda: items.save_bank_status(item_id, BankStatus(NOON, None, NOON, "CODE")))  # noqa: B023 - run at once
+        for seconds in (0, 10, 30):
+            now = NOON + timedelta(seconds=seconds)
+            trace.do(f"refresh {name}", lambda: items.start_refresh(item_id, now, interval))  # noqa: B023 - run at once
+
+
+def _remove(trace: Trace) -> None:
+    items, transactions, rows = (trace.ports[name] for name in ("items", "transactions", "rows"))
+    living = trace.load(A)
+    trace.do("erase a living Item", lambda: items.also_erase_transactions(living, entry(A, "erase")))
+    for number in range(2):
+        trace.do("remove", lambda: items.remove(living, REMOVED, entry(A, f"remove-{number}"), erase=False))  # noqa: B023 - run at once
+    removed = trace.load(A)
+    trace.do("claim a removed Item", lambda: items.claim(removed, "attempt-4"))
+    generation = removed.generation
+    trace.do("write", lambda: transactions.write(A, generation, [], begin=True, commit=None))
+    for number in range(2):
+        trace.do("also erase", lambda: items.also_erase_transactions(removed, entry(A, f"erase-{number}")))  # noqa: B023 - run at once
+    trace.do("removed at Plaid", lambda: items.record_plaid_removed(A))
+    trace.do("rows", lambda: items.record_rows_to_erase(A, rows.count(A)))
+    trace.do("rows again", lambda: items.record_rows_to_erase(A, 0))
+    trace.do("erase", lambda: rows.erase(A, PLENTY))
+    trace.do("count", lambda: rows.count(A))
+    trace.do("completed, as it was before", lambda: items.record_removal_completed(removed, entry(A, "end-kept")))
+    erased = trace.load(A)
+    for _ in range(2):
+        trace.do("completed", lambda: items.record_removal_completed(erased, entry(A, "end-erased")))
+    for item_id in (A, B, C):
+        for limit, after in ((3, None), (100, None), (2, "2026-06-01T12:00:00.000Z#erase-0")):
+            trace.do("history", lambda: trace.ports["history"].page(item_id, limit, after))  # noqa: B023 - run at once
+
+
+def fakes() -> dict[str, Any]:
+    tables = Tables()
+    return {
+        "items": tables.items,
+        "transactions": tables.transactions,
+        "rows": tables.transactions,
+        "quarantine": tables.quarantine,
+        "history": tables.history,
+        "links": tables.links,
+        "claims": tables.links,
+        "registrations": FakeRegistrations(tables.items, tables.links),
+    }
+
+
+def adapters(client: Any) -> dict[str, Any]:
+    """Return the adapters on tables in this process."""
+    clock = FakeClock()
+    return {
+        "items": ItemsTable(client, ITEMS, HISTORY, clock),
+        "transactions": TransactionsTable(client, TRANSACTIONS, clock, ITEMS, HISTORY),
+        "rows": ErasableTables(client, ((TRANSACTIONS, "transaction_id"),), clock),
+        "quarantine": QuarantineTable(client, ITEMS, QUARANTINE, clock),
+        "history": HistoryTable(client, HISTORY),
+        "links": LinksTable(client, LINKS, clock),
+        "claims": ReleasableClaims(client, LINKS),
+        "registrations": Registrations(client, ITEMS, LINKS, HISTORY, clock),
+    }
+
+
+def test_every_step_has_the_same_result_on_the_fakes_and_on_the_adapters(dynamodb: Any) -> None:
+    expected = run(adapters(dynamodb))
+    found = run(fakes())
+    for wanted, step in zip(expected, found, strict=True):
+        assert step == wanted
+    errors = {
+        result[0] for _, result, _ in expected if isinstance(result, tuple) and result and isinstance(result[0], str)
+    }
+    assert {"ClaimHeldError", "SupersededError", "TransientError", "RowNewerThanItemError"} <= errors

@@ -1,0 +1,132 @@
+"""The removal of an Item: every step can fail, be lost or be repeated, and the recorded numbers are true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from plaid_sync.domain.clock import Deadline
+from plaid_sync.domain.errors import PlaidError, TransientError
+from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
+from plaid_sync.domain.transaction import StoredRow, TransactionId
+from plaid_sync.linking.sessions import AccountClaim
+from plaid_sync.removal import Remover
+
+from tests.fakes.clock import NOON, PLENTY
+from tests.fakes.failing import DiedError, Failing
+from tests.fakes.items import new_item
+from tests.fakes.plaid import FakePlaid
+from tests.fakes.tables import Tables
+
+ITEM = ItemId("item")
+ROWS = 3
+STEPS = {
+    "decrypt": "tokens",
+    "remove": "plaid",
+    "record_plaid_removed": "items",
+    "count": "rows",
+    "record_rows_to_erase": "items",
+    "erase": "rows",
+    "release": "claims",
+    "record_removal_completed": "items",
+}
+"""The calls in order, each with its port."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """A removed Item with three rows."""
+
+    erase: bool = True
+    plaid: FakePlaid = field(default_factory=FakePlaid)
+    tables: Tables = field(init=False)
+
+    def __post_init__(self) -> None:
+        item = new_item(ITEM, ItemState(StateName.REMOVED), removal=Removal(NOON, self.erase), generation=2)
+        self.tables = Tables.of(item)
+        self.tables.items.set(ITEM, bank_login_ids=frozenset({"login"}), client_user_id="user")
+        self.tables.links.held = {
+            "login": AccountClaim("login", ITEM, "link"),
+            "other": AccountClaim("other", ItemId("another"), "link"),
+        }
+        rows = [StoredRow(TransactionId(str(number)), "account", True, 1, 1) for number in range(ROWS)]  # noqa: FBT003
+        self.tables.transactions.rows_of[ITEM] = {row.transaction_id: row for row in rows}
+
+    @property
+    def item(self) -> Item:
+        return self.tables.items.stored[ITEM]
+
+    def ports(self) -> dict[str, Any]:
+        tables = self.tables
+        ports = {"items": tables.items, "rows": tables.transactions, "claims": tables.links, "tokens": tables.tokens}
+        return ports | {"plaid": self.plaid}
+
+    def finish(self, deadline: Deadline = PLENTY, **ports: Any) -> int:
+        """Do what is left of the removal."""
+        return Remover(**self.ports() | ports, clock=self.tables.clock).finish(self.item, deadline, ("request",))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("erase", [True, False], ids=["erase", "keep"])
+def test_a_removal_that_dies_at_any_step_is_completed_by_the_next_attempt(
+    step: str, *, erase: bool, after: bool
+) -> None:
+    scene = Scene(erase)
+    failing: dict[str, Any] = {STEPS[step]: Failing(scene.ports()[STEPS[step]], step, DiedError(), after)}
+    if erase or step not in {"count", "record_rows_to_erase", "erase"}:
+        with pytest.raises(DiedError):
+            scene.finish(**failing)
+    scene.finish()
+    removal = scene.item.removal
+    assert removal is not None
+    assert removal.plaid_removed_at == removal.completed_at == NOON
+    assert scene.plaid.removed
+    assert (scene.item.access_token, scene.item.bank_login_ids) == (b"", frozenset())
+    assert scene.tables.links.held.keys() == {"other"}
+    assert scene.tables.transactions.count(ITEM) == (0 if erase else ROWS)
+    assert scene.item.client_user_id == (None if erase else "user")
+    (entry,) = scene.tables.entries
+    assert (entry.outcome, entry.details["erased"]) == (("erased", ROWS) if erase else ("kept", None))
+
+
+def test_until_plaid_removed_the_item_its_token_is_kept_and_nothing_is_erased() -> None:
+    scene = Scene(plaid=FakePlaid(refusals={"remove": "INTERNAL_SERVER_ERROR"}))
+    before = scene.item
+    for _ in range(2):
+        with pytest.raises(PlaidError, match="INTERNAL_SERVER_ERROR"):
+            scene.finish()
+    assert (scene.item, scene.tables.transactions.count(ITEM), scene.tables.entries) == (before, ROWS, [])
+
+
+def test_a_removal_that_is_completed_or_was_not_requested_makes_no_call() -> None:
+    scene = Scene()
+    assert scene.finish() == ROWS
+    scene.plaid.calls.clear()
+    assert scene.finish() == 0
+    scene.tables.items.set(ITEM, removal=None)
+    assert scene.finish() == 0
+    assert (scene.plaid.calls, len(scene.tables.entries)) == ({}, 1)
+
+
+def test_an_erasure_in_two_attempts_reports_all_rows() -> None:
+    scene = Scene()
+    seconds = iter([900.0, 900.0, 0.0])
+    with pytest.raises(TransientError, match="out_of_time"):
+        scene.finish(Deadline(lambda: next(seconds)))
+    assert scene.tables.transactions.count(ITEM) == 1
+    assert scene.finish() == ROWS
+    assert scene.tables.entries[0].details["erased"] == ROWS
+
+
+def test_an_erasure_that_is_requested_during_the_removal_is_done_by_the_next_attempt() -> None:
+    scene = Scene(erase=False)
+
+    def also_erase() -> None:
+        scene.tables.items.set(ITEM, removal=Removal(NOON, erase=True, plaid_removed_at=NOON))
+
+    late = Failing(scene.tables.items, "record_removal_completed", None, meanwhile=also_erase)
+    with pytest.raises(TransientError, match="removal_changed"):
+        scene.finish(items=late)
+    assert scene.finish() == ROWS

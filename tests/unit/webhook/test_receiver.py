@@ -1,0 +1,172 @@
+"""A verified webhook: which are queued, which are unprocessable, and what is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.messages import parse_message
+from plaid_sync.webhook.keys import VerificationKeys
+from plaid_sync.webhook.receiver import (
+    NotQueuedError,
+    Receipt,
+    UnprocessableWebhookError,
+    WebhookReceiver,
+    deduplication_id,
+    parse_webhook,
+)
+from plaid_sync.webhook.signature import RejectedError, VerificationKey
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.failing import Failing
+from tests.fakes.history import FakeHistory
+from tests.fakes.queue import FakeQueue
+from tests.unit.webhook.test_signature import KEY, NOW, sign
+
+QUEUED = {
+    "TRANSACTIONS": {"SYNC_UPDATES_AVAILABLE"},
+    "ITEM": {
+        "ERROR",
+        "LOGIN_REPAIRED",
+        "PENDING_DISCONNECT",
+        "PENDING_EXPIRATION",
+        "USER_PERMISSION_REVOKED",
+        "USER_ACCOUNT_REVOKED",
+        "NEW_ACCOUNTS_AVAILABLE",
+    },
+}
+IGNORED = {
+    "TRANSACTIONS": {
+        "INITIAL_UPDATE",
+        "HISTORICAL_UPDATE",
+        "DEFAULT_UPDATE",
+        "TRANSACTIONS_REMOVED",
+        "RECURRING_TRANSACTIONS_UPDATE",
+    },
+    "ITEM": {"WEBHOOK_UPDATE_ACKNOWLEDGED"},
+    "LINK": {"SESSION_FINISHED"},
+    "SOMETHING_NEW": {"SYNC_UPDATES_AVAILABLE"},
+}
+
+
+class Keys:
+    """Plaid's /webhook_verification_key/get."""
+
+    def fetch(self, key_id: str) -> VerificationKey | None:
+        return KEY if key_id == KEY.key_id else None
+
+
+@dataclass(slots=True)
+class Scene:
+    """A receiver on fakes."""
+
+    queue: Any = field(default_factory=FakeQueue)
+    history: Any = field(default_factory=FakeHistory)
+
+    def receive(self, body: bytes, token: str | None = None) -> Receipt:
+        receiver = WebhookReceiver(VerificationKeys(Keys()), self.queue, self.history, FakeClock(NOW))
+        return receiver.receive(body, sign(body) if token is None else token, "request")
+
+
+def body_of(**members: str) -> bytes:
+    texts = {"webhook_type": '"ITEM"', "webhook_code": '"ERROR"', "item_id": '"item"'} | members
+    return ("{" + ",".join(f'"{name}":{text}' for name, text in texts.items()) + "}").encode()
+
+
+def test_the_codes_that_can_change_an_items_rows_or_state_are_queued_and_no_other() -> None:
+    def is_queued(kind: str, code: str) -> bool:
+        return parse_webhook(body_of(webhook_type=f'"{kind}"', webhook_code=f'"{code}"')).is_queued
+
+    assert all(is_queued(kind, code) for kind, codes in QUEUED.items() for code in codes)
+    assert not any(is_queued(kind, code) for kind, codes in IGNORED.items() for code in codes)
+
+
+@pytest.mark.parametrize("item_id", ["7", '""', '"a b"', '"\\u00e9"', "null"])
+def test_an_item_id_that_no_message_group_can_have_is_none_and_its_webhook_is_not_queued(item_id: str) -> None:
+    scene, body = Scene(), body_of(item_id=item_id)
+    assert parse_webhook(body).item_id is None
+    with pytest.raises(UnprocessableWebhookError, match="item_id"):
+        scene.receive(body)
+    assert scene.queue.take() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field_name"),
+    [
+        (b"\xff", "JSON"),
+        (b"[]", "object"),
+        (b'{"webhook_code": "ERROR"}', "webhook_type"),
+        (body_of(extra="1e9999999999999999999"), "JSON"),
+        *(
+            (body_of(**{name: text}), name)
+            for name in ("webhook_type", "webhook_code")
+            for text in ('""', '"\\ud800"', '"\u00e9"', '"\\u0000"', '"\\u202e"', f'"{"x" * 129}"', "null", "7")
+        ),
+    ],
+)
+def test_a_verified_webhook_that_is_unusable_is_unprocessable(body: bytes, field_name: str) -> None:
+    with pytest.raises(UnprocessableWebhookError, match=field_name):
+        Scene().receive(body)
+
+
+def test_a_webhook_that_is_not_verified_is_neither_queued_nor_recorded() -> None:
+    scene = Scene()
+    with pytest.raises(RejectedError, match="body_mismatch"):
+        scene.receive(body_of(), sign(b"another"))
+    with pytest.raises(RejectedError, match="unknown_key"):
+        scene.receive(body_of(), sign(body_of(), header={"kid": "another"}))
+    assert (scene.queue.attempts, scene.history.entries) == (0, [])
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '"\\ufffe"', '"\uffff"', '{"\\udfff":[]}', '"\\u0000\u007f"'])
+def test_a_webhook_with_characters_that_sqs_rejects_is_queued_whole(text: str) -> None:
+    scene, body = Scene(), body_of(extra=text)
+    scene.receive(body)
+    (message,) = scene.queue.sent.values()
+    assert parse_message(message.to_json()).webhook == exact_json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 300 + "]" * 300, '{"a":' * 900 + "1" + "}" * 900, '"' + "\u007f" * 70_000 + '"'], ids=len
+)
+def test_of_a_deeply_nested_or_large_webhook_the_codes_and_the_account_are_queued(text: str) -> None:
+    scene = Scene()
+    scene.receive(body_of(account_id='"account"', extra=text))
+    (message,) = scene.queue.sent.values()
+    assert (message.item_id, message.webhook) == (
+        "item",
+        {"webhook_type": "ITEM", "webhook_code": "ERROR", "account_id": "account"},
+    )
+
+
+def test_every_verified_webhook_about_an_item_is_recorded() -> None:
+    scene = Scene()
+    ignored = body_of(webhook_code='"WEBHOOK_UPDATE_ACKNOWLEDGED"')
+    no_item = body_of(webhook_type='"LINK"', webhook_code='"SESSION_FINISHED"', item_id="null")
+    receipts = [scene.receive(body) for body in (body_of(), ignored, no_item)]
+    assert [(receipt.queued, receipt.recorded) for receipt in receipts] == [(True, True), (False, True), (False, None)]
+    recorded = [(entry.item_id, entry.details["webhook_code"], entry.outcome) for entry in scene.history.entries]
+    assert recorded == [("item", "ERROR", "queued"), ("item", "WEBHOOK_UPDATE_ACKNOWLEDGED", "ignored")]
+
+
+def test_a_queue_that_fails_makes_plaid_send_again_and_a_history_that_fails_does_not() -> None:
+    with pytest.raises(NotQueuedError):
+        Scene(queue=Failing(FakeQueue(), "send", TransientError("InternalError"))).receive(body_of())
+    scene = Scene(history=Failing(FakeHistory(), "add"))
+    receipt = scene.receive(body_of())
+    assert (receipt.queued, receipt.recorded, scene.queue.take()) == (True, False, [("item", "webhook")])
+
+
+def test_a_delivery_is_deduplicated_by_its_token_alone() -> None:
+    assert deduplication_id("token-1") == deduplication_id("token-1") != deduplication_id("token-2")
+    assert len(deduplication_id("token-1")) <= 128
+
+
+def test_two_deliveries_of_equal_bodies_are_two_messages_and_a_repeated_delivery_is_one() -> None:
+    scene, body, token = Scene(), body_of(), sign(body_of())
+    for delivered in (token, token, sign(body)):
+        scene.receive(body, delivered)
+    assert len(scene.queue.sent) == 2
