@@ -159,7 +159,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 test: setup ## Run the unit, template and integration tests (ARGS="-k words" for some, WORKERS=0 for one process)
 	@$(PYTEST) $(if $(filter tests/%,$(ARGS)),,tests/unit tests/template tests/integration) $(ARGS)
 
-MIN_COVERAGE := 90
+MIN_COVERAGE := 95
 test-all: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests, each case of them, and measure the branch coverage
 	@$(PYTEST) --exhaustive --cov --cov-fail-under=$(MIN_COVERAGE) $(ARGS)
 
