@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import simplejson
 from botocore.exceptions import ClientError
 from plaid_sync.aws.clients import error_code
+from plaid_sync.aws.sqs import REASON
 from plaid_sync.domain.messages import MalformedMessageError, parse_message, parse_record
 from plaid_sync.sync.batch import MALFORMED
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from plaid_sync_cli.deployment import Deployment
 
-REASON: Final = "reason"
-"""The message attribute in which the sync function stores why it dead-lettered a message."""
 _VISIBILITY_TIMEOUT: Final = 60
 _BATCH: Final = 10
 _MAX_EMPTY_RECEIVES: Final = 2

@@ -22,7 +22,6 @@ SYNCED: Final = (StateName.ACTIVE, StateName.EXPIRING)
 _DEPTH: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _MAX_STATE_CHANGES: Final = 2_000
 """Only the newest of the account's alarm history: an alarm of another system may flap."""
-_INDEX: Final = "by_state"
 _TEN_MINUTES: Final = timedelta(minutes=10)
 
 
@@ -178,16 +177,9 @@ def count_items(deployment: Deployment, state: StateName, before: datetime | Non
     return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()})
 
 
-def counts_by_state(deployment: Deployment) -> dict[str, int]:
-    """Count the Items in each state, in those of a newer version, too."""
-    return ItemIndexes(deployment.client("dynamodb"), deployment.output("ItemsTable")).counts()
-
-
-def count_unfinished_removals(deployment: Deployment) -> int:
-    """Count the removed Items that the sweep still has to finish."""
-    expression = Expression()
-    condition = expression.equals("state", StateName.REMOVED.value)
-    return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()}, "by_due")
+def item_indexes(deployment: Deployment) -> ItemIndexes:
+    """Return the indexes of the deployment's Items."""
+    return ItemIndexes(deployment.client("dynamodb"), deployment.output("ItemsTable"))
 
 
 def count_unsynced(deployment: Deployment, state: StateName, since: datetime, before: datetime) -> int:
@@ -202,18 +194,18 @@ def count_unsynced(deployment: Deployment, state: StateName, since: datetime, be
     )
 
 
-def _count(deployment: Deployment, request: dict[str, Any], index: str = _INDEX) -> int:
+def _count(deployment: Deployment, request: dict[str, Any]) -> int:
     pages = (
         deployment.client("dynamodb")
         .get_paginator("query")
-        .paginate(TableName=deployment.output("ItemsTable"), IndexName=index, Select="COUNT", **request)
+        .paginate(TableName=deployment.output("ItemsTable"), IndexName="by_state", Select="COUNT", **request)
     )
     return sum(page["Count"] for page in pages)
 
 
 def stalest(deployment: Deployment, states: tuple[StateName, ...], limit: int) -> list[Item]:
     """Return the Items in these states with the oldest last success, oldest first."""
-    lists = ItemIndexes(deployment.client("dynamodb"), deployment.output("ItemsTable"))
+    lists = item_indexes(deployment)
     found = [record for state in states for record in lists.page(None, state.value, limit, None)[0]]
     return sorted(found, key=_fresh_at)[:limit]
 
@@ -224,19 +216,5 @@ def _fresh_at(record: Item) -> datetime:
 
 def item_ids(deployment: Deployment, states: tuple[StateName, ...]) -> list[str]:
     """Return the ids of the Items in these states."""
-    table, found = deployment.output("ItemsTable"), list[str]()
-    for state in states:
-        expression = Expression()
-        pages = (
-            deployment.client("dynamodb")
-            .get_paginator("query")
-            .paginate(
-                TableName=table,
-                IndexName=_INDEX,
-                KeyConditionExpression=expression.equals("state", state.value),
-                ProjectionExpression=expression.name("item_id"),
-                **expression.arguments(),
-            )
-        )
-        found += [row["item_id"]["S"] for page in pages for row in page["Items"]]
-    return found
+    indexes = item_indexes(deployment)
+    return [item_id for state in states for item_id in indexes.ids(state)]

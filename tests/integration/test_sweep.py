@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.integration.harness import Record, World
 
 A_CYCLE = SWEEP_INTERVALS[StateName.ACTIVE] * 1.2
-BARELY = timedelta(minutes=1)
 
 
 @pytest.fixture

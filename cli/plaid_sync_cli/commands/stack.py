@@ -131,8 +131,8 @@ def retained(context: Context) -> int:
     Example: `plaid-sync retained --stack plaid-sync-dev`
     """
     stack = context.deployment
-    counts = monitoring.counts_by_state(stack)
-    counts[StateName.REMOVED.value] = monitoring.count_unfinished_removals(stack)
+    indexes = monitoring.item_indexes(stack)
+    counts = indexes.counts() | {StateName.REMOVED.value: indexes.removals_incomplete()}
     linked = {state: count for state, count in counts.items() if count}
     commands = list(_delete_commands(stack))
     document = {"linked_items": linked, "delete_commands": commands}

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import ItemId
 
 
+ITEM_MODIFIED: Final = "item_modified_concurrently"
+"""Code of the `TransientError` where the Item changed between its read and its write."""
+
+
 class PlaidSyncError(Exception):
     """Base of every failure that the engine expects."""
 

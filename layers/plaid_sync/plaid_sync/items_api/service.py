@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from plaid_sync.domain.errors import PlaidError, Refusal, RefusedError, TransientError
+from plaid_sync.domain.errors import ITEM_MODIFIED, PlaidError, Refusal, RefusedError, TransientError
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import item_not_found_error, known_request_ids, request_removal, require_allowed
 from plaid_sync.domain.state_machine import WARNING_PERIOD, ItemEvent, TransitionResult, apply_event
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _MAX_TRIES: Final = 3
-_MODIFIED: Final = "item_modified_concurrently"
 MIN_REFRESH_INTERVAL: Final = timedelta(seconds=30)
 """Plaid allows two refreshes per minute and Item (https://plaid.com/docs/errors/rate-limit-exceeded/)."""
 _MAX_QUEUE_DELAY: Final = timedelta(hours=1)
@@ -60,7 +59,7 @@ class ItemOperations:
             if self._record_removal(self._load(item_id, EventType.REMOVE), context, erase=erase):
                 break
         else:
-            raise TransientError(_MODIFIED)
+            raise TransientError(ITEM_MODIFIED)
         item = self._load(item_id, EventType.REMOVE)
         if item.removal is None or item.removal.completed_at is None:
             self._request_sync(item_id)
@@ -111,14 +110,14 @@ class ItemOperations:
             if self.items.update_state(item, repaired.state, entry):
                 self._request_sync(item_id)
                 return {"queued": True}
-        raise TransientError(_MODIFIED)
+        raise TransientError(ITEM_MODIFIED)
 
     def resync(self, item_id: ItemId, context: RequestContext) -> View:
         """Request a full resync."""
         self._load(item_id, EventType.RESYNC)
         if not self.items.request_full_resync(item_id, context.entry(item_id, self.clock.now(), "queued")):
             self._load(item_id, EventType.RESYNC)
-            raise TransientError(_MODIFIED)
+            raise TransientError(ITEM_MODIFIED)
         self._request_sync(item_id)
         return {"queued": True}
 
@@ -156,7 +155,7 @@ class ItemOperations:
         entry = context.entry(item_id, self.clock.now(), "done", plaid_request_ids=request_ids)
         if not self.items.save_accounts(item_id, listed.accounts, entry):
             self._load(item_id, EventType.FETCH_ACCOUNTS)
-            raise TransientError(_MODIFIED)
+            raise TransientError(ITEM_MODIFIED)
         return {"accounts": account_views(listed.accounts)}
 
     def _load(self, item_id: ItemId, event: EventType) -> Item:

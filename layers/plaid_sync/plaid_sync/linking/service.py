@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.errors import (
+    ITEM_MODIFIED,
     ExchangeUnknownError,
     ItemOrphanedError,
     LinkRolledBackError,
@@ -101,7 +102,7 @@ class Linker:
             entry = context.entry(item_id, self.clock.now(), "erasure_requested", transactions="erase")
             if self.items.also_erase_transactions(item, entry):
                 return
-        raise TransientError("item_modified_concurrently")
+        raise TransientError(ITEM_MODIFIED)
 
     # ---- the same request, sent before
 

@@ -46,6 +46,8 @@ _BACKOFF: Final = {
     FailureClass.INSTITUTION_DOWN: (900, 3600),
 }
 """Retry policy: first and maximum delay of the exponential backoff by failure class, in seconds, before jitter."""
+_OWN_CODES: Final = frozenset({OUT_OF_TIME, Outcome.UNKNOWN_STATE})
+"""Why messages return to the queue although Plaid refused nothing."""
 _RETRY_FOREVER: Final = frozenset({FailureClass.THROTTLED, FailureClass.INSTITUTION_DOWN})
 """Neither is the message's fault: a bank can be down for a weekend."""
 REQUEUE_AFTER: Final = 12
@@ -163,9 +165,9 @@ class BatchProcessor:
         else:
             if report.outcome is Outcome.COMMITTED and job.webhook_since is not None:
                 result.lags[item_id] = self.engine.clock.now() - job.webhook_since
-            self._finish(received, report, result, hints=bool(job.hints))
+            self._finish(received, report, result)
 
-    def _finish(self, received: list[ReceivedMessage], report: SyncReport, result: BatchResult, *, hints: bool) -> None:
+    def _finish(self, received: list[ReceivedMessage], report: SyncReport, result: BatchResult) -> None:
         item_id = received[0].message.item_id
         if report.outcome is not Outcome.UNREGISTERED:
             result.reports[item_id] = report
@@ -174,12 +176,7 @@ class BatchProcessor:
                 self._retry_later(received, FailureClass.TRANSIENT, report.outcome, result)
                 return
             if report.retry is not None:
-                self._return_to_queue(received, report.retry, report.code, result)
-                return
-            if report.outcome is Outcome.UNKNOWN_STATE and hints:
-                # Plaid does not repeat them: they wait for a version that knows the state.
-                failure_class = FailureClass.INSTITUTION_DOWN
-                self._return_to_queue(received, failure_class, report.outcome, result, never_dead_letter=True)
+                self._return_to_queue(received, report.retry, report.code or report.outcome, result)
                 return
             covered = report.outcome is Outcome.COVERED
             result.coalesced += len(received) - (0 if covered else 1)
@@ -207,7 +204,7 @@ class BatchProcessor:
                 self._requeue(message, result)
             received = [message for message in received if message not in near_limit]
         if received:
-            unknown = not is_known(code) and code != OUT_OF_TIME and not never_dead_letter
+            unknown = not is_known(code) and code not in _OWN_CODES and not never_dead_letter
             self._retry_later(received, failure_class, code, result, unknown=unknown)
 
     def _requeue(self, message: ReceivedMessage, result: BatchResult) -> None:

@@ -80,7 +80,7 @@ class SyncEngine:
             return report
         claimed = self.items.claim(item, str(uuid.uuid4()))
         if not claimed.state.is_known:  # a newer version wrote it since `load`
-            return SyncReport(Outcome.UNKNOWN_STATE, state=claimed.state.name)
+            return _unknown_state(claimed, job)
         attempt = Attempt(claimed, job, began_at)
         try:
             return self._sync_claimed(attempt)
@@ -96,7 +96,7 @@ class SyncEngine:
     def _report_without_sync(self, item: Item, job: SyncJob) -> SyncReport | None:
         """Return the report of an Item that needs no sync, or must not have one."""
         if not item.state.is_known:
-            return SyncReport(Outcome.UNKNOWN_STATE, state=item.state.name)
+            return _unknown_state(item, job)
         if item.removed:
             return self._finish_removal(item, job)
         if not job.hints and is_covered(item, job.newest_message_at):
@@ -281,6 +281,12 @@ def is_covered(item: Item, message_sent_at: datetime) -> bool:
     if item.reconcile or item.writing_since is not None:
         return False
     return message_sent_at + MAX_CLOCK_SKEW < item.pull_began_at
+
+
+def _unknown_state(item: Item, job: SyncJob) -> SyncReport:
+    """Return the report of an Item that a newer version syncs. Plaid does not repeat hints: they wait for it."""
+    retry = FailureClass.INSTITUTION_DOWN if job.hints else None
+    return SyncReport(Outcome.UNKNOWN_STATE, state=item.state.name, retry=retry)
 
 
 def _retry_class(state: str, finding: ItemEvent) -> FailureClass | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
@@ -88,3 +89,9 @@ class Expression:
         if self.values:
             arguments["ExpressionAttributeValues"] = self.values
         return arguments
+
+
+def number_of(values: dict[str, Any], name: str) -> int:
+    """Return an integer of a deserialized row; 0 where it is missing, or of a wrong type."""
+    value = values.get(name)
+    return int(value) if isinstance(value, Decimal) else 0

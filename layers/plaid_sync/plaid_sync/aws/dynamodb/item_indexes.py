@@ -34,7 +34,7 @@ _STALE_PAGE_SIZE: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class ItemIndexes:
-    """Reads the indexes; implements `ItemLists`, `DueItems`, `ItemGauges` and the list of `AuditedItems`."""
+    """Reads the indexes; implements `ItemLists`, `LinkIndex`, `DueItems`, `ItemGauges` and `ItemIds`."""
 
     client: DynamoDBClient
     table: str
@@ -85,7 +85,7 @@ class ItemIndexes:
         return ItemId(str(rows[0]["item_id"]["S"])) if rows else None
 
     def ids(self, state: StateName) -> Iterator[ItemId]:
-        """See `AuditedItems`."""
+        """See `ItemIds`."""
         expression = Expression()
         condition = expression.equals("state", state.value)
         projection = expression.name("item_id")

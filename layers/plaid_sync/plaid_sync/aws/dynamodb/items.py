@@ -15,7 +15,7 @@ from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, seriali
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_fenced, write_together
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
-from plaid_sync.domain.errors import SupersededError, TransientError
+from plaid_sync.domain.errors import ITEM_MODIFIED, SupersededError, TransientError
 from plaid_sync.domain.item import ItemId, StateName
 from plaid_sync.domain.schedule import FIRST_SYNC, INCOMPLETE_REMOVAL
 
@@ -79,7 +79,7 @@ class ItemsTable:
                 failed: Any = error.response
                 claimed = failed.get("Item", {})
                 if claimed.get("attempt_id") != serialize(attempt_id):
-                    raise TransientError("item_modified_concurrently") from error
+                    raise TransientError(ITEM_MODIFIED) from error
         return item_rows.item_from_row(claimed)
 
     def raise_generation(self, item: Item, generation: int) -> None:

@@ -11,7 +11,7 @@ from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.items import item_action, lives
 from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_together
 from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.errors import ITEM_MODIFIED, TransientError
 from plaid_sync.domain.item import Item, ItemId, StateName
 from plaid_sync.domain.schedule import FIRST_SYNC
 from plaid_sync.linking.sessions import ClaimHeldError, Registration, Replacement
@@ -117,10 +117,10 @@ def _replace(items_table: str, replacement: Replacement, item: Item) -> Action:
 def _registration_failure(error: ConditionFailedError) -> ClaimHeldError | TransientError:
     """Return why a registration failed: an account that another Item holds, or a concurrent change."""
     if ITEM in error.found or _BLOCK in error.found:
-        return TransientError("item_modified_concurrently")
+        return TransientError(ITEM_MODIFIED)
     claims = sorted(label for label in error.found if label != _REPLACED)
     if not claims:
-        return TransientError("item_modified_concurrently")
+        return TransientError(ITEM_MODIFIED)
     holder = deserialize(error.found[claims[0]]).get("item_id")
     return ClaimHeldError(None if holder is None else ItemId(str(holder)))
 

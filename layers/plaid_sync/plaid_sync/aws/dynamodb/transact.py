@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
-from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
 from plaid_sync.domain.errors import (
     InvalidRequestError,
     PlaidSyncError,
@@ -146,17 +146,14 @@ def _fence_failure(found: Mapping[str, dict[str, Any]], generation: int) -> Plai
     item = found.get(ITEM)
     if item is None:
         # The Item's condition held, so no newer attempt exists: the Items table is older than its rows.
-        return RowNewerThanItemError(max(generation, *(_generation_of(row) for row in found.values())))
+        return RowNewerThanItemError(
+            max(generation, *(number_of(deserialize(row), "generation") for row in found.values()))
+        )
     holds = item.get("generation") == serialize(generation)
     if holds and item.get("state") != serialize(StateName.REMOVED.value):
         # The stored cursor is not the one that this attempt started from, and no other attempt covers the update.
         return TransientError("cursor_changed")
     return SupersededError()
-
-
-def _generation_of(row: dict[str, Any]) -> int:
-    value = deserialize(row).get("generation")
-    return 0 if value is None or isinstance(value, str) else int(value)
 
 
 # ---- reads

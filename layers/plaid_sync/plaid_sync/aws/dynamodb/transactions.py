@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb import transact
-from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.item_rows import commit_attributes
 from plaid_sync.aws.dynamodb.transact import (
@@ -291,8 +291,8 @@ def stored_row_from(attributes: dict[str, Any]) -> StoredRow:
         transaction_id=TransactionId(values["transaction_id"]),
         account_id=_text(values, "account_id"),
         live=live,
-        generation=_generation_of(values),
-        first_generation=_number(values, "first_generation"),
+        generation=number_of(values, "generation"),
+        first_generation=number_of(values, "first_generation"),
         row=_content(values) if live else None,
     )
 
@@ -310,13 +310,3 @@ def _content(values: dict[str, Any]) -> TransactionRow | None:
 def _text(values: dict[str, Any], name: str) -> str | None:
     value = values.get(name)
     return value if isinstance(value, str) else None
-
-
-def _generation_of(values: dict[str, Any]) -> int:
-    """Return the attempt that wrote a row last; 0 where it is missing."""
-    return _number(values, "generation")
-
-
-def _number(values: dict[str, Any], name: str) -> int:
-    value = values.get(name)
-    return int(value) if isinstance(value, Decimal) else 0
