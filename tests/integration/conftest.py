@@ -63,6 +63,12 @@ def behavior() -> Behavior:
 
 
 @pytest.fixture
+def user(request: pytest.FixtureRequest) -> str:
+    """A user of this test alone: claims of accounts are a user's."""
+    return f"user of {request.node.name}"
+
+
+@pytest.fixture
 def clock() -> Callable[[], datetime]:
     """The time of Plaid and of the handlers; tests that need to step it override it."""
     return utc_now

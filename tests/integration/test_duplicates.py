@@ -25,11 +25,6 @@ def behavior() -> Behavior:
     return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=5)
 
 
-@pytest.fixture
-def user(request: pytest.FixtureRequest) -> str:
-    return f"user of {request.node.name}"
-
-
 def test_a_second_link_of_a_bank_is_refused_and_then_replaces_the_item(world: World, user: str) -> None:
     old = linked(world, user, "login")
     held = claims_of(world, old)

@@ -38,11 +38,6 @@ def behavior() -> Behavior:
     return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=30)
 
 
-@pytest.fixture
-def user(request: pytest.FixtureRequest) -> str:
-    return f"user of {request.node.name}"
-
-
 def synced(world: World, user: str) -> str:
     """Link an Item whose whole history is in the table."""
     item_id = linked(world, user)

@@ -33,11 +33,6 @@ def behavior() -> Behavior:
     return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=5)
 
 
-@pytest.fixture
-def user(request: pytest.FixtureRequest) -> str:
-    return f"user of {request.node.name}"
-
-
 def test_a_link_token_can_be_requested_in_every_way(world: World, user: str) -> None:
     body = {
         "client_user_id": user,
