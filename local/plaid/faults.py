@@ -96,6 +96,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     "amount a text": lambda entry: {**entry, "amount": str(entry.get("amount"))},
     "amount a list": _with(amount=[]),
     "amount too large": _with(amount=Decimal("1E+1000000000")),
+    "amount of 41 digits": _with(amount=Decimal("1E+40")),
     "amount too long": _with(amount=Decimal(f"1.{'3' * 60}")),
     "payment_channel a number": _with(payment_channel=7),
     "name an object": _with(name={}),

@@ -70,6 +70,21 @@ def test_a_broken_entry_is_kept_exactly_and_the_rest_goes_on(world: World, how: 
     )
 
 
+def test_an_entry_that_is_no_json_is_kept_as_its_own_text_and_the_rest_goes_on(world: World) -> None:
+    item_id = world.synced(transactions=30)
+    before = world.live(item_id)
+    (broken,) = some(world, item_id)
+    world.plaid.modify(item_id, broken, name="changed")
+    world.plaid.add(item_id, 3)
+    world.plaid.items[item_id].corruptions[broken] = lambda entry: entry | {"amount": Decimal("NaN")}
+    sync(world, item_id)
+    world.assert_exact(item_id, except_for=[broken])
+    assert world.live(item_id)[broken] == before[broken]
+    (found,) = world.quarantined(item_id)
+    assert (found.complete, found.entry.transaction_id) == (True, broken)
+    assert b"NaN" in found.entry.raw
+
+
 def test_unknown_fields_and_words_are_kept_on_the_row(world: World) -> None:
     item_id = world.synced(transactions=5)
     (transaction_id,) = some(world, item_id)

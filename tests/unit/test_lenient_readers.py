@@ -11,6 +11,7 @@ import dataclasses
 import io
 from contextlib import redirect_stdout
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
@@ -123,6 +124,13 @@ def test_a_transaction_row(extras: dict[str, Any]) -> None:
     stored = stored_row_from(wire(row | extras))
     assert stored == stored_row_from(wire(row))
     assert (stored.row, stored.live, stored.generation) == (content, True, 3)
+
+
+def test_a_transaction_row_whose_amount_boto3_refuses_to_read() -> None:
+    """Written as 1E+40, and written out by DynamoDB."""
+    content = dataclasses.replace(parse_transaction(transaction("t")), amount=Decimal("1E+40"))
+    row = wire(row_attributes(content, NOON) | {"transaction_id": "t", "generation": 3, "first_generation": 1})
+    assert stored_row_from(row | {"amount": {"N": f"1{'0' * 40}"}}).row == content
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,6 +50,7 @@ def test_a_row_has_the_queried_attributes_and_the_whole_object() -> None:
     | st.builds(Decimal, st.tuples(st.just(0), st.lists(st.integers(0, 9)).map(tuple), st.integers(-200, 200)))
 )
 @example(Decimal("1E+1000000000"))
+@example(Decimal("1E+38"))
 @example(Decimal(f"1.{'0' * 60}"))
 @example(Decimal(f"1{'0' * 60}"))
 @example(Decimal(f"1.{'0' * 12_000}1"))
@@ -60,12 +61,26 @@ def test_an_amount_is_rejected_or_fits_into_dynamodb_exactly(amount: Decimal) ->
     except SchemaViolationError:
         return
     assert row.amount == amount
-    assert TypeDeserializer().deserialize(TypeSerializer().serialize(row.amount)) == amount
+    written = Decimal(TypeSerializer().serialize(row.amount)["N"])
+    for notation in (str(written), f"{written:f}", f"{written:E}"):
+        assert TypeDeserializer().deserialize({"N": notation}) == amount
 
 
 @pytest.mark.parametrize(
     "literal",
-    [f"1.{'0' * 60}", f"12{'0' * 60}", "1E+125", "1E-125", "-0.00", "0.1234567", "-98765432109.87", "0.00", "7", "0"],
+    [
+        f"1.{'0' * 60}",
+        f"12{'0' * 36}.{'0' * 60}",
+        "1E+37",
+        "9" * 38,
+        "1E-125",
+        "-0.00",
+        "0.1234567",
+        "-98765432109.87",
+        "0.00",
+        "7",
+        "0",
+    ],
 )
 def test_an_amount_that_dynamodb_can_hold_is_exact(literal: str) -> None:
     amount = exact_json.loads(literal)

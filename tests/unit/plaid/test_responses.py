@@ -11,9 +11,9 @@ from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import FailureClass, SchemaViolationError, classify
 from plaid_sync.domain.item import ItemHealth
 from plaid_sync.domain.transaction import RowRemoval, TransactionId
-from plaid_sync.plaid.responses import UNREADABLE_CODE, parse_health
+from plaid_sync.plaid.responses import UNREADABLE_CODE, parse_health, parse_page
 
-from tests.fakes.plaid import page, transaction
+from tests.fakes.plaid import page, page_body, transaction
 
 NOT_PRINTABLE = [None, 7, {"a": "b"}, ["x" * 2_000_000], "x" * 129, "x" * 2_000_000, "\ud800", "\u00e9", "a\nb", "\x00"]
 
@@ -23,7 +23,7 @@ NOT_PRINTABLE = [None, 7, {"a": "b"}, ["x" * 2_000_000], "x" * 129, "x" * 2_000_
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
-        ("added", {"added": None}),
+        ("added", {"added": "null"}),
         ("removed", {"removed": {}}),
         ("has_more", {"has_more": "false"}),
         ("next_cursor", {"next_cursor": "", "has_more": True}),
@@ -48,6 +48,51 @@ def test_an_unreadable_informational_field_is_omitted_and_a_null_cursor_is_none(
     parsed = page(transactions_update_status="S" * 128, request_id="r 1")
     assert (parsed.update_status, parsed.request_id) == ("S" * 128, "r 1")
     assert page(next_cursor="").next_cursor is page(next_cursor=None).next_cursor is None
+
+
+@pytest.mark.parametrize("name", ["added", "modified", "removed", "accounts"])
+def test_null_is_an_empty_list_and_a_missing_list_is_not(name: str) -> None:
+    parsed = page(**{"added": [transaction("t")], "accounts": [{"account_id": "a"}]} | {name: None})
+    assert (len(parsed.added), len(parsed.accounts)) == (name != "added", name != "accounts")
+    if name != "accounts":
+        body = page_body().replace(f'"{name}"'.encode(), b'"other"')
+        with pytest.raises(SchemaViolationError, match=name):
+            parse_page(body)
+
+
+DEEP = b"[" * 150 + b"]" * 150
+"""Parsers of an ordinary stack read it, and those at the end of a deep one do not."""
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"1e9999999999999999999", b"9" * 5000, DEEP, b"\xff"])
+def test_an_entry_that_no_parser_reads_is_set_apart_as_its_own_text(value: bytes) -> None:
+    """Of an added one the row stays as it is, and a removal whose id is readable is applied."""
+    fields = {name: [transaction("a"), transaction("b"), transaction("c")] for name in ("added", "removed")}
+    body = page_body(accounts=[{"account_id": "x"}, {"account_id": "b"}], **fields)
+    body = body.replace(b'"transaction_id":"b"', b'"note":%b,"transaction_id":"b"' % value)
+    body = body.replace(b'"account_id":"b"', b'"account_id":%b' % value)
+    parsed = parse_page(body)
+    assert [row.transaction_id for row in parsed.added] == ["a", "c"]
+    assert [removal.transaction_id for removal in parsed.removed] == ["a", "b", "c"]
+    assert [(entry.source, entry.transaction_id) for entry in parsed.invalid] == [("added", "b"), ("removed", "b")]
+    assert all(entry.raw in body and value in entry.raw for entry in parsed.invalid)
+    assert [account.account_id for account in parsed.accounts] == ["x"]
+
+
+@pytest.mark.parametrize("value", [b"]", b'"', b"1},,{"])
+def test_a_page_whose_entries_cannot_be_separated_is_rejected(value: bytes) -> None:
+    with pytest.raises(exact_json.InvalidJsonError):
+        parse_page(page_body(added=[transaction("t")]).replace(b'"t"}', value + b"}"))
+
+
+def test_an_unreadable_cursor_is_not_taken_for_not_ready() -> None:
+    with pytest.raises(SchemaViolationError, match="next_cursor"):
+        parse_page(page_body().replace(b'"final"', b"NaN"))
+
+
+def test_the_texts_of_an_account_are_cut_to_whole_characters() -> None:
+    (account,) = page(accounts=[{"account_id": "a", "name": "\u9280" * 200, "type": "\u9280" * 200}]).accounts
+    assert (account.name, account.kind) == ("\u9280" * 66, "\u9280" * 10)
 
 
 def test_an_invalid_entry_is_set_apart_whole_and_the_others_are_rows() -> None:

@@ -99,6 +99,22 @@ def is_deep(text: bytes | str) -> bool:
     return max(raw.count(b"["), raw.count(b"{")) > MAX_CERTAIN_DEPTH
 
 
+def is_separable(text: bytes) -> bool:
+    """Return whether a text between two commas of an array is one element: its brackets and texts match."""
+    expected: list[int] = []
+    quoted = escaped = False
+    for letter in text:
+        if quoted:
+            quoted, escaped = escaped or letter != ord('"'), not escaped and letter == ord("\\")
+        elif letter == ord('"'):
+            quoted = True
+        elif letter in b"[{":
+            expected.append(letter + 2)
+        elif (letter in b"]}" and (not expected or expected.pop() != letter)) or (letter == ord(",") and not expected):
+            return False
+    return not expected and not quoted and text.strip() != b""
+
+
 def is_short_ascii(value: object, *, first: str, max_length: int = 128) -> bool:
     """Return whether a value is a text of ASCII characters from `first` to the last printable one."""
     return isinstance(value, str) and 1 <= len(value) <= max_length and all(first <= letter <= "~" for letter in value)

@@ -19,7 +19,7 @@ TOMBSTONE_TTL: Final = timedelta(days=90)
 _COMPRESSION_LEVEL: Final = 9
 _MAX_KEY_BYTES: Final = 1000  # 1,024 for a sort key, in the index with the date before it
 _MAX_DIGITS: Final = 38  # of a DynamoDB number
-_MAX_EXPONENT: Final = 125  # of a DynamoDB number, and a little less than its smallest one
+_MIN_EXPONENT: Final = -125  # a little more than that of the smallest DynamoDB number
 _MAX_ROW_BYTES: Final = 350_000  # DynamoDB takes 400 KB, names and an application's own attributes included
 _ALL_DIGITS: Final = Context(prec=_MAX_DIGITS)
 
@@ -128,6 +128,7 @@ def parse_transaction(transaction: object) -> TransactionRow:
 
     Raises:
         SchemaViolationError: a field that the row cannot exist without is missing or of a wrong type.
+        InvalidJsonError: the object is nested deeper than what is stored may be.
     """
     if not isinstance(transaction, dict):
         raise SchemaViolationError("transaction")
@@ -183,7 +184,7 @@ def transaction_id_of(entry: dict[str, Any]) -> TransactionId:
 
 def _compress(transaction: dict[str, Any]) -> bytes:
     try:
-        return zlib.compress(exact_json.dumps(transaction).encode(), _COMPRESSION_LEVEL)
+        return zlib.compress(exact_json.dumps_for_storage(transaction), _COMPRESSION_LEVEL)
     except UnicodeEncodeError as error:
         raise SchemaViolationError("transaction") from error
 
@@ -219,11 +220,16 @@ def _flag(entry: dict[str, Any], field: str) -> bool:
 
 
 def _amount(entry: dict[str, Any]) -> Decimal:
+    """Return the amount, if it reads back exactly.
+
+    DynamoDB may return a number written out, and boto3 (and so any application) refuses one of more than 38 digits,
+    zeros at its end included. Zeros at the beginning do not count.
+    """
     value = entry.get("amount")
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise SchemaViolationError("amount")
     amount = Decimal(value)
-    if not amount.is_finite() or not -_MAX_EXPONENT <= amount.adjusted() <= _MAX_EXPONENT:
+    if not amount.is_finite() or not _MIN_EXPONENT <= amount.adjusted() < _MAX_DIGITS:
         raise SchemaViolationError("amount")
     digits = "".join(map(str, amount.as_tuple().digits))
     if len(digits.rstrip("0")) > _MAX_DIGITS:

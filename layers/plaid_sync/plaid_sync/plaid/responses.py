@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 UNREADABLE_CODE: Final = "UNREADABLE_ERROR"
 """The code of an error whose own code is unreadable: the Item is not healthy."""
 _MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
-_MAX_NAME_LENGTH: Final = 200
+_MAX_NAME_BYTES: Final = 200
+_MAX_WORD_BYTES: Final = 32
+"""Of an account's mask, type and subtype."""
 _MAX_ACCOUNTS: Final = 200
 
 
@@ -50,13 +52,19 @@ def request_id_of(document: bytes) -> str:
 def parse_page(document: bytes) -> Page:
     """Parse the body of a /transactions/sync response; amounts stay exact.
 
-    An entry that violates the schema does not fail the page.
+    An entry that violates the schema, or that is no JSON at all, does not fail the page.
 
     Raises:
-        InvalidJsonError: it is not JSON.
+        InvalidJsonError: it is not JSON, and where its entries begin and end is uncertain.
         SchemaViolationError: the page around the entries violates the schema: nothing in it can be trusted.
     """
-    response = parse_object(document)
+    try:
+        return _page(parse_object(document))
+    except exact_json.InvalidJsonError:
+        return _page(exact_json.loads_apart(document))
+
+
+def _page(response: dict[str, Any]) -> Page:
     cursor, has_more = response.get("next_cursor"), response.get("has_more")
     if cursor is not None and cursor != "" and not is_printable_ascii(cursor, _MAX_CURSOR_LENGTH):
         raise SchemaViolationError("next_cursor")
@@ -107,7 +115,10 @@ def _removals(response: dict[str, Any], invalid: list[InvalidEntry]) -> Iterator
 
 
 def _entries(response: dict[str, Any], name: str) -> list[object]:
-    value = response.get(name)
+    """Return a list of the response; null is an empty one."""
+    value = response.get(name, ...)
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise SchemaViolationError(name)
     return value
@@ -128,15 +139,15 @@ def _parse_account(entry: dict[str, Any], id_field: str) -> Account | None:
     account_id = entry.get(id_field)
     if not is_printable_ascii(account_id):
         return None
-    name, mask = _account_text(entry, "name"), _account_text(entry, "mask")
-    return Account(account_id, name, mask, _account_text(entry, "type"), _account_text(entry, "subtype"))
+    words = (_account_text(entry, field, _MAX_WORD_BYTES) for field in ("mask", "type", "subtype"))
+    return Account(account_id, _account_text(entry, "name", _MAX_NAME_BYTES), *words)
 
 
-def _account_text(entry: dict[str, Any], field: str) -> str | None:
+def _account_text(entry: dict[str, Any], field: str, max_bytes: int) -> str | None:
     value = entry.get(field)
     if not isinstance(value, str) or not value or any("\ud800" <= letter <= "\udfff" for letter in value):
         return None
-    return value[:_MAX_NAME_LENGTH]
+    return value.encode()[:max_bytes].decode(errors="ignore")  # without half a character at its end
 
 
 def parse_account_list(document: bytes) -> AccountList:

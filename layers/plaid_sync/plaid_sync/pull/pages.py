@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import astuple, dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import SchemaViolationError
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 Source = Literal["added", "modified", "removed"]
 """The list of Plaid's response that an entry came in."""
+MAX_ACCOUNTS_BYTES: Final = 100_000
+"""Bytes of an Item's accounts: a few hundred. DynamoDB takes 400 KB, all other attributes of the Item included."""
+_ACCOUNT_OVERHEAD_BYTES: Final = 50
+"""The names of an account's attributes in the table, and the marks of their types, rounded up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class InvalidEntry:
         field: what of it is invalid, as `SchemaViolationError` names it.
         transaction_id: None where it is missing, or could not be a key.
         raw: the entry's JSON with exact numbers and sorted keys, in ASCII: half a surrogate pair, which UTF-8 cannot
-            encode, stays the escape that it came as.
+            encode, stays the escape that it came as. Of an unreadable entry, its own bytes.
     """
 
     source: Source
@@ -42,9 +46,11 @@ class InvalidEntry:
         """Return the entry, as parsed by `exact_json`, in the form that is kept.
 
         Raises:
-            InvalidJsonError: it is nested too deeply to be serialized.
+            InvalidJsonError: it is nested too deeply: only its own text is certain to be readable.
         """
-        return cls(source, field, _readable_id(entry), exact_json.dumps(entry, ascii_only=True).encode())
+        if isinstance(entry, exact_json.Unreadable):
+            return cls(source, field, _readable_id(entry.members), entry.text)
+        return cls(source, field, _readable_id(entry), exact_json.dumps_for_storage(entry, ascii_only=True))
 
     @property
     def entry_id(self) -> str:
@@ -121,8 +127,22 @@ class NetChanges:
 
 
 def merge_accounts(known: tuple[Account, ...], seen: tuple[Account, ...]) -> tuple[Account, ...]:
-    """Return the known accounts, updated and extended: a sync response lists accounts with transactions only."""
-    return tuple({account.account_id: account for account in (*known, *seen)}.values())
+    """Return the known accounts, updated and extended: a sync response lists accounts with transactions only.
+
+    Beyond `MAX_ACCOUNTS_BYTES`, the oldest ones that are not among those seen are dropped first.
+    """
+    merged = {account.account_id: account for account in (*known, *seen)}
+    excess = sum(map(_account_bytes, merged.values())) - MAX_ACCOUNTS_BYTES
+    seen_ids = {account.account_id for account in seen}
+    for account_id in sorted(merged, key=seen_ids.__contains__):
+        if excess <= 0:
+            break
+        excess -= _account_bytes(merged.pop(account_id))
+    return tuple(merged.values())
+
+
+def _account_bytes(account: Account) -> int:
+    return _ACCOUNT_OVERHEAD_BYTES + sum(len(text.encode()) for text in astuple(account) if text is not None)
 
 
 def _readable_id(entry: object) -> TransactionId | None:

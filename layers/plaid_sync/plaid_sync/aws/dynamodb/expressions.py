@@ -14,8 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 AttributeValue = dict[str, Any]
+
+
+class _ExactDeserializer(TypeDeserializer):
+    """Reads every number that DynamoDB holds: boto3 refuses those of more than 38 digits in its notation."""
+
+    def _deserialize_n(self, value: str) -> Decimal:
+        return Decimal(value)
+
+
 _SERIALIZER: Final = TypeSerializer()
-_DESERIALIZER: Final = TypeDeserializer()
+_DESERIALIZER: Final = _ExactDeserializer()
 
 
 def serialize(value: object) -> AttributeValue:
