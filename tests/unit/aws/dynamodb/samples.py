@@ -96,5 +96,5 @@ def cancellation(*codes: str) -> dict[str, Any]:
     return {
         "method": "transact_write_items",
         "service_error_code": "TransactionCanceledException",
-        "modeled_fields": {"CancellationReasons": [{"Code": code} for code in codes], "Message": "cancelled"},
+        "modeled_fields": {"CancellationReasons": [{"Code": code} for code in codes], "Message": "canceled"},
     }

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES, Action, ConditionFailedError, write_fenced, write_together
-from plaid_sync.domain.errors import RowNewerThanItemError, SupersededError, TransientError
+from plaid_sync.domain.errors import PlaidSyncError, RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.linking.service import EXCHANGE_SECONDS
 
 from tests.fakes.clock import FakeClock
@@ -45,7 +45,7 @@ def test_the_retries_end_within_the_time_that_linking_reserves(client: Any) -> N
     with Stubber(client) as stub:
         for _ in range(MAX_TRIES):
             stub.add_client_error(**cancellation("None", "TransactionConflict"))
-        with pytest.raises(TransientError, match="transaction_cancelled"):
+        with pytest.raises(TransientError, match="transaction_canceled"):
             write_together(client, ACTIONS, clock)
     max_seconds = sum(0.05 * 2**attempt * 1.5 for attempt in range(MAX_TRIES))
     assert len(clock.pauses) == MAX_TRIES
@@ -74,6 +74,50 @@ def test_a_failed_condition_is_final_and_names_its_action(client: Any) -> None:
             write_together(client, ACTIONS, clock)
     assert failed.value.found == {"second": {"item_id": {"S": "item"}}}
     assert clock.pauses == []
+
+
+C, CONFLICT, THROTTLED, INVALID = "ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ValidationError"
+RETRIED = "retried"
+
+
+@pytest.mark.parametrize(
+    ("item", "rows", "result"),
+    [
+        (C, ["None", "None"], SupersededError),
+        (C, [CONFLICT, C], SupersededError),
+        (C, [INVALID, THROTTLED], SupersededError),
+        (INVALID, [C, "None"], TransientError),
+        (CONFLICT, [INVALID, C], TransientError),
+        ("None", [C, INVALID], TransientError),
+        (CONFLICT, [C, "None"], RETRIED),
+        (THROTTLED, [C, C], RETRIED),
+        ("SomeNewCode", [C, C], RETRIED),
+        (CONFLICT, ["None", "None"], RETRIED),
+        ("None", [C, CONFLICT], RETRIED),
+        ("None", [C, "ProvisionedThroughputExceeded"], RETRIED),
+        ("None", ["None", CONFLICT], RETRIED),
+        ("None", [C, "None"], RowNewerThanItemError),
+        ("None", [C, C], RowNewerThanItemError),
+    ],
+)
+def test_the_reasons_of_a_canceled_fenced_transaction_are_read_together(
+    client: Any, item: str, rows: list[str], result: type[Exception] | str
+) -> None:
+    """A conflict on the Item says nothing about rows: its generation may be about to be that of the newer row."""
+    actions = [Action(label, ACTIONS[0].request) for label in ("item", "a", "b")]
+    canceled = cancellation(item, *rows)
+    for reason in canceled["modeled_fields"]["CancellationReasons"]:
+        reason.update({"Item": {"generation": {"N": "7"}}} if reason["Code"] == C else {})
+    with Stubber(client) as stub:
+        stub.add_client_error(**canceled)
+        if result == RETRIED:
+            stub.add_response("transact_write_items", {})
+            write_fenced(client, actions, 2, FakeClock())
+        else:
+            with pytest.raises(PlaidSyncError) as raised:
+                write_fenced(client, actions, 2, FakeClock())
+            assert type(raised.value) is result
+        stub.assert_no_pending_responses()
 
 
 @pytest.mark.parametrize(

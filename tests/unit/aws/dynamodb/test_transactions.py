@@ -288,7 +288,7 @@ def test_a_conflict_is_retried_and_then_left_to_the_queue() -> None:
     with Stubber(client) as stub:
         for _ in range(MAX_TRIES):
             stub.add_client_error(**cancellation("None", "TransactionConflict"))
-        with pytest.raises(TransientError, match="transaction_cancelled"):
+        with pytest.raises(TransientError, match="transaction_canceled"):
             transactions_table(client, clock).write(ITEM, 1, [ROW], begin=True, commit=None)
     assert len(clock.pauses) == MAX_TRIES
 

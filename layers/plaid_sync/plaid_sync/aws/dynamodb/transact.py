@@ -29,6 +29,7 @@ MAX_TRIES: Final = 5
 ITEM: Final = "item"
 """Label of the Item's action in a fenced transaction."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
+_NO_REASON: Final = "None"
 _CONDITION_FAILED: Final = "ConditionalCheckFailed"
 _PERMANENT_REASONS: Final = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
 _MAX_READS: Final = 20
@@ -92,9 +93,19 @@ def _keyed(table: str, key: Mapping[str, str], expression: Expression, condition
 def write_together(client: DynamoDBClient, actions: Sequence[Action], clock: Clock) -> None:
     """Write all of the actions; idempotent, also when the response is lost.
 
-    A conflict is a concurrent write to one of the rows (an application annotating it): all of it is retried with
-    exponential backoff and jitter. When the SDK repeats the call after a lost response, it sends the same
+    A conflict is a concurrent write to one of the rows (an application annotating it, another attempt): all of it is
+    retried with exponential backoff and jitter. When the SDK repeats the call after a lost response, it sends the same
     ClientRequestToken, so that it cannot take its own first success for a failed condition.
+
+    The reasons of a canceled transaction are read together; the first line that fits decides:
+
+    | action `ITEM` | other actions | result |
+    |---|---|---|
+    | condition failed | any | the conditions that failed: the Item is not as expected, and the rest follows from it |
+    | any | one is always rejected, or `ITEM` is | `TransientError` at once |
+    | conflict or throttled | any | retried: the Item may be changing, and then no failed condition means anything |
+    | none | one conflicted or was throttled | retried: DynamoDB may not have come to the condition of `ITEM` |
+    | none | condition failed | the conditions that failed: the Item's held |
 
     Raises:
         ConditionFailedError: a condition failed: nothing is written.
@@ -109,18 +120,25 @@ def write_together(client: DynamoDBClient, actions: Sequence[Action], clock: Clo
                 reasons: Any = error.response.get("CancellationReasons", [])
             else:
                 return
-        found = {
-            action.label: dict(reason.get("Item", {}))
-            for action, reason in zip(actions, reasons, strict=False)
-            if reason.get("Code") == _CONDITION_FAILED
-        }
-        if found:
-            raise ConditionFailedError(found)
-        permanent = _PERMANENT_REASONS.intersection(reason.get("Code", "") for reason in reasons)
-        if permanent:
-            raise TransientError(min(permanent))
+        _raise_final(actions, reasons)
         back_off(clock, attempt)
-    raise TransientError("transaction_cancelled")
+    raise TransientError("transaction_canceled")
+
+
+def _raise_final(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]) -> None:
+    """Raise what the reasons of a canceled transaction prove; see `write_together`."""
+    codes = {reason.get("Code", _NO_REASON) for reason in reasons}
+    failed = {
+        action.label: dict(reason.get("Item", {}))
+        for action, reason in zip(actions, reasons, strict=False)
+        if reason.get("Code") == _CONDITION_FAILED
+    }
+    if ITEM in failed:
+        raise ConditionFailedError(failed)
+    if permanent := codes & _PERMANENT_REASONS:
+        raise TransientError(min(permanent))
+    if failed and codes <= {_NO_REASON, _CONDITION_FAILED}:
+        raise ConditionFailedError(failed)
 
 
 def back_off(clock: Clock, attempt: int) -> None:
@@ -145,7 +163,7 @@ def write_fenced(client: DynamoDBClient, actions: Sequence[Action], generation: 
 def _fence_failure(found: Mapping[str, dict[str, Any]], generation: int) -> PlaidSyncError:
     item = found.get(ITEM)
     if item is None:
-        # The Item's condition held, so no newer attempt exists: the Items table is older than its rows.
+        # The Item's condition held, and nothing was changing it: the Items table is older than its rows.
         return RowNewerThanItemError(
             max(generation, *(number_of(deserialize(row), "generation") for row in found.values()))
         )
