@@ -142,7 +142,7 @@ destroy: setup ## Delete the stack of ENV; tables and keys are retained, and the
 	@echo "$(STACK) is deleted; the resources listed above are retained."
 
 ##@ Work on it
-.PHONY: setup test test-all aws-cli conformance model faults mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
+.PHONY: setup test test-all aws-cli conformance model faults liveness mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -156,8 +156,8 @@ setup: .venv/.installed ## Make the virtual environment (the other targets do th
 
 WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-test: setup ## Run the unit, template and integration tests (ARGS="-k words" for some, WORKERS=0 for one process)
-	@$(PYTEST) $(if $(filter tests/%,$(ARGS)),,tests/unit tests/template tests/integration) $(ARGS)
+test: setup ## Run the unit, template, integration and liveness tests (ARGS="-k words" for some, WORKERS=0 for one process)
+	@$(PYTEST) $(if $(filter tests/%,$(ARGS)),,tests/unit tests/template tests/integration tests/simulation/liveness) $(ARGS)
 
 MIN_COVERAGE := 95
 test-all: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests, each case of them, and measure the branch coverage
@@ -176,6 +176,9 @@ N ?= 500
 SEED ?= 1
 faults: setup ## Run schedules of injected faults and races against the functions, and compare (N=10000 SEED=1, ARGS="--replay FILE")
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.faults --schedules $(N) --seed $(SEED) $(ARGS)
+
+liveness: setup ## Measure in simulated time how soon the tables equal Plaid after each kind of fault (ARGS=--json)
+	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.liveness $(ARGS)
 
 mutants: setup ## Take each guard out of a copy of the engine, and run the tests that must fail (ARGS="--only fence-generation")
 	@$(BIN)/python -m tests.mutants $(ARGS)

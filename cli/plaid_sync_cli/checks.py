@@ -181,7 +181,7 @@ def _schedules(deployment: Deployment) -> Finding:
     resources = deployment.resources()
     states = {name: _schedule_state(deployment, kind, name) for kind, name in resources if kind in _SCHEDULES}
     if not states:
-        return _warning("the stack has no schedule", "Deploy a template with the sweep: it recovers lost webhooks.")
+        return _warning("the stack has no schedule", "Deploy the template again: the sweep retries what failed.")
     disabled = sorted(name for name, state in states.items() if state != "ENABLED")
     if disabled:
         return _failed(
@@ -243,7 +243,7 @@ def _published_versions(client: Any, name: str) -> list[int]:  # noqa: ANN401 - 
 
 
 def _tables(deployment: Deployment) -> Finding:
-    """All tables have point-in-time recovery and deletion protection."""
+    """All retained tables have point-in-time recovery and deletion protection."""
     client, missing = deployment.client("dynamodb"), []
     for output in TABLES:
         name = deployment.output(output)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _VISIBILITY_TIMEOUT: Final = 60
 _BATCH: Final = 10
+_MAX_RELEASES: Final = 3
 _MAX_EMPTY_RECEIVES: Final = 2
 """A receive can be empty although the queue is not: so many in a row count as its end."""
 _UNSUPPORTED: Final = frozenset(
@@ -216,13 +217,21 @@ class DeadLetterQueue:
         return messages
 
     def _release(self, letters: list[DeadLetter]) -> None:
-        """Make messages visible again; SQS ignores those that are deleted or visible."""
+        """Make messages visible again; SQS refuses those that are deleted or visible, as the sender's fault.
+
+        What SQS itself fails to change is retried; after that it is visible when its visibility timeout ends.
+        """
         for start in range(0, len(letters), _BATCH):
             entries = [
                 {"Id": str(number), "ReceiptHandle": letter.receipt_handle, "VisibilityTimeout": 0}
                 for number, letter in enumerate(letters[start : start + _BATCH])
             ]
-            self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
+            for _ in range(_MAX_RELEASES):
+                response = self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
+                failed = {entry["Id"] for entry in response.get("Failed", ()) if not entry["SenderFault"]}
+                entries = [entry for entry in entries if entry["Id"] in failed]
+                if not entries:
+                    break
 
 
 @dataclass(slots=True)

@@ -41,7 +41,9 @@ CONFIG: Final = Config(
 )
 """Short timeouts; the SDK retries what is safe to retry."""
 TABLES: Final = ("ItemsTable", "TransactionsTable", "QuarantineTable", "HistoryTable", "LinksTable")
-"""The outputs that name tables."""
+"""The outputs that name tables that are retained."""
+LOSABLE_TABLES: Final = ("SharedTable",)
+"""The outputs that name tables that are deleted with the stack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.item import StateName
-from plaid_sync.domain.schedule import MAX_ITEM_AGE
+from plaid_sync.domain.schedule import MAX_ITEM_AGE, AttemptClass
 
 from plaid_sync_cli.output import duration, plural
 
@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from plaid_sync.domain.item import Item
+    from plaid_sync.sweep import Failures
 
     from plaid_sync_cli.monitoring import Alarm, QueueDepth
 
 STALE_AFTER: Final = MAX_ITEM_AGE
 """The threshold of the alarm items-stale."""
 UNSYNCED_AFTER: Final = timedelta(hours=1)
-"""A first sync takes seconds, and is requested again after a quarter of an hour."""
-MAX_MESSAGE_AGE: Final = timedelta(seconds=50_400)
+"""A first sync takes seconds, and is requested again after two minutes."""
+MAX_MESSAGE_AGE: Final = timedelta(minutes=15)
 """The threshold of the alarm message-too-old."""
+MAX_FAILURE_AGES: Final = {
+    AttemptClass.FAILING: timedelta(hours=2),
+    AttemptClass.BANK_DOWN: timedelta(hours=24),
+}
+"""The thresholds of the alarms items-failing and banks-failing."""
 RECENT: Final = timedelta(hours=12)
 """How far back cleared alarms are reported: a night."""
 ENABLED: Final = "Enabled"
@@ -37,7 +43,8 @@ class Snapshot:
 
     Attributes:
         mapping: the state of the event source mapping, as Lambda names it.
-        items: the number of Items by state.
+        items: the number of Items by state; a state can be one of a newer version.
+        failing: the Items whose last attempts failed: those whose bank is down, and the others.
         stale: the number of synced Items whose last success is older than `STALE_AFTER`.
         stalest: the least fresh of the synced Items.
         unsynced: the number of Items linked more than `UNSYNCED_AFTER` ago that have never been synced.
@@ -50,9 +57,10 @@ class Snapshot:
     dead_letters: QueueDepth
     mapping: str
     alarms: tuple[Alarm, ...]
-    items: Mapping[StateName, int]
+    items: Mapping[str, int]
     stale: int
     stalest: tuple[Item, ...]
+    failing: Mapping[AttemptClass, Failures] = field(default_factory=dict)
     unsynced: int = 0
     swept_at: datetime | None = None
     alarmed: Mapping[str, datetime] = field(default_factory=dict)
@@ -142,7 +150,10 @@ def _summary(snapshot: Snapshot, total: int, behind: int, findings: tuple[Findin
 def _findings(snapshot: Snapshot) -> Iterator[Finding]:
     yield from _stopped(snapshot)
     yield from _broken(snapshot)
+    yield from _failing(snapshot, long=True)
+    yield from _unknown(snapshot)
     yield from _cleared(snapshot)
+    yield from _failing(snapshot, long=False)
     yield from _waiting_for_others(snapshot)
 
 
@@ -169,8 +180,38 @@ def _stopped(snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.queue.oldest is not None and snapshot.queue.oldest > MAX_MESSAGE_AGE:
         yield Finding(
             f"a message has waited for {duration(snapshot.queue.oldest)}",
-            "Check the sync function. Runbook: message-too-old",
+            "Check whether workers receive messages. Runbook: message-too-old",
         )
+
+
+def failing_line(attempt_class: AttemptClass, failures: Failures, now: datetime) -> str:
+    """Return how many Items of a class are failing, and for how long."""
+    what = "with a bank that is down" if attempt_class is AttemptClass.BANK_DOWN else "for other reasons"
+    longest = "" if failures.oldest is None else f", the longest for {duration(now - failures.oldest)}"
+    return f"{failures.count:,} {what}{longest}"
+
+
+def _failing(snapshot: Snapshot, *, long: bool) -> Iterator[Finding]:
+    """Yield what fails for so long that an alarm rings, or what fails and is only retried."""
+    for attempt_class, failures in snapshot.failing.items():
+        age = timedelta(0) if failures.oldest is None else snapshot.read_at - failures.oldest
+        if failures.count and (age > MAX_FAILURE_AGES[attempt_class]) is long:
+            alarm = "banks-failing" if attempt_class is AttemptClass.BANK_DOWN else "items-failing"
+            fix = f"plaid-sync items --failing lists them. Runbook: {alarm}"
+            yield Finding(
+                f"Items that fail: {failing_line(attempt_class, failures, snapshot.read_at)}",
+                fix if long else "No action; retried automatically.",
+                action_required=long,
+            )
+
+
+def _unknown(snapshot: Snapshot) -> Iterator[Finding]:
+    for state, count in snapshot.items.items():
+        if count and state not in set(StateName):
+            yield Finding(
+                f"{plural(count, 'Item')} in state {state}, which this version does not know, not synced",
+                f"plaid-sync items --state {state} lists them. Runbook: unknown-states",
+            )
 
 
 def _broken(snapshot: Snapshot) -> Iterator[Finding]:

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from plaid_sync.domain.clock import parse_timestamp
+from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import StateName
+from plaid_sync.domain.schedule import AttemptClass
 
-from plaid_sync_cli.health import STALE_AFTER
+from plaid_sync_cli.health import MAX_FAILURE_AGES, STALE_AFTER
 from plaid_sync_cli.output import age, duration, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+
+    from plaid_sync.domain.item import ItemFailure
 
     from plaid_sync_cli.deployment import Deployment
 
@@ -24,7 +28,7 @@ Document = dict[str, Any]
 _MEANING: Final[dict[str, str]] = {
     StateName.ACTIVE: "The connection works.",
     StateName.EXPIRING: "The connection works until the time above, unless the user renews it.",
-    StateName.DEGRADED: "The bank is down; retried automatically within the hour. The rows are unchanged.",
+    StateName.DEGRADED: "The bank is down; retried automatically, at least every hour. The rows are unchanged.",
     StateName.NEEDS_USER: "The user has to log in again at the bank. The rows are unchanged until then.",
     StateName.REVOKED: "The connection has ended permanently; the rows are kept.",
     StateName.REMOVED: "The Item was removed through the API; nothing is written for it any more.",
@@ -86,6 +90,13 @@ class ItemReport:
     def _problems(self, now: datetime, item_id: str) -> Iterator[tuple[str, str]]:
         if self.state not in _MEANING:
             yield f"{_UNKNOWN} It is not synced.", "Deploy the newer version again. Runbook: unknown-states"
+        failure = self.item.get("failing", {})
+        down = failure.get("class") == FailureClass.INSTITUTION_DOWN
+        since = parse_timestamp(failure.get("since"))
+        limit = MAX_FAILURE_AGES[AttemptClass.BANK_DOWN if down else AttemptClass.FAILING]
+        if since is not None and now - since > limit:
+            alarm = "banks-failing" if down else "items-failing"
+            yield f"It has failed for {duration(now - since)}: {failure['code']}.", f"Runbook: {alarm}"
         pulled = self.pulled_at() or parse_timestamp(self.item.get("linked_at"))
         if self.state not in _NOT_SYNCED and (pulled is None or now - pulled > STALE_AFTER):
             yield f"Last successful sync: {age(self.pulled_at(), now)}.", f"plaid-sync sync {item_id}"
@@ -127,6 +138,28 @@ def freshness(item: Document, now: datetime) -> str:
         failed = parse_timestamp(bank.get("last_failure_at"))
         parts += [f"last failure {age(failed, now)}"] if failed else []
     return "; ".join(parts)
+
+
+def failure_document(failure: ItemFailure) -> Document:
+    """Return a failure as the index has it."""
+    return {"since": failure.since, "code": failure.code, "class": failure.failure_class}
+
+
+def failing(item: Document, now: datetime) -> str:
+    """Return since when and why it fails, and when it was last tried; empty where it does not."""
+    failure = item.get("failing")
+    if failure is None:
+        return ""
+    since, last = (parse_timestamp(failure.get(name)) for name in ("since", "last_failed_at"))
+    classified = f" ({failure['class']})" if "class" in failure else ""
+    return f"{failure['code']}{classified}, since {age(since, now)}, last tried {age(last, now)}"
+
+
+def until(moment: datetime | None, now: datetime) -> str:
+    """Return how long it is until a time."""
+    if moment is None:
+        return "-"
+    return f"in {duration(moment - now)}" if moment > now else "due"
 
 
 def counts(report: ItemReport) -> str:
@@ -173,15 +206,22 @@ def _details(entry: Document) -> Iterator[str]:
         yield str(entry["code"])
         if entry.get("plaid_request_ids"):
             yield f"Plaid's request_id {entry['plaid_request_ids'][-1]}"
-    for name in ("added", "modified", "removed", "unchanged", "erased", "recovered", "quarantined"):
-        if entry.get(name):
-            yield f"{entry[name]:,} {name}"
-    if entry.get("full_resync"):
-        yield "full resync"
+    yield from _counts(entry)
+    if entry.get("failing_since"):
+        yield f"failing since {entry['failing_since']}, next attempt {entry.get('next_attempt_at')}"
     if "milliseconds" in entry:
         yield f"{entry['milliseconds']:,} ms"
     if entry.get("published_events"):
         yield "published " + ", ".join(entry["published_events"])
+
+
+def _counts(entry: Document) -> Iterator[str]:
+    for name in ("added", "modified", "removed", "unchanged", "erased", "recovered", "quarantined"):
+        if entry.get(name):
+            yield f"{entry[name]:,} {name}"
+    for name in ("full_resync", "cursor_reset", "reconcile_decided"):
+        if entry.get(name):
+            yield name.replace("_", " ")
 
 
 def log_links(deployment: Deployment, item_id: str) -> Mapping[str, str]:

@@ -12,6 +12,8 @@ from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.item import StateName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from plaid_sync.domain.item import Item
 
     from plaid_sync_cli.deployment import Deployment
@@ -31,7 +33,7 @@ class QueueDepth:
 
     Attributes:
         visible: messages that can be received.
-        in_flight: messages that were received, or wait for a retry.
+        in_flight: messages that a worker has received.
         oldest: the age of the oldest message; None if CloudWatch has no data.
     """
 
@@ -168,12 +170,11 @@ def mapping_state(deployment: Deployment) -> str:
     return str(answer["State"])
 
 
-def count_items(deployment: Deployment, state: StateName, before: datetime | None = None) -> int:
-    """Count the Items in a state, or those whose last success is before a time."""
+def count_stale(deployment: Deployment, state: StateName, before: datetime) -> int:
+    """Count the Items in a state whose last success is before a time."""
     expression = Expression()
     condition = expression.equals("state", state.value)
-    if before is not None:
-        condition += f" AND {expression.name('fresh_at')} < {expression.value(format_timestamp(before))}"
+    condition += f" AND {expression.name('fresh_at')} < {expression.value(format_timestamp(before))}"
     return _count(deployment, {"KeyConditionExpression": condition, **expression.arguments()})
 
 
@@ -203,18 +204,29 @@ def _count(deployment: Deployment, request: dict[str, Any]) -> int:
     return sum(page["Count"] for page in pages)
 
 
-def stalest(deployment: Deployment, states: tuple[StateName, ...], limit: int) -> list[Item]:
+def stalest(deployment: Deployment, states: Iterable[str], limit: int) -> list[Item]:
     """Return the Items in these states with the oldest last success, oldest first."""
-    lists = item_indexes(deployment)
-    found = [record for state in states for record in lists.page(None, state.value, limit, None)[0]]
+    indexes = item_indexes(deployment)
+    found = [record for state in states for record in _stalest_in(indexes, str(state), limit)]
     return sorted(found, key=_fresh_at)[:limit]
+
+
+def _stalest_in(indexes: ItemIndexes, state: str, limit: int) -> list[Item]:
+    found, following = indexes.page(None, state, limit, None)
+    while following is not None and len(found) < limit:
+        more, following = indexes.page(None, state, limit - len(found), following)
+        found += more
+    return found
 
 
 def _fresh_at(record: Item) -> datetime:
     return record.synced_at or record.linked_at or datetime.min.replace(tzinfo=UTC)
 
 
-def item_ids(deployment: Deployment, states: tuple[StateName, ...]) -> list[str]:
-    """Return the ids of the Items in these states."""
+def item_ids(deployment: Deployment, states: Iterable[str]) -> list[str]:
+    """Return the ids of the Items in these states.
+
+    `ItemIndexes.counts` has all states that there are, those of a newer version, too.
+    """
     indexes = item_indexes(deployment)
     return [item_id for state in states for item_id in indexes.ids(state)]

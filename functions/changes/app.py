@@ -2,46 +2,57 @@
 
 Event: records of the History table's stream, filtered to new entries with events. The entry of a transition is written
 in the transaction that makes the transition, so that its events are published, at least once. Returns
-`{"batchItemFailures": [...]}` with the first record that was not published: Lambda retries from there.
+`{"batchItemFailures": [...]}` with the first record that was not published: Lambda retries from there. An event that is
+never accepted goes to the failed-events queue, so that no record holds up its shard.
 Environment: `plaid_sync.config.ChangesSettings`.
 """
 
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.aws.clients import client
+from plaid_sync.aws.clients import client, deadline_of
 from plaid_sync.aws.dynamodb.expressions import deserialize
-from plaid_sync.aws.eventbridge import EventBridgeBus
+from plaid_sync.aws.eventbridge import CALL_SECONDS, EventBridgeBus
+from plaid_sync.aws.sqs import SqsFailedEvents
 from plaid_sync.aws.telemetry import count, logger, metrics
 from plaid_sync.config import ChangesSettings, from_environment
+from plaid_sync.domain.clock import SystemClock
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.events import events_of_entry
+from plaid_sync.events import EventPublisher
 from plaid_sync.metrics import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.events import EventBus
+    from plaid_sync.domain.clock import Clock, Deadline
 
 
-def build_bus(environment: Mapping[str, str]) -> EventBus:
-    """Wire the bus; nothing is called yet."""
-    return EventBridgeBus(client("events"), from_environment(ChangesSettings, environment).event_bus_name)
+def build_publisher(environment: Mapping[str, str], clock: Clock | None = None) -> EventPublisher:
+    """Wire the publisher; nothing is called yet."""
+    settings, clock = from_environment(ChangesSettings, environment), clock or SystemClock()
+    return EventPublisher(
+        bus=EventBridgeBus(client("events"), settings.event_bus_name, clock),
+        failed_events=SqsFailedEvents(client("sqs"), settings.failed_events_queue_url),
+        clock=clock,
+    )
 
 
-bus = build_bus(os.environ)
+publisher = build_publisher(os.environ)
 
 
 @metrics.log_metrics(capture_cold_start_metric=True)
 @logger.inject_lambda_context(clear_state=True)
-def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Publish the events of one batch, in order."""
+    deadline = deadline_of(context)
     for record in event["Records"]:
         try:
-            _publish(record["dynamodb"].get("NewImage", {}))
+            deadline.require(CALL_SECONDS)
+            _publish(record["dynamodb"], deadline)
         except TransientError as error:
             count(Metric.PUBLISH_FAILURES)
             logger.error("failed to publish events", code=error.code)
@@ -49,9 +60,17 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, 
     return {"batchItemFailures": []}
 
 
-def _publish(image: dict[str, Any]) -> None:
-    events = events_of_entry(deserialize(image))
-    bus.publish(events)
-    count(Metric.EVENTS_PUBLISHED, len(events))
-    for event in events:
+def _publish(change: dict[str, Any], deadline: Deadline) -> None:
+    written_at = change.get("ApproximateCreationDateTime")
+    published, failed = publisher.publish(
+        deserialize(change.get("NewImage", {})),
+        None if written_at is None else datetime.fromtimestamp(written_at, UTC),
+        deadline,
+    )
+    count(Metric.EVENTS_PUBLISHED, len(published))
+    for event in published:
         logger.info("event published", detail_type=event.detail_type, item_id=event.detail.get("item_id"))
+    for kept in failed:
+        count(Metric.PUBLISH_FAILURES)
+        detail_type, item_id = kept.event.detail_type, kept.event.detail.get("item_id")
+        logger.error("failed to publish an event", detail_type=detail_type, item_id=item_id, code=kept.code)

@@ -1,6 +1,6 @@
-"""The sweep: every few minutes it enqueues the Items that are due, and emits the gauges of all Items.
+"""The sweep: every minute it enqueues the Items whose next attempt has come; every four, it emits gauges of all Items.
 
-Event: the schedule's, which is not read. Returns `{"enqueued", "deferred", "waiting"}`.
+Event: the schedule's, which is not read. Returns `{"enqueued", "deferred"}`.
 Environment: `plaid_sync.config.SweepSettings`.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import client, deadline_of
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.quarantine import count_rows
-from plaid_sync.aws.sqs import SqsQueueDepth, SqsSyncQueue
+from plaid_sync.aws.sqs import SqsSyncQueue
 from plaid_sync.aws.telemetry import correlation_id, count, logger, measure, metrics
 from plaid_sync.config import SweepSettings, from_environment
 from plaid_sync.domain.clock import SystemClock
@@ -24,23 +25,26 @@ from plaid_sync.sweep import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.domain.clock import Clock
     from plaid_sync.sweep import ItemGauges, SweepResult
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sweep:
     """The wired function.
 
     Attributes:
         quarantined_rows: returns how many rows are in quarantine, up to a limit.
+        gauges_at: when this process emitted the gauges last.
     """
 
     sweeper: Sweeper
     gauges: ItemGauges
     quarantined_rows: Callable[[], int]
+    gauges_at: datetime | None = None
 
 
 def build_sweep(environment: Mapping[str, str], clock: Clock | None = None) -> Sweep:
@@ -48,10 +52,12 @@ def build_sweep(environment: Mapping[str, str], clock: Clock | None = None) -> S
     settings, dynamodb, sqs = from_environment(SweepSettings, environment), client("dynamodb"), client("sqs")
     items = ItemIndexes(dynamodb, settings.items_table)
     queue = SqsSyncQueue(sqs, settings.sync_queue_url, correlation_id)
-    depth = SqsQueueDepth(sqs, settings.sync_queue_url)
-    sweeper = Sweeper(items, queue, depth, clock or SystemClock(), settings.sweep_limit)
+    sweeper = Sweeper(items, queue, clock or SystemClock(), settings.plaid_calls_per_minute)
     return Sweep(sweeper, items, lambda: count_rows(dynamodb, settings.quarantine_table))
 
+
+_GAUGES_EVERY: Final = timedelta(minutes=3, seconds=30)
+"""With every fourth run: each five minutes of an alarm have a measurement."""
 
 sweep = build_sweep(os.environ)
 
@@ -70,33 +76,42 @@ def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, 
         _emit(result)
     finally:
         # Also where nothing could be enqueued: then the age of the stalest Item is what an operator needs.
-        _emit_gauges()
+        now = sweep.sweeper.clock.now()
+        if sweep.gauges_at is None or now - sweep.gauges_at >= _GAUGES_EVERY:
+            _emit_gauges(now)
+            sweep.gauges_at = now
     count(Metric.SWEEP_RUNS)
     if result.failures:
         raise TransientError(result.failures[0])
-    return {"enqueued": len(result.enqueued), "deferred": result.deferred, "waiting": result.waiting}
+    return {"enqueued": len(result.enqueued), "deferred": result.deferred}
 
 
 def _emit(result: SweepResult) -> None:
     count(Metric.SWEEP_ENQUEUED, len(result.enqueued))
     count(Metric.SWEEP_DEFERRED, result.deferred)
+    count(Metric.SWEEP_PROBES, int(result.probing))
     for item in result.enqueued:
-        logger.info("item swept", item_id=item.item_id, state=item.state, due_at=item.due_at)
+        logger.info(
+            "item swept", item_id=item.item_id, attempt_class=item.attempt_class, next_attempt_at=item.next_attempt_at
+        )
     logger.info(
         "sweep completed",
         enqueued=len(result.enqueued),
         deferred=result.deferred,
-        waiting=result.waiting,
+        probing=result.probing,
         failures=result.failures,
     )
 
 
-def _emit_gauges() -> None:
-    now, stalest = sweep.sweeper.clock.now(), sweep.gauges.stalest_success()
+def _emit_gauges(now: datetime) -> None:
+    stalest = sweep.gauges.stalest_success()
     measure(Metric.STALEST_ITEM_AGE, now - (stalest or now))
     counts = sweep.gauges.counts()
     for state in StateName:
         count(Metric.ITEMS, counts[state], by=state.value)
     count(Metric.UNKNOWN_STATES, sum(counts.values()) - sum(counts[state] for state in StateName))
     count(Metric.REMOVALS_INCOMPLETE, sweep.gauges.removals_incomplete())
+    for attempt_class, failures in sweep.gauges.failures().items():
+        count(Metric.ITEMS_FAILING, failures.count, by=attempt_class.value)
+        measure(Metric.OLDEST_FAILURE, now - (failures.oldest or now), by=attempt_class.value)
     count(Metric.QUARANTINED_ROWS, sweep.quarantined_rows())

@@ -1,7 +1,8 @@
 """Consumes the sync queue: brings each Item of a batch to Plaid's truth, once.
 
 Event: SQS FIFO records whose bodies are `{"item_id", "cause", "webhook"?}`. Returns `{"batchItemFailures": [...]}`;
-SQS deletes every message that is not in it. Environment: `plaid_sync.config.SyncSettings`.
+SQS deletes every message that is not in it: those whose outcome is recorded.
+Environment: `plaid_sync.config.SyncSettings`.
 """
 
 from __future__ import annotations
@@ -28,17 +29,23 @@ from plaid_sync.pull.puller import Puller
 from plaid_sync.removal import Remover
 from plaid_sync.sync.batch import BatchProcessor
 from plaid_sync.sync.engine import SyncEngine
+from plaid_sync.sync.heartbeat import thread_timer
 from plaid_sync.sync.planner import UpdatePlanner
+from plaid_sync.sync.steps import AttemptSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.domain.clock import Clock
+    from plaid_sync.sync.heartbeat import Timer
 
 
 def build_processor(
-    environment: Mapping[str, str], clock: Clock | None = None, spread: Callable[[], float] = jitter
+    environment: Mapping[str, str],
+    clock: Clock | None = None,
+    spread: Callable[[], float] = jitter,
+    timer: Timer = thread_timer,
 ) -> BatchProcessor:
     """Wire the processor; nothing is called yet."""
     settings, clock = from_environment(SyncSettings, environment), clock or SystemClock()
@@ -54,11 +61,15 @@ def build_processor(
     erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
     engine = SyncEngine(
         items=items,
-        transactions=transactions,
-        quarantine=QuarantineTable(dynamodb, settings.items_table, settings.quarantine_table, clock),
-        tokens=tokens,
-        plaid=plaid,
-        planner=UpdatePlanner(transactions, Puller(PlaidTransactionsClient(transport), clock, spread)),
+        steps=AttemptSteps(
+            items=items,
+            transactions=transactions,
+            quarantine=QuarantineTable(dynamodb, settings.items_table, settings.quarantine_table, clock),
+            tokens=tokens,
+            plaid=plaid,
+            planner=UpdatePlanner(transactions, Puller(PlaidTransactionsClient(transport), clock, spread)),
+            clock=clock,
+        ),
         removals=Remover(
             items=items,
             rows=ErasableTables(dynamodb, erasable, clock),
@@ -70,7 +81,7 @@ def build_processor(
         clock=clock,
     )
     messages = SqsReceivedMessages(client("sqs"), settings.sync_queue_url, settings.dead_letter_queue_url)
-    return BatchProcessor(engine, messages, spread)
+    return BatchProcessor(engine, messages, timer)
 
 
 processor = build_processor(os.environ)

@@ -1,8 +1,10 @@
 """Receives Plaid's webhooks: verifies them and puts their Item on the sync queue.
 
 Event: API Gateway HTTP API, payload 2.0. Responds 200 `{"result": "queued"|"ignored"}` only after SQS accepted the
-message, 401 `{"error": reason}` if the webhook is not verified, 400 if it is verified but unusable, 503 on a transient
-failure (Plaid sends it again). Environment: `plaid_sync.config.WebhookSettings`.
+message, 401 `{"error": reason}` if the webhook is not verified, 400 if it is verified but unusable. Plaid has to send
+it again after 503, a transient failure, and after 429, an unknown key id that got no look-up among many others: a 5xx
+would let a stranger ring an alarm that stops deployments.
+Environment: `plaid_sync.config.WebhookSettings`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.aws.clients import RECORD_CONFIG, WEBHOOK_CONFIG, client
+from plaid_sync.aws.dynamodb.attempts import ItemAttempts
 from plaid_sync.aws.dynamodb.history import HistoryTable
+from plaid_sync.aws.dynamodb.shared import SharedTable
 from plaid_sync.aws.sqs import SqsSyncQueue
 from plaid_sync.aws.telemetry import correlate, correlation_id, count, logger, measure, metrics, record_plaid_call
 from plaid_sync.config import WebhookSettings, from_environment
@@ -24,7 +28,12 @@ from plaid_sync.metrics import Metric
 from plaid_sync.plaid.credentials import PlaidSecret
 from plaid_sync.plaid.verification_keys import PlaidVerificationKeyApi
 from plaid_sync.webhook.keys import VerificationKeys
-from plaid_sync.webhook.receiver import NotQueuedError, UnprocessableWebhookError, WebhookReceiver
+from plaid_sync.webhook.receiver import (
+    NotQueuedError,
+    StaleWebhookError,
+    UnprocessableWebhookError,
+    WebhookReceiver,
+)
 from plaid_sync.webhook.signature import RejectedError
 
 if TYPE_CHECKING:
@@ -32,7 +41,10 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.domain.clock import Clock
+    from plaid_sync.webhook.ports import SharedStateError
 
+_RETRY_SECONDS = 30
+"""Plaid's first delay: by its second try, the key id counts as seen before."""
 Response = dict[str, Any]
 
 
@@ -40,12 +52,22 @@ def build_receiver(environment: Mapping[str, str], clock: Clock | None = None) -
     """Wire the receiver; nothing is called yet, and Secrets Manager's client is created only for a key look-up."""
     settings, clock = from_environment(WebhookSettings, environment), clock or SystemClock()
     secret = PlaidSecret(lambda: client("secretsmanager", WEBHOOK_CONFIG), settings.plaid_secret_id, clock)
+    api = PlaidVerificationKeyApi(settings.plaid_host, secret, observer=record_plaid_call)
+    dynamodb = client("dynamodb", RECORD_CONFIG)
+    shared = SharedTable(dynamodb, settings.shared_table)
     return WebhookReceiver(
-        keys=VerificationKeys(PlaidVerificationKeyApi(settings.plaid_host, secret, observer=record_plaid_call)),
+        keys=VerificationKeys(api, shared, _report_shared_failure),
         queue=SqsSyncQueue(client("sqs", WEBHOOK_CONFIG), settings.sync_queue_url, correlation_id),
-        history=HistoryTable(client("dynamodb", RECORD_CONFIG), settings.history_table),
+        history=HistoryTable(dynamodb, settings.history_table),
+        items=ItemAttempts(dynamodb, settings.items_table),
+        shared=shared,
         clock=clock,
     )
+
+
+def _report_shared_failure(error: SharedStateError) -> None:
+    count(Metric.SHARED_STATE_FAILURES)
+    logger.warning("shared state failed", reason=error.code)
 
 
 receiver = build_receiver(os.environ)
@@ -59,9 +81,7 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
     try:
         receipt = receiver.receive(raw_body(event), _token(event), correlation_id())
     except RejectedError as error:
-        count(Metric.WEBHOOK_REJECTED, by=error.reason)
-        logger.warning("webhook rejected", reason=error.reason)
-        return _respond(HTTPStatus.UNAUTHORIZED, {"error": error.reason})
+        return _reject(error)
     except UnprocessableWebhookError as error:
         count(Metric.WEBHOOK_VERIFIED)
         count(Metric.WEBHOOK_UNPROCESSABLE)
@@ -87,6 +107,20 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         recorded=receipt.recorded,
     )
     return _respond(HTTPStatus.OK, {"result": result})
+
+
+def _reject(error: RejectedError) -> Response:
+    count(Metric.WEBHOOK_REJECTED, by=error.reason)
+    queued = error.queued if isinstance(error, StaleWebhookError) else None
+    if queued is not None:
+        count(Metric.STALE_WEBHOOKS_QUEUED if queued else Metric.STALE_WEBHOOKS_FAILED)
+    logger.warning("webhook rejected", reason=error.reason, queued=queued)
+    document = {"error": error.reason}
+    if error.reason != "too_many_lookups":
+        return _respond(HTTPStatus.UNAUTHORIZED, document)
+    response = _respond(HTTPStatus.TOO_MANY_REQUESTS, document)
+    response["headers"]["retry-after"] = str(_RETRY_SECONDS)
+    return response
 
 
 def raw_body(event: dict[str, Any]) -> bytes:

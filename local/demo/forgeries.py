@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from local.plaid import Delivery, PlaidSimulator
 
-_TOO_OLD_SECONDS = 360
+_TOO_OLD_SECONDS = 90_000
 _TOO_NEW_SECONDS = 60
 INVENTED_KEY = "00000000-0000-4000-8000-{:012d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Forgery:
-    """A webhook that must get a 401.
+    """A webhook that must get a 401, or in a flood a 429.
 
     Attributes:
         reason: The `error` of the response.
@@ -42,7 +42,7 @@ def forgeries_of(plaid: PlaidSimulator, genuine: Delivery) -> Iterator[Forgery]:
     yield Forgery("signed with HS256 and the public key", "wrong_algorithm", body, plaid.forge(body, "HS256", now))
     yield Forgery("signed with another key", "bad_signature", body, plaid.forge(body, "ES256", now))
     yield Forgery("signed with an invented key id", "unknown_key", body, plaid.sign(body, now, INVENTED_KEY.format(0)))
-    yield Forgery("signed six minutes ago", "stale", body, plaid.sign(body, now - _TOO_OLD_SECONDS))
+    yield Forgery("signed 25 hours ago", "stale", body, plaid.sign(body, now - _TOO_OLD_SECONDS))
     yield Forgery("signed in the future", "issued_in_future", body, plaid.sign(body, now + _TOO_NEW_SECONDS))
     yield Forgery("that is genuine but for one added space", "body_mismatch", body + b" ", replayed)
     yield Forgery("with the signature of another body", "body_mismatch", _about_another_item(body), replayed)

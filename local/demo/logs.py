@@ -42,11 +42,7 @@ class LogTail:
 
 @dataclass(slots=True)
 class Totals:
-    """The sums of everything logged so far.
-
-    Attributes:
-        processes: Processes of the webhook function.
-    """
+    """The sums of everything logged so far."""
 
     webhooks: Counter[str] = field(default_factory=Counter)
     rejections: Counter[str] = field(default_factory=Counter)
@@ -54,7 +50,6 @@ class Totals:
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     restarts: int = 0
-    processes: int = 0
     committed: Counter[str] = field(default_factory=Counter)
     written: Counter[str] = field(default_factory=Counter)
 
@@ -65,7 +60,6 @@ class Totals:
         elif message == "webhook accepted" or message in _RESULTS:
             result = _RESULTS.get(message) or str(record.get("result"))
             self.webhooks[result] += 1
-            self.processes += bool(record.get("cold_start"))
             if result == "rejected":
                 self.rejections[str(record.get("reason"))] += 1
         elif message == "sync failed":

@@ -105,7 +105,7 @@ def _activity(report: Report) -> Iterator[str]:
         f"webhooks  {webhooks['queued']} led to a sync, {webhooks['ignored']} needed none, "
         f"{happened.get(LOST, 0)} were lost on the way"
     )
-    yield f"          {webhooks['failed']} got 503 and were retried, {webhooks['rejected']} were forged and got 401"
+    yield f"          {webhooks['failed']} got 503 and were retried, {webhooks['rejected']} were rejected: 401 or 429"
     yield f"syncs     {totals.outcomes['committed']} committed for {totals.messages} messages: one covers all that wait"
     yield f"          {totals.failures.total()} failed and were retried, {totals.restarts} restarted their pull"
     yield f"amounts   {', '.join(format(amount, 'f') for amount in report.exact_amounts)} are stored exactly"

@@ -10,6 +10,8 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
+from plaid_sync.domain.clock import format_timestamp
+
 from local.demo.application import Application, DemoError
 from local.demo.logs import LogTail, Totals
 from local.plaid import Behavior, OffsetClock, PlaidServer, PlaidSimulator, utc_now
@@ -28,7 +30,6 @@ LAG = timedelta(seconds=200)
 30 and 120 s. A signature is valid for five minutes, so the lag harms none."""
 _POLL_SECONDS = 0.05
 _FAILURES = {
-    "unregistered": "not linked yet",
     "INTERNAL_SERVER_ERROR": "internal error at Plaid",
     "TRANSACTIONS_SYNC_LIMIT": "rate limit at Plaid",
 }
@@ -99,12 +100,20 @@ class Run:
     def _is_settled(self) -> bool:
         # In this order: a webhook that Plaid has delivered is in the queue; a message that has left the queue is done.
         if not (self.plaid.scheduler.pending() or self.queue_depth() or self.plaid.scheduler.pending()):
-            return True
+            return not self._is_failing()
         self._skip_to_next_retry()
         return False
 
+    def _is_failing(self) -> bool:
+        """Return whether any Item is to be attempted again; the emulator runs no schedule, so sweep when one is due."""
+        pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=self.stack.items_table)
+        failing = [row for page in pages for row in page["Items"] if "failing_since" in row]
+        if any(row["next_attempt_at"]["S"] <= format_timestamp(utc_now()) for row in failing):
+            self.stack.invoke("sweep", {})
+        return bool(failing)
+
     def queue_depth(self) -> int:
-        """Return how many messages are in the sync queue, those in work and postponed ones included."""
+        """Return how many messages are in the sync queue, those in flight included."""
         queue = {"QueueUrl": self.stack.sync_queue_url, "AttributeNames": ["All"]}
         attributes = self.stack.client("sqs").get_queue_attributes(**queue)["Attributes"]
         return sum(int(attributes[f"ApproximateNumberOfMessages{state}"]) for state in ("", "NotVisible", "Delayed"))
@@ -137,7 +146,9 @@ class Run:
             case "message dead-lettered":
                 return f"sync: message dead-lettered: {record.get('reason')}"
             case "sync failed":
-                found = f"{_FAILURES.get(code, code)}, retry in {record.get('retry_in_seconds')} s"
+                found = f"{_FAILURES.get(code, code)}, attempted again at {str(record.get('next_attempt_at'))[11:19]}"
+            case "item synced" if record.get("outcome") == "unregistered":
+                found = "not linked yet, the message is deleted"
             case "item synced" if record.get("outcome") == "needs_user":
                 found = "the user has to log in at the bank again, and the Item's state says so"
             case "item synced" if record.get("FullResyncs"):

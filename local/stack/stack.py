@@ -115,6 +115,10 @@ class LocalStack:
         return self.resources.id("LinksTable")
 
     @property
+    def shared_table(self) -> str:
+        return self.resources.id("SharedTable")
+
+    @property
     def sync_queue_url(self) -> str:
         return self.resources.id("SyncQueue")
 

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 _GLANCE = 0.05
+LONG_AGO = "2026-01-01T00:00:00.000Z"
 A_PERIOD = 310.0
 """Seconds after which what was counted in the last five minutes is over."""
 
@@ -95,12 +96,26 @@ class Rehearsal:
             time.sleep(_GLANCE)
 
     def let_time_pass_until(self, happened: Callable[[], object]) -> None:
-        """Put the queues' clock forward, a retry's wait at a time, until something has happened. It stays there."""
+        """Let the next attempts of all Items come, and the sweep run, until something has happened."""
         deadline = time.monotonic() + _PATIENCE
         while not happened():
             assert time.monotonic() < deadline, "it did not happen"
-            self.queue_clock.ahead += 1100.0
-            time.sleep(0.1)
+            for row in self.stack.client("dynamodb").scan(TableName=self.stack.items_table)["Items"]:
+                if "next_attempt_at" in row:
+                    self.store(row["item_id"]["S"], next_attempt_at={"S": LONG_AGO})
+            self.stack.invoke("sweep", {})
+            time.sleep(1)
+
+    def store(self, item_id: str, **attributes: Any) -> None:
+        """Set attributes of an Item as they are stored: what would be there by then, or what an operator wrote."""
+        self.stack.client("dynamodb").update_item(
+            TableName=self.stack.items_table,
+            Key={"item_id": {"S": item_id}},
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in attributes),
+            ConditionExpression="attribute_exists(item_id)",
+            ExpressionAttributeNames={f"#{name}": name for name in attributes},
+            ExpressionAttributeValues={f":{name}": value for name, value in attributes.items()},
+        )
 
     def rings(self, alarm: str) -> bool:
         rings = self.stack.alarms()[alarm] == "ALARM"
@@ -126,6 +141,8 @@ class Rehearsal:
         return self.clears(alarm, after=A_PERIOD - 10 - (time.monotonic() - before))
 
     def sweep(self) -> None:
+        """Run the sweep in a new process, whose first run measures the gauges."""
+        self.stack.set_environment("sweep", {})
         self.stack.invoke("sweep", {})
 
     def sync(self, item_id: str) -> None:

@@ -21,8 +21,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 NOT_EMITTED = {
     Metric.WEBHOOK_UNPROCESSABLE: "Plaid signs nothing that cannot be read",
     Metric.WEBHOOK_NOT_RECORDED: "DynamoDB does not fail",
-    Metric.MESSAGES_REQUEUED: "no message waits through twelve receives",
     Metric.SYNC_COVERED: "a matter of who comes first",
+    Metric.SYNC_CONTINUES: "no history is that long",
     Metric.SYNC_SUPERSEDED: "no worker is overtaken by another",
     Metric.SYNC_REVOKED: "no user takes the permission back",
     Metric.SWEEP_REPAIRS: "a later webhook brings the changes of a lost one",

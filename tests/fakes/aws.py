@@ -46,7 +46,12 @@ class Queue:
                 _refuse("InvalidParameterValue")
         self.sent.append(message)
 
-    def change_message_visibility_batch(self, **_request: Any) -> None:
+    def change_message_visibility_batch(self, **_request: Any) -> dict[str, Any]:
+        if self.failing:
+            _refuse("InternalError")
+        return {}
+
+    def delete_message_batch(self, **_request: Any) -> None:
         """Accept."""
 
 

@@ -10,8 +10,8 @@ from plaid_sync.domain.errors import TransientError
 UNREACHABLE: Final = TransientError("unreachable")
 
 
-class DiedError(Exception):
-    """The worker died at this call."""
+class KilledError(BaseException):
+    """The worker is killed at this call: no code of it runs any more."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Failing:
 
     port: Any
     name: str
-    error: Exception | None = UNREACHABLE
+    error: BaseException | None = UNREACHABLE
     after: bool = False
     times: int = 1
     meanwhile: Any = None

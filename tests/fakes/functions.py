@@ -21,9 +21,11 @@ ENVIRONMENT: Final = {
     "TRANSACTIONS_TABLE": "transactions",
     "HISTORY_TABLE": "history",
     "LINKS_TABLE": "links",
+    "SHARED_TABLE": "shared",
     "LINK_CLIENT_NAME": "Application",
     "TOKEN_KEY_ID": "key",
     "EVENT_BUS_NAME": "bus",
+    "FAILED_EVENTS_QUEUE_URL": "https://sqs.invalid/failed-events",
 }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.item_rows import state_attributes, state_update_attributes
-from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, SupersededError, TransientError
 from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
+from plaid_sync.domain.schedule import after_request
 from plaid_sync.sweep import DueItem
 
 from tests.fakes.aws import is_storable
@@ -18,11 +20,12 @@ from tests.fakes.history import FakeHistory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import Account, BankStatus
-    from plaid_sync.sync.ports import ItemStateUpdate
+    from plaid_sync.domain.schedule import AttemptClass, NextAttempt
+    from plaid_sync.sync.ports import FollowUp, ItemStateUpdate
 
 ACTIVE: Final = ItemState(StateName.ACTIVE)
 
@@ -43,7 +46,7 @@ class FakeItems:
 
     Attributes:
         stored: the Items.
-        due_at: when Items are due for the sweep.
+        classes: as what Items are attempted next.
         refreshed_at: when Items were last refreshed.
         replaced_by: the Items that replaced others.
         index_lags: the index by public token has no entry yet.
@@ -52,7 +55,7 @@ class FakeItems:
     history: FakeHistory = field(default_factory=FakeHistory)
     clock: FakeClock = field(default_factory=FakeClock)
     stored: dict[ItemId, Item] = field(default_factory=dict)
-    due_at: dict[ItemId, str] = field(default_factory=dict)
+    classes: dict[ItemId, AttemptClass] = field(default_factory=dict)
     refreshed_at: dict[ItemId, datetime] = field(default_factory=dict)
     replaced_by: dict[ItemId, ItemId] = field(default_factory=dict)
     index_lags: bool = False
@@ -74,26 +77,63 @@ class FakeItems:
 
     # ---- the sync
 
-    def claim(self, item: Item, attempt_id: str) -> Item:  # noqa: ARG002 - the port's
+    def claim(self, item: Item, attempt_id: str, next_attempt: NextAttempt, *, repeated: bool) -> Item:  # noqa: ARG002 - the port's
         if not self.is_fenced(item.item_id, item.generation):
             raise TransientError("item_modified_concurrently")
-        self.set(item.item_id, generation=item.generation + 1)
+        self.plan(item.item_id, next_attempt)
+        unfinished = item.unfinished_attempts + (0 if repeated else 1)
+        checks = {"pending_checks": item.pending_checks} if item.pending_checks else {}
+        self.set(item.item_id, generation=item.generation + 1, unfinished_attempts=unfinished, **checks)
         return self.stored[item.item_id]
 
-    def raise_generation(self, item: Item, generation: int) -> None:
-        if self.is_fenced(item.item_id, item.generation):
-            self.set(item.item_id, generation=generation, reconcile=True)
+    def plan(self, item_id: ItemId, next_attempt: NextAttempt) -> None:
+        """Set when, and as what, an Item is attempted next; a time is stored in milliseconds."""
+        self.set(item_id, next_attempt_at=read_timestamp(format_timestamp(next_attempt.at)))
+        self.classes[item_id] = next_attempt.attempt_class
+
+    def follow_up(self, item_id: ItemId, follow_up: FollowUp) -> None:
+        """Set what an Item remembers after an attempt with an outcome."""
+        self.plan(item_id, follow_up.next_attempt)
+        checks, failure = follow_up.pending_checks, follow_up.failure
+        self.set(item_id, pending_checks=checks, failure=failure, unfinished_attempts=0)
+
+    def raise_generation(self, item: Item, generation: int) -> Item:
+        self.require_fence(item)
+        self.set(item.item_id, generation=generation, reconcile=True, reconcile_after=None, checkpoint=None)
+        return self.stored[item.item_id]
+
+    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+        self.require_fence(item)
+        restarts = item.pull_restarts + (0 if item.checkpoint is None else 1)
+        self.set(item.item_id, generation=item.generation + 1, checkpoint=None, pull_restarts=restarts)
+        if from_beginning:
+            self.set(item.item_id, reconcile=True, reconcile_after=None)
+        if reset_at is not None:
+            self.set(item.item_id, cursor_reset_at=reset_at)
+        return self.stored[item.item_id]
+
+    def postpone(self, item: Item, next_attempt: NextAttempt) -> None:
+        if self.stored[item.item_id].next_attempt_at == item.next_attempt_at:
+            self.plan(item.item_id, next_attempt)
 
     def revoke_accounts(self, item: Item, accounts: Collection[str]) -> None:
         self.require_fence(item)
         self.set(item.item_id, revoked_accounts=frozenset(accounts))
 
     def record(self, item: Item, update: ItemStateUpdate) -> None:
-        self.require_fence(item)
-        require_storable(state_update_attributes(update))
-        self.history.add(update.entry)
+        if item.removed:
+            now = self.stored[item.item_id]
+            if not now.removed or now.generation != item.generation or self._removal(item.item_id).completed_at:
+                raise SupersededError
+        else:
+            self.require_fence(item)
+        require_storable(state_update_attributes(item.item_id, update))
+        if update.entry is not None:
+            self.history.add(update.entry)
         status = {} if update.update_status is None else {"update_status": update.update_status}
-        self.set(item.item_id, state=update.state, revoked_accounts=update.revoked_accounts, **status)
+        reconcile = {"reconcile": True, "reconcile_after": None} if update.reconcile else {}
+        self.set(item.item_id, state=update.state, revoked_accounts=update.revoked_accounts, **status, **reconcile)
+        self.follow_up(item.item_id, update.follow_up)
 
     def require_fence(self, item: Item) -> None:
         """Raise `SupersededError` unless the Item's generation is the newest."""
@@ -122,7 +162,10 @@ class FakeItems:
         user = {"client_user_id": None, "institution_id": None} if removal.erase else {}
         dropped: dict[str, Any] = dict.fromkeys(("revoked_accounts", "bank_login_ids"), frozenset())
         completed = replace(removal, completed_at=self.clock.now())
-        progress: dict[str, Any] = {"cursor": None, "reconcile": False, "writing_since": None}
+        progress: dict[str, Any] = dict.fromkeys(
+            ("cursor", "writing_since", "next_attempt_at", "checkpoint", "failure")
+        )
+        progress |= {"reconcile": False, "pending_checks": (), "unfinished_attempts": 0, "pull_restarts": 0}
         self.set(item.item_id, removal=completed, accounts=(), **dropped, **progress, **user)
 
     def _removal(self, item_id: ItemId) -> Removal:
@@ -144,6 +187,7 @@ class FakeItems:
     def mark_removed(self, item_id: ItemId, state: ItemState, entry: HistoryEntry, *, erase: bool) -> None:
         """Record a requested removal."""
         self.set(item_id, state=state, removal=Removal(entry.at, erase))
+        self.plan(item_id, after_request(item_id, entry.at))
 
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
         now = self.stored.get(item.item_id)
@@ -151,6 +195,7 @@ class FakeItems:
             return False
         self.history.add(entry)
         self.set(item.item_id, removal=replace(now.removal, erase=True, completed_at=None, rows_to_erase=None))
+        self.plan(item.item_id, after_request(item.item_id, entry.at))
         return True
 
     def update_state(self, item: Item, state: ItemState, entry: HistoryEntry) -> bool:
@@ -160,7 +205,8 @@ class FakeItems:
         return self._change(item.item_id, entry, state=state)
 
     def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
-        return self.lives(item_id) and self._change(item_id, entry, reconcile=True)
+        fields: dict[str, Any] = {"reconcile_after": None, "checkpoint": None, "inconclusive_pulls": 0}
+        return self.lives(item_id) and self._change(item_id, entry, reconcile=True, **fields)
 
     def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
         if not self.lives(item_id):
@@ -184,6 +230,7 @@ class FakeItems:
     def _change(self, item_id: ItemId, entry: HistoryEntry, **fields: Any) -> bool:
         self.history.add(entry)
         self.set(item_id, **fields)
+        self.plan(item_id, after_request(item_id, entry.at))
         self._raise(item_id)
         return True
 
@@ -218,17 +265,34 @@ class FakeItems:
     def ids(self, state: StateName) -> Iterator[ItemId]:
         return (item.item_id for item in list(self.stored.values()) if item.state.name == state)
 
-    def due(self, state: StateName, now: datetime, limit: int) -> list[DueItem]:
+    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[DueItem]:
         due = [
-            DueItem(due_at, item_id, state)
-            for item_id, due_at in self.due_at.items()
-            if self.stored[item_id].state.name == state and due_at <= format_timestamp(now)
+            DueItem(format_timestamp(item.next_attempt_at), item.item_id, attempt_class)
+            for item in self.stored.values()
+            if item.next_attempt_at is not None
+            and item.next_attempt_at <= now
+            and self.classes.get(item.item_id) is attempt_class
         ]
         return sorted(due)[:limit]
 
-    def defer(self, item: DueItem, until: datetime) -> None:
-        if self.due_at.get(item.item_id) == item.due_at:
-            self.due_at[item.item_id] = format_timestamp(until)
+    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
+        known = self.stored[item.item_id].next_attempt_at
+        if known is None or format_timestamp(known) != item.next_attempt_at:
+            return None
+        self.set(item.item_id, next_attempt_at=until)
+        return replace(item, next_attempt_at=format_timestamp(until))
+
+    def request_attempt(self, item_id: ItemId, now: datetime) -> None:
+        known = self.stored[item_id].next_attempt_at if item_id in self.stored else None
+        if known is not None and known > now:
+            self.plan(item_id, after_request(item_id, now, timedelta(0)))
+
+    def is_leased(self, item: DueItem) -> bool:
+        known = self.stored[item.item_id].next_attempt_at
+        return known is not None and format_timestamp(known) == item.next_attempt_at
+
+    def synced_since(self, since: datetime) -> bool:
+        return any(item.synced_at is not None and item.synced_at >= since for item in self.stored.values())
 
 
 def _index_key(item: Item, names: tuple[str, ...]) -> tuple[str, ...]:

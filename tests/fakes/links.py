@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.schedule import after_request
 from plaid_sync.linking.sessions import AccountClaim, ClaimHeldError
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class FakeRegistrations:
             self._replace(replacement, item)
         self.items.history.add(registration.entry)
         self.items.put(item if stored is None else _updated(stored, item))
+        if stored is None and item.linked_at is not None:
+            self.items.plan(item.item_id, after_request(item.item_id, item.linked_at))
         self.links.held |= {key: AccountClaim(key, item.item_id, item.link_id) for key in item.bank_login_ids}
 
     def _replace(self, replacement: Replacement, item: Item) -> None:

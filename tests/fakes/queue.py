@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,24 +11,22 @@ from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.messages import parse_message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from plaid_sync.domain.messages import SyncMessage
 
 
 @dataclass(slots=True)
 class FakeQueue:
-    """Implements `SyncQueue` and `QueueDepth`.
+    """Implements `SyncQueue`.
 
     Attributes:
         refused: Items whose messages the queue does not accept.
-        depth: how many messages can be received.
         sent: the accepted messages; one with a known deduplication id is dropped.
         attempts: how many messages were offered.
     """
 
     refused: Collection[str] = ()
-    depth: int = 0
     sent: dict[str, SyncMessage] = field(default_factory=dict)
     attempts: int = 0
 
@@ -38,27 +38,20 @@ class FakeQueue:
         assert parse_message(message.to_json()) == message
         self.sent.setdefault(deduplication_id, message)
 
-    def __call__(self) -> int:
-        return self.depth
-
     def take(self) -> list[tuple[str, str]]:
         taken = [(str(message.item_id), message.cause) for message in self.sent.values()]
         self.sent.clear()
         return taken
 
 
-class Copied(NamedTuple):
-    """A message that was requeued or dead-lettered.
-
-    Attributes:
-        reason: why it was dead-lettered; empty for a requeued one.
-    """
+class DeadLettered(NamedTuple):
+    """A message that was dead-lettered."""
 
     body: str
     group_id: str
     message_id: str
     attributes: dict[str, str]
-    reason: str = ""
+    reason: str
 
 
 @dataclass(slots=True)
@@ -66,27 +59,37 @@ class FakeReceivedMessages:
     """Implements `ReceivedMessages`.
 
     Attributes:
-        failing: the queue accepts no copy.
-        hidden: the delay of each message that returns, by its receipt handle.
+        failing: the queue refuses every call.
+        refused: how often the queue refuses to change the visibility of a message, by its receipt handle.
+        hidden: for how long each message is hidden, by its receipt handle; 0: it returned.
+        deleted: the receipt handles of messages that were deleted.
     """
 
     failing: bool = False
+    refused: Counter[str] = field(default_factory=Counter)
     hidden: dict[str, int] = field(default_factory=dict)
-    requeued: list[Copied] = field(default_factory=list)
-    dead_lettered: list[Copied] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    dead_lettered: list[DeadLettered] = field(default_factory=list)
 
-    def change_visibility(self, receipt_handles: Collection[str], seconds: int) -> None:
-        self.hidden |= dict.fromkeys(receipt_handles, seconds)
+    def change_visibility(self, receipt_handles: Collection[str], seconds: int) -> list[str]:
+        failed = [handle for handle in receipt_handles if self.failing or self.refused[handle] > 0]
+        self.refused.subtract(failed)
+        self.hidden |= {handle: seconds for handle in receipt_handles if handle not in failed}
+        return failed
 
-    def requeue(self, body: str, group_id: str, message_id: str, attributes: Mapping[str, str]) -> None:
-        self._copy(self.requeued, Copied(body, group_id, message_id, dict(attributes)))
+    def delete(self, receipt_handles: Collection[str]) -> list[str]:
+        self.deleted += receipt_handles
+        return []
 
     def dead_letter(
         self, body: str, group_id: str, message_id: str, reason: str, attributes: Mapping[str, str]
     ) -> None:
-        self._copy(self.dead_lettered, Copied(body, group_id, message_id, dict(attributes), reason))
-
-    def _copy(self, copies: list[Copied], copy: Copied) -> None:
         if self.failing:
             raise TransientError("InternalError")
-        copies.append(copy)
+        self.dead_lettered.append(DeadLettered(body, group_id, message_id, dict(attributes), reason))
+
+
+@contextmanager
+def no_timer(beat: Callable[[], None]) -> Iterator[None]:  # noqa: ARG001 - the port's
+    """Implement `Timer`: a batch that takes no time."""
+    yield

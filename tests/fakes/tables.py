@@ -10,6 +10,7 @@ from plaid_sync.pull.puller import Puller
 from plaid_sync.removal import Remover
 from plaid_sync.sync.engine import SyncEngine
 from plaid_sync.sync.planner import UpdatePlanner
+from plaid_sync.sync.steps import AttemptSteps
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.history import FakeHistory
@@ -97,11 +98,15 @@ class Tables:
     def engine(self, plaid: Plaid) -> SyncEngine:
         return SyncEngine(
             items=self.items,
-            transactions=self.transactions,
-            quarantine=self.quarantine,
-            tokens=self.tokens,
-            plaid=plaid,
-            planner=UpdatePlanner(self.transactions, Puller(plaid, self.clock)),
+            steps=AttemptSteps(
+                items=self.items,
+                transactions=self.transactions,
+                quarantine=self.quarantine,
+                tokens=self.tokens,
+                plaid=plaid,
+                planner=UpdatePlanner(self.transactions, Puller(plaid, self.clock)),
+                clock=self.clock,
+            ),
             removals=Remover(self.items, self.transactions, self.links, self.tokens, plaid, self.clock),
             clock=self.clock,
         )

@@ -6,11 +6,12 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.aws.dynamodb.item_rows import commit_attributes
+from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transactions import row_attributes
 from plaid_sync.domain.errors import InvalidRequestError, RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionRow
 from plaid_sync.sync.planner import MAX_ROWS
+from plaid_sync.sync.ports import Commit
 
 from tests.fakes.items import require_storable
 
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from plaid_sync.domain.clock import Deadline
-    from plaid_sync.domain.item import Item, ItemId
+    from plaid_sync.domain.item import Checkpoint, Item, ItemId
     from plaid_sync.domain.transaction import RowWrite, TransactionId
-    from plaid_sync.sync.ports import Commit
 
     from tests.fakes.items import FakeItems
 
@@ -43,18 +43,28 @@ class FakeTransactions:
     def live(self, item_id: ItemId) -> set[TransactionId]:
         return {row.transaction_id for row in self.rows_of.get(item_id, {}).values() if row.live}
 
-    def rows(self, item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
+    def rows(
+        self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline
+    ) -> Mapping[TransactionId, StoredRow]:
+        deadline.require(1.0)
         return {key: row for key, row in self.rows_of.get(item_id, {}).items() if key in ids}
 
-    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
+        deadline.require(1.0)
         stored = list(self.rows_of.get(item_id, {}).values())
         return (replace(row, row=None) for row in stored if row.generation >= since)
 
     def write(
-        self, item_id: ItemId, generation: int, writes: Collection[RowWrite], *, begin: bool, commit: Commit | None
+        self,
+        item_id: ItemId,
+        generation: int,
+        writes: Collection[RowWrite],
+        *,
+        begin: bool,
+        end: Commit | Checkpoint | None = None,
     ) -> None:
         assert len(writes) <= MAX_ROWS
-        item, rows = self._fenced(item_id, generation, commit), self.rows_of.setdefault(item_id, {})
+        item, rows = self._fenced(item_id, generation, end), self.rows_of.setdefault(item_id, {})
         newest = max(
             (rows[write.transaction_id].generation for write in writes if write.transaction_id in rows), default=0
         )
@@ -63,16 +73,22 @@ class FakeTransactions:
         for write in writes:
             require_storable(row_attributes(write, self.items.clock.now()))
             self._write_row(rows, write, generation)
-        if commit is not None:
-            self._commit(commit)
-        elif begin and item.writing_since is None:
+        if begin and item.writing_since is None:
             self.items.set(item_id, writing_since=generation)
+        if isinstance(end, Commit):
+            self._commit(end)
+        elif end is not None:
+            require_storable(checkpoint_attributes(end))
+            self.items.set(item_id, checkpoint=end, generation=generation + 1)
 
-    def _fenced(self, item_id: ItemId, generation: int, commit: Commit | None) -> Item:
+    def _fenced(self, item_id: ItemId, generation: int, end: Commit | Checkpoint | None) -> Item:
         if not self.items.is_fenced(item_id, generation):
             raise SupersededError
         item = self.items.stored[item_id]
-        if commit is not None and commit.expected_cursor != item.cursor:
+        planned = end.expected_next_attempt_at if isinstance(end, Commit) else None
+        if planned is not None and planned != item.next_attempt_at:
+            raise TransientError("cursor_changed")
+        if isinstance(end, Commit) and end.expected_cursor != item.cursor:
             raise TransientError("cursor_changed")
         return item
 
@@ -84,7 +100,11 @@ class FakeTransactions:
             self.erased.add(write.transaction_id)
         first = generation if older is None else older.first_generation
         live = content is not None
-        rows[write.transaction_id] = StoredRow(write.transaction_id, account_id, live, generation, first, content)
+        had_content = older is not None and not older.erased
+        erased = not live and (write.transaction_id in self.erased or not had_content)
+        rows[write.transaction_id] = StoredRow(
+            write.transaction_id, account_id, live, generation, first, content, erased
+        )
 
     def _commit(self, commit: Commit) -> None:
         require_storable(commit_attributes(commit))
@@ -93,7 +113,12 @@ class FakeTransactions:
             commit.entry.item_id,
             cursor=commit.cursor,
             writing_since=None,
-            reconcile=commit.reconcile,
+            checkpoint=None,
+            pull_restarts=0,
+            reconcile=commit.reconciliation.pending,
+            reconcile_after=commit.reconciliation.after,
+            inconclusive_pulls=commit.reconciliation.inconclusive_pulls,
+            history_complete=commit.reconciliation.history_complete,
             update_status=commit.update_status,
             pull_began_at=commit.pull_began_at,
             synced_at=commit.committed_at,
@@ -101,10 +126,11 @@ class FakeTransactions:
             accounts=commit.accounts,
             revoked_accounts=commit.revoked_accounts,
         )
+        self.items.follow_up(commit.entry.item_id, commit.follow_up)
 
     # ---- the removal
 
-    def count(self, item_id: ItemId) -> int:
+    def count(self, item_id: ItemId, deadline: Deadline) -> int:  # noqa: ARG002 - the port's
         return len(self.rows_of.get(item_id, {}))
 
     def erase(self, item_id: ItemId, deadline: Deadline) -> None:

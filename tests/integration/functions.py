@@ -80,7 +80,7 @@ class FunctionClock:
 
 _WIRING: Final = {
     "audit": ("sampler", "build_sampler"),
-    "changes": ("bus", "build_bus"),
+    "changes": ("publisher", "build_publisher"),
     "items": ("api", "build_api"),
     "sweep": ("sweep", "build_sweep"),
     "sync": ("processor", "build_processor"),
@@ -95,7 +95,7 @@ def wired(world: World, name: str, changes: Mapping[str, str] = _UNCHANGED) -> A
     module = function(name)
     _act_as(world, name)
     attribute, build = _WIRING[name]
-    options: dict[str, Any] = {} if name == "changes" else {"clock": world.function_clock}
+    options: dict[str, Any] = {"clock": world.function_clock}
     if name in {"audit", "sync"}:
         options["spread"] = lambda: 0.0
     setattr(module, attribute, getattr(module, build)({**world.environment(name), **changes}, **options))

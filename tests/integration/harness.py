@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tests.integration.functions import Functions
 
 Record = dict[str, Any]
+LONG_AGO = "2026-01-01T00:00:00.000Z"
 CALLER = "arn:aws:iam::000000000000:user/backend"
 
 
@@ -152,10 +153,33 @@ class World:
         answer: dict[str, Any] = self.invoke("audit", event, time_left=time_left)
         return answer
 
-    def sweep(self, limit: int | None = None) -> dict[str, int]:
-        changes = {} if limit is None else {"SWEEP_LIMIT": str(limit)}
+    def sweep(self, calls_per_minute: int | None = None) -> dict[str, int]:
+        """Invoke the sweep; no Item of another world is due, for they share the table."""
+        self._forget_other_worlds()
+        changes = {} if calls_per_minute is None else {"PLAID_CALLS_PER_MINUTE": str(calls_per_minute)}
         answer: dict[str, int] = self.functions.invoke(self, "sweep", {}, None, changes)
         return answer
+
+    def _forget_other_worlds(self) -> None:
+        dynamodb = self.stack.client("dynamodb")
+        pages = dynamodb.get_paginator("scan").paginate(TableName=self.stack.items_table, IndexName="by_next_attempt")
+        for row in (row for page in pages for row in page["Items"]):
+            if row["item_id"]["S"] not in self.plaid.items:
+                dynamodb.update_item(
+                    TableName=self.stack.items_table,
+                    Key={"item_id": row["item_id"]},
+                    UpdateExpression="REMOVE next_attempt_at, attempt_shard",
+                )
+
+    def make_due(self, item_id: str) -> None:
+        """Let the time of an Item's next attempt come."""
+        self.set_attribute(item_id, "next_attempt_at", {"S": LONG_AGO})
+
+    def attempt_due(self, item_id: str) -> None:
+        """Let the time of an Item's next attempt come, sweep, and handle what is enqueued."""
+        self.make_due(item_id)
+        self.sweep()
+        self.drain()
 
     # ---- the queue
 
@@ -170,8 +194,7 @@ class World:
         for record in records:
             if record["messageId"] not in failed:
                 self.delete(record)
-        if self.functions.real_time:  # by which the function has postponed them; otherwise by no time at all
-            self.redeliver([record for record in records if record["messageId"] in failed])
+        self.redeliver([record for record in records if record["messageId"] in failed])  # the minute passes at once
         return failed
 
     def delete(self, record: Record) -> None:

@@ -12,6 +12,7 @@ from tests.integration.harness import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from typing import Any
 
     from tests.deployment import Deployment
     from tests.integration.functions import Functions
@@ -28,11 +29,23 @@ def lasting_world(
     behavior: Behavior = READY_AT_ONCE,
     clock: Callable[[], datetime] = utc_now,
 ) -> Iterator[World]:
-    """Return a world with empty queues; its seed must be no other one's, for they share the tables."""
+    """Return a world with empty queues; its seed must be no other one's, for they share the tables.
+
+    The look-ups of new keys are counted for the whole stack: each world begins with none.
+    """
     plaid = PlaidSimulator(seed=seed, clock=clock, behavior=behavior)
     stack = deployment.stack
     for url in (stack.sync_queue_url, stack.dead_letter_queue_url):
         stack.client("sqs").purge_queue(QueueUrl=url)
+    clear(stack.client("dynamodb"), stack.shared_table)
     functions = functions or InProcess()
     with PlaidServer(plaid, functions.plaid_port) as server:
         yield World(deployment, plaid, server, clock, functions=functions)
+
+
+def clear(dynamodb: Any, table: str) -> None:
+    """Delete the rows of a table whose key is one attribute, `key`."""
+    for page in dynamodb.get_paginator("scan").paginate(TableName=table):
+        deletes = [{"DeleteRequest": {"Key": {"key": row["key"]}}} for row in page["Items"]]
+        for start in range(0, len(deletes), 25):
+            dynamodb.batch_write_item(RequestItems={table: deletes[start : start + 25]})

@@ -179,17 +179,17 @@ class Meanwhile:
     times: int
     before: bool = False
 
-    def attributes(self, item_id: ItemId, ids: Collection[TransactionId]) -> Any:
+    def attributes(self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline) -> Any:
         now, self.times = self.times > 0, self.times - 1
         if now and self.before:
             self.happens()
-        found = self.rows.attributes(item_id, ids)
+        found = self.rows.attributes(item_id, ids, deadline)
         if now and not self.before:
             self.happens()
         return found
 
-    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
-        return self.rows.scan_item(item_id, since)
+    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
+        return self.rows.scan_item(item_id, deadline, since)
 
 
 @wires_it

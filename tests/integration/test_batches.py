@@ -47,29 +47,21 @@ def test_a_bug_met_by_one_item_does_not_fail_anothers_messages(world: World) -> 
     world.assert_exact(broken)
 
 
-def test_an_item_that_no_time_is_left_for_is_not_begun(world: World) -> None:
-    item_id = world.link(transactions=5)
-    records = world.receive()
-    answer = world.invoke("sync", {"Records": records}, time_left=60)
-    assert len(answer["batchItemFailures"]) == 1
-    assert world.item(item_id)["generation"] == 0
-    assert world.plaid.calls["/transactions/sync"] == 0
-
-
 def test_a_pagination_that_does_not_advance_ends_the_attempt(world: World) -> None:
     item_id = world.link(transactions=5)
     stuck = without_cursor(next_cursor="c3R1Y2s=", has_more=True)
     world.plaid.inject_fault("/transactions/sync", status=200, body=stuck, times=50)
-    assert len(world.handle(world.receive())) == 1
+    assert world.handle(world.receive()) == set()
     assert world.plaid.calls["/transactions/sync"] == 2
+    assert world.item(item_id)["failure_code"] == "cursor_not_advancing"
     world.plaid.clear_faults()
-    world.drain()
+    world.attempt_due(item_id)
     world.assert_exact(item_id)
 
 
 @strikes_a_call
 def test_a_worker_that_wakes_late_and_dies_takes_no_message_with_it(world: World) -> None:
-    """The zombie loads and claims after its successor, supersedes it, and dies: the successor's message is left."""
+    """The zombie loads and claims after its successor, supersedes it, and dies: its claim set the next attempt."""
     item_id = world.link(transactions=5)
     records = world.receive()
 
@@ -80,30 +72,17 @@ def test_a_worker_that_wakes_late_and_dies_takes_no_message_with_it(world: World
     world.redeliver(records)
     again = world.receive()
     with asleep_at(1, zombie, "/transactions/sync"):
-        assert world.handle(again) == {record["messageId"] for record in again}
-    world.drain()
+        assert world.handle(again) == set()
+    assert world.waiting() == 0
+    world.attempt_due(item_id)
     world.assert_exact(item_id)
 
 
 @waits_long
-def test_a_throttled_page_is_waited_for_without_giving_the_message_back(world: World) -> None:
+def test_a_throttled_page_is_waited_for_within_the_attempt(world: World) -> None:
     item_id = world.link(transactions=520)
     world.plaid.inject_fault("/transactions/sync", "TRANSACTIONS_SYNC_LIMIT", skip=1, times=3)
     assert world.handle(world.receive()) == set()
-    world.assert_exact(item_id)
-
-
-@waits_long
-def test_a_message_never_runs_out_of_receives_because_of_plaids_limits(world: World) -> None:
-    """Throttled for longer than the queue's twenty receives, it is still there, and not a dead letter."""
-    item_id = world.link(transactions=5)
-    world.plaid.inject_fault("/transactions/sync", "TRANSACTIONS_SYNC_LIMIT", times=10_000)
-    for _ in range(30):
-        world.handle(world.receive())
-        assert world.waiting() == 1
-    assert world.dead_letters() == []
-    world.plaid.clear_faults()
-    world.drain()
     world.assert_exact(item_id)
 
 
@@ -112,31 +91,51 @@ def post_item_webhook(world: World, item_id: str, code: str, **fields: str) -> N
     assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
 
 
-def test_a_bank_that_plaid_reports_down_is_retried_although_plaid_serves_what_it_has(
-    world: World,
-) -> None:
+def test_a_webhook_after_a_banks_failure_is_received_at_once(world: World) -> None:
+    """Plaid serves what it has, and reports the bank as down: the Item is retried, and its message group is open."""
     world.plaid.configure(sync_while_login_required=True)
     item_id = world.synced(transactions=5)
     world.plaid.set_item_error(item_id, "INSTITUTION_DOWN", notify=False)
     world.plaid.add(item_id, notify=False)
     post_item_webhook(world, item_id, "ERROR")
-    records = world.receive()
-    assert world.handle(records) == {record["messageId"] for record in records}, "the message comes back"
+    assert world.handle(world.receive()) == set()
     world.assert_exact(item_id, state="degraded")  # the row is there all the same
+    assert world.item(item_id)["failure_class"] == "institution_down"
     world.plaid.set_item_error(item_id, None, notify=False)
-    world.drain()
+    post_item_webhook(world, item_id, "LOGIN_REPAIRED")
+    assert world.handle(world.receive()) == set()
     world.assert_exact(item_id)
+    assert "failing_since" not in world.item(item_id)
 
 
-@pytest.mark.parametrize("code", ["INTERNAL_SERVER_ERROR", "INVALID_API_KEYS"])
-def test_a_removal_never_runs_out_of_receives(world: World, code: str) -> None:
+@waits_long
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/transactions/sync", "INTERNAL_SERVER_ERROR"),
+        ("/transactions/sync", "TRANSACTIONS_SYNC_LIMIT"),
+        ("/item/remove", "INTERNAL_SERVER_ERROR"),
+        ("/item/remove", "INVALID_API_KEYS"),
+    ],
+)
+def test_an_outage_dead_letters_nothing(world: World, path: str, code: str) -> None:
     item_id = world.synced(transactions=5)
-    world.request("DELETE", f"/items/{item_id}")
-    world.plaid.inject_fault("/item/remove", code, times=10_000)
-    for _ in range(30):
-        world.handle(world.receive())
-        assert world.waiting() == 1
+    if removal := path == "/item/remove":
+        world.request("DELETE", f"/items/{item_id}")
+    else:
+        world.plaid.add(item_id)
+        world.enqueue(item_id)
+    world.plaid.inject_fault(path, code, times=10_000)
+    world.drain()
+    for _ in range(25):
+        assert world.waiting() == 0
+        assert world.item(item_id)["failure_code"] == code
+        world.attempt_due(item_id)
     assert world.dead_letters() == []
     world.plaid.clear_faults()
-    world.drain()
-    assert world.plaid.item(item_id).removed
+    world.attempt_due(item_id)
+    assert "failing_since" not in world.item(item_id)
+    if removal:
+        assert world.plaid.item(item_id).removed
+    else:
+        world.assert_exact(item_id)

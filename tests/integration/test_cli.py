@@ -182,7 +182,7 @@ def test_dead_letters_are_listed_by_cause_and_not_changed(cli: CommandLine, worl
         found = cli.json("dlq", "list", code=1)
         assert {group["cause"]: group["count"] for group in found["groups"]} == {
             "unregistered": 1,
-            "exceeded maxReceiveCount (20)": 1,
+            "exceeded maxReceiveCount (1000)": 1,
             "malformed: the body is not JSON": 1,
         }
     assert malformed in cli.text("dlq", "list", code=1)

@@ -37,26 +37,27 @@ def ids(records: list[Record]) -> set[str]:
 # ---- time
 
 
-def handle_with(world: World, seconds_after_a_page: int) -> list[dict[str, str]]:
+def handle_with(world: World, seconds_after_a_page: int) -> None:
     """Handle what is in the queue; once a page was answered there are only so many seconds left."""
     context = lambda_context()
     context.get_remaining_time_in_millis = lambda: 1000 * (seconds_after_a_page if world.plaid.calls[SYNC] else 300)
     records = world.receive()
-    failed: list[dict[str, str]] = wired(world, "sync").lambda_handler({"Records": records}, context)[
-        "batchItemFailures"
-    ]
-    assert {failure["itemIdentifier"] for failure in failed} == ids(records)
-    return failed
+    assert wired(world, "sync").lambda_handler({"Records": records}, context) == {"batchItemFailures": []}
+    for record in records:
+        world.delete(record)
 
 
 @wires_it
-def test_no_page_is_requested_when_time_is_running_out(world: World) -> None:
+def test_a_pull_that_time_runs_out_for_continues_where_it_was(world: World) -> None:
     item_id = world.link(transactions=600)
-    assert handle_with(world, seconds_after_a_page=75)
+    handle_with(world, seconds_after_a_page=75)
     assert world.plaid.calls[SYNC] == 1
-    assert world.rows(item_id) == {}
-    world.drain()
+    assert {"checkpoint", "writing_since"} <= world.item(item_id).keys()
+    assert "failing_since" not in world.item(item_id)
+    world.attempt_due(item_id)
+    assert world.plaid.calls[SYNC] == 2
     world.assert_exact(item_id)
+    assert {"checkpoint", "writing_since"}.isdisjoint(world.item(item_id))
 
 
 @wires_it
@@ -64,11 +65,12 @@ def test_no_transaction_is_begun_when_time_is_running_out(world: World) -> None:
     item_id = world.link(transactions=150)
     broken = min(world.plaid.truth(item_id))
     world.plaid.corrupt_row(item_id, broken, "amount a text")
-    assert handle_with(world, seconds_after_a_page=15)
+    handle_with(world, seconds_after_a_page=15)
     assert world.rows(item_id) == {}
     assert world.quarantined(item_id) == []
     assert "writing_since" not in world.item(item_id)
-    world.drain()
+    assert world.item(item_id)["failure_code"] == "out_of_time"
+    world.attempt_due(item_id)
     world.assert_exact(item_id, except_for=[broken])
     assert len(world.quarantined(item_id)) == 1
 
@@ -86,18 +88,6 @@ def test_a_full_resync_rewrites_no_row_that_did_not_change(world: World) -> None
     world.assert_exact(item_id)
     after = world.rows(item_id)
     assert {key for key in after if after[key] != before[key]} == {changed}
-
-
-@wires_it
-def test_a_mutation_that_may_yet_end_does_not_cost_the_whole_history(world: World) -> None:
-    item_id = world.synced(transactions=5)
-    world.plaid.add(item_id)
-    world.plaid.force_mutation(item_id, 10_000, anywhere=True)
-    world.enqueue(item_id)
-    result = process(world, world.receive())
-    assert [failure.code for failure in result.failures] == ["mutation_persists"]
-    world.drain()
-    world.assert_exact(item_id)
 
 
 @strikes_a_call
@@ -123,15 +113,15 @@ def test_rows_of_a_restarted_pagination_are_discarded(world: World) -> None:
 
 
 @strikes_a_call
-def test_of_two_workers_that_claim_at_once_one_retries_later(world: World) -> None:
+def test_of_two_workers_that_claim_at_once_one_claims_again(world: World) -> None:
     item_id = world.link(transactions=5)
     records = world.receive()
 
     with asleep_at(1, lambda: world.retry(records), "UpdateItem") as sleep:
         result = process(world, records)
     assert sleep.struck
-    assert [failure.code for failure in result.failures] == ["item_modified_concurrently"]
-    assert set(result.failed_message_ids) == ids(records)
+    assert [report.outcome for report in result.reports.values()] == [Outcome.COMMITTED]
+    assert world.item(item_id)["generation"] == 2
     world.assert_exact(item_id)
 
 
@@ -145,7 +135,7 @@ def test_a_failure_of_a_superseded_attempt_is_ignored(world: World) -> None:
         result = process(world, records)
     assert sleep.struck
     assert [report.outcome for report in result.reports.values()] == [Outcome.SUPERSEDED]
-    assert set(result.failed_message_ids) == ids(records)
+    assert result.failed_message_ids == []
     assert world.item(item_id)["state"] == "active"
     world.assert_exact(item_id)
 
@@ -154,38 +144,37 @@ def test_a_failure_of_a_superseded_attempt_is_ignored(world: World) -> None:
 
 
 @strikes_a_call
-@pytest.mark.parametrize(
-    "operation", ["GetSecretValue", "Decrypt", "DynamoDB_20120810.GetItem", "UpdateItem", "TransactWriteItems"]
-)
-def test_a_service_that_can_not_be_reached_costs_a_retry_and_nothing_else(world: World, operation: str) -> None:
+@pytest.mark.parametrize("operation", ["GetSecretValue", "Decrypt"])
+def test_a_service_that_can_not_be_reached_is_a_failure_of_the_item(world: World, operation: str) -> None:
     item_id = world.link(transactions=5)
+    with unreachable(operation, before=True):
+        assert world.handle(world.receive()) == set()
+    assert "failing_since" in world.item(item_id)
+    world.attempt_due(item_id)
+    world.assert_exact(item_id)
+
+
+@strikes_a_call
+@pytest.mark.parametrize("operation", ["DynamoDB_20120810.GetItem", "UpdateItem", "TransactWriteItems"])
+def test_messages_return_where_nothing_can_be_recorded(world: World, operation: str) -> None:
+    item_id = world.link(transactions=5)
+    world.enqueue(item_id)
     records = world.receive()
     with unreachable(operation, before=True):
         failed = world.handle(records)
     assert failed == ids(records)
     assert world.rows(item_id) == {}
-    world.retry(records)
+    world.drain()
     world.assert_exact(item_id)
 
 
-def test_all_messages_of_a_failed_item_come_back_together(world: World) -> None:
-    item_id = world.link(transactions=5)
-    world.enqueue(item_id)
-    world.plaid.inject_fault(SYNC, "INTERNAL_SERVER_ERROR")
-    records = world.receive()
-    assert len(world.handle(records)) == 2
-    assert ids(world.receive()) == ids(records)
-
-
 @strikes_a_call
-def test_messages_whose_visibility_can_not_be_changed_still_come_back(world: World) -> None:
-    broken, healthy = world.link(transactions=5), world.link(transactions=5)
-    world.plaid.inject_fault(SYNC, "INTERNAL_SERVER_ERROR", item_id=broken)
-    records = world.receive()
+def test_a_visibility_that_can_not_be_changed_fails_nothing(world: World) -> None:
+    item_id = world.link(transactions=5)
     with unreachable("ChangeMessageVisibilityBatch", before=True):
-        failed = world.handle(records)
-    assert failed == ids([record for record in records if broken in record["body"]])
-    world.assert_exact(healthy)
+        assert world.handle(world.receive()) == set()
+    assert world.waiting() == 0
+    world.assert_exact(item_id)
 
 
 @reads_the_logs

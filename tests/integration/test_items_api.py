@@ -296,10 +296,9 @@ def test_a_resync_that_is_requested_during_a_sync_is_not_lost(world: World) -> N
         content(world.request("POST", f"/items/{item_id}/resync"), 202)
 
     with asleep_at(1, request_resync, "TransactWriteItems") as sleep:
-        assert world.handle(records) == {record["messageId"] for record in records}, "superseded, it comes back"
+        assert world.handle(records) == set(), "superseded; the request has a message of its own"
     assert sleep.struck
     assert world.item(item_id)["reconcile"] is True
-    world.redeliver(records)
     world.drain()
     entries = content(world.request("GET", f"/items/{item_id}/history"))["history"]
     assert [entry.get("full_resync") for entry in entries if entry["kind"] == "sync"].count(True) == 1

@@ -46,7 +46,7 @@ def test_a_batch_of_messages_needs_the_permission_of_a_single_one(stack: LocalSt
     [
         ("webhook", "SyncQueue", None),
         ("items", "SyncQueue", None),
-        ("sync", "SyncQueue", None),
+        ("sync", "SyncQueue", "AccessDenied"),
         ("changes", "SyncQueue", "AccessDenied"),
         ("webhook", "DeadLetterQueue", "AccessDenied"),
         ("items", "DeadLetterQueue", "AccessDenied"),
@@ -62,6 +62,14 @@ def test_each_role_sends_only_to_its_queues(stack: LocalStack, function: str, qu
     ("function", "call", "arguments", "answer"),
     [
         ("webhook", "get_item", {"TableName": "ItemsTable", "Key": KEY}, "AccessDeniedException"),
+        ("webhook", "get_item", {"TableName": "SharedTable", "Key": {"key": {"S": "none"}}}, None),
+        (
+            "webhook",
+            "delete_item",
+            {"TableName": "SharedTable", "Key": {"key": {"S": "none"}}},
+            "AccessDeniedException",
+        ),
+        ("items", "get_item", {"TableName": "SharedTable", "Key": {"key": {"S": "none"}}}, "AccessDeniedException"),
         ("items", "scan", {"TableName": "ItemsTable"}, "AccessDeniedException"),
         ("items", "delete_item", {"TableName": "TransactionsTable", "Key": ROW}, "AccessDeniedException"),
         ("sync", "get_item", {"TableName": "ItemsTable", "Key": KEY}, None),

@@ -88,3 +88,26 @@ def test_events_that_fail_to_publish_are_retried_from_there(world: World) -> Non
     failed = {"batchItemFailures": [{"itemIdentifier": "2"}]}
     assert world.invoke("changes", event, EVENT_BUS_NAME="no-such-bus") == failed
     assert world.invoke("changes", event) == {"batchItemFailures": []}
+
+
+def test_an_entry_with_more_events_than_a_call_takes_is_published(world: World, application: str) -> None:
+    names = [f"Event{number}" for number in range(11)]
+    assert world.invoke("changes", {"Records": [record(1, " ".join(names))]}) == {"batchItemFailures": []}
+    events = received(world.stack, application, "item", "Event10")
+    assert sorted(event["detail-type"] for event in events) == sorted(names)
+
+
+def test_an_event_that_fails_for_an_hour_waits_in_the_failed_events_queue_and_later_ones_are_published(
+    world: World,
+) -> None:
+    sqs, url = world.stack.client("sqs"), world.stack.resources.id("FailedEventsQueue")
+    old = record(1, "ItemRevoked")
+    old["dynamodb"]["ApproximateCreationDateTime"] = world.function_clock.now().timestamp() - 3601
+    event = {"Records": [old, record(2, "ItemActive")]}
+    failed = {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert world.invoke("changes", event, EVENT_BUS_NAME="no-such-bus") == failed
+    (message,) = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    detail = {"item_id": "item", "entry_id": "2026-03-01T12:00:00.001Z#g1"}
+    assert json.loads(message["Body"]) == {"detail-type": "ItemRevoked", "detail": detail}
+    assert message["MessageAttributes"]["reason"]["StringValue"] == "AccessDeniedException"

@@ -12,6 +12,7 @@ from plaid_sync.domain import exact_json
 
 from local.plaid import CORRUPTIONS, Phase
 from tests.integration.crashes import Crash, killed_at
+from tests.integration.harness import LONG_AGO
 from tests.integration.in_process import reads_the_logs, strikes_a_call
 from tests.integration.test_sync import FOREIGN_CURSOR
 
@@ -182,6 +183,7 @@ def test_an_unknown_removal_during_an_incomplete_history_leads_to_a_full_resync_
     sync(world, item_id)
     assert world.item(item_id)["reconcile"] is True
     assert world.plaid.advance_phase(item_id) is Phase.HISTORICAL
+    world.set_attribute(item_id, "reconcile_after", {"S": LONG_AGO})  # an hour later
     sync(world, item_id)
     world.assert_exact(item_id)
 

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import StateName
-from plaid_sync.domain.schedule import FIRST_SYNC, INCOMPLETE_REMOVAL, SWEEP_INTERVALS
+from plaid_sync.domain.schedule import (
+    HISTORY_LOOKS,
+    REQUESTED,
+    RETRY_DELAYS,
+    ROUTINE_INTERVALS,
+)
 
 from local.plaid import Phase, SimulatedClock, utc_now
 from tests.integration.crashes import Crash, killed_at
+from tests.integration.harness import LONG_AGO
 from tests.integration.in_process import steps_the_clock, strikes_a_call
 from tests.integration.link_flows import content, link_token, take_messages
 from tests.integration.link_flows import linked as linked_by
@@ -22,22 +30,12 @@ if TYPE_CHECKING:
 
     from tests.integration.harness import Record, World
 
-A_CYCLE = SWEEP_INTERVALS[StateName.ACTIVE] * 1.2
+A_CYCLE = ROUTINE_INTERVALS[StateName.ACTIVE] * 1.2
 
 
 @pytest.fixture
 def clock() -> SimulatedClock:
     return SimulatedClock(utc_now())
-
-
-@pytest.fixture(autouse=True)
-def _no_other_item_is_due(world: World) -> None:
-    """Let no Item of another test be due: they share the table."""
-    dynamodb: Any = world.stack.client("dynamodb")
-    pages = dynamodb.get_paginator("scan").paginate(TableName=world.stack.items_table, IndexName="by_due")
-    for row in (row for page in pages for row in page["Items"]):
-        key = {"item_id": row["item_id"]}
-        dynamodb.update_item(TableName=world.stack.items_table, Key=key, UpdateExpression="REMOVE due_at")
 
 
 def step(world: World, delay: timedelta) -> None:
@@ -74,9 +72,9 @@ def test_ten_lost_webhooks_are_made_up_for(world: World) -> None:
     for item_id in items:
         world.plaid.evolve(item_id, steps=5)
     assert world.receive() == []
-    assert world.sweep() == {"enqueued": 0, "deferred": 0, "waiting": 0}
+    assert world.sweep() == {"enqueued": 0, "deferred": 0}
     step(world, A_CYCLE)
-    assert world.sweep() == {"enqueued": 10, "deferred": 0, "waiting": 0}
+    assert world.sweep() == {"enqueued": 10, "deferred": 0}
     world.drain()
     for item_id in items:
         world.assert_exact(item_id)
@@ -84,11 +82,24 @@ def test_ten_lost_webhooks_are_made_up_for(world: World) -> None:
 
 
 @steps_the_clock
-def test_an_item_whose_first_sync_never_happened_is_synced_within_the_half_hour(world: World) -> None:
+def test_an_item_whose_first_sync_never_happened_is_synced_within_minutes(world: World) -> None:
     item_id = world.link(transactions=6)
-    for record in world.receive():
-        world.delete(record)
-    step(world, FIRST_SYNC * 1.2)
+    take_messages(world)
+    step(world, REQUESTED * 1.2)
+    assert world.sweep()["enqueued"] == 1
+    world.drain()
+    world.assert_exact(item_id)
+
+
+@steps_the_clock
+def test_a_history_whose_webhook_is_lost_is_found_within_the_hour(world: World) -> None:
+    item_id = world.synced(ready=False, transactions=50)
+    world.plaid.advance_phase(item_id)
+    hours_ago = format_timestamp(world.clock() - timedelta(hours=3))
+    world.set_attribute(item_id, "linked_at", {"S": hours_ago})
+    world.sync(item_id)
+    assert world.plaid.advance_phase(item_id) is Phase.HISTORICAL
+    step(world, HISTORY_LOOKS[1] * 1.2)
     assert world.sweep()["enqueued"] == 1
     world.drain()
     world.assert_exact(item_id)
@@ -96,23 +107,25 @@ def test_an_item_whose_first_sync_never_happened_is_synced_within_the_half_hour(
 
 @steps_the_clock
 @pytest.mark.parametrize(
-    ("code", "state"),
-    [("ITEM_LOGIN_REQUIRED", "needs_user"), ("USER_PERMISSION_REVOKED", "revoked"), ("INSTITUTION_DOWN", "degraded")],
+    ("code", "state", "interval"),
+    [
+        ("ITEM_LOGIN_REQUIRED", "needs_user", ROUTINE_INTERVALS[StateName.NEEDS_USER]),
+        ("USER_PERMISSION_REVOKED", "revoked", ROUTINE_INTERVALS[StateName.REVOKED]),
+        ("INSTITUTION_DOWN", "degraded", RETRY_DELAYS[FailureClass.INSTITUTION_DOWN][0]),
+        ("INVALID_API_KEYS", "active", RETRY_DELAYS[FailureClass.CLIENT_ERROR][0]),
+    ],
 )
-def test_an_item_in_trouble_is_looked_at_in_its_own_time_and_found_well_again(
-    world: World, code: str, state: str
+def test_an_item_in_trouble_is_attempted_in_its_own_time_and_found_well_again(
+    world: World, code: str, state: str, interval: timedelta
 ) -> None:
     (item_id,) = linked(world, 1)
     world.plaid.inject_fault("/transactions/sync", code)
-    world.enqueue(item_id)
-    (record,) = world.receive()
-    world.handle([record])
-    world.delete(record)
+    world.sync(item_id)
     assert world.item(item_id)["state"] == state
     world.plaid.evolve(item_id, steps=5)
-    step(world, SWEEP_INTERVALS[StateName(state)] * 0.8)
+    step(world, interval * 0.8)
     assert world.sweep()["enqueued"] == 0
-    step(world, SWEEP_INTERVALS[StateName(state)] * 0.4)
+    step(world, interval * 0.4)
     assert world.sweep()["enqueued"] == 1
     world.drain()
     world.assert_exact(item_id)
@@ -122,9 +135,8 @@ def test_an_item_in_trouble_is_looked_at_in_its_own_time_and_found_well_again(
 def test_an_unfinished_removal_is_finished(world: World) -> None:
     (item_id,) = linked(world, 1)
     assert world.request("DELETE", f"/items/{item_id}", query={"transactions": "erase"})["statusCode"] == 202
-    for record in world.receive():
-        world.delete(record)
-    step(world, INCOMPLETE_REMOVAL * 1.2)
+    take_messages(world)
+    step(world, REQUESTED * 1.2)
     world.sweep()
     world.drain()
     assert world.rows(item_id) == {}
@@ -137,9 +149,8 @@ def test_an_unfinished_removal_is_finished(world: World) -> None:
 def test_a_resync_whose_message_was_refused_and_that_is_not_requested_again_is_carried_out(world: World) -> None:
     (item_id,) = linked(world, 1)
     assert world.request("POST", f"/items/{item_id}/resync")["statusCode"] == 202
-    for record in world.receive():
-        world.delete(record)
-    step(world, FIRST_SYNC * 1.2)
+    take_messages(world)
+    step(world, REQUESTED * 1.2)
     world.sweep()
     assert swept(world) == [item_id]
 
@@ -152,7 +163,7 @@ def test_an_api_request_whose_message_was_lost_is_carried_out(world: World) -> N
     world.drain()
     content(world.request("DELETE", f"/items/{kept}"), 202)
     world.drain()
-    assert "due_at" not in world.item(kept)
+    assert "next_attempt_at" not in world.item(kept)
 
     token = link_token(world, "ann", item_id=repaired)
     world.plaid.complete_link(token)
@@ -160,33 +171,63 @@ def test_an_api_request_whose_message_was_lost_is_carried_out(world: World) -> N
     content(world.request("DELETE", f"/items/{kept}", query={"transactions": "erase"}), 202)
     new = linked_by(world, "cat", "login", {"replace": replaced})
     take_messages(world)
-    step(world, INCOMPLETE_REMOVAL * 1.2)
+    step(world, REQUESTED * 1.2)
     world.sweep()
     assert sorted(swept(world)) == sorted([repaired, kept, replaced, new])
 
 
 @steps_the_clock
-def test_an_outage_is_caught_up_with_a_limit_at_a_time_the_longest_due_first(world: World) -> None:
+def test_an_outage_is_caught_up_with_a_budget_at_a_time_the_longest_due_first(world: World) -> None:
     items = linked(world, 7)
     step(world, timedelta(days=2))
-    due = {item_id: world.item(item_id)["due_at"] for item_id in items}
-    runs = [(world.sweep(limit=3), swept(world)) for _ in range(4)]
+    due = {item_id: world.item(item_id)["next_attempt_at"] for item_id in items}
+    budget_of_three = 20
+    runs = [(world.sweep(budget_of_three), swept(world)) for _ in range(4)]
     assert [(run["enqueued"], run["deferred"] > 0) for run, _ in runs] == [(3, True), (3, True), (1, False), (0, False)]
     assert [item_id for _, run in runs for item_id in run] == sorted(items, key=due.__getitem__)
 
 
 @steps_the_clock
-def test_items_in_trouble_do_not_wait_behind_those_that_are_well(world: World) -> None:
-    ill, *well = linked(world, 4)
-    world.plaid.inject_fault("/transactions/sync", "ITEM_LOGIN_REQUIRED")
-    world.sync(ill)
-    step(world, timedelta(days=1) * 1.2)
-    for item_id in well:
-        world.enqueue(item_id)
-    world.drain()
+def test_a_class_uses_no_budget_of_another(world: World) -> None:
+    """Three Items of a bank that is down are due longest: the failing one is first, and the routine one not last."""
+    *down, failing, well = linked(world, 5)
+    for item_id in down:
+        world.plaid.inject_fault("/transactions/sync", "INSTITUTION_DOWN", item_id=item_id)
+    world.plaid.inject_fault("/transactions/sync", "INVALID_API_KEYS", item_id=failing)
+    for item_id in (*down, failing):
+        world.sync(item_id)
     step(world, A_CYCLE)
-    world.sweep(limit=1)
-    assert swept(world) == [ill]
+    budget_of_one = 4
+    assert world.sweep(budget_of_one)["enqueued"] == 3
+    first, second, third = swept(world)
+    assert (first, second) == (failing, well)
+    assert third in down
+
+
+@steps_the_clock
+def test_messages_are_sent_only_as_workers_begin_those_before(world: World) -> None:
+    """Attempts may be slow: a webhook must never wait behind a minute's worth of messages."""
+    items = linked(world, 12)
+    for item_id in items:
+        world.make_due(item_id)
+
+    def pass_time(seconds: float) -> None:
+        step(world, timedelta(seconds=seconds))
+
+    world.pause = pass_time
+    assert world.sweep() == {"enqueued": 10, "deferred": 2}
+    take_messages(world)
+    for item_id in items:
+        world.make_due(item_id)
+
+    def work(seconds: float) -> None:
+        pass_time(seconds)
+        world.drain()
+
+    world.pause = work
+    assert world.sweep() == {"enqueued": 12, "deferred": 0}
+    for item_id in items:
+        world.assert_exact(item_id)
 
 
 @strikes_a_call
@@ -200,10 +241,12 @@ def test_a_sweep_that_dies_at_any_call_loses_no_item(
         for item_id in items:
             world.plaid.evolve(item_id, steps=2)
             # Not the clock: the queue's does not go with it, and old messages would seem to be covered.
-            world.set_attribute(item_id, "due_at", {"S": "2026-01-01T00:00:00.000Z"})
+            world.make_due(item_id)
         crash = Crash(at, before)
         with killed_at(crash):
-            world.sweep()
+            world.invoke("sweep", {})
+        for item_id in items:
+            world.make_due(item_id)  # the leases end
         world.sweep()
         world.drain()
         for item_id in items:
@@ -213,11 +256,12 @@ def test_a_sweep_that_dies_at_any_call_loses_no_item(
     assert at > 2 * len(items)
 
 
-def test_it_may_change_nothing_of_an_item_but_when_it_is_due(world: World) -> None:
+def test_it_may_change_nothing_of_an_item_but_its_next_attempt(world: World) -> None:
     (item_id,) = linked(world, 1)
     dynamodb: Any = world.stack.role_client("sweep", "dynamodb")
     change = {"TableName": world.stack.items_table, "Key": {"item_id": {"S": item_id}}}
-    dynamodb.update_item(**change, UpdateExpression="REMOVE due_at")
+    time = {":time": {"S": LONG_AGO}}
+    dynamodb.update_item(**change, UpdateExpression="SET next_attempt_at = :time", ExpressionAttributeValues=time)
     with pytest.raises(ClientError, match="AccessDenied"):
         dynamodb.update_item(**change, UpdateExpression="REMOVE access_token")
     with pytest.raises(ClientError, match="AccessDenied"):

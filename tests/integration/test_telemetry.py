@@ -135,18 +135,20 @@ def test_calls_to_plaid_are_timed_and_failures_counted_by_class(world: World, te
 
 
 @strikes_a_call
-@pytest.mark.parametrize(("refused", "runs"), [("GetQueueAttributes", []), ("SendMessage", [1])])
+@pytest.mark.parametrize("refused", ["UpdateItem", "SendMessage"])
 def test_a_sweep_that_can_not_enqueue_emits_the_gauges_and_fails(
-    world: World, telemetry: Telemetry, refused: str, runs: list[float]
+    world: World, telemetry: Telemetry, refused: str
 ) -> None:
     item_id = world.synced(transactions=5)
-    world.set_attribute(item_id, "due_at", {"S": "2026-01-01T00:00:00.000Z"})
-    with unreachable(refused, before=True), pytest.raises(TransientError):
-        world.sweep(limit=1)
+    world.sweep()
+    telemetry.records().clear()
+    world.make_due(item_id)
+    with unreachable(refused, before=True, at=0), pytest.raises(TransientError):
+        world.sweep()
     for gauge in ("StalestItemAge", "RemovalsIncomplete", "QuarantinedRows"):
         assert len(telemetry.metric(gauge)) == 1
     assert len(telemetry.metric("Items", "state")) == len(StateName)
-    assert telemetry.metric("SweepRuns") == runs
+    assert (telemetry.metric("SweepRuns"), telemetry.metric("SweepDeferred")) == ([1], [1])
 
 
 def test_changes_that_only_the_sweep_noticed_count_as_its_repair(world: World, telemetry: Telemetry) -> None:

@@ -47,7 +47,7 @@ def test_sweep_enqueues_due_items(sam: Sam, scene: Scene) -> None:
         scene.stack.client("dynamodb").update_item(
             TableName=scene.stack.items_table,
             Key={"item_id": {"S": item_id}},
-            UpdateExpression="SET due_at = :past",
+            UpdateExpression="SET next_attempt_at = :past",
             ExpressionAttributeValues={":past": {"S": "2020-01-01T00:00:00.000Z"}},
         )
     assert sam.invoke("SweepFunction", scene.event("sweep_scheduled"))["enqueued"] == 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.domain.schedule import MAX_ITEM_AGE
+from plaid_sync.domain.errors import FailureClass
+from plaid_sync.domain.schedule import MAX_ITEM_AGE, RETRY_DELAYS, AttemptClass
 from plaid_sync.metrics import ONLY_BY, Metric
+from plaid_sync_cli.health import MAX_FAILURE_AGES, MAX_MESSAGE_AGE
 
 from tests.template import operations as ops
 from tests.template.cloudformation import ABSENT, Template, environment
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 MAX_DESCRIPTION: Final = 1024
 MAX_STACK_NAME: Final = "s" * 128
 AWS_METRICS: Final = {
-    "AWS/Lambda": {"Errors", "Throttles", "Duration"},
+    "AWS/Lambda": {"Errors", "Throttles", "Duration", "IteratorAge"},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
     "AWS/ApiGateway": {"5xx"},
 }
@@ -26,8 +28,8 @@ BY_HOURS: Final = {"webhooks-silent", "removals-incomplete"}
 """Alarms that evaluate hours; all others ring within 15 minutes."""
 WITH_EXPRESSIONS: Final = {"webhooks-silent", "sweep-not-run"}
 """Heartbeat alarms that start when a heartbeat is due: an expression counts only the periods with a gauge."""
-GAUGES: Final = {"StalestItemAge", "RemovalsIncomplete"}
-"""Metrics that the sweep measures in each run."""
+GAUGES: Final = {"StalestItemAge", "OldestFailure", "RemovalsIncomplete"}
+"""Metrics that the sweep measures every few minutes."""
 QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
 VARIABLES: Final = "Globals/Function/Environment/Variables"
 
@@ -140,6 +142,32 @@ def cloudwatch_can_publish_to_the_encrypted_topic(alarms: Template) -> Iterator[
 def an_item_is_stale_after_the_sweeps_longest_age(alarms: Template) -> Iterator[str]:
     threshold = {"Threshold": MAX_ITEM_AGE.total_seconds()}
     yield from differences("items-stale", alarms.properties("ItemsStaleAlarm"), threshold)
+
+
+@rule(
+    ("Resources/ItemsFailingAlarm/Properties/Threshold", 3_600),
+    ("Resources/BanksFailingAlarm/Properties/Threshold", 7_200),
+    ("Resources/MessageTooOldAlarm/Properties/Threshold", 50_400),
+)
+def the_command_line_has_the_thresholds_of_the_alarms(alarms: Template) -> Iterator[str]:
+    ages = {
+        "ItemsFailingAlarm": MAX_FAILURE_AGES[AttemptClass.FAILING],
+        "BanksFailingAlarm": MAX_FAILURE_AGES[AttemptClass.BANK_DOWN],
+        "MessageTooOldAlarm": MAX_MESSAGE_AGE,
+    }
+    for name, age in ages.items():
+        yield from differences(name, alarms.properties(name), {"Threshold": age.total_seconds()})
+
+
+@rule(("Resources/ItemsFailingAlarm/Properties/Threshold", 3_000))
+def an_item_fails_for_many_retries_before_its_alarm(alarms: Template) -> Iterator[str]:
+    for name, failure_class in (
+        ("ItemsFailingAlarm", FailureClass.CLIENT_ERROR),
+        ("BanksFailingAlarm", FailureClass.INSTITUTION_DOWN),
+    ):
+        _, longest_delay = RETRY_DELAYS[failure_class]
+        if alarms.properties(name)["Threshold"] < 10 * longest_delay.total_seconds():
+            yield f"{name} rings before ten retries"
 
 
 @rule(

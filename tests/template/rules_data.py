@@ -17,20 +17,31 @@ TRANSACTIONS: Final = "Resources/TransactionsTable"
 QUARANTINE: Final = "Resources/QuarantineTable"
 HISTORY: Final = "Resources/HistoryTable"
 LINKS: Final = "Resources/LinksTable"
+SHARED: Final = "Resources/SharedTable"
 API: Final = "Resources/Api/Properties"
 EVENTS: Final = "Resources/ItemsFunction/Properties/Events"
 INDEXES: Final = f"{ITEMS}/Properties/GlobalSecondaryIndexes"
 IN_LISTS: Final = {
     *("item_id", "client_user_id", "institution_id", "state", "state_code", "state_since", "update_status"),
-    *("expiry_until", "synced_at", "linked_at", "fresh_at"),
+    *("expiry_until", "synced_at", "linked_at", "fresh_at", "failing_since", "failure_code"),
 }
-"""What the indexes of the Items table project: no token, no account."""
+IN_ATTEMPTS: Final = {
+    *("item_id", "attempt_shard", "next_attempt_at", "failing_since", "failure_code", "failure_class"),
+}
+"""What the indexes of the Items table project, those of lists and the sweep's: no token, no account."""
 EXPECTED_TABLE: Final = {
     "DeletionProtectionEnabled": True,
     "PointInTimeRecoverySpecification/PointInTimeRecoveryEnabled": True,
     "SSESpecification/SSEEnabled": True,
     "BillingMode": "PAY_PER_REQUEST",
     "TableName": None,  # with a name, a table can't be created again while the retained one exists
+}
+LOSABLE: Final = {"SharedTable"}
+"""What the function that uses it fills again: without backup or protection, and deleted with the stack."""
+LOSABLE_TABLE: Final = {
+    **EXPECTED_TABLE,
+    "DeletionProtectionEnabled": None,
+    "PointInTimeRecoverySpecification/PointInTimeRecoveryEnabled": None,
 }
 TTL: Final = {"AttributeName": "expires_at", "Enabled": True}
 SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
@@ -41,7 +52,7 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
             "by_link": (["link_id"], "KEYS_ONLY"),
             "by_user": (["client_user_id", "item_id"], "INCLUDE"),
             "by_state": (["state", "fresh_at"], "INCLUDE"),
-            "by_due": (["state", "due_at"], "KEYS_ONLY"),
+            "by_next_attempt": (["attempt_shard", "next_attempt_at"], "INCLUDE"),
         },
         None,
         None,
@@ -55,6 +66,7 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
     "QuarantineTable": (["item_id", "entry_part"], {}, None, None),
     "HistoryTable": (["item_id", "entry_id"], {}, TTL, {"StreamViewType": "NEW_IMAGE"}),
     "LinksTable": (["link_key"], {}, TTL, None),
+    "SharedTable": (["key"], {}, TTL, None),
 }
 
 
@@ -62,14 +74,18 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
     *without(TRANSACTIONS, "DeletionPolicy", "Properties/PointInTimeRecoverySpecification"),
     *without(QUARANTINE, "UpdateReplacePolicy", "Properties/SSESpecification"),
     ("Resources/TokenKey/DeletionPolicy", "Delete"),
+    *without(SHARED, "Properties/SSESpecification"),
+    (f"{SHARED}/Properties/DeletionProtectionEnabled", True),
+    (f"{SHARED}/DeletionPolicy", "Retain"),
 )
 def tables_and_keys_are_retained_protected_recoverable_and_encrypted(template: Template) -> Iterator[str]:
     for name, resource in template.resources.items():
         policies = resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")
-        if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::KMS::Key"} and policies != ("Retain", "Retain"):
-            yield f"{name} is deleted with its stack"
+        kept = ("Delete", "Delete") if name in LOSABLE else ("Retain", "Retain")
+        if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::KMS::Key"} and policies != kept:
+            yield f"{name} has the policies {policies}"
     for name in template.of("AWS::DynamoDB::Table"):
-        yield from differences(name, template.properties(name), EXPECTED_TABLE)
+        yield from differences(name, template.properties(name), LOSABLE_TABLE if name in LOSABLE else EXPECTED_TABLE)
 
 
 @rule(
@@ -78,6 +94,7 @@ def tables_and_keys_are_retained_protected_recoverable_and_encrypted(template: T
     (f"{INDEXES}/by_state/Projection", {"ProjectionType": "ALL"}),
     (f"{INDEXES}/by_user/Projection/NonKeyAttributes/0", "access_token"),
     (f"{QUARANTINE}/Properties/TimeToLiveSpecification", {"AttributeName": "expires_at"}),
+    *without(SHARED, "Properties/TimeToLiveSpecification"),
     *without(HISTORY, "Properties/TimeToLiveSpecification", "Properties/StreamSpecification", "Properties/KeySchema/1"),
 )
 def tables_have_their_keys_indexes_ttl_and_stream_and_no_index_has_a_token(template: Template) -> Iterator[str]:
@@ -92,8 +109,9 @@ def tables_have_their_keys_indexes_ttl_and_stream_and_no_index_has_a_token(templ
             yield f"{name} has {found}"
     for index in template.properties("ItemsTable").get("GlobalSecondaryIndexes", []):
         shown = {*index["Projection"].get("NonKeyAttributes", []), *_key(index), "item_id"}
-        if index["Projection"]["ProjectionType"] != "KEYS_ONLY" and shown != IN_LISTS:
-            yield f"the index {index['IndexName']} shows {sorted(shown ^ IN_LISTS)}"
+        expected = IN_ATTEMPTS if index["IndexName"] == "by_next_attempt" else IN_LISTS
+        if index["Projection"]["ProjectionType"] != "KEYS_ONLY" and shown != expected:
+            yield f"the index {index['IndexName']} shows {sorted(shown ^ expected)}"
 
 
 def _key(table: dict[str, Any]) -> list[str]:

@@ -39,7 +39,7 @@ OTHER_CALLS_TAKE: Final = 15
 
 @rule(
     (f"{WEBHOOK}/Environment/Variables/SYNC_QUEUE_URL", ABSENT),
-    (f"{WEBHOOK}/Environment/Variables/ITEMS_TABLE", {"Ref": "ItemsTable"}),
+    (f"{WEBHOOK}/Environment/Variables/LINKS_TABLE", {"Ref": "LinksTable"}),
     (f"{WEBHOOK}/Environment/Variables/POWERTOOLS_LOG_LEVEL", "DEBUG"),
     ("Globals/Function/Environment/Variables/PLAID_ENV", "sandbox"),
 )

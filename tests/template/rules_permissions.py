@@ -133,7 +133,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Sync", "HistoryTable"): {"PutItem"},
     ("Sync", "LinksTable"): {"DeleteItem"},
     ("Sync", "SyncQueue"): {
-        *("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"),
+        *("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"),
     },
     ("Sync", "DeadLetterQueue"): {"SendMessage"},
     ("Items", "ItemsTable"): {"GetItem", "UpdateItem", "ConditionCheckItem"},
@@ -146,16 +146,19 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Items", "LinksTable"): {"BatchGetItem", "GetItem", "PutItem", "ConditionCheckItem"},
     ("Items", "SyncQueue"): {"SendMessage"},
     ("Webhook", "HistoryTable"): {"PutItem"},
+    ("Webhook", "ItemsTable"): {"UpdateItem"},
+    ("Webhook", "SharedTable"): {"GetItem", "UpdateItem"},
     ("Webhook", "SyncQueue"): {"SendMessage"},
     ("Sweep", "ItemsTable"): {"UpdateItem"},
-    ("Sweep", "ItemsTable/index/by_due"): {"Query"},
+    ("Sweep", "ItemsTable/index/by_next_attempt"): {"Query"},
     ("Sweep", "ItemsTable/index/by_state"): {"Query", "Scan"},
     ("Sweep", "QuarantineTable"): {"Scan"},
-    ("Sweep", "SyncQueue"): {"SendMessage", "GetQueueAttributes"},
+    ("Sweep", "SyncQueue"): {"SendMessage"},
     # The audit is read-only.
     ("Audit", "ItemsTable"): {"GetItem"},
     ("Audit", "ItemsTable/index/by_state"): {"Query"},
     ("Audit", "TransactionsTable"): {"BatchGetItem", "Query"},
+    ("Changes", "FailedEventsQueue"): {"SendMessage"},
     ("Changes", "HistoryTable.StreamArn"): {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
 }
 
@@ -167,6 +170,7 @@ def _grant(action: str, target: str) -> tuple[str, object]:
 @rule(
     _grant("dynamodb:PutItem", "TransactionsTable"),
     _grant("dynamodb:GetItem", "ItemsTable"),
+    (f"{WEBHOOK.removesuffix('/0')}/ShareKeys/Action", "dynamodb:GetItem"),
     (f"{STATEMENTS}/QuarantineBrokenEntries/Action", ["dynamodb:UpdateItem", "dynamodb:Scan"]),
     (f"{STATEMENTS}/ReleaseBankLogins", ABSENT),
     (f"{ITEMS}/ReadTransactions/Action", ["dynamodb:Query", "dynamodb:UpdateItem"]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.events import MAX_RETRY_AGE
+
 from tests.template.cloudformation import ABSENT, Template, listed
 from tests.template.rules import differences, rule, without
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 QUEUE: Final = "Resources/SyncQueue/Properties"
 DEAD_LETTERS: Final = "Resources/DeadLetterQueue/Properties"
+FAILED_EVENTS: Final = "Resources/FailedEventsQueue"
+STREAM: Final = "Resources/ChangesFunction/Properties/Events/History/Properties"
 SYNC: Final = "Resources/SyncFunction/Properties"
 SOURCE: Final = f"{SYNC}/Events/Messages/Properties"
 POLICY: Final = "Resources/QueuesPolicy/Properties"
@@ -29,36 +33,44 @@ EXPECTED_SOURCE: Final = {
     "ScalingConfig/MaximumConcurrency": CONCURRENCY,
     "MaximumBatchingWindowInSeconds": None,  # a FIFO queue has none
 }
+EXPECTED_STREAM: Final = {
+    "BisectBatchOnFunctionError": True,
+    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    "DestinationConfig/OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["FailedEventsQueue", "Arn"]}},
+}
+ENCRYPTED: Final = {"SqsManagedSseEnabled": {"Fn::If": ["OwnKey", False, True]}}
 EXPECTED_QUEUE: Final = {
     "FifoQueue": True,
     "ContentBasedDeduplication": False,  # two updates can have equal bodies
     "DeduplicationScope": "messageGroup",  # with the next one: more than 300 messages a second
     "FifoThroughputLimit": "perMessageGroupId",
-    "SqsManagedSseEnabled": {"Fn::If": ["OwnKey", False, True]},
+    **ENCRYPTED,
 }
 
 
 @rule(
-    (f"{QUEUE}/VisibilityTimeout", 1799),
+    (f"{QUEUE}/VisibilityTimeout", 299),
+    (f"{QUEUE}/VisibilityTimeout", 301),
     (f"{SYNC}/Timeout", 301),
-    (f"{QUEUE}/RedrivePolicy/maxReceiveCount", 4),
+    (f"{QUEUE}/RedrivePolicy/maxReceiveCount", 999),
     *without(SOURCE, "FunctionResponseTypes", "ScalingConfig"),
     (f"{SYNC}/ReservedConcurrentExecutions", 10),
     (f"{SYNC}/Events", {}),
 )
-def a_batch_returns_after_six_timeouts_and_fails_message_by_message(template: Template) -> Iterator[str]:
+def a_batch_returns_after_the_timeout_and_fails_message_by_message(template: Template) -> Iterator[str]:
     sources = list(template.events("SQS"))
     if not sources:
         yield "no function reads a queue"
     for function, event in sources:
         queue = template.properties(str(event["Queue"]["Fn::GetAtt"][0]))
-        if queue.get("VisibilityTimeout", 30) < 6 * template.functions[function]["Timeout"]:
-            yield f"{function}: a message is visible again before six timeouts"
-        if queue.get("RedrivePolicy", {}).get("maxReceiveCount", 0) < 5:
-            yield f"{function}: fewer than five receives before the dead-letter queue"
+        # Lambda accepts no shorter one, and a longer one closes the group of a worker that died at once.
+        if queue.get("VisibilityTimeout", 30) != template.functions[function]["Timeout"]:
+            yield f"{function}: the visibility timeout is not the function's timeout"
+        if queue.get("RedrivePolicy", {}).get("maxReceiveCount", 0) < 1000:
+            yield f"{function}: an outage of a day uses up the receives of a message"
         yield from differences(function, event, EXPECTED_SOURCE)
         if "ReservedConcurrentExecutions" in template.functions[function]:
-            yield f"{function}: throttled pollers use up receives"
+            yield f"{function}: throttled pollers hide messages"
 
 
 @rule(
@@ -70,7 +82,7 @@ def queues_are_fifo_with_high_throughput_and_dead_letters_stay_longer(template: 
     kept = template.properties("DeadLetterQueue").get("MessageRetentionPeriod", 345600)
     if kept != 14 * 24 * 3600:
         yield "dead letters do not stay 14 days"
-    for name in template.of("AWS::SQS::Queue"):
+    for name in template.of("AWS::SQS::Queue").keys() - {"FailedEventsQueue"}:
         queue = template.properties(name)
         yield from differences(name, queue, EXPECTED_QUEUE)
         if name == "DeadLetterQueue":
@@ -82,7 +94,36 @@ def queues_are_fifo_with_high_throughput_and_dead_letters_stay_longer(template: 
 
 
 @rule(
-    *without(POLICY, "Queues/1", "PolicyDocument/Statement/0/Condition", "PolicyDocument/Statement/0/Action/0"),
+    *without(
+        STREAM, "MaximumRetryAttempts", "BisectBatchOnFunctionError", "FunctionResponseTypes", "DestinationConfig"
+    ),
+    (f"{STREAM}/MaximumRecordAgeInSeconds", 3600),
+    (f"{STREAM}/MaximumRecordAgeInSeconds", 86400),
+    (f"{STREAM}/DestinationConfig/OnFailure/Destination", DEAD_LETTER_ARN),
+    (f"{FAILED_EVENTS}/Properties/FifoQueue", True),
+    (f"{FAILED_EVENTS}/Properties/SqsManagedSseEnabled", False),
+    (f"{FAILED_EVENTS}/Properties/MessageRetentionPeriod", ABSENT),
+    (f"{FAILED_EVENTS}/DeletionPolicy", "Delete"),
+)
+def no_record_blocks_its_shard_and_what_fails_is_kept(template: Template) -> Iterator[str]:
+    """The function keeps an event with its content before Lambda discards the record without it."""
+    for function, event in template.events("DynamoDB"):
+        yield from differences(function, event, EXPECTED_STREAM)
+        if "MaximumRetryAttempts" not in event:
+            yield f"{function}: a record that kills the function is retried for ever"
+        age, kept = event.get("MaximumRecordAgeInSeconds", 0), MAX_RETRY_AGE.total_seconds()
+        if not kept + template.functions[function]["Timeout"] < age <= 2 * kept:
+            yield f"{function}: Lambda discards records before the function keeps them, or holds up a shard for long"
+    expected = {"FifoQueue": None, "MessageRetentionPeriod": 14 * 24 * 3600, **ENCRYPTED}
+    yield from differences("FailedEventsQueue", template.properties("FailedEventsQueue"), expected)
+    if template.resources["FailedEventsQueue"].get("DeletionPolicy") != "Retain":
+        yield "FailedEventsQueue is deleted with the stack"
+
+
+@rule(
+    *without(
+        POLICY, "Queues/1", "Queues/2", "PolicyDocument/Statement/0/Condition", "PolicyDocument/Statement/0/Action/0"
+    ),
     (f"{POLICY}/PolicyDocument/Statement/0/Effect", "Allow"),
     ("Resources/QueuesPolicy", ABSENT),
 )

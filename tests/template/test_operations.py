@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import StateName
+from plaid_sync.domain.schedule import RETRY_DELAYS
 from plaid_sync.metrics import ALSO_BY, ONLY_BY, Metric
 from plaid_sync.plaid.observing import UNREACHABLE
+from plaid_sync_cli.health import MAX_FAILURE_AGES
 
 from tests.template import operations as ops
 from tests.template.cloudformation import PROJECT, Template
@@ -39,6 +41,9 @@ def test_the_alarm_widget_has_every_alarm_that_notifies(alarms: Template, dashbo
     [
         ("Items", "state", set(StateName)),
         ("PlaidErrors", "class", {*FailureClass, UNREACHABLE}),
+        ("SyncFailed", "class", set(RETRY_DELAYS)),
+        ("ItemsFailing", "class", set(MAX_FAILURE_AGES)),
+        ("OldestFailure", "class", set(MAX_FAILURE_AGES)),
         ("WebhookRejected", "reason", REASONS),
     ],
 )

@@ -99,7 +99,7 @@ def test_all_workers_together_stay_below_plaids_limit(
     template: Template, environment: str, calls_a_minute: int
 ) -> None:
     limits = template.document["Mappings"]["PlaidLimits"][environment]
-    assert limits["SyncCallsPerMinute"] == calls_a_minute
+    assert int(limits["SyncCallsPerMinute"]) == calls_a_minute
     # Two calls per second and worker: see the mapping.
     assert 0.9 * calls_a_minute < limits["SyncMaximumConcurrency"] * 120 <= calls_a_minute
     default = Resolver.of(template, {})

@@ -33,7 +33,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def dynamodb(aws: None) -> Any:  # noqa: ARG001 - the mock has to be up first
     """The tables, without their indexes."""
-    from tests.unit.aws.dynamodb.samples import HISTORY, ITEMS, LINKS, QUARANTINE, TRANSACTIONS  # noqa: PLC0415
+    from tests.unit.aws.dynamodb.samples import HISTORY, ITEMS, LINKS, QUARANTINE, SHARED, TRANSACTIONS  # noqa: PLC0415
 
     client = boto3.client("dynamodb")
     schemas = {
@@ -42,6 +42,7 @@ def dynamodb(aws: None) -> Any:  # noqa: ARG001 - the mock has to be up first
         QUARANTINE: ["item_id", "entry_part"],
         HISTORY: ["item_id", "entry_id"],
         LINKS: ["link_key"],
+        SHARED: ["key"],
     }
     for table, keys in schemas.items():
         client.create_table(

@@ -19,6 +19,8 @@ WEBHOOK = {
     "PLAID_SECRET_ID": "plaid",
     "SYNC_QUEUE_URL": "https://queue",
     "HISTORY_TABLE": "history",
+    "ITEMS_TABLE": "items",
+    "SHARED_TABLE": "shared",
 }
 SWEEP = {"SYNC_QUEUE_URL": "https://queue", "ITEMS_TABLE": "items", "QUARANTINE_TABLE": "quarantine"}
 AUDIT = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "TOKEN_KEY_ID": "key"}
@@ -52,13 +54,16 @@ def test_every_missing_variable_is_named_at_once(
 
 
 def test_the_function_that_publishes_events_needs_no_settings_of_plaid() -> None:
-    assert from_environment(ChangesSettings, {"EVENT_BUS_NAME": "bus"}).event_bus_name == "bus"
+    environment = {"EVENT_BUS_NAME": "bus", "FAILED_EVENTS_QUEUE_URL": "queue"}
+    assert from_environment(ChangesSettings, environment) == ChangesSettings(
+        event_bus_name="bus", failed_events_queue_url="queue"
+    )
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "1e3", "many", "٣"])
 def test_an_invalid_number_is_rejected_by_name(number: str) -> None:
-    assert from_environment(SweepSettings, SWEEP | {"SWEEP_LIMIT": "1000"}).sweep_limit == 1000
-    with pytest.raises(ConfigurationError, match=r"SWEEP_LIMIT must be a positive integer"):
-        from_environment(SweepSettings, SWEEP | {"SWEEP_LIMIT": number})
+    assert from_environment(SweepSettings, SWEEP | {"PLAID_CALLS_PER_MINUTE": "1000"}).plaid_calls_per_minute == 1000
+    with pytest.raises(ConfigurationError, match=r"PLAID_CALLS_PER_MINUTE must be a positive integer"):
+        from_environment(SweepSettings, SWEEP | {"PLAID_CALLS_PER_MINUTE": number})
     with pytest.raises(ConfigurationError, match=r"AUDIT_SAMPLE_SIZE must be a positive integer"):
         from_environment(AuditSettings, AUDIT | {"AUDIT_SAMPLE_SIZE": number})

@@ -12,22 +12,38 @@ from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.links import LinksTable
 from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
 from plaid_sync.aws.dynamodb.registration import Registrations
+from plaid_sync.aws.dynamodb.shared import SharedTable
 from plaid_sync.aws.dynamodb.transactions import TransactionsTable
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
-from plaid_sync.domain.item import Account, BankStatus, Cursor, Item, ItemId, ItemState, StateName
+from plaid_sync.domain.item import (
+    Account,
+    BankStatus,
+    Checkpoint,
+    Cursor,
+    Item,
+    ItemFailure,
+    ItemId,
+    ItemState,
+    PendingCheck,
+    StateName,
+)
+from plaid_sync.domain.schedule import AttemptClass, NextAttempt
 from plaid_sync.domain.transaction import RowRemoval, TransactionId, parse_transaction
 from plaid_sync.linking.sessions import LinkSession, Registration, Replacement
 from plaid_sync.pull.pages import InvalidEntry
-from plaid_sync.sync.ports import Commit, ItemStateUpdate
+from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate, Reconciliation
 from plaid_sync.sync.quarantine import split_entry
+from plaid_sync.webhook.ports import KeyRecord
 
 from tests.fakes.clock import NOON, PLENTY, FakeClock
 from tests.fakes.items import new_item
 from tests.fakes.links import FakeRegistrations
 from tests.fakes.plaid import transaction
+from tests.fakes.shared import FakeSharedState
 from tests.fakes.tables import Tables
-from tests.unit.aws.dynamodb.samples import HISTORY, ITEMS, LINKS, QUARANTINE, TRANSACTIONS
+from tests.unit.aws.dynamodb.samples import HISTORY, ITEMS, LINKS, QUARANTINE, SHARED, TRANSACTIONS
+from tests.unit.webhook.test_signature import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +51,10 @@ if TYPE_CHECKING:
 A, B, C, D = (ItemId(name) for name in "abcd")
 REMOVED = ItemState(StateName.REMOVED, since=NOON)
 LOGIN_REQUIRED = ItemState(StateName.NEEDS_USER, "ITEM_LOGIN_REQUIRED", NOON)
+FAILURE = ItemFailure("CODE", "transient", NOON, NOON + timedelta(minutes=1))
+CLAIMED = NextAttempt(NOON + timedelta(minutes=6), AttemptClass.FAILING)
+ROUTINE = NextAttempt(NOON + timedelta(hours=12), AttemptClass.ROUTINE)
+CHECKS = (PendingCheck("ERROR"), PendingCheck("USER_ACCOUNT_REVOKED", NOON, NOON, "account"))
 IDS = [TransactionId(name) for name in ("t", "u", "v")]
 
 
@@ -61,7 +81,8 @@ def replacing(made: Registration, replaced: ItemId) -> Registration:
 
 
 def commit(item: Item, expected: str | None, cursor: str, **fields: Any) -> Commit:
-    known: dict[str, Any] = {"reconcile": False, "update_status": "X", "pull_began_at": NOON, "committed_at": NOON}
+    known: dict[str, Any] = {"update_status": "X", "pull_began_at": NOON, "committed_at": NOON}
+    known |= {"follow_up": FollowUp(ROUTINE), "reconciliation": Reconciliation(history_complete=True)}
     known |= {"state": item.state, "entry": entry(item.item_id, f"sync-{cursor}"), "accounts": (Account("a", "Name"),)}
     return Commit(None if expected is None else Cursor(expected), Cursor(cursor), **(known | fields))
 
@@ -97,7 +118,23 @@ def run(ports: dict[str, Any]) -> list[tuple[str, object, list[Item | None]]]:
     _sync(trace)
     _request(trace)
     _remove(trace)
+    _share(trace)
     return trace.steps
+
+
+def _share(trace: Trace) -> None:
+    shared, second = trace.ports["shared"], timedelta(seconds=1)
+    expiring = KeyRecord(replace(KEY, expired_at=NOON), NOON)
+    for record in (None, KeyRecord(KEY, NOON), expiring, KeyRecord(None, NOON + second), KeyRecord(KEY, NOON)):
+        if record is not None:
+            trace.do("save a key", lambda record=record: shared.save_key_record(KEY.key_id, record))  # type: ignore[misc] # bound
+        trace.do("key", lambda: shared.key_record(KEY.key_id))
+    for name in ("one", "one", "two"):
+        trace.do("count", lambda name=name: shared.count(name, NOON))  # type: ignore[misc] # bound
+    for after in (0, 9, 9.9, 10, 10.1, 20):
+        now = NOON + after * second
+        trace.do(f"once, {after}", lambda now=now: shared.once("name", 10 * second, now))  # type: ignore[misc] # bound
+    trace.do("once, another", lambda: shared.once("another", second, NOON))
 
 
 def _link(trace: Trace) -> None:
@@ -128,32 +165,49 @@ def _sync(trace: Trace) -> None:
     items, transactions = trace.ports["items"], trace.ports["transactions"]
     rows = [parse_transaction(transaction(key)) for key in IDS]
     loaded = trace.load(A)
-    first = trace.do("claim", lambda: items.claim(loaded, "attempt-1"))
-    trace.do("claim a stale Item", lambda: items.claim(loaded, "attempt-2"))
 
-    def write(name: str, generation: int, *writes: Any, begin: bool = False, commit: Commit | None = None) -> None:
-        trace.do(name, lambda: transactions.write(A, generation, writes, begin=begin, commit=commit))
-        trace.do("rows", lambda: dict(transactions.rows(A, IDS)))
-        trace.do("scan", lambda: sorted(transactions.scan_item(A, since=2), key=lambda row: row.transaction_id))
+    def claim(item: Item, attempt_id: str, *, repeated: bool = False) -> Item:
+        claimed: Item = items.claim(item, attempt_id, CLAIMED, repeated=repeated)
+        return claimed
+
+    first = trace.do("claim", lambda: claim(loaded, "attempt-1"))
+    trace.do("claim a stale Item", lambda: claim(loaded, "attempt-2"))
+
+    def write(
+        name: str, generation: int, *writes: Any, begin: bool = False, end: Commit | Checkpoint | None = None
+    ) -> None:
+        trace.do(name, lambda: transactions.write(A, generation, writes, begin=begin, end=end))
+        trace.do("rows", lambda: dict(transactions.rows(A, IDS, PLENTY)))
+        trace.do("scan", lambda: sorted(transactions.scan_item(A, PLENTY, since=2), key=lambda row: row.transaction_id))
 
     write("begin", 1, *rows[:2], begin=True)
-    second = trace.do("claim again", lambda: items.claim(first, "attempt-3"))
+    second = trace.do("claim again", lambda: claim(replace(first, pending_checks=CHECKS), "attempt-3"))
     write("superseded", 1, rows[2])
     write("begin again", 2, rows[0], begin=True)
     write("row of the same generation", 2, rows[0])
-    write("wrong cursor", 2, commit=commit(second, "x", "one"))
-    write("commit", 2, rows[2], RowRemoval(IDS[1]), commit=commit(second, None, "one"))
+    write("wrong cursor", 2, end=commit(second, "x", "one"))
+    write("commit", 2, rows[2], RowRemoval(IDS[1]), end=commit(second, None, "one"))
     write("erase", 2, RowRemoval(TransactionId("w"), "account", erase=True))
     trace.do("revoke accounts", lambda: items.revoke_accounts(second, {"account"}))
     trace.do("revoke accounts, superseded", lambda: items.revoke_accounts(first, {"account"}))
-    update = ItemStateUpdate(LOGIN_REQUIRED, entry(A, "failed"), frozenset({"account"}), "Y")
+    follow_up = FollowUp(CLAIMED, FAILURE, CHECKS)
+    update = ItemStateUpdate(LOGIN_REQUIRED, follow_up, entry(A, "failed"), frozenset({"account"}), "Y", reconcile=True)
     trace.do("record, superseded", lambda: items.record(first, update))
     trace.do("record", lambda: items.record(second, update))
     (part,) = split_entry(InvalidEntry.of("added", "amount", {"transaction_id": "z"}))
     trace.do("quarantine", lambda: trace.ports["quarantine"].keep(A, 2, [part]))
     trace.do("quarantine, superseded", lambda: trace.ports["quarantine"].keep(A, 1, [part]))
+    checkpoint = Checkpoint(Cursor("page"), Cursor("one"), True, NOON, ((2, 2),), removes_unknown=True)  # noqa: FBT003 - a field
+    write("checkpoint", 2, RowRemoval(TransactionId("x")), begin=True, end=checkpoint)
+    trace.do("record under the older generation", lambda: items.record(second, replace(update, entry=None)))
+    third = trace.do("claim once more", lambda: claim(trace.load(A), "attempt-4", repeated=True))
+    write("checkpoint, superseded", 3, rows[0], begin=True, end=checkpoint)
+    trace.do("restart, superseded", lambda: items.restart_pull(second, from_beginning=False, reset_at=None))
+    again = trace.do("restart", lambda: items.restart_pull(third, from_beginning=False, reset_at=None))
+    reset = trace.do("reset the cursor", lambda: items.restart_pull(again, from_beginning=True, reset_at=NOON))
+    trace.do("record without an entry", lambda: items.record(reset, replace(update, entry=None)))
     trace.do("raise the generation, superseded", lambda: items.raise_generation(first, 30))
-    trace.do("raise the generation", lambda: items.raise_generation(second, 40))
+    trace.do("raise the generation", lambda: items.raise_generation(reset, 40))
 
 
 def _request(trace: Trace) -> None:
@@ -180,20 +234,23 @@ def _remove(trace: Trace) -> None:
     for number in range(2):
         trace.do("remove", lambda: items.remove(living, REMOVED, entry(A, f"remove-{number}"), erase=False))  # noqa: B023 - run at once
     removed = trace.load(A)
-    trace.do("claim a removed Item", lambda: items.claim(removed, "attempt-4"))
+    trace.do("claim a removed Item", lambda: items.claim(removed, "attempt-5", CLAIMED, repeated=False))
+    failed = ItemStateUpdate(removed.state, FollowUp(CLAIMED, FAILURE), entry(A, "removal-failed"))
+    trace.do("record of a removed Item", lambda: items.record(removed, failed))
     generation = removed.generation
-    trace.do("write", lambda: transactions.write(A, generation, [], begin=True, commit=None))
+    trace.do("write", lambda: transactions.write(A, generation, [], begin=True))
     for number in range(2):
         trace.do("also erase", lambda: items.also_erase_transactions(removed, entry(A, f"erase-{number}")))  # noqa: B023 - run at once
     trace.do("removed at Plaid", lambda: items.record_plaid_removed(A))
-    trace.do("rows", lambda: items.record_rows_to_erase(A, rows.count(A)))
+    trace.do("rows", lambda: items.record_rows_to_erase(A, rows.count(A, PLENTY)))
     trace.do("rows again", lambda: items.record_rows_to_erase(A, 0))
     trace.do("erase", lambda: rows.erase(A, PLENTY))
-    trace.do("count", lambda: rows.count(A))
+    trace.do("count", lambda: rows.count(A, PLENTY))
     trace.do("completed, as it was before", lambda: items.record_removal_completed(removed, entry(A, "end-kept")))
     erased = trace.load(A)
     for _ in range(2):
         trace.do("completed", lambda: items.record_removal_completed(erased, entry(A, "end-erased")))
+    trace.do("record of a completed removal", lambda: items.record(removed, failed))
     for item_id in (A, B, C):
         for limit, after in ((3, None), (100, None), (2, "2026-06-01T12:00:00.000Z#erase-0")):
             trace.do("history", lambda: trace.ports["history"].page(item_id, limit, after))  # noqa: B023 - run at once
@@ -210,6 +267,7 @@ def fakes() -> dict[str, Any]:
         "links": tables.links,
         "claims": tables.links,
         "registrations": FakeRegistrations(tables.items, tables.links),
+        "shared": FakeSharedState(),
     }
 
 
@@ -225,6 +283,7 @@ def adapters(client: Any) -> dict[str, Any]:
         "links": LinksTable(client, LINKS, clock),
         "claims": ReleasableClaims(client, LINKS),
         "registrations": Registrations(client, ITEMS, LINKS, HISTORY, clock),
+        "shared": SharedTable(client, SHARED),
     }
 
 

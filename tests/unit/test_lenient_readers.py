@@ -14,6 +14,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from plaid_sync.aws.dynamodb import item_rows
@@ -21,12 +23,24 @@ from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.history import entry_from_row, entry_put
 from plaid_sync.aws.dynamodb.links import LinksTable
 from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
+from plaid_sync.aws.dynamodb.shared import SharedTable
 from plaid_sync.aws.dynamodb.transactions import row_attributes, stored_row_from
 from plaid_sync.aws.sync_telemetry import emit_batch_telemetry
 from plaid_sync.aws.telemetry import metrics
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.history import HistoryEntry
-from plaid_sync.domain.item import Account, BankStatus, Cursor, Expiry, ItemId, ItemState
+from plaid_sync.domain.item import (
+    Account,
+    BankStatus,
+    Checkpoint,
+    Cursor,
+    Expiry,
+    ItemFailure,
+    ItemId,
+    ItemState,
+    PendingCheck,
+)
 from plaid_sync.domain.messages import parse_message, parse_record
 from plaid_sync.domain.transaction import parse_transaction
 from plaid_sync.events import events_of_entry
@@ -37,15 +51,18 @@ from plaid_sync.pull.pages import InvalidEntry
 from plaid_sync.sync.batch import BatchResult
 from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 from plaid_sync.sync.quarantine import split_entry
+from plaid_sync.webhook.ports import KeyRecord
 from plaid_sync.webhook.receiver import parse_webhook
 
 from tests.fakes.clock import NOON, PLENTY, FakeClock
 from tests.fakes.plaid import page_body, transaction
+from tests.unit.webhook.test_signature import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ITEM = ItemId("item")
+NOON_TEXT = format_timestamp(NOON)
 PREFIX = "unknown_"
 """No reader knows a key that begins so."""
 WORDS = st.from_regex("[A-Za-z][A-Za-z_]{0,30}", fullmatch=True)
@@ -73,6 +90,27 @@ def document(values: Mapping[str, Any]) -> bytes:
 # ---- what the tables hold
 
 
+CHECKPOINT = Checkpoint(Cursor("page"), Cursor("c"), from_beginning=True, began_at=NOON, written=((2, 4), (6, 6)))
+
+
+@pytest.mark.parametrize("value", [None, "x", Decimal(7), {"a": "b"}, [["a"]]], ids=str)
+@pytest.mark.parametrize("name", ["cursor", "from_beginning", "began_at", "written", "stored_cursor"])
+def test_a_checkpoint_that_another_version_cannot_continue_is_none_and_never_an_error(name: str, value: Any) -> None:
+    row = item_row("active")
+    row["checkpoint"][name] = value
+    if value is None:
+        del row["checkpoint"][name]
+    item = item_rows.item_from_row(wire(row))
+    assert item.cursor == "c"
+    assert name in {"cursor", "from_beginning"} or item.checkpoint is None
+
+
+@pytest.mark.parametrize("committed", [{"cursor": "newer"}, {"writing_since": None}], ids=str)
+def test_a_commit_of_a_version_that_knows_no_checkpoints_voids_one(committed: dict[str, Any]) -> None:
+    row = {name: value for name, value in (item_row("active") | committed).items() if value is not None}
+    assert item_rows.item_from_row(wire(row)).checkpoint is None
+
+
 def item_row(word: str) -> dict[str, Any]:
     """Return the row of an Item whose state, code and update status are a word."""
     state = ItemState(word, word, NOON, Expiry(word, NOON + timedelta(days=1)), NOON)
@@ -81,10 +119,16 @@ def item_row(word: str) -> dict[str, Any]:
         "access_token": b"ciphertext",
         "generation": 7,
         "cursor": "c",
+        "writing_since": 2,
         "update_status": word,
         "linked_at": "2026-06-01T12:00:00.000Z",
         "accounts": [{"account_id": "a", "name": "Checking"}],
         "revoked_accounts": {"b"},
+        "pending_checks": item_rows.check_attributes([PendingCheck(word, NOON, NOON, "b")]),
+        "checkpoint": item_rows.checkpoint_attributes(CHECKPOINT),
+        "failing_since": "2026-06-01T12:00:00.000Z",
+        "failure_code": word,
+        "failure_class": word,
         **item_rows.state_attributes(state),
         **item_rows.bank_attributes(BankStatus(NOON, error_code=word)),
         **item_rows.removal_attributes(ITEM, state, NOON, erase=True),
@@ -95,10 +139,14 @@ def item_row(word: str) -> dict[str, Any]:
 def test_an_item(word: str, extras: dict[str, Any], of_account: dict[str, Any]) -> None:
     row = item_row(word)
     strange = row | extras | {"accounts": [row["accounts"][0] | of_account, of_account]}
+    strange |= {"pending_checks": [row["pending_checks"][0] | of_account, of_account]}
+    strange |= {"checkpoint": row["checkpoint"] | of_account}
     item = item_rows.item_from_row(wire(strange))
     assert item == item_rows.item_from_row(wire(row))
     assert (item.state.name, item.state.code, item.update_status) == (word, word, word)
     assert (item.cursor, item.accounts) == (Cursor("c"), (Account("a", "Checking"),))
+    assert (item.failure, item.checkpoint) == (ItemFailure(word, word, NOON, NOON), CHECKPOINT)
+    assert item.pending_checks == (PendingCheck(word, NOON, NOON, "b"),)
     assert item.bank is not None
     assert (item.bank.error_code, item.removal is not None) == (word, True)
     # The part of the row that an index holds parses, too.
@@ -178,6 +226,21 @@ def test_a_link_session_and_an_account_claim(extras: dict[str, Any]) -> None:
     row = {"link_key": "login#1", "item_id": ITEM, "link_id": "link"}
     table = LinksTable(Client(wire(row | extras)), "links", FakeClock())  # type: ignore[arg-type] # a fake
     assert table.claims(["login#1"]) == {"login#1": AccountClaim("login#1", ITEM, "link")}
+
+
+@given(EXTRAS)
+def test_a_verification_key_of_the_shared_table(extras: dict[str, Any]) -> None:
+    key, row = KEY.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), {"fetched_at": NOON_TEXT}
+    for values, record in (
+        (row | {"public_key": key}, KeyRecord(KEY, NOON)),
+        (row, KeyRecord(None, NOON)),
+        (row | {"public_key": key[:-1]}, None),
+        (row | {"public_key": "another kind"}, None),
+        (row | {"public_key": key, "expired_at": 10**20}, None),
+        ({"public_key": key}, None),
+    ):
+        table = SharedTable(Client(wire(values | extras)), "shared")  # type: ignore[arg-type] # a fake
+        assert table.key_record(KEY.key_id) == record
 
 
 # ---- what the queue delivers
@@ -270,7 +333,7 @@ def test_an_exchange_and_a_link_token(extras: dict[str, Any]) -> None:
 
 
 def test_a_sync_of_an_item_in_an_unknown_state_is_counted() -> None:
-    job = SyncJob(ITEM, NOON, 1, PLENTY)
+    job = SyncJob(ITEM, NOON, PLENTY)
     result = BatchResult(jobs={ITEM: job}, reports={ITEM: SyncReport(Outcome.UNKNOWN_STATE, state="frozen")})
     output = io.StringIO()
     with redirect_stdout(output):

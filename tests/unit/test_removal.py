@@ -14,7 +14,7 @@ from plaid_sync.linking.sessions import AccountClaim
 from plaid_sync.removal import Remover
 
 from tests.fakes.clock import NOON, PLENTY
-from tests.fakes.failing import DiedError, Failing
+from tests.fakes.failing import Failing, KilledError
 from tests.fakes.items import new_item
 from tests.fakes.plaid import FakePlaid
 from tests.fakes.tables import Tables
@@ -74,9 +74,9 @@ def test_a_removal_that_dies_at_any_step_is_completed_by_the_next_attempt(
     step: str, *, erase: bool, after: bool
 ) -> None:
     scene = Scene(erase)
-    failing: dict[str, Any] = {STEPS[step]: Failing(scene.ports()[STEPS[step]], step, DiedError(), after)}
+    failing: dict[str, Any] = {STEPS[step]: Failing(scene.ports()[STEPS[step]], step, KilledError(), after)}
     if erase or step not in {"count", "record_rows_to_erase", "erase"}:
-        with pytest.raises(DiedError):
+        with pytest.raises(KilledError):
             scene.finish(**failing)
     scene.finish()
     removal = scene.item.removal
@@ -85,7 +85,7 @@ def test_a_removal_that_dies_at_any_step_is_completed_by_the_next_attempt(
     assert scene.plaid.removed
     assert (scene.item.access_token, scene.item.bank_login_ids) == (b"", frozenset())
     assert scene.tables.links.held.keys() == {"other"}
-    assert scene.tables.transactions.count(ITEM) == (0 if erase else ROWS)
+    assert scene.tables.transactions.count(ITEM, PLENTY) == (0 if erase else ROWS)
     assert scene.item.client_user_id == (None if erase else "user")
     (entry,) = scene.tables.entries
     assert (entry.outcome, entry.details["erased"]) == (("erased", ROWS) if erase else ("kept", None))
@@ -97,7 +97,7 @@ def test_until_plaid_removed_the_item_its_token_is_kept_and_nothing_is_erased() 
     for _ in range(2):
         with pytest.raises(PlaidError, match="INTERNAL_SERVER_ERROR"):
             scene.finish()
-    assert (scene.item, scene.tables.transactions.count(ITEM), scene.tables.entries) == (before, ROWS, [])
+    assert (scene.item, scene.tables.transactions.count(ITEM, PLENTY), scene.tables.entries) == (before, ROWS, [])
 
 
 def test_a_removal_that_is_completed_or_was_not_requested_makes_no_call() -> None:
@@ -115,7 +115,7 @@ def test_an_erasure_in_two_attempts_reports_all_rows() -> None:
     seconds = iter([900.0, 900.0, 0.0])
     with pytest.raises(TransientError, match="out_of_time"):
         scene.finish(Deadline(lambda: next(seconds)))
-    assert scene.tables.transactions.count(ITEM) == 1
+    assert scene.tables.transactions.count(ITEM, PLENTY) == 1
     assert scene.finish() == ROWS
     assert scene.tables.entries[0].details["erased"] == ROWS
 

@@ -1,65 +1,190 @@
-"""The sweep: one Item's failure blocks no other Item, and a run never sends more than there is room for."""
+"""The sweep: each class within its budget, one Item's failure blocks no other, and nothing is enqueued twice."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.domain.item import ItemId, ItemState, StateName
-from plaid_sync.sweep import Sweeper, SweepResult
+from plaid_sync.domain.errors import FailureClass
+from plaid_sync.domain.item import ItemId, StateName
+from plaid_sync.domain.schedule import (
+    ROUTINE_INTERVALS,
+    AttemptClass,
+    NextAttempt,
+    after_claim,
+    after_failure,
+    after_outcome,
+)
+from plaid_sync.sweep import LEASE, PROBES, DueItem, Sweeper, SweepResult
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.items import FakeItems, new_item
 from tests.fakes.queue import FakeQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from plaid_sync.domain.messages import SyncMessage
+
+CALLS: Final = 2_500
+"""Plaid's limit of calls per minute (https://plaid.com/docs/errors/rate-limit-exceeded/)."""
+MINUTE: Final = timedelta(minutes=1)
 
 
-def due(names: Iterable[str], state: str = StateName.ACTIVE) -> FakeItems:
-    items = FakeItems()
-    for minutes, name in enumerate(reversed(list(names))):
-        items.put(new_item(name, ItemState(state)))
-        items.due_at[ItemId(name)] = format_timestamp(NOON - timedelta(minutes=minutes))
+def due(*names: str, attempt_class: AttemptClass = AttemptClass.ROUTINE, items: FakeItems | None = None) -> FakeItems:
+    """Return a table with these Items, the first due for longest."""
+    items = items or FakeItems()
+    for minutes, name in enumerate(reversed(names)):
+        items.put(new_item(name))
+        items.plan(ItemId(name), NextAttempt(NOON - MINUTE * minutes, attempt_class))
     return items
 
 
-def still_due(items: FakeItems) -> set[str]:
-    return {name for name, due_at in items.due_at.items() if due_at <= format_timestamp(NOON)}
+@dataclass(slots=True)
+class WorkedQueue(FakeQueue):
+    """A queue whose messages workers begin at once."""
+
+    items: FakeItems = field(default_factory=FakeItems)
+
+    def send(self, message: SyncMessage, deduplication_id: str) -> None:
+        FakeQueue.send(self, message, deduplication_id)
+        self.items.plan(message.item_id, after_claim(message.item_id, NOON))
 
 
-def sweep(items: FakeItems, queue: FakeQueue, limit: int = 100, seconds: float = 120.0) -> SweepResult:
-    clock = FakeClock()
-    return Sweeper(items, queue, queue, clock, limit).sweep(clock.deadline(seconds))
+def numbered(prefix: str, number: int) -> list[str]:
+    return [f"{prefix}{each:05}" for each in range(number)]
 
 
-def test_an_item_whose_message_the_queue_rejects_blocks_no_other_item() -> None:
-    items, queue = due(["a", "b", "c"]), FakeQueue(refused={"a"})
+def sweep(
+    items: FakeItems, queue: FakeQueue, calls: int = CALLS, seconds: float = 120.0, now: datetime = NOON
+) -> SweepResult:
+    clock = FakeClock(now)
+    return Sweeper(items, queue, clock, calls).sweep(clock.deadline(seconds))
+
+
+def still_due(items: FakeItems, now: datetime = NOON + MINUTE) -> set[str]:
+    return {item.item_id for each in AttemptClass for item in items.due(each, now, 100_000)}
+
+
+def test_an_item_whose_message_the_queue_rejects_blocks_no_other_item_and_stays_due() -> None:
+    items, queue = due("a", "b", "c"), FakeQueue(refused={"a"})
     result = sweep(items, queue)
     assert queue.take() == [("b", "sweep"), ("c", "sweep")]
     assert still_due(items) == {"a"}
     assert ([item.item_id for item in result.enqueued], result.deferred) == (["b", "c"], 1)
-    assert result.failures == ("InvalidParameterValue",)
+    assert result.failures == ["InvalidParameterValue"]
 
 
 def test_a_queue_that_accepts_nothing_ends_the_run() -> None:
-    names = [f"{number:02}" for number in range(50)]
-    items, queue = due(names), FakeQueue(refused=set(names))
+    names = numbered("", 50)
+    items, queue = due(*names), FakeQueue(refused=set(names))
     result = sweep(items, queue)
     assert (queue.attempts, result.deferred, still_due(items)) == (10, 50, set(names))
 
 
-@pytest.mark.parametrize(("waiting", "sent"), [(0, 20), (15, 5), (1_000, 2)])
-def test_the_longest_due_are_sent_and_fewer_while_messages_wait(waiting: int, sent: int) -> None:
-    names = [f"{number:02}" for number in range(50)]
-    queue = FakeQueue(depth=waiting)
-    result = sweep(due(names), queue, limit=20)
-    assert [name for name, _ in queue.take()] == names[:sent]
-    assert (result.waiting, result.deferred) == (waiting, 21 - sent)
+def test_an_item_is_not_enqueued_again_until_its_lease_ends() -> None:
+    items, queue = due("a"), FakeQueue()
+    for minutes in range(4):
+        sweep(items, queue, now=NOON + MINUTE * minutes)
+    assert queue.take() == [("a", "sweep")]
+    sweep(items, queue, now=NOON + LEASE)
+    assert queue.take() == [("a", "sweep")]
 
 
-def test_a_run_stops_when_time_is_short_and_an_unknown_state_is_never_due() -> None:
-    assert sweep(due(["a"]), FakeQueue(), seconds=20).enqueued == ()
-    assert sweep(due(["a"], "frozen"), FakeQueue()) == SweepResult((), 0, 0)
+class StaleIndex(FakeItems):
+    """A table whose index has not seen the last write."""
+
+    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[DueItem]:  # noqa: ARG002 - the port's
+        routine = attempt_class is AttemptClass.ROUTINE
+        return [DueItem(format_timestamp(NOON), ItemId("a"), attempt_class)] if routine else []
+
+
+def test_an_item_whose_next_attempt_a_concurrent_write_set_is_not_enqueued() -> None:
+    items, queue = StaleIndex(), FakeQueue()
+    items.put(new_item("a", next_attempt_at=NOON + timedelta(hours=12)))
+    assert sweep(items, queue) == SweepResult()
+    assert queue.take() == []
+
+
+def test_each_class_has_its_own_budget_and_the_longest_due_come_first() -> None:
+    items = FakeItems()
+    queue = WorkedQueue(items=items)
+    for attempt_class in AttemptClass:
+        due(*numbered(attempt_class, 600), attempt_class=attempt_class, items=items)
+    items.put(new_item("synced", synced_at=NOON))
+    result = sweep(items, queue, calls=1_000)
+    sent = [name for name, _ in queue.take()]
+    budgets = Counter(name[:-5] for name in sent)
+    assert budgets == {"failing": 250, "first_sync": 200, "routine": 150, "bank_down": 100}
+    turn = list(map(str, AttemptClass))
+    assert sent[:8] == [f"{each}{number:05}" for number in range(2) for each in turn]
+    # The sweep leaves room for webhooks.
+    assert len(sent) <= 700
+    assert result.deferred == len(AttemptClass)
+
+
+@pytest.mark.parametrize("calls", [1, 9])
+def test_the_smallest_limit_still_sweeps_each_class(calls: int) -> None:
+    items, queue = FakeItems(), FakeQueue()
+    for attempt_class in AttemptClass:
+        due(attempt_class, attempt_class=attempt_class, items=items)
+    assert len(sweep(items, queue, calls=calls).enqueued) == len(AttemptClass)
+
+
+def test_while_nothing_succeeds_a_few_failing_items_are_probes_and_a_success_releases_the_others() -> None:
+    items = due(*numbered("", 500), attempt_class=AttemptClass.FAILING)
+    due("routine", items=items)
+    queue = WorkedQueue(items=items)
+    result = sweep(items, queue)
+    assert (result.probing, len(result.enqueued)) == (True, PROBES + 1)
+    items.put(new_item("synced", synced_at=NOON))
+    result = sweep(items, queue, now=NOON + MINUTE)
+    assert (result.probing, len(result.enqueued)) == (False, 500 - PROBES)
+
+
+def test_a_large_bank_that_is_down_delays_no_lost_webhook_of_another_bank() -> None:
+    """40,000 Items of one bank fail; an Item of another bank whose webhook is lost is swept by routine all the same."""
+    items, queue, down = FakeItems(), FakeQueue(), numbered("down", 40_000)
+    for name in down:
+        items.put(new_item(name))
+        items.plan(ItemId(name), after_failure(ItemId(name), FailureClass.INSTITUTION_DOWN, NOON, NOON))
+    lost = new_item("lost", synced_at=NOON, history_complete=True)
+    items.put(lost)
+    items.plan(lost.item_id, after_outcome(lost, StateName.ACTIVE, "HISTORICAL_UPDATE_COMPLETE", NOON))
+    routine = ROUTINE_INTERVALS[StateName.ACTIVE] * 1.1
+    now = NOON + routine - MINUTE * 30
+    while ("lost", "sweep") not in queue.take():
+        result = sweep(items, queue, now=now)
+        assert len(result.enqueued) <= CALLS * 0.1 + 1
+        now += MINUTE
+        assert now - NOON < routine + 2 * MINUTE
+
+
+def test_a_run_stops_when_time_is_short_and_messages_are_sent_over_the_minute() -> None:
+    assert sweep(due("a"), FakeQueue(), seconds=20).enqueued == []
+    items, clock = due(*numbered("", 300)), FakeClock()
+    result = Sweeper(items, WorkedQueue(items=items), clock, CALLS).sweep(clock.deadline(96))
+    assert len(result.enqueued) == 300
+    assert max(clock.pauses) <= 5.0
+    assert 20.0 <= sum(clock.pauses) < 60.0
+
+
+def test_while_workers_begin_nothing_a_few_messages_wait() -> None:
+    """Attempts may be slow: a webhook must never wait behind a minute's worth of messages."""
+    items, queue, clock = due(*numbered("", 300)), FakeQueue(), FakeClock()
+    result = Sweeper(items, queue, clock, CALLS).sweep(clock.deadline(120))
+    assert len(queue.take()) == len(result.enqueued) <= 10
+    assert result.deferred == 300 - len(result.enqueued)
+    assert clock.now() < NOON + MINUTE
+
+
+def test_an_item_whose_time_an_attempt_sets_meanwhile_is_left_to_it() -> None:
+    items, queue = due("a", "b"), FakeQueue()
+    lease = items.lease
+    (first, second) = items.due(AttemptClass.ROUTINE, NOON, 2)
+    items.plan(ItemId("a"), NextAttempt(NOON + MINUTE, AttemptClass.ROUTINE))
+    assert lease(first, NOON + LEASE) is None
+    assert lease(second, NOON + LEASE) is not None
+    assert sweep(items, queue).enqueued == []

@@ -107,7 +107,7 @@ def replay_letters(  # noqa: PLR0913 - each is an option
 
     Malformed messages are kept and listed. Exit code 1 if any messages are left.
 
-    Example: `plaid-sync dlq replay --cause unregistered --dry-run`
+    Example: `plaid-sync dlq replay --cause worker_died --dry-run`
     """
     queue = DeadLetterQueue.of(context.deployment)
     selects = _selector(item, cause)

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 import typer
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize
 from plaid_sync.domain import exact_json
-from plaid_sync.domain.item import StateName
 
 from plaid_sync_cli.api import item_path
 from plaid_sync_cli.bulk import progress
 from plaid_sync_cli.command import AllOption, Context, OptionalItemsArgument, UserOption, command
 from plaid_sync_cli.errors import ExitCode, usage_error
-from plaid_sync_cli.monitoring import item_ids
+from plaid_sync_cli.monitoring import item_ids, item_indexes
 from plaid_sync_cli.output import plural, to_json
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _select(context: Context, items: list[str], user: str | None) -> list[str]:
         return items
     if user is not None:
         return [str(item["item_id"]) for item in context.api.pages("/items", "items", client_user_id=user)]
-    return sorted(item_ids(context.deployment, tuple(StateName)))
+    return sorted(item_ids(context.deployment, item_indexes(context.deployment).counts()))
 
 
 def _rows(deployment: Deployment, item_id: str, *, removed: bool) -> Iterator[Row]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
 from plaid_sync.domain.clock import SystemClock, parse_timestamp, utc_now
 from plaid_sync.domain.item import ItemId, StateName
+from plaid_sync.items_api.views import item_summary
 from rich.markup import escape
 
 from plaid_sync_cli import item_report
@@ -17,6 +17,7 @@ from plaid_sync_cli.command import Context, ItemArgument, UserOption, command
 from plaid_sync_cli.dead_letters import DeadLetterQueue
 from plaid_sync_cli.errors import ExitCode, usage_error
 from plaid_sync_cli.item_report import ItemReport
+from plaid_sync_cli.monitoring import item_indexes, stalest
 from plaid_sync_cli.output import age, plural, table
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from plaid_sync_cli.deployment import Deployment
 
 APP: Final = typer.Typer()
-_PAGE: Final = 100
 _HISTORY: Final = 10
 _STATES: Final = tuple(state.value for state in StateName)
 
@@ -41,33 +41,82 @@ def items(
     ] = None,
     user: UserOption = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most N Items.")] = 50,
+    *,
+    failing: Annotated[bool, typer.Option("--failing", help="Only Items that fail, and are retried.")] = False,
 ) -> int:
     """List Items, the least fresh first; removed Items only with `--state removed`.
 
+    With `--failing`, those whose last attempts failed, the longest failing first, and when they are tried next.
+
     Example: `plaid-sync items --state needs_user --limit 20`
     """
-    if state is not None and state not in _STATES:
-        raise usage_error(f"--state {state}", f"Give one of {', '.join(_STATES)}.")
-    found, more = _least_fresh(context.api, state, user, limit)
-    context.output.show({"items": found, "more": more}, lambda: _render_list(found, utc_now()))
+    if failing:
+        if state is not None or user is not None:
+            raise usage_error("--failing", "Give it without --state and --user.")
+        found, more = _failing(context.deployment, limit)
+    else:
+        found, more = _least_fresh(context, state, user, limit)
+    render = _render_failing if failing else _render_list
+    context.output.show({"items": found, "more": more}, lambda: render(found, utc_now()))
     if more:
         context.output.log(f"There are more: --limit {limit * 2} shows them.")
     return ExitCode.OK
 
 
-def _least_fresh(api: ItemApi, state: str | None, user: str | None, limit: int) -> tuple[list[dict[str, Any]], bool]:
+def _least_fresh(
+    context: Context, state: str | None, user: str | None, limit: int
+) -> tuple[list[dict[str, Any]], bool]:
     """Return the least fresh Items, oldest success first, and whether there are more."""
     if user is not None:
-        pages = api.pages("/items", "items", client_user_id=user, state=state)
+        pages = context.api.pages("/items", "items", client_user_id=user, state=state)
         found = [item for item in pages if state or item["state"] != StateName.REMOVED]
+        found.sort(key=lambda item: str(item.get("pulled_at") or item.get("linked_at") or ""))
     else:
-        states = [state] if state else [name for name in _STATES if name != StateName.REMOVED]
-        page = str(min(_PAGE, limit + 1))
-        found = [
-            item for name in states for item in islice(api.pages("/items", "items", state=name, limit=page), limit + 1)
-        ]
-    found.sort(key=lambda item: str(item.get("pulled_at") or item.get("linked_at") or ""))
+        states = _states(context.deployment, state)
+        found = [item_summary(item) for item in stalest(context.deployment, states, limit + 1)]
     return found[:limit], len(found) > limit
+
+
+def _states(deployment: Deployment, state: str | None) -> list[str]:
+    """Return the states to list; those of a newer version are among them, removed Items are not unless requested."""
+    if state in _STATES:
+        return [state]
+    existing = item_indexes(deployment).counts()
+    if state is not None and state not in existing:
+        raise usage_error(f"--state {state}", f"Give one of {', '.join(existing)}.")
+    return [state] if state else [name for name in existing if name != StateName.REMOVED]
+
+
+def _failing(deployment: Deployment, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """Return the Items that fail, the longest failing first, and whether there are more."""
+    found: list[dict[str, Any]] = [
+        {
+            "item_id": item.item_id,
+            "failing": item_report.failure_document(item.failure),
+            "next_attempt_at": item.next_attempt_at,
+        }
+        for item in item_indexes(deployment).failing_items()
+        if item.failure is not None
+    ]
+    found.sort(key=lambda item: (item["failing"]["since"], item["item_id"]))
+    return found[:limit], len(found) > limit
+
+
+def _render_failing(found: list[dict[str, Any]], now: datetime) -> Iterator[RenderableType]:
+    if not found:
+        yield "No Item fails."
+        return
+    rows = [
+        (
+            item["item_id"],
+            item["failing"]["class"],
+            item["failing"]["code"],
+            age(item["failing"]["since"], now),
+            item_report.until(item["next_attempt_at"], now),
+        )
+        for item in found
+    ]
+    yield table("item", "class", "code", "failing since", "next attempt", rows=rows)
 
 
 def _render_list(found: list[dict[str, Any]], now: datetime) -> Iterator[RenderableType]:
@@ -164,12 +213,16 @@ def _facts(report: ItemReport, now: datetime) -> Iterator[tuple[str, str]]:
     document = report.item
     yield "fresh", item_report.freshness(document, now)
     yield "rows", item_report.counts(report)
+    if failing := item_report.failing(document, now):
+        yield "failing", failing
+    if next_attempt := parse_timestamp(document.get("next_attempt_at")):
+        yield "next attempt", f"{item_report.until(next_attempt, now)}, or with the next webhook or request"
     yield "messages", item_report.pending_messages(report, now)
     yield "dead letters", f"{len(report.dead_letters)}"
     yield "user", f"{document.get('client_user_id', 'unknown')}, at {document.get('institution_id', 'an unknown bank')}"
     yield "linked", f"{age(parse_timestamp(document.get('linked_at')), now)} ({document.get('linked_at')})"
     if document.get("reconcile_pending"):
-        yield "full resync", "requested; the next sync does it"
+        yield "full resync", "pending; if Plaid's history is incomplete, it waits up to 16 hours for that"
     if removal := document.get("removal"):
         completed = removal.get("completed_at", "not yet")
         kept = removal["transactions"]

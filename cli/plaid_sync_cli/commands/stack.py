@@ -146,7 +146,8 @@ def _delete_commands(stack: Deployment) -> Iterator[str]:
         name = stack.output(output)
         yield f"aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
         yield f"aws dynamodb delete-table --table-name {name}"
-    yield f"aws sqs delete-queue --queue-url {stack.output('DeadLetterQueueUrl')}"
+    for output in ("DeadLetterQueueUrl", "FailedEventsQueueUrl"):
+        yield f"aws sqs delete-queue --queue-url {stack.output(output)}"
     for kind, key_id in stack.resources():
         if kind == "AWS::KMS::Key":
             yield f"aws kms schedule-key-deletion --key-id {key_id} --pending-window-in-days 30"

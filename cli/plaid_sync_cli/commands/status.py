@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from plaid_sync.domain.clock import utc_now
-from plaid_sync.domain.item import StateName
 from plaid_sync.items_api.views import item_summary
 from rich.console import Group
 from rich.live import Live
@@ -17,7 +16,16 @@ from rich.markup import escape
 from plaid_sync_cli import monitoring
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import ExitCode
-from plaid_sync_cli.health import ENABLED, RECENT, STALE_AFTER, UNSYNCED_AFTER, Health, Snapshot, evaluate
+from plaid_sync_cli.health import (
+    ENABLED,
+    RECENT,
+    STALE_AFTER,
+    UNSYNCED_AFTER,
+    Health,
+    Snapshot,
+    evaluate,
+    failing_line,
+)
 from plaid_sync_cli.output import age, duration, table, to_json
 
 if TYPE_CHECKING:
@@ -85,15 +93,16 @@ def _updates(interval: float, times: int | None) -> Iterator[int]:
 
 def _read(deployment: Deployment) -> Snapshot:
     now = utc_now()
-    states = monitoring.SYNCED
+    states, indexes = monitoring.SYNCED, monitoring.item_indexes(deployment)
     return Snapshot(
         read_at=now,
         queue=monitoring.queue_depth(deployment, deployment.output("SyncQueueUrl"), now),
         dead_letters=monitoring.queue_depth(deployment, deployment.output("DeadLetterQueueUrl"), now),
         mapping=monitoring.mapping_state(deployment),
         alarms=tuple(monitoring.alarms(deployment)),
-        items={state: monitoring.count_items(deployment, state) for state in StateName},
-        stale=sum(monitoring.count_items(deployment, state, now - STALE_AFTER) for state in states),
+        items=indexes.counts(),
+        failing=indexes.failures(),
+        stale=sum(monitoring.count_stale(deployment, state, now - STALE_AFTER) for state in states),
         unsynced=sum(
             monitoring.count_unsynced(deployment, state, now - STALE_AFTER, now - UNSYNCED_AFTER) for state in states
         ),
@@ -118,7 +127,11 @@ def _document(snapshot: Snapshot, health: Health) -> dict[str, Any]:
         "dead_letters": _depth(snapshot.dead_letters),
         "alarms": [{"name": alarm.slug, "state": alarm.state, "since": alarm.since} for alarm in snapshot.alarms],
         "recent_alarms": dict(snapshot.alarmed),
-        "items": {state.value: number for state, number in snapshot.items.items()},
+        "items": dict(snapshot.items),
+        "failing": {
+            attempt_class.value: {"items": failures.count, "since": failures.oldest}
+            for attempt_class, failures in snapshot.failing.items()
+        },
         "stale_items": snapshot.stale,
         "unsynced_items": snapshot.unsynced,
         "stalest": [item_summary(record) for record in snapshot.stalest],
@@ -153,8 +166,10 @@ def _render(name: str, snapshot: Snapshot, health: Health) -> Iterator[Renderabl
 
 
 def _figures(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    counts = ", ".join(f"{number:,} {state.value}" for state, number in snapshot.items.items() if number)
+    counts = ", ".join(f"{number:,} {state}" for state, number in snapshot.items.items() if number)
     yield "Items", counts or "none"
+    failing = (failing_line(name, found, snapshot.read_at) for name, found in snapshot.failing.items() if found.count)
+    yield "failing", "; ".join(failing) or "none"
     yield "queue", _queue_line(snapshot.queue)
     yield "dead letters", _queue_line(snapshot.dead_letters)
     yield "syncing", "on" if snapshot.mapping == ENABLED else f"off ({snapshot.mapping})"

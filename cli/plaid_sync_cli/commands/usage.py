@@ -12,7 +12,7 @@ from plaid_sync.domain.clock import utc_now
 
 from plaid_sync_cli import monitoring
 from plaid_sync_cli.command import Context, command
-from plaid_sync_cli.deployment import TABLES
+from plaid_sync_cli.deployment import LOSABLE_TABLES, TABLES
 from plaid_sync_cli.errors import ExitCode
 from plaid_sync_cli.monitoring import METRICS, Metric, metric_points
 from plaid_sync_cli.output import plural, table
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 APP: Final = typer.Typer()
 _DAY: Final = 86_400
+_TABLES: Final = (*TABLES, *LOSABLE_TABLES)
 _MB_PER_GB: Final = 1024
 _GB: Final = Decimal(1_000_000_000)
 _QUEUE_METRICS: Final = (
@@ -80,8 +81,9 @@ class _Period:
 
 def _per_request(period: _Period) -> Iterator[Quantity]:
     deployment = period.deployment
-    functions, tables = deployment.functions, [deployment.output(name) for name in TABLES]
-    queues = [deployment.output(name).rsplit("/", 1)[-1] for name in ("SyncQueueUrl", "DeadLetterQueueUrl")]
+    functions, tables = deployment.functions, [deployment.output(name) for name in _TABLES]
+    outputs = ("SyncQueueUrl", "DeadLetterQueueUrl", "FailedEventsQueueUrl")
+    queues = [deployment.output(name).rsplit("/", 1)[-1] for name in outputs]
     syncs = period.sum("AWS/Lambda", "Invocations", FunctionName=deployment.output("SyncFunctionName"))
     requests = period.sum("AWS/ApiGateway", "Count", ApiId=deployment.output("ApiId"))
     yield "API Gateway", requests, "requests", "AWS/ApiGateway Count"
@@ -100,7 +102,7 @@ def _per_request(period: _Period) -> Iterator[Quantity]:
 
 
 def _stored(deployment: Deployment) -> Iterator[Quantity]:
-    stored = [Decimal(_table_bytes(deployment, deployment.output(name))) for name in TABLES]
+    stored = [Decimal(_table_bytes(deployment, deployment.output(name))) for name in _TABLES]
     yield "DynamoDB", _total(stored) / _GB, "GB stored", "tables and indexes, now"
     alarms = monitoring.alarms(deployment)
     composite = sum(alarm.composite for alarm in alarms)

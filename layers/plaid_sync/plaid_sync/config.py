@@ -18,7 +18,7 @@ _PLAID_HOSTS: Final = {
     "production": "https://production.plaid.com",
 }
 _OPTIONAL: Final = frozenset({"plaid_base_url", "webhook_url"})
-_NUMBERS: Final = frozenset({"sweep_limit", "audit_sample_size"})
+_NUMBERS: Final = frozenset({"plaid_calls_per_minute", "audit_sample_size"})
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | SweepSettings")
 
 
@@ -52,6 +52,8 @@ class WebhookSettings(PlaidSettings):
 
     sync_queue_url: str
     history_table: str
+    items_table: str
+    shared_table: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,7 @@ class ChangesSettings:
     """The environment of `functions/changes`."""
 
     event_bus_name: str
+    failed_events_queue_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +120,13 @@ class SweepSettings:
     """The environment of `functions/sweep`.
 
     Attributes:
-        sweep_limit: the maximum number of Items that one run enqueues.
+        plaid_calls_per_minute: how many calls of /transactions/sync Plaid allows the client.
     """
 
     sync_queue_url: str
     items_table: str
     quarantine_table: str
-    sweep_limit: int
+    plaid_calls_per_minute: int
 
 
 def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.text import is_printable_ascii
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
+    from plaid_sync.domain.clock import Clock, Deadline
+
+MAX_RETRY_AGE: Final = timedelta(hours=1)
+"""How long an event is retried: those behind it wait, because an application must not see a repair before the failure.
+Lambda discards records of two hours (template.yaml), without their content: never before this."""
 _MAX_VALUE_LENGTH: Final = 1024
 _PUBLISHED_ATTRIBUTES: Final = (
     *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "until", "causes"),
@@ -30,16 +38,73 @@ class BusEvent:
     detail: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class UnpublishedEvent:
+    """An event that the bus did not accept.
+
+    Attributes:
+        code: why, in the bus's word.
+        permanent: whether the bus will never accept this event.
+    """
+
+    event: BusEvent
+    code: str
+    permanent: bool
+
+
 class EventBus(Protocol):
     """The event bus that applications subscribe to."""
 
-    def publish(self, events: Sequence[BusEvent]) -> None:
-        """Publish all of the events, or raise: then some may be published, and will be again (at least once).
+    def publish(self, events: Sequence[BusEvent], deadline: Deadline) -> Sequence[UnpublishedEvent]:
+        """Publish events, with a few retries while there is time; return those that the bus did not accept."""
+        ...
+
+
+class FailedEvents(Protocol):
+    """Where events that were not published wait for an operator."""
+
+    def keep(self, failed: UnpublishedEvent) -> None:
+        """Keep an event with its content.
 
         Raises:
-            TransientError: the bus has not accepted all of them.
+            TransientError: it is not kept.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class EventPublisher:
+    """Publishes the events of history entries, so that nothing that happens to one entry blocks those behind it."""
+
+    bus: EventBus
+    failed_events: FailedEvents
+    clock: Clock
+
+    def publish(
+        self, entry: Mapping[str, Any], written_at: datetime | None, deadline: Deadline
+    ) -> tuple[list[BusEvent], list[UnpublishedEvent]]:
+        """Publish the events of an entry, at least once; return those published, and those kept as failed.
+
+        An event that the bus refuses for good is kept at once, and every other one from `MAX_RETRY_AGE` on.
+
+        Args:
+            entry: the entry as plain values.
+            written_at: when it was written; None where that is unknown: it counts as new.
+            deadline: of the invocation.
+
+        Raises:
+            TransientError: an event is neither published nor kept; publish the entry again, and then the later ones.
+        """
+        events = events_of_entry(entry)
+        unpublished = self.bus.publish(events, deadline) if events else ()
+        is_old = written_at is not None and self.clock.now() - written_at >= MAX_RETRY_AGE
+        for failed in unpublished:
+            if not (failed.permanent or is_old):
+                raise TransientError(failed.code)
+        for failed in unpublished:
+            self.failed_events.keep(failed)
+        kept = [failed.event for failed in unpublished]
+        return [event for event in events if event not in kept], list(unpublished)
 
 
 def events_of_entry(entry: Mapping[str, Any]) -> list[BusEvent]:

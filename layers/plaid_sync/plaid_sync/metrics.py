@@ -30,18 +30,24 @@ class Metric(StrEnum):
     WEBHOOK_FAILED = "WebhookFailed"
     WEBHOOK_NOT_RECORDED = "WebhookNotRecorded"
     WEBHOOK_DELAY = "WebhookDelay"
+    STALE_WEBHOOKS_QUEUED = "StaleWebhooksQueued"
+    STALE_WEBHOOKS_FAILED = "StaleWebhooksFailed"
+    SHARED_STATE_FAILURES = "SharedStateFailures"
     # sync
     MESSAGES_RECEIVED = "MessagesReceived"
     MESSAGES_COALESCED = "MessagesCoalesced"
-    MESSAGES_REQUEUED = "MessagesRequeued"
+    MESSAGES_RETURNED = "MessagesReturned"
+    VISIBILITY_FAILURES = "VisibilityFailures"
     MESSAGE_WAIT = "MessageWait"
     SYNC_COMMITTED = "SyncCommitted"
     SYNC_COVERED = "SyncCovered"
+    SYNC_CONTINUES = "SyncContinues"
     SYNC_NOT_READY = "SyncNotReady"
     SYNC_SUPERSEDED = "SyncSuperseded"
     SYNC_NEEDS_USER = "SyncNeedsUser"
     SYNC_REVOKED = "SyncRevoked"
     SYNC_REMOVED = "SyncRemoved"
+    SYNC_UNREGISTERED = "SyncUnregistered"
     SYNC_FAILED = "SyncFailed"
     SYNC_LAG = "SyncLag"
     SWEEP_REPAIRS = "SweepRepairs"
@@ -55,6 +61,9 @@ class Metric(StrEnum):
     PAGES_PULLED = "PagesPulled"
     PAGINATION_RESTARTS = "PaginationRestarts"
     FULL_RESYNCS = "FullResyncs"
+    CURSOR_RESETS = "CursorResets"
+    CURSOR_RESETS_REPEATED = "CursorResetsRepeated"
+    RECONCILES_DECIDED = "ReconcilesDecided"
     UNKNOWN_PLAID_CODES = "UnknownPlaidCodes"
     UNKNOWN_STATES = "UnknownStates"
     MESSAGES_DEAD_LETTERED = "MessagesDeadLettered"
@@ -80,6 +89,9 @@ class Metric(StrEnum):
     SWEEP_RUNS = "SweepRuns"
     SWEEP_ENQUEUED = "SweepEnqueued"
     SWEEP_DEFERRED = "SweepDeferred"
+    SWEEP_PROBES = "SweepProbes"
+    ITEMS_FAILING = "ItemsFailing"
+    OLDEST_FAILURE = "OldestFailure"
     STALEST_ITEM_AGE = "StalestItemAge"
     ITEMS = "Items"
     REMOVALS_INCOMPLETE = "RemovalsIncomplete"
@@ -102,8 +114,9 @@ _UNITS: Final = {
     Metric.SYNC_LAG: Unit.MILLISECONDS,
     Metric.PLAID_LATENCY: Unit.MILLISECONDS,
     Metric.STALEST_ITEM_AGE: Unit.SECONDS,
+    Metric.OLDEST_FAILURE: Unit.SECONDS,
 }
-ALSO_BY: Final = {Metric.WEBHOOK_REJECTED: "reason", Metric.PLAID_ERRORS: "class"}
+ALSO_BY: Final = {Metric.WEBHOOK_REJECTED: "reason", Metric.PLAID_ERRORS: "class", Metric.SYNC_FAILED: "class"}
 """Emitted in total, and by this dimension as well."""
-ONLY_BY: Final = {Metric.ITEMS: "state"}
+ONLY_BY: Final = {Metric.ITEMS: "state", Metric.ITEMS_FAILING: "class", Metric.OLDEST_FAILURE: "class"}
 """Emitted by this dimension alone."""

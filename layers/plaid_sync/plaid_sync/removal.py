@@ -50,11 +50,11 @@ class RemovalItems(Protocol):
 class ErasableRows(Protocol):
     """Everything that is stored of an Item's transactions."""
 
-    def count(self, item_id: ItemId) -> int:
+    def count(self, item_id: ItemId, deadline: Deadline) -> int:
         """Return how many rows there are, tombstones and quarantined parts included, consistently.
 
         Raises:
-            TransientError: DynamoDB cannot be read now.
+            TransientError: DynamoDB cannot be read now, or time is running out.
         """
         ...
 
@@ -113,7 +113,7 @@ class Remover:
         rows = removal.rows_to_erase
         if rows is None:
             # Nothing is written any more, so this number is final, however often the rest is repeated.
-            rows = self.items.record_rows_to_erase(item.item_id, self.rows.count(item.item_id))
+            rows = self.items.record_rows_to_erase(item.item_id, self.rows.count(item.item_id, deadline))
         self.rows.erase(item.item_id, deadline)
         return rows
 

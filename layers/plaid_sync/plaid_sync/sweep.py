@@ -1,30 +1,55 @@
-"""The sweep: recovers lost webhooks, lost messages and incomplete removals.
+"""The sweep, every minute: enqueues each Item whose next attempt has come.
 
-Every write of an Item sets when it is due next (`domain.schedule`). The sweep enqueues due Items, the longest due
-first, and defers each to its next time; a sync that succeeds does so as well. It never enqueues more than `limit` at
-once, and less while the queue is not empty, down to a tenth: after an outage that made every Item due, it catches up
-over hours, not in a storm.
+It is the retry engine, and recovers lost webhooks, lost messages and incomplete removals. Each class of attempts has
+its share of the calls that Plaid allows: a bank with 40,000 Items that is down delays no other bank's. While nothing
+succeeds at all, Plaid itself is down: a few failing Items are probes, and their success releases the others.
+
+An Item is leased before its message is sent, so that no Item is enqueued twice. Messages are sent over the whole
+minute, a few at a time, and only when workers have begun those before: attempts may be slow, and a webhook must never
+wait behind many of them.
 """
 
 from __future__ import annotations
 
-import heapq
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.domain.item import ItemId, StateName
 from plaid_sync.domain.messages import Cause, SyncMessage
-from plaid_sync.domain.schedule import SWEEP_INTERVALS, due_after
+from plaid_sync.domain.schedule import AttemptClass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from plaid_sync.domain.clock import Clock, Deadline
+    from plaid_sync.domain.item import ItemId
     from plaid_sync.domain.ports import SyncQueue
 
+SHARES: Final = {
+    AttemptClass.FAILING: 0.25,
+    AttemptClass.FIRST_SYNC: 0.2,
+    AttemptClass.ROUTINE: 0.15,
+    AttemptClass.BANK_DOWN: 0.1,
+}
+"""Share of each class of the calls per minute that Plaid allows, in the order of the sweep; webhooks have the rest."""
+PROBES: Final = 20
+"""Failing Items that are attempted in a minute while nothing succeeds."""
+OUTAGE_AFTER: Final = timedelta(minutes=3)
+"""Nothing succeeded for that long, and more Items fail than there are probes: Plaid is taken to be down."""
+LEASE: Final = timedelta(minutes=5)
+"""How long a message may wait until its Item is enqueued again. The attempt's claim replaces it."""
+_SLICES: Final = 40
+_SLICE_SECONDS: Final = 1.0
+_MIN_SLICE: Final = 10
+_SENDING: Final = timedelta(seconds=55)
+"""How long a run sends messages; then the next run begins."""
+_BEGUN_OF: Final = 3
+"""One of so many Items that were enqueued last is begun: the workers keep up."""
 _STOP_SECONDS: Final = 30.0
 """What the last message and the gauges take at worst."""
 _MAX_FAILURES: Final = 10
@@ -33,43 +58,63 @@ _MAX_FAILURES: Final = 10
 
 @dataclass(frozen=True, slots=True, order=True)
 class DueItem:
-    """An Item that is due.
+    """An Item whose next attempt has come.
 
     Attributes:
-        due_at: since when, exactly as the table has it (text order is time order).
+        next_attempt_at: since when, exactly as the table has it (text order is time order).
     """
 
-    due_at: str
+    next_attempt_at: str
     item_id: ItemId
-    state: StateName
+    attempt_class: AttemptClass
 
 
 @dataclass(frozen=True, slots=True)
+class Failures:
+    """How many Items are failing.
+
+    Attributes:
+        oldest: since when the one fails that fails longest; None without any.
+    """
+
+    count: int = 0
+    oldest: datetime | None = None
+
+
+@dataclass(slots=True)
 class SweepResult:
     """What a run did.
 
     Attributes:
         enqueued: Items that a message was sent for.
-        deferred: Items that were due, and left for the next run.
-        waiting: messages in the queue when the run began.
-        failures: codes of why Items could not be enqueued or deferred; these Items count as deferred.
+        deferred: Items that were due, and left for the next run: there may be more.
+        probing: nothing succeeds: of the failing Items only a few were enqueued.
+        failures: codes of why Items could not be leased or enqueued; these Items are left, too.
     """
 
-    enqueued: tuple[DueItem, ...]
-    deferred: int
-    waiting: int
-    failures: tuple[str, ...] = ()
+    enqueued: list[DueItem] = field(default_factory=list)
+    deferred: int = 0
+    probing: bool = False
+    failures: list[str] = field(default_factory=list)
 
 
 class DueItems(Protocol):
-    """The Items table as the sweep uses it. Both raise `TransientError`."""
+    """The Items table as the sweep uses it. All raise `TransientError`."""
 
-    def due(self, state: StateName, now: datetime, limit: int) -> Sequence[DueItem]:
-        """Return up to `limit` Items in a state that are due, the longest due first."""
+    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> Sequence[DueItem]:
+        """Return up to `limit` Items of a class whose next attempt has come, the longest due first."""
         ...
 
-    def defer(self, item: DueItem, until: datetime) -> None:
-        """Make an Item due later, unless a concurrent write set its time."""
+    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
+        """Postpone an Item's next attempt; return it as it is then, None where a concurrent write set its time."""
+        ...
+
+    def is_leased(self, item: DueItem) -> bool:
+        """Return whether no attempt began since an Item was leased; the last moments may be missing."""
+        ...
+
+    def synced_since(self, since: datetime) -> bool:
+        """Return whether any Item was synced since then; the last moments may be missing."""
         ...
 
 
@@ -91,15 +136,10 @@ class ItemGauges(Protocol):
         """Return the number of removed Items whose removal is incomplete."""
         ...
 
+    def failures(self) -> Mapping[AttemptClass, Failures]:
+        """Return how many Items are failing, and since when: those whose bank is down (BANK_DOWN), and the others.
 
-class QueueDepth(Protocol):
-    """The length of the sync queue."""
-
-    def __call__(self) -> int:
-        """Return about how many messages can be received now.
-
-        Raises:
-            TransientError: the queue is unreachable.
+        By the class of the failure: while such an Item is attempted, its next attempt is of another class.
         """
         ...
 
@@ -109,42 +149,84 @@ class Sweeper:
     """Enqueues due Items.
 
     Attributes:
-        limit: the maximum number of Items in a run.
+        calls_per_minute: how many calls of /transactions/sync Plaid allows.
     """
 
     items: DueItems
     queue: SyncQueue
-    waiting: QueueDepth
     clock: Clock
-    limit: int
+    calls_per_minute: int
 
     def sweep(self, deadline: Deadline) -> SweepResult:
-        """Enqueue due Items, as many as there is room for; one Item's failure blocks no other Item.
+        """Enqueue due Items, each class within its budget; one Item's failure blocks no other Item.
 
         Raises:
-            TransientError: the table or the queue cannot be read now: nothing is enqueued.
+            TransientError: the table cannot be read now: nothing is enqueued.
         """
-        now, waiting = self.clock.now(), self.waiting()
-        # Messages behind a hidden message of their Item count, too: banks that are down must not stop the sweep.
-        room = max(self.limit // 10, self.limit - waiting)
-        # One more than there is room for shows that some are left.
-        due = heapq.nsmallest(
-            self.limit + 1, (item for state in StateName for item in self.items.due(state, now, self.limit + 1))
-        )
-        enqueued: list[DueItem] = []
-        failures: list[str] = []
-        for item in due[:room]:
-            if not deadline.allows(_STOP_SECONDS) or len(failures) == _MAX_FAILURES:
-                break
-            try:
-                self._enqueue(item, now)
-            except TransientError as error:
-                failures.append(error.code)
-            else:
-                enqueued.append(item)
-        return SweepResult(tuple(enqueued), len(due) - len(enqueued), waiting, tuple(failures))
+        result, leased, ends_at = SweepResult(), list[DueItem](), self.clock.now() + _SENDING
+        due = self._choose(result)
+        size = max(_MIN_SLICE, -(-len(due) // _SLICES))
+        for start in range(0, len(due), size):
+            if start and not self._wait_for_workers(leased[-_BEGUN_OF:], ends_at, result):
+                result.deferred += len(due) - start
+                return result
+            for number, item in enumerate(due[start : start + size], start=start):
+                if not deadline.allows(_STOP_SECONDS) or len(result.failures) == _MAX_FAILURES:
+                    result.deferred += len(due) - number
+                    return result
+                leased += self._enqueue(item, result)
+        return result
 
-    def _enqueue(self, item: DueItem, now: datetime) -> None:
-        """Send first: a run that dies in between sends again, which is harmless; the reverse would lose the message."""
-        self.queue.send(SyncMessage(item.item_id, Cause.SWEEP), str(uuid.uuid4()))
-        self.items.defer(item, due_after(item.item_id, SWEEP_INTERVALS[item.state], now))
+    def _wait_for_workers(self, latest: Sequence[DueItem], ends_at: datetime, result: SweepResult) -> bool:
+        """Wait until one of the latest Items is begun; return False where the run has to end before."""
+        while self.clock.now() < ends_at:
+            self.clock.sleep(_SLICE_SECONDS)
+            try:
+                begun = not latest or not all(map(self.items.is_leased, latest))
+            except TransientError as error:
+                result.failures.append(error.code)
+                return False
+            if begun:
+                return True
+        return False
+
+    def _choose(self, result: SweepResult) -> list[DueItem]:
+        """Return the Items to enqueue: of each class in turn one, so that slow attempts of one delay no other."""
+        now, chosen = self.clock.now(), list[Sequence[DueItem]]()
+        for attempt_class, share in SHARES.items():
+            budget = max(1, int(self.calls_per_minute * share))
+            # One more than the budget shows that some are left.
+            due = self.items.due(attempt_class, now, budget + 1)
+            if attempt_class is AttemptClass.FAILING and len(due) > PROBES:
+                result.probing = not self.items.synced_since(now - OUTAGE_AFTER)
+                budget = min(budget, PROBES) if result.probing else budget
+            chosen.append(due[:budget])
+            result.deferred += len(due[budget:])
+        return [item for turn in zip_longest(*chosen) for item in turn if item is not None]
+
+    def _enqueue(self, item: DueItem, result: SweepResult) -> list[DueItem]:
+        """Enqueue an Item; return it as it is leased, where it is."""
+        try:
+            leased = self.items.lease(item, self.clock.now() + LEASE)
+        except TransientError as error:
+            result.failures.append(error.code)
+            result.deferred += 1
+            return []
+        if leased is None:
+            return []  # an attempt, or another run of the sweep, was faster
+        try:
+            self.queue.send(SyncMessage(item.item_id, Cause.SWEEP), str(uuid.uuid4()))
+        except TransientError as error:
+            result.failures.append(error.code)
+            result.deferred += 1
+            self._end_lease(leased)
+            return []
+        result.enqueued.append(item)
+        return [leased]
+
+    def _end_lease(self, leased: DueItem) -> None:
+        """Make an Item due again whose message was not accepted; else it is due when the lease ends."""
+        try:
+            self.items.lease(leased, self.clock.now())
+        except TransientError:
+            return

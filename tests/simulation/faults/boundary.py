@@ -19,10 +19,12 @@ from unittest.mock import patch
 
 import botocore.endpoint
 import urllib3
+from plaid_sync.domain import exact_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+PLAID: Final = "Plaid"
 _Pool = urllib3.HTTPConnectionPool
 _ME: Final = threading.local()
 _MESSAGE: Final = "injected"
@@ -40,6 +42,12 @@ class Fault(StrEnum):
     CONFLICT = "transaction conflict"
     PROXY_ERROR = "error page of a proxy"
     CURSOR_REJECTED = "cursor rejected"
+    CURSOR_MISSING = "cursor missing"
+    CURSOR_REPEATED = "cursor repeated"
+    UNKNOWN_ERROR = "unknown error"
+    NOT_READY = "not ready"
+    STATUS_UNKNOWN = "status unknown"
+    STATUS_MISSING = "status missing"
 
 
 class KilledError(BaseException):
@@ -58,8 +66,17 @@ class Call:
     body: dict[str, Any]
 
     @property
+    def service(self) -> str:
+        return PLAID if self.operation.startswith("/") else self.operation.partition(".")[0]
+
+    @property
     def to_plaid(self) -> bool:
-        return self.operation.startswith("/")
+        return self.service == PLAID
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it requests a page of an Item's transactions."""
+        return self.operation == "/transactions/sync"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +85,7 @@ class Actor:
 
     Attributes:
         waiting: the call that it is about to make; None before it begins and after it ends.
+        latest: the call that it came to last.
         succeeded: the call of its last step, if it was sent and its response, even a lost one, had the status 200.
         response: what the handler returned; None if it was killed.
         failure: what the handler raised.
@@ -76,6 +94,7 @@ class Actor:
     run: Callable[[], Any]
     sleep: Callable[[float], None]
     waiting: Call | None = None
+    latest: Call | None = None
     succeeded: Call | None = None
     response: Any = None
     failure: BaseException | None = None
@@ -111,7 +130,7 @@ class Actor:
         """Wait for the schedule's decision and carry it out; runs in the actor's thread."""
         if self.killed:
             raise KilledError
-        self.waiting = call
+        self.waiting = self.latest = call
         self._back.release()
         self._go.acquire()
         self.waiting = None
@@ -133,11 +152,21 @@ class Actor:
             if fault is Fault.CRASH_AFTER:
                 self._die()
             raise urllib3.exceptions.ReadTimeoutError(_Pool("127.0.0.1"), "/", _MESSAGE)
-        return response
+        return _misleading_page(call, response, fault) if call.is_page else response
 
     def _die(self) -> None:
         self.killed = True
         raise KilledError
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Let the calls in this block, in an actor's thread, be another one's."""
+    actor, _ME.actor = getattr(_ME, "actor", None), None
+    try:
+        yield
+    finally:
+        _ME.actor = actor
 
 
 @contextmanager
@@ -172,8 +201,8 @@ def _error_response(call: Call, fault: Fault | None) -> Any:
     """Return the response of a call that has no effect; None where the call is sent."""
     if fault is Fault.CONFLICT:
         return _conflict(call)
-    if fault is Fault.CURSOR_REJECTED and call.to_plaid:
-        return _plaid_error(400, "INVALID_FIELD")
+    if call.to_plaid and fault in _REFUSALS:
+        return _plaid_error(400, _REFUSALS[fault])
     if fault is Fault.PROXY_ERROR:
         return _response(502, b"<html><body>Bad Gateway</body></html>", "text/html")
     if fault is Fault.THROTTLED:
@@ -181,6 +210,28 @@ def _error_response(call: Call, fault: Fault | None) -> Any:
     if fault is Fault.SERVER_ERROR:
         return _plaid_error(500, "INTERNAL_SERVER_ERROR") if call.to_plaid else _aws_error(500, "InternalServerError")
     return None
+
+
+_REFUSALS: Final = {Fault.CURSOR_REJECTED: "INVALID_FIELD", Fault.UNKNOWN_ERROR: "SOMETHING_NEW"}
+
+
+def _misleading_page(call: Call, response: Any, fault: Fault | None) -> Any:
+    """Return another page, or the same with another status of the history; Plaid has served the call."""
+    if response.status != 200:
+        return response
+    page = exact_json.loads(response.data)
+    nothing = {"added": [], "modified": [], "removed": [], "has_more": False}
+    if fault is Fault.CURSOR_REPEATED:
+        page |= nothing | {"next_cursor": call.body.get("cursor") or "", "has_more": True}
+    elif fault is Fault.CURSOR_MISSING:
+        page |= nothing | {"next_cursor": ""}
+    elif fault is Fault.NOT_READY:
+        page |= nothing | {"next_cursor": "", "transactions_update_status": "NOT_READY"}
+    elif fault is Fault.STATUS_UNKNOWN:
+        page["transactions_update_status"] = "TRANSACTIONS_UPDATE_STATUS_UNKNOWN"
+    elif fault is Fault.STATUS_MISSING:
+        del page["transactions_update_status"]
+    return _response(200, exact_json.dumps(page).encode(), "application/json")
 
 
 def _conflict(call: Call) -> Any:

@@ -9,16 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.domain.clock import read_timestamp
+
 from local.comparison import PlaidItem, Tables, compare
 from local.snapshot import plaid_item, plain
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from local.plaid import PlaidSimulator
     from local.stack import LocalStack
     from tests.simulation.faults.boundary import Call
 
 ANNOTATION: Final = "ledger_account"
 """An attribute of the application's own."""
+
+
+_PENDING: Final = {"failing_since", "unfinished_attempts", "pending_checks", "checkpoint", "writing_since", "reconcile"}
+_CONCLUSIVE: Final = {"not_ready", "needs_user", "revoked"}
+"""Outcomes without a commit that need no retry: Plaid's refusal, or that nothing is ready."""
 
 
 class DivergenceError(AssertionError):
@@ -53,6 +62,11 @@ class ObservedItem:
     webhook_lost: bool = False
 
     @property
+    def followed(self) -> bool:
+        """Whether the engine has work with it: a sync, or its removal."""
+        return self.registered or self.at_removal is not None
+
+    @property
     def synced(self) -> bool:
         """Whether its rows must follow Plaid."""
         return self.registered and self.at_removal is None
@@ -81,6 +95,9 @@ class Checker:
     def before_call(self, pulls: dict[str, int], call: Call) -> None:
         """Observe where a pull begins: at a page that is requested with a cursor that ended a pull, or with none.
 
+        Where it continues one of another invocation, at its first page: Plaid would refuse that if the data had
+        changed since the pull began.
+
         Args:
             pulls: the step at which the worker began its current pull of each Item.
             call: what it is about to do.
@@ -90,7 +107,9 @@ class Checker:
             return
         token, cursor = call.body["access_token"], call.body.get("cursor") or ""
         for item in self.plaid.items.values():
-            if item.access_token == token and (not cursor or cursor in self.plaid.final_cursors(item.item_id)):
+            if item.access_token == token and (
+                not cursor or cursor in self.plaid.final_cursors(item.item_id) or item.item_id not in pulls
+            ):
                 pulls[item.item_id] = self.steps
 
     def after_call(self, pulls: dict[str, int], call: Call) -> None:
@@ -106,8 +125,9 @@ class Checker:
         elif "#removal_completed_at" not in names:
             commit = "#synced_at" in names
             self._check_write(item_id, commit=commit)
-            # A commit, or (with a history entry) the record of Plaid's refusal or that nothing is ready.
-            if item_id in pulls and (commit or any("Put" in action for action in actions)):
+            entries = [action["Put"]["Item"] for action in actions if "Put" in action]
+            concluded = any(entry.get("outcome", {}).get("S") in _CONCLUSIVE for entry in entries)
+            if item_id in pulls and (commit or concluded):
                 item.pulled = max(item.pulled, pulls[item_id])
 
     def _check_write(self, item_id: str, *, commit: bool) -> None:
@@ -184,6 +204,19 @@ class Checker:
         key = {"item_id": {"S": item_id}}
         found = self._dynamodb.get_item(TableName=self.stack.items_table, Key=key, ConsistentRead=True)
         return plain(found.get("Item", {}))
+
+    def planned(self, item_id: str) -> datetime:
+        """Return when an Item is attempted next: an Item that is synced always remembers a time."""
+        record = self.record(item_id)
+        _require("next_attempt_at" in record, item_id, "no attempt is planned")
+        return read_timestamp(record["next_attempt_at"])
+
+    def is_settled(self, item_id: str) -> bool:
+        """Return whether nothing of an Item is pending but its routine attempts."""
+        record = self.record(item_id)
+        if self.item(item_id).at_removal is not None:
+            return "removal_completed_at" in record
+        return _PENDING.isdisjoint(record)
 
     def rows(self, item_id: str) -> dict[str, dict[str, Any]]:
         """Return all rows of an Item, tombstones included."""

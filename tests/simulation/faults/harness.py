@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import struct
+import sys
 import tempfile
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 import pytest
 from botocore.retries.quota import RetryQuota
+from plaid_sync.aws.dynamodb import item_indexes, item_rows
 from plaid_sync.plaid import items as plaid_items
 from plaid_sync.sync import planner
 
 from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
 from local.stack.paths import Places
 from tests.deployment import deployed, idle_stack
-from tests.simulation.faults.boundary import intercepted_calls
+from tests.simulation.faults.boundary import intercepted_calls, unobserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,10 +38,13 @@ START: Final = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 CLIENT_ID: Final = "local-client-id"
 ENVIRONMENTS: Final = 3
 """Execution environments of each function."""
+_NO_GAUGES: Final = timedelta(days=10_000)
+"""Gauges are not what schedules check."""
 _BUILDERS: Final = {
     "sync": ("processor", "build_processor"),
     "webhook": ("receiver", "build_receiver"),
     "items": ("api", "build_api"),
+    "sweep": ("sweep", "build_sweep"),
 }
 
 
@@ -114,6 +119,7 @@ class Harness:
             stack.quarantine_table,
             stack.history_table,
             stack.links_table,
+            stack.shared_table,
         ):
             if table not in self._key_names:
                 schema = dynamodb.describe_table(TableName=table)["Table"]["KeySchema"]
@@ -136,31 +142,50 @@ class Environment:
         clock_error: how far its clock is ahead of the true time.
         busy: whether an invocation runs in it.
         warm: whether its process lives.
+        beat: the heartbeat of the batch that it processes.
     """
 
     function: str
     number: int
     harness: Harness
     clock: SimulationClock
+    wait: Callable[[float], None]
     clock_error: timedelta = timedelta(0)
     busy: bool = False
     warm: bool = False
+    beat: Callable[[], None] | None = None
 
     def now(self) -> datetime:
         return self.clock() + self.clock_error
 
     def sleep(self, seconds: float) -> None:
-        self.clock.advance(seconds)
+        with unobserved():
+            self.wait(seconds)
+
+    @contextmanager
+    def timer(self, beat: Callable[[], None]) -> Iterator[None]:
+        """Implement `Timer`: the world calls `beat` while time passes."""
+        self.beat = beat
+        try:
+            yield
+        finally:
+            self.beat = None
+
+    def act(self) -> None:
+        """Let the clients that are made from now on have the function's role: some are made late."""
+        boto3.DEFAULT_SESSION = self.harness.sessions[self.function]
 
     def handler(self) -> Callable[[dict[str, Any], Any], Any]:
         """Return the handler; a cold environment starts."""
         module = _module(self.function, self.number)
         if not self.warm:
             attribute, builder = _BUILDERS[self.function]
-            boto3.DEFAULT_SESSION = self.harness.sessions[self.function]
+            self.act()
             environment = self.harness.variables[self.function] | {"PLAID_BASE_URL": self.harness.server.base_url}
-            options = {"spread": lambda: 1.0} if self.function == "sync" else {}
+            options = {"spread": lambda: 1.0, "timer": self.timer} if self.function == "sync" else {}
             setattr(module, attribute, getattr(module, builder)(environment, self, **options))
+            if self.function == "sweep":
+                module.sweep.gauges_at = self.now() + _NO_GAUGES
             self.warm = True
         handler: Callable[[dict[str, Any], Any], Any] = module.lambda_handler
         return handler
@@ -174,6 +199,7 @@ def _module(function: str, number: int) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look it up
     spec.loader.exec_module(module)
     return module
 
@@ -199,8 +225,10 @@ def _patched() -> Iterator[None]:
     Thousands of failures are the point: an SDK client stops retrying after enough of them.
     """
     with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open("w") as null, redirect_stdout(null):
-        for module, limit in ((plaid_items, "PAGE_SIZE"), (planner, "MAX_ROWS")):
+        for module, limit in ((plaid_items, "PAGE_SIZE"), (planner, "MAX_ROWS"), (planner, "PART_ENTRIES")):
             patch.setattr(module, limit, getattr(module, limit))
+        for module in (item_rows, item_indexes):
+            patch.setattr(module, "SHARDS", 2)
         patch.setattr(RetryQuota.__init__, "__defaults__", (10**9, None))
         patch.setenv("POWERTOOLS_METRICS_DISABLED", "true")
         logging.disable(logging.CRITICAL)
@@ -210,7 +238,8 @@ def _patched() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def set_limits(page_size: int, transaction_size: int) -> None:
+def set_limits(page_size: int, transaction_size: int, part_size: int) -> None:
     """Make the limits small, so that small histories need several pages and several transactions."""
     plaid_items.PAGE_SIZE = page_size  # type: ignore[misc] # a constant of the engine
     planner.MAX_ROWS = transaction_size  # type: ignore[misc] # likewise
+    planner.PART_ENTRIES = part_size  # type: ignore[misc] # likewise

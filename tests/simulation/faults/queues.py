@@ -55,9 +55,16 @@ class Queues:
 
     def size(self) -> int:
         """Return how many messages are on the sync queue, hidden ones included."""
+        return sum(self._counts())
+
+    def in_flight(self) -> int:
+        """Return how many messages are hidden."""
+        return self._counts()[1]
+
+    def _counts(self) -> tuple[int, int]:
         found = self._sqs.get_queue_attributes(QueueUrl=self.stack.sync_queue_url, AttributeNames=["All"])
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        return sum(int(found["Attributes"][name]) for name in names)
+        visible, hidden = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
+        return int(found["Attributes"][visible]), int(found["Attributes"][hidden])
 
     def redrive(self) -> int:
         """Return dead letters to the sync queue; return how many."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+
+from plaid_sync.domain.errors import WORKER_DIED
 
 from local.plaid import Behavior, Phase
 from tests.simulation.faults.bank import ROW_CHANGES
 from tests.simulation.faults.boundary import Fault
 from tests.simulation.faults.checker import DivergenceError
 from tests.simulation.faults.harness import set_limits
-from tests.simulation.faults.world import Link, World
+from tests.simulation.faults.world import LAMBDA_SECONDS, Link, World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from local.plaid import Delivery
     from tests.simulation.faults.harness import Harness
@@ -28,6 +30,7 @@ MAX_LINKS: Final = 2
 _MAX_REQUESTS: Final = 5
 """How often an application repeats a request whose response it did not get."""
 _MAX_BATCHES: Final = 60
+_MAX_SWEEPS: Final = 40
 _READY: Final = {"change_rows", "revoke_account"}
 """Steps that need an Item that Plaid has transactions of."""
 
@@ -61,14 +64,17 @@ class Run(World):
             hide_reverts=begin["hide_reverts"],
             not_ready_cursor_null=begin["null_cursor"],
         )
-        set_limits(begin["page_size"], begin["transaction_size"])
+        set_limits(begin["page_size"], begin["transaction_size"], begin["part_size"])
         super().__init__(harness, behavior, timedelta(seconds=begin["queue_clock_error"]))
         self.steps = steps[1:]
         self.new_signatures: bool = begin["new_signatures"]
         self.warned: set[str] = set()
 
     def execute(self) -> None:
-        """Execute the steps. Let the world become quiescent, and compare; then sweep, and compare again."""
+        """Execute the steps. Let the world become quiescent, and compare.
+
+        Then let the time of each Item's routine attempt come, and compare again: lost webhooks are made up for.
+        """
         for step in self.steps:
             arguments = dict(step.arguments)
             if "item" in arguments:
@@ -77,10 +83,13 @@ class Run(World):
                     continue
             getattr(self, step.name)(**arguments)
         self._settle()
+        self._sweep_until(self.checker.is_settled)
         self.checker.check_webhooks()
         self.checker.check_items(swept=False)
-        self._sweep()
+        swept: set[str] = set()
+        self._sweep_until(lambda item_id: self._is_covered(item_id, swept) and self.checker.is_settled(item_id), swept)
         self.checker.check_items(swept=True)
+        self._check_dead_letters()
 
     def _item(self, number: int, *, ready: bool) -> str:
         """Return an Item that is not removed; empty: there is none."""
@@ -218,6 +227,33 @@ class Run(World):
     def redrive(self) -> None:
         self.queues.redrive()
 
+    def begin_outage(self, *, service: str, fault: str) -> None:
+        self.outages[service] = Fault(fault)
+
+    def end_outages(self) -> None:
+        self.outages.clear()
+
+    def stop_heartbeats(self, *, stopped: bool) -> None:
+        self.heartbeats = not stopped
+
+    def kill_cursor(self, *, item: str, fault: str) -> None:
+        """Let Plaid refuse the Item's stored cursor from now on."""
+        if cursor := self.checker.record(item).get("cursor"):
+            self.dead_cursors[item] = cursor, Fault(fault)
+
+    def sweep(self, *, fault_at: int, fault: str) -> None:
+        self.complete(self.invoke_sweep(), fault_at, fault)
+
+    def retry(self, *, item: str) -> None:
+        """Let the time of the Item's next attempt come, sweep, and sync."""
+        if self.checker.item(item).synced:
+            self._wait_until(self.checker.planned(item))
+            self.complete(self.invoke_sweep())
+            self.complete(self.invoke_sync())
+
+    def _wait_until(self, moment: datetime) -> None:
+        self.wait(max(0.0, (moment - self.clock()).total_seconds()) + 1)
+
     def expire_tombstones(self) -> None:
         """Let the tombstones' lifetime pass, and DynamoDB delete them."""
         if not self.queues.size() and not self.live:  # a queue keeps messages for days, and a worker lives for minutes
@@ -229,6 +265,8 @@ class Run(World):
     def _settle(self) -> None:
         """Stop all faults and complete everything that began; lost webhooks stay lost."""
         plaid = self.plaid
+        self.outages.clear()
+        self.heartbeats = True
         for invocation in list(self.live):
             self.complete(invocation)
         self.harness.store_secret(plaid.secret)
@@ -244,11 +282,12 @@ class Run(World):
             while not plaid.item(item_id).removed and plaid.item(item_id).phase < Phase.HISTORICAL:
                 plaid.advance_phase(item_id)
         self._drain()
-        if self.queues.redrive():
-            self._drain()
+
+    def _check_dead_letters(self) -> None:
+        """Check that no message was dead-lettered, but one whose processing killed the worker again and again."""
         for letter in self.queues.take_dead_letters():
-            if self.checker.item(letter.group).registered:
-                raise DivergenceError(f"{letter.group}: dead-lettered although nothing fails any more: {letter}")
+            if letter.reason != WORKER_DIED:
+                raise DivergenceError(f"{letter.group}: dead-lettered: {letter}")
 
     def _repeat_requests(self) -> None:
         """Let the application repeat the requests that got no final response."""
@@ -272,11 +311,27 @@ class Run(World):
             elif not self.queues.size() and not self.undelivered():
                 return
             else:
-                self.wait(1900)
+                self.wait(LAMBDA_SECONDS["sync"] + 1)
         raise AssertionError(f"the queue does not drain: {self.queues.size()} messages, {self.counts}")
 
-    def _sweep(self) -> None:
-        for item_id in self.items:
-            if self.checker.item(item_id).synced:
-                self.queues.send(json.dumps({"item_id": item_id, "cause": "sweep"}), item_id)
-        self._drain()
+    def _is_covered(self, item_id: str, swept: set[str]) -> bool:
+        return item_id in swept or not self.checker.item(item_id).synced
+
+    def _sweep_until(self, is_done: Callable[[str], bool], swept: set[str] | None = None) -> None:
+        """Let the time of the Items' next attempts come, one after the other, until all are done.
+
+        Args:
+            is_done: whether an Item is.
+            swept: the Items that an attempt was due for are added to it.
+        """
+        for _ in range(_MAX_SWEEPS):
+            followed = [item_id for item_id in self.items if self.checker.item(item_id).followed]
+            left = {item_id: self.checker.planned(item_id) for item_id in followed if not is_done(item_id)}
+            if not left:
+                return
+            self._wait_until(min(left.values()))
+            if swept is not None:
+                swept |= {item_id for item_id, moment in left.items() if moment <= self.clock()}
+            self.complete(self.invoke_sweep())
+            self._drain()
+        raise DivergenceError(f"{next(iter(left))}: not settled after {_MAX_SWEEPS} sweeps")

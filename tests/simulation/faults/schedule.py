@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.simulation.faults.bank import GROWTH, REVERSAL, ROW_CHANGES
-from tests.simulation.faults.boundary import Fault
+from tests.simulation.faults.boundary import PLAID, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,10 +22,27 @@ ITEM_WEBHOOKS: Final = ("ERROR", "LOGIN_REPAIRED", "PENDING_DISCONNECT", "PENDIN
 ITEM_ERRORS: Final = ("ITEM_LOGIN_REQUIRED", "INSTITUTION_DOWN", "ITEM_LOCKED", "USER_PERMISSION_REVOKED")
 CLOCK_ERRORS: Final = (0, 0, 0, -60, 60)
 """Seconds."""
-WAITS: Final = (1, 31, 130, 400, 1000, 1900)
+WAITS: Final = (1, 31, 61, 130, 400, 4000, 20_000)
 WRITE: Final = "DynamoDB.TransactWriteItems"
-PAST_VISIBILITY: Final = 1900
-"""A little more than the queue's visibility timeout, in seconds."""
+PAST_VISIBILITY: Final = (61, 301)
+"""A little more than the visibility timeout, in seconds: after a heartbeat, and before the first one."""
+_REFUSED: Final = (Fault.NOT_SENT, Fault.RESPONSE_LOST, Fault.THROTTLED, Fault.SERVER_ERROR)
+OUTAGES: Final = {
+    "DynamoDB": _REFUSED,
+    "AmazonSQS": _REFUSED,
+    "TrentService": _REFUSED,
+    "secretsmanager": _REFUSED,
+    PLAID: (
+        *_REFUSED,
+        Fault.PROXY_ERROR,
+        Fault.UNKNOWN_ERROR,
+        Fault.NOT_READY,
+        Fault.STATUS_UNKNOWN,
+        Fault.STATUS_MISSING,
+    ),
+}
+"""What each call of a service meets in an outage."""
+DEAD_CURSORS: Final = (Fault.CURSOR_REJECTED, Fault.CURSOR_MISSING, Fault.CURSOR_REPEATED, Fault.UNKNOWN_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,7 @@ class _Generator:
             new_signatures=rng.random() < 0.7,
             page_size=rng.choice((1, 2, 3, 5)),
             transaction_size=rng.choice((1, 2, 3, 5)),
+            part_size=rng.choice((1, 3, 6, 5000, 5000)),
             queue_clock_error=rng.choice(CLOCK_ERRORS),
         )
         yield self._link()
@@ -80,6 +98,9 @@ class _Generator:
             self._race: 4,
             self._changes_during_the_pull: 4,
             self._item_error: 3,
+            self._outage: 4,
+            self._dead_cursor: 2,
+            self._killed_again_and_again: 1,
             self._messages: 3,
             self._miscellaneous: 4,
         }
@@ -110,7 +131,7 @@ class _Generator:
         begun = self.rng.random()  # else it has not even loaded the Item
         if begun < 0.8:
             yield self._advance_to_a_write(0) if begun < 0.5 else self._advance()
-        yield _step("wait", seconds=PAST_VISIBILITY)
+        yield self._wait_past_visibility()
         yield self._change_rows(*(REVERSAL if self.rng.random() < 0.7 else ()))
         yield self._deliver_webhooks()
         yield self._receive(paused=False)
@@ -127,7 +148,7 @@ class _Generator:
             yield self._deliver_webhooks()
             yield self._receive(paused=True)
             yield self._advance()
-            yield _step("wait", seconds=self.rng.choice((400, PAST_VISIBILITY, PAST_VISIBILITY)))
+            yield self._wait_past_visibility()
         yield from self._interleaved()
         yield from self._end_of_scene()
 
@@ -153,6 +174,41 @@ class _Generator:
         yield self._advance()
         yield _step("repair_login", item=self._number())
         yield self._deliver_webhooks()
+        yield from self._end_of_scene()
+
+    def _outage(self) -> Iterator[Step]:
+        """A service fails for long, and workers and the sweep go on meanwhile."""
+        yield self._change_rows()
+        if self.rng.random() < 0.6:
+            yield self._deliver_webhooks()
+        service = self.rng.choice(list(OUTAGES))
+        yield _step("begin_outage", service=service, fault=self.rng.choice(OUTAGES[service]).value)
+        for _ in range(self.rng.randint(1, 4)):
+            if self.rng.random() < 0.3:
+                yield self._change_rows()
+                yield self._deliver_webhooks()
+            yield self._attempt()
+        if self.rng.random() < 0.9:
+            yield _step("end_outages")
+        yield self._attempt()
+        yield from self._end_of_scene()
+
+    def _dead_cursor(self) -> Iterator[Step]:
+        yield _step("kill_cursor", item=self._number(), fault=self.rng.choice(DEAD_CURSORS).value)
+        yield self._change_rows()
+        yield self._deliver_webhooks()
+        for _ in range(self.rng.randint(1, 3)):
+            yield self._attempt()
+        yield from self._end_of_scene()
+
+    def _killed_again_and_again(self) -> Iterator[Step]:
+        yield self._change_rows()
+        yield self._deliver_webhooks()
+        for _ in range(self.rng.choice((2, 6, 7))):
+            yield self._receive(paused=False)
+            yield _step("advance", which=0, calls=self.rng.choice((2, 3, 4, 6)))
+            yield _step("inject", which=0, fault=Fault.CRASH_BEFORE.value, times=1)
+            yield _step("wait", seconds=61)
         yield from self._end_of_scene()
 
     def _messages(self) -> Iterator[Step]:
@@ -186,6 +242,8 @@ class _Generator:
                 _step("revoke_account", item=self._number(), account=self._number()),
                 _step("send_item_webhook", item=self._number(), code=rng.choice(ITEM_WEBHOOKS)),
                 _step("redrive"),
+                _step("stop_heartbeats", stopped=rng.random() < 0.7),
+                self._sweep(),
                 _step("expire_tombstones"),
             )
         )
@@ -199,7 +257,25 @@ class _Generator:
         if self.rng.random() < 0.5:
             yield _step("wait", seconds=self.rng.choice(WAITS))
         if self.rng.random() < 0.5:
-            yield _step("sync", clock_error=self.rng.choice(CLOCK_ERRORS))
+            yield self._attempt()
+
+    def _attempt(self) -> Step:
+        """Let a worker run, the sweep, or both when the next attempt is due."""
+        return self.rng.choice(
+            (
+                _step("sync", clock_error=self.rng.choice(CLOCK_ERRORS)),
+                _step("retry", item=self._number()),
+                _step("wait", seconds=self.rng.choice(WAITS)),
+                self._sweep(),
+            )
+        )
+
+    def _sweep(self) -> Step:
+        fault_at = self.rng.randint(1, 14) if self.rng.random() < 0.3 else 0
+        return _step("sweep", fault_at=fault_at, fault=self._fault())
+
+    def _wait_past_visibility(self) -> Step:
+        return _step("wait", seconds=self.rng.choice(PAST_VISIBILITY))
 
     def _interleaved(self) -> Iterator[Step]:
         for _ in range(self.rng.randint(3, 8)):

@@ -12,9 +12,7 @@ from unittest.mock import patch
 
 import pytest
 from plaid_sync.aws.dynamodb.expressions import Expression
-from plaid_sync.sync import engine
-from plaid_sync.sync.engine import SyncEngine
-from plaid_sync.sync.job import Outcome
+from plaid_sync.sync import engine, planner
 
 from local.snapshot import tamper
 from tests.simulation.faults.checker import DivergenceError
@@ -22,34 +20,32 @@ from tests.simulation.faults.harness import harness
 from tests.simulation.faults.run import Run, run
 from tests.simulation.faults.runner import shrink
 from tests.simulation.faults.schedule import Step, draw, parse
-from tests.simulation.model.guards import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plaid_sync.sync.job import SyncJob, SyncReport
+    from plaid_sync.sync.planner import PartialWriteRecovery
 
     from tests.simulation.faults.harness import Harness
 
 FILES = sorted(Path(__file__).with_name("regressions").glob("*.jsonl"))
 """Each is named after the guard that it needs."""
-_sync = SyncEngine.sync
+_recover = planner.recover_partial_writes
 
 
 def _not_fenced(self: Expression, _generation: int) -> str:
     return f"{self.name('state')} <> {self.value('removed')}"
 
 
-def _superseded_is_acknowledged(self: SyncEngine, job: SyncJob) -> SyncReport:
-    report = _sync(self, job)
-    return replace(report, outcome=Outcome.COVERED) if report.outcome is Outcome.SUPERSEDED else report
+def _no_full_resync(*arguments: Any) -> PartialWriteRecovery:
+    return replace(_recover(*arguments), needs_full_resync=False)
 
 
 REMOVED_GUARDS: Final[dict[str, tuple[Any, str, Any]]] = {
     "clock-skew": (engine, "MAX_CLOCK_SKEW", timedelta(0)),
     "fence": (Expression, "fenced", _not_fenced),
-    "full-resync": BY_NAME["full-resync"].patches[0],
-    "superseded-retry": (SyncEngine, "sync", _superseded_is_acknowledged),
+    "generations-of-parts": (planner, "in_ranges", lambda _generation, ranges: bool(ranges)),
+    "full-resync": (planner, "recover_partial_writes", _no_full_resync),
 }
 
 

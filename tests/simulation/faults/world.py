@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.domain.errors import TransientError
+
 from local.plaid import PlaidSimulator
 from tests.integration.functions import lambda_context_by
 from tests.integration.harness import http_event
-from tests.simulation.faults.boundary import Actor, Fault
+from tests.simulation.faults.boundary import PLAID, Actor, Fault
 from tests.simulation.faults.checker import Checker
 from tests.simulation.faults.harness import ENVIRONMENTS, Environment, Harness, SimulationClock
 from tests.simulation.faults.queues import Queues
@@ -23,10 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local.plaid import Behavior, Delivery
+    from tests.simulation.faults.boundary import Call
 
-LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 5.0, "items": 120.0}
+LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 5.0, "items": 120.0, "sweep": 120.0}
+BATCH_SIZE: Final = 10
 CALL_SECONDS: Final = 0.05
 """What a call takes in simulated time."""
+_TIMEOUTS: Final = {"sync": 3.0, "webhook": 1.4, "items": 3.0, "sweep": 3.0}
+"""What a call to AWS takes whose response is lost."""
+_PLAID_TIMEOUT: Final = 20.0
+_BEAT_SECONDS: Final = 5.0
+"""Time passes in steps of so much while a batch is processed."""
+SQS: Final = "AmazonSQS"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +55,17 @@ class Invocation(Actor):
     paused: bool = False
     spent: float = 0.0
     pulls: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def beats(self) -> bool:
+        """Whether the heartbeat of its batch goes on."""
+        lives = not self.paused and not self.ended and self.spent <= LAMBDA_SECONDS[self.environment.function]
+        return lives and self.environment.beat is not None
+
+    def beat(self) -> None:
+        """Beat, unless its own call to SQS holds the lock."""
+        if self.environment.beat is not None and (self.latest is None or self.latest.service != SQS):
+            self.environment.beat()
 
     @property
     def status(self) -> int:
@@ -72,6 +93,9 @@ class World:
         live: invocations that have not ended.
         removals: for each requested removal (Item, whether its rows are erased) the status of the last response.
         tokens: the signature of the first delivery of a webhook, by its number.
+        outages: what every call of a service meets.
+        dead_cursors: how Plaid refuses the stored cursor of an Item until the whole history is pulled.
+        heartbeats: whether the visibility of messages can be changed while a batch is processed.
         counts: what happened how often.
     """
 
@@ -85,21 +109,31 @@ class World:
         self.queues = Queues(harness.stack)
         self.checker = Checker(harness.stack, self.plaid)
         self.environments = {
-            function: [Environment(function, number, harness, self.clock) for number in range(ENVIRONMENTS)]
+            function: [Environment(function, number, harness, self.clock, self.wait) for number in range(ENVIRONMENTS)]
             for function in LAMBDA_SECONDS
         }
         self.live: list[Invocation] = []
         self.links: list[Link] = []
         self.removals: dict[tuple[str, bool], int] = {}
         self.tokens: dict[int, str] = {}
+        self.outages: dict[str, Fault] = {}
+        self.dead_cursors: dict[str, tuple[str, Fault]] = {}
+        self.heartbeats = True
         self.counts: Counter[str] = Counter()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass: for Plaid's timers, the queues' timeouts, and invocations that run out of time."""
-        for invocation in self.live:
-            if not invocation.paused:
-                invocation.spent += seconds
-        self.clock.advance(seconds)
+        """Let time pass: for Plaid's timers, the queues' timeouts, heartbeats, and invocations that run out of time."""
+        while seconds > 0:
+            beating = [each for each in self.live if each.beats]
+            step = min(seconds, _BEAT_SECONDS) if beating else seconds
+            seconds -= step
+            for invocation in self.live:
+                if not invocation.paused:
+                    invocation.spent += step
+            self.clock.advance(step)
+            if self.heartbeats and SQS not in self.outages:
+                for invocation in beating:
+                    invocation.beat()
         self.plaid.run_due()
 
     @property
@@ -158,20 +192,26 @@ class World:
     # ---- invocations
 
     def invoke_sync(
-        self, count: int = 10, *, clock_error: timedelta = timedelta(0), paused: bool = False
+        self, count: int = BATCH_SIZE, *, clock_error: timedelta = timedelta(0), paused: bool = False
     ) -> Invocation | None:
         """Receive a batch and invoke the sync function; None where nothing is visible or all environments are busy."""
-        records = self.queues.receive(count) if self._free("sync") else []
+        records = self.queues.receive(count) if self._free("sync") and SQS not in self.outages else []
         if not records:
             return None
+        in_flight = self.queues.in_flight()
+        assert in_flight <= ENVIRONMENTS * BATCH_SIZE, f"{in_flight} messages in flight"
 
         def on_end(invocation: Invocation) -> None:
-            self.queues.acknowledge(records, invocation.response)
+            if SQS not in self.outages:
+                self.queues.acknowledge(records, invocation.response)
 
         invocation = self._invoke("sync", {"Records": records}, on_end, clock_error)
         assert invocation is not None
         invocation.paused = paused
         return invocation
+
+    def invoke_sweep(self) -> Invocation | None:
+        return self._invoke("sweep", {}, lambda _: None, timedelta(0))
 
     def _free(self, function: str) -> Environment | None:
         return next((environment for environment in self.environments[function] if not environment.busy), None)
@@ -210,24 +250,42 @@ class World:
             self.counts["timeouts"] += 1
         call = invocation.waiting
         assert call is not None
+        fault = fault or self._ongoing(call)
         self.counts[f"injected: {fault}" if fault else "calls"] += 1
         self.checker.before_call(invocation.pulls, call)
+        invocation.environment.act()
         invocation.proceed(fault)
-        invocation.spent += CALL_SECONDS
-        self.clock.advance(CALL_SECONDS)
+        self.wait(self._duration(invocation, call, fault))
         if invocation.succeeded is not None:
             self.checker.after_call(invocation.pulls, invocation.succeeded)
         self._after_step(invocation)
+
+    def _ongoing(self, call: Call) -> Fault | None:
+        """Return what a call meets in the present outages."""
+        if call.is_page:
+            for item_id, (cursor, fault) in list(self.dead_cursors.items()):
+                if call.body["access_token"] == self.plaid.item(item_id).access_token:
+                    if call.body.get("cursor") == cursor:
+                        return fault
+                    if not call.body.get("cursor"):
+                        del self.dead_cursors[item_id]
+        return self.outages.get(call.service)
+
+    @staticmethod
+    def _duration(invocation: Invocation, call: Call, fault: Fault | None) -> float:
+        if fault is not Fault.RESPONSE_LOST:
+            return CALL_SECONDS
+        return _PLAID_TIMEOUT if call.service == PLAID else _TIMEOUTS[invocation.environment.function]
 
     def _after_step(self, invocation: Invocation) -> None:
         if not invocation.ended:
             return
         self.live.remove(invocation)
         environment = invocation.environment
-        environment.busy = False
+        environment.busy, environment.beat = False, None
         # A process that died starts again with an empty memory.
         environment.warm = environment.warm and not invocation.killed and invocation.failure is None
-        if invocation.failure is not None:
+        if invocation.failure is not None and not isinstance(invocation.failure, TransientError):
             raise AssertionError(f"{environment.function} raised {invocation.failure!r}") from invocation.failure
         invocation.on_end(invocation)
 
@@ -240,6 +298,7 @@ class World:
 
     def close(self) -> None:
         """Leave nothing behind for the next schedule."""
+        self.outages.clear()
         for invocation in self.live:
             while not invocation.ended:
                 invocation.proceed(Fault.CRASH_BEFORE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from tests.simulation.model.plaid import Page, Refusal
-from tests.simulation.model.state import Item, Row
+from tests.simulation.model.state import Checkpoint, Item, Next, Resync, Row
 
 NEVER: Final = -1
 
@@ -17,9 +17,15 @@ class Load(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Raise the generation of the Item, which was loaded with this one."""
+    """Raise the generation of the Item, which was loaded with this one.
+
+    Attributes:
+        hint: a check is pending.
+    """
 
     generation: int
+    hint: bool
+    next_attempt: Next
 
 
 class Scan(NamedTuple):
@@ -43,14 +49,37 @@ class CheckHealth(NamedTuple):
     pass
 
 
+class RestartPull(NamedTuple):
+    """Drop the checkpoint; with `from_beginning` a full resync is pending from now on.
+
+    Attributes:
+        resets_cursor: because Plaid refuses the stored cursor.
+    """
+
+    generation: int
+    from_beginning: bool
+    resets_cursor: bool
+
+
+class After(NamedTuple):
+    """What an outcome leaves on the Item, beyond the update."""
+
+    needs_user: bool
+    hint: bool
+    failure: str
+    next_attempt: Next
+
+
 class CommitPart(NamedTuple):
     """The Item's part of the last transaction."""
 
     expected_cursor: str | None
     cursor: str
-    reconcile: bool
     pull_began: int
-    needs_user: bool = False
+    reconcile: Resync
+    inconclusive: int
+    decided: bool
+    after: After
 
 
 class Write(NamedTuple):
@@ -59,14 +88,14 @@ class Write(NamedTuple):
     generation: int
     rows: tuple[tuple[int, int], ...]
     begin: bool
-    commit: CommitPart | None
+    end: CommitPart | Checkpoint | None
 
 
 class Record(NamedTuple):
-    """Record the Item's state under the fence: Plaid refused, or had nothing ready."""
+    """Record an outcome that completes no update, under the fence."""
 
     generation: int
-    needs_user: bool
+    after: After
 
 
 class Finish(NamedTuple):
@@ -75,7 +104,7 @@ class Finish(NamedTuple):
     delete: bool
 
 
-Call = Load | Claim | CheckHealth | Scan | Read | Pull | Write | Record | Finish
+Call = Load | Claim | CheckHealth | Scan | Read | Pull | RestartPull | Write | Record | Finish
 
 # ---- responses
 
@@ -109,6 +138,6 @@ Response = Loaded | Item | bool | Rows | Page | Refusal | Time | Written
 """A claim gets the Item, a health check whether the user has to log in."""
 
 
-def not_covered(generation: int) -> Loaded:
+def not_covered(claim: Claim) -> Loaded:
     """Return an Item that is about to be claimed. Its other fields must not matter any more: all of them are wrong."""
-    return Loaded(Item(generation, cursor="stale", writing_since=NEVER), beyond_skew=False)
+    return Loaded(Item(claim.generation, cursor="stale", writing_since=NEVER, hint=claim.hint), beyond_skew=False)

@@ -23,13 +23,14 @@ class Reporting(StrEnum):
 
 
 class Page(NamedTuple):
-    """One page; `kind` is empty where it holds no change."""
+    """One page; `kind` is empty where it holds no change. `late`: no time is left in the invocation after it."""
 
     kind: str
     change: Change
     next_cursor: str | None
     has_more: bool
     complete: bool
+    late: bool = False
 
     def __str__(self) -> str:
         if self.next_cursor is None:
@@ -44,9 +45,14 @@ class Refusal(StrEnum):
     MUTATION = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
     CURSOR_REJECTED = "INVALID_FIELD"
     LOGIN_REQUIRED = "ITEM_LOGIN_REQUIRED"
+    UNAVAILABLE = "INTERNAL_SERVER_ERROR"
 
 
 _NO_CHANGE: Final = Change(READY)
+LACKS: Final = "*"
+"""The end of a final cursor that does not account for the whole history."""
+NEWER: Final = "'"
+"""Part of a cursor that Plaid issued after it had dropped all others."""
 
 
 def is_complete(log: Log) -> bool:
@@ -58,32 +64,48 @@ def login_required(log: Log) -> bool:
     return log.count(Change(LOGIN_LOST)) > log.count(Change(LOGIN_REPAIRED))
 
 
-def sync_page(log: Log, cursor: str | None, reporting: Reporting, *, pulled_before: bool) -> Page | Refusal:
+def position(cursor: str | None) -> int:
+    """Return the position in the log of a final cursor, or of that from which a pagination started."""
+    return int((cursor or "0").partition(">")[0].rstrip(NEWER + LACKS))
+
+
+def sync_page(
+    log: Log, cursor: str | None, reporting: Reporting, *, dropped: bool = False, pulled_before: bool
+) -> Page | Refusal:
     """Respond to /transactions/sync.
+
+    While the history is incomplete, a repeated pull from the beginning omits what was there first and never changed:
+    the worst that "incomplete" can mean. Its cursor reports that later, as added, once the history is complete.
 
     Args:
         log: everything that happened.
-        cursor: None, a final cursor `p`, or one within a pagination, `start>head@offset`.
+        cursor: None, a final cursor `p` (`p*` where it lacks something), or one in a pagination, `start>head@offset`.
         reporting: how changes are reported.
-        pulled_before: the Item was pulled to its end once. A repeated pull from the beginning omits what was there
-            first and never changed, while the history is incomplete: the worst that "incomplete" can mean.
+        dropped: cursors that were issued before are rejected.
+        pulled_before: the Item was pulled to its end once.
     """
-    if login_required(log):
-        return Refusal.LOGIN_REQUIRED
     if Change(READY) not in log:
         return Page("", _NO_CHANGE, None, has_more=False, complete=False)
-    if cursor is not None and ">" in cursor:
-        if int(cursor.partition(">")[2].partition("@")[0]) != len(log):
-            return Refusal.MUTATION
-        start, offset = int(cursor.partition(">")[0]), int(cursor.partition("@")[2])
-    else:
-        start, offset = int(cursor or 0), 0
-    reported = _changes_since(log, start, reporting)
-    if start == 0 and pulled_before and not is_complete(log) and sum(change.key == 0 for change in log) == 1:
-        reported = tuple(entry for entry in reported if entry[1].key != 0)
-    has_more = offset + 1 < len(reported)
-    next_cursor = f"{start}>{len(log)}@{offset + 1}" if has_more else str(len(log))
-    kind, change = reported[offset] if reported else ("", _NO_CHANGE)
+    start, _, rest = (cursor or f"0{NEWER if dropped else ''}").partition(">")
+    head, _, offset = rest.partition("@")
+    if dropped and NEWER not in start:
+        return Refusal.CURSOR_REJECTED
+    if head and int(head) != len(log):
+        return Refusal.MUTATION
+    begin = position(start)
+    reported = _changes_since(log, begin, reporting)
+    lacks = start.endswith(LACKS) or (begin == 0 and pulled_before and not is_complete(log))
+    lacks = lacks and sum(change.key == 0 for change in log) == 1
+    if lacks:
+        first = next(change for change in log if change.key == 0)
+        reported = tuple(entry for entry in reported if entry[1] != first)
+        reported += (("added", first),) if is_complete(log) else ()
+        lacks = not is_complete(log)
+    number = int(offset or 0)
+    has_more = number + 1 < len(reported)
+    final = f"{len(log)}{NEWER if dropped else ''}{LACKS if lacks else ''}"
+    next_cursor = f"{start}>{len(log)}@{number + 1}" if has_more else final
+    kind, change = reported[number] if reported else ("", _NO_CHANGE)
     return Page(kind, change, next_cursor, has_more, is_complete(log))
 
 

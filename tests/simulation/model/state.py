@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from plaid_sync.domain.item import GenerationRanges
 
 IDS: Final = "abc"
 READY: Final = -1
@@ -29,15 +33,59 @@ class Change(NamedTuple):
 Log = tuple[Change, ...]
 
 
+class Next(IntEnum):
+    """When the sweep enqueues the Item."""
+
+    ROUTINE = 0
+    """Hours later: in time for a lost webhook, and for nothing else."""
+    NEAR = 1
+    """Minutes later."""
+    WITH_RESYNC = 2
+    """When the pending full resync may begin."""
+
+
+class Resync(IntEnum):
+    """Whether a full resync is pending (`reconcile`)."""
+
+    NONE = 0
+    DUE = 1
+    LATER = 2
+    """Pending, but it may not begin yet (`reconcile_after`)."""
+
+
+class Checkpoint(NamedTuple):
+    """How far a pull in parts is. `began` is the length of the log when the pull began."""
+
+    cursor: str
+    from_beginning: bool
+    written: GenerationRanges
+    began: int
+
+
 class Item(NamedTuple):
-    """The Items row. `pull_began` is the length of the log when the committed pull began: it serves as the time."""
+    """The Items row. `pull_began` is the length of the log when the committed pull began: it serves as the time.
+
+    Attributes:
+        inconclusive: how many full resyncs met an incomplete history.
+        decided: the last of them was reconciled against although the history was incomplete.
+        was_reset: Plaid refused the stored cursor within the last hour (which never ends here).
+        hint: an ITEM webhook's check is pending.
+        failure: the code of the recorded failure; empty for none.
+    """
 
     generation: int = 0
     cursor: str | None = None
     writing_since: int | None = None
-    reconcile: bool = False
+    checkpoint: Checkpoint | None = None
+    reconcile: Resync = Resync.NONE
+    inconclusive: int = 0
+    decided: bool = False
+    was_reset: bool = False
     pull_began: int | None = None
     needs_user: bool = False
+    hint: bool = False
+    failure: str = ""
+    next_attempt: Next = Next.ROUTINE
 
 
 class Row(NamedTuple):
@@ -46,6 +94,16 @@ class Row(NamedTuple):
     value: int
     generation: int
     first_generation: int
+
+
+class Message(NamedTuple):
+    """A message in the queue: when it was sent (the length of the log then), and whether it is an ITEM webhook's.
+
+    Half a position: it was sent after all pulls that began there, and before the next change.
+    """
+
+    sent: float
+    hint: bool = False
 
 
 class Worker(NamedTuple):
@@ -60,29 +118,53 @@ class Worker(NamedTuple):
     """
 
     messages: int
-    sent: int
+    sent: float
     receipts_valid: bool
     generation: int
     history: int
 
 
 class Faults(NamedTuple):
-    """How many more of each may happen."""
+    """How many more of each may happen.
+
+    Attributes:
+        crashes: a worker dies; its messages return.
+        pauses: a worker is paused; its messages return, and it may continue at any time, or never.
+        duplicates: Plaid's webhook is queued again.
+        lost: a webhook is lost.
+        rejections: Plaid drops the cursors that it issued so far, and rejects them from then on.
+        logins: the bank requires the user's login.
+        refusals: Plaid or DynamoDB refuses a call, without an effect.
+        late: an invocation runs out of time after a page.
+    """
 
     crashes: int = 0
     pauses: int = 0
     duplicates: int = 0
+    lost: int = 0
     rejections: int = 0
     logins: int = 0
+    refusals: int = 0
+    late: int = 0
 
 
 class State(NamedTuple):
-    """One state. `changes` and `faults` are what may still happen, `queue` holds when each message was sent."""
+    """One state. `changes` and `faults` are what may still happen.
+
+    Attributes:
+        webhook_pending: a webhook about transactions is on its way.
+        hint_pending: an ITEM webhook is on its way.
+        lost: a webhook was lost, and what it reported is not seen yet.
+        dropped: Plaid has dropped the cursors that it issued before: it rejects them.
+    """
 
     log: Log
     changes: int
-    queue: tuple[int, ...]
+    queue: tuple[Message, ...]
     webhook_pending: bool
+    hint_pending: bool
+    lost: bool
+    dropped: bool
     item: Item
     rows: tuple[Row | None, ...]
     workers: tuple[Worker | None, Worker | None]
@@ -104,26 +186,35 @@ def canonical(state: State) -> State:
     as old as that, and while no attempt is running, the generations of attempts that left nothing can be reused.
     """
     began = state.item.pull_began
-    if began is not None and state.queue and state.queue[0] < began:
-        state = state._replace(queue=tuple(max(sent, began) for sent in state.queue))
+    if began is not None and state.queue and state.queue[0].sent < began:
+        queue = tuple(Message(max(message.sent, began), message.hint) for message in state.queue)
+        state = state._replace(queue=queue)
     if began is not None and any(worker and 0 < worker.sent < began for worker in state.workers):
         first, second = state.workers
         state = state._replace(workers=(_sent_after(first, began), _sent_after(second, began)))
     if any(worker and worker.generation for worker in state.workers):
         return state
+    return _with_ranks(state)
+
+
+def _with_ranks(state: State) -> State:
+    item, since, checkpoint = state.item, state.item.writing_since, state.item.checkpoint
     used = {number for row in state.rows if row for number in (row.generation, row.first_generation)}
-    if state.item.writing_since is not None:
-        used.add(state.item.writing_since)
-    if len(used) == state.item.generation:
+    used |= {since} if since is not None else set()
+    if checkpoint is not None:
+        used |= {number for generations in checkpoint.written for number in generations}
+    if len(used) == item.generation:
         return state
     new = {number: rank for rank, number in enumerate(sorted(used), start=1)}
     rows = tuple(row and Row(row.value, new[row.generation], new[row.first_generation]) for row in state.rows)
-    since = state.item.writing_since
-    item = state.item._replace(generation=len(used), writing_since=None if since is None else new[since])
+    if checkpoint is not None:
+        checkpoint = checkpoint._replace(written=tuple((new[first], new[last]) for first, last in checkpoint.written))
+    since = None if since is None else new[since]
+    item = item._replace(generation=len(used), writing_since=since, checkpoint=checkpoint)
     return state._replace(rows=rows, item=item)
 
 
-def _sent_after(worker: Worker | None, began: int) -> Worker | None:
+def _sent_after(worker: Worker | None, began: float) -> Worker | None:
     return worker._replace(sent=max(worker.sent, began)) if worker and worker.sent else worker
 
 
@@ -138,5 +229,5 @@ def put(state: State, number: int, worker: Worker | None) -> State:
     return state._replace(workers=(first, second))
 
 
-def _order(worker: Worker) -> tuple[int, bool, int, int]:
+def _order(worker: Worker) -> tuple[int, bool, float, int]:
     return worker.generation, worker.receipts_valid, worker.sent, worker.history

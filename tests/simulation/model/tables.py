@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.simulation.model.calls import Written
-from tests.simulation.model.state import GONE, Item, Row
+from tests.simulation.model.calls import CommitPart, Written
+from tests.simulation.model.plaid import LACKS
+from tests.simulation.model.state import GONE, Checkpoint, Item, Next, Resync, Row
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from tests.simulation.model.calls import Claim, Record, Write
+    from tests.simulation.model.calls import After, Claim, Record, RestartPull, Write
     from tests.simulation.model.state import State
 
 SUPERSEDED: Final = Written("superseded")
+THROTTLED: Final = Written("throttled")
 _WRITTEN: Final = Written()
 
 
@@ -21,16 +23,31 @@ def claim(state: State, call: Claim, without: AbstractSet[str]) -> tuple[State, 
     """Raise the generation if it is the loaded one; return also the response."""
     if call.generation != state.item.generation and "claim-cas" not in without:
         return state, Written("item_modified_concurrently")
-    item = state.item._replace(generation=state.item.generation + 1)
+    hint = call.hint or state.item.hint
+    item = state.item._replace(generation=state.item.generation + 1, hint=hint, next_attempt=call.next_attempt)
     stored = item._replace(writing_since=None) if "writing-since-kept" in without else item
-    return state._replace(item=stored), item
+    stored = stored._replace(hint=state.item.hint) if "checks-remembered" in without else stored
+    # A claimed attempt reads neither: that they differ must not make two histories of one.
+    return state._replace(item=stored), item._replace(pull_began=None, next_attempt=Next.ROUTINE, decided=False)
 
 
 def record(state: State, call: Record) -> tuple[State, Written]:
-    """Record the Item's state, under the fence."""
+    """Record an outcome, under the fence."""
     if call.generation != state.item.generation:
         return state, SUPERSEDED
-    return state._replace(item=state.item._replace(needs_user=call.needs_user)), _WRITTEN
+    return state._replace(item=_with_outcome(state.item, call.after)), _WRITTEN
+
+
+def restart_pull(state: State, call: RestartPull, without: AbstractSet[str]) -> tuple[State, Written]:
+    """Drop the checkpoint and raise the generation, under the fence."""
+    item = state.item
+    if call.generation != item.generation:
+        return state, SUPERSEDED
+    requested = call.from_beginning and "reconcile-remembered" not in without
+    reconcile = Resync.DUE if requested else item.reconcile
+    was_reset = item.was_reset or call.resets_cursor
+    item = item._replace(generation=item.generation + 1, checkpoint=None, reconcile=reconcile, was_reset=was_reset)
+    return state._replace(item=item), _WRITTEN
 
 
 def write(state: State, call: Write, without: AbstractSet[str]) -> tuple[State, Written]:
@@ -52,7 +69,7 @@ def _refusal(state: State, call: Write, without: AbstractSet[str]) -> Written | 
     newest = call.generation == state.item.generation
     if not newest and "fence" not in without:
         return SUPERSEDED
-    moved = call.commit is not None and call.commit.expected_cursor != state.item.cursor
+    moved = isinstance(call.end, CommitPart) and call.end.expected_cursor != state.item.cursor
     if moved and "cursor-cas" not in without:
         return Written("cursor_changed") if newest else SUPERSEDED
     stored = (state.rows[key] for key, _ in call.rows)
@@ -62,15 +79,26 @@ def _refusal(state: State, call: Write, without: AbstractSet[str]) -> Written | 
 
 
 def _item_after(state: State, call: Write, without: AbstractSet[str]) -> Item:
-    item = state.item
-    if call.commit is not None:
-        return item._replace(
-            cursor=call.commit.cursor,
+    item, end = state.item, call.end
+    if isinstance(end, CommitPart):
+        return _with_outcome(item, end.after)._replace(
+            cursor=end.cursor,
             writing_since=None,
-            reconcile=call.commit.reconcile,
-            pull_began=len(state.log) if "pull-began-before" in without else call.commit.pull_began,
-            needs_user=call.commit.needs_user,
+            checkpoint=None,
+            reconcile=end.reconcile,
+            inconclusive=end.inconclusive,
+            decided=(end.decided or item.decided) and end.cursor.endswith(LACKS),
+            pull_began=len(state.log) if "pull-began-before" in without else end.pull_began,
         )
     if call.begin and (item.writing_since is None or "writing-since-oldest" in without):
-        return item._replace(writing_since=call.generation)
+        item = item._replace(writing_since=call.generation)
+    if isinstance(end, Checkpoint):
+        raised = 0 if "checkpoint-generation" in without else 1
+        item = item._replace(generation=call.generation + raised, checkpoint=end)
     return item
+
+
+def _with_outcome(item: Item, after: After) -> Item:
+    return item._replace(
+        needs_user=after.needs_user, hint=after.hint, failure=after.failure, next_attempt=after.next_attempt
+    )

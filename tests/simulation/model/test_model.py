@@ -1,4 +1,4 @@
-"""The fast part of the model: small scenarios have no violation, and a removed guard leads to one."""
+"""The fast part of the model: small scenarios are safe and live, and a removed guard leads to a violation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.simulation.model.explore import explore
+from tests.simulation.model.explore import ENDLESS, explore
 from tests.simulation.model.guards import GUARDS
 from tests.simulation.model.scenarios import SMALL
 from tests.simulation.model.steps import World
@@ -15,12 +15,12 @@ from tests.simulation.model.steps import World
 if TYPE_CHECKING:
     from tests.simulation.model.guards import Guard
 
-QUICK = frozenset({"one change, paused worker", "paused worker"})
+QUICK = frozenset({"one change, paused worker", "paused worker", "refusals", "parts, cursor rejected"})
 SCENARIOS = {scenario.name: scenario for scenario in reversed(SMALL)}
 
 
 @pytest.mark.parametrize("name", sorted(QUICK))
-def test_no_interleaving_of_two_workers_breaks_an_invariant(name: str) -> None:
+def test_every_interleaving_is_safe_and_ends_with_a_table_equal_to_plaid(name: str) -> None:
     found = explore(SCENARIOS[name])
 
     assert found.violation is None, "\n".join(found.violation.trace)
@@ -37,6 +37,13 @@ def test_a_cursor_that_moves_before_the_last_rows_loses_them() -> None:
 
     assert violation is not None
     assert violation.what == "b is absent in the table and 1 at Plaid"
+
+
+def test_a_full_resync_that_is_not_remembered_never_ends() -> None:
+    violation = explore(SCENARIOS["parts, cursor rejected"], frozenset({"reconcile-remembered"})).violation
+
+    assert violation is not None
+    assert violation.what == ENDLESS
 
 
 @pytest.mark.parametrize("name", sorted(QUICK))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from plaid_sync.audit.report import AuditReport
+    from plaid_sync.domain.clock import Deadline
     from plaid_sync.pull.pages import Page
 
 ITEM = ItemId("item")
@@ -50,7 +51,7 @@ class Plaid(FakePlaid):
 class StoredRows(Rows):
     """A table that holds the transaction, or not."""
 
-    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:  # noqa: ARG002 - the port's
+    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:  # noqa: ARG002 - the port's
         if self.row_of("t") is not None:
             row = parse_transaction(transaction("t"))
             yield StoredRow(TransactionId("t"), "account", live=True, generation=3, first_generation=1, row=row)

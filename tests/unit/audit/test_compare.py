@@ -17,12 +17,14 @@ from plaid_sync.aws.dynamodb.transactions import stored_row_from
 from plaid_sync.domain.transaction import StoredRow, TransactionId, parse_transaction
 from plaid_sync.sync.planner import drop_unchanged
 
+from tests.fakes.clock import PLENTY
 from tests.fakes.items import new_item
 from tests.fakes.plaid import page, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.item import Item, ItemId
     from plaid_sync.pull.pages import Page
 
@@ -48,16 +50,17 @@ class Rows:
         self,
         item_id: ItemId,  # noqa: ARG002 - the port's
         ids: Collection[TransactionId],
+        deadline: Deadline,  # noqa: ARG002 - the port's
     ) -> Mapping[TransactionId, Mapping[str, object]]:
         found = {transaction_id: self.row_of(transaction_id) for transaction_id in ids}
         return {transaction_id: row for transaction_id, row in found.items() if row is not None}
 
-    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
         raise NotImplementedError
 
 
 def compare(*pages: Page, rows: Rows | None = None, item: Item = ITEM) -> HistoryComparison:
-    comparison = HistoryComparison(rows or Rows(stored), item)
+    comparison = HistoryComparison(rows or Rows(stored), item, PLENTY)
     for following in pages:
         comparison.fold(following)
     return comparison
@@ -158,7 +161,7 @@ def test_memory_holds_ids_and_no_rows(row_of: Callable[[str], Mapping[str, objec
         ids = iter([TransactionId(f"{number:037}") for number in range(transactions)])
         around = page()
         tracemalloc.start()
-        comparison = HistoryComparison(Rows(row_of), ITEM)
+        comparison = HistoryComparison(Rows(row_of), ITEM, PLENTY)
         for _ in range(transactions // 100):
             rows = [replace(ROW, transaction_id=next(ids), plaid=bytes(bytearray(ROW.plaid))) for _ in range(100)]
             comparison.fold(replace(around, added=tuple(rows)))

@@ -91,7 +91,7 @@ def test_the_document_has_no_other_commands() -> None:
         ("status --local", 3, "make local"),
         ("status --local --region us-east-1", 2, "--region"),
         ("status --local --stack a", 2, "--stack"),
-        ("items --state broken --local", 2, "needs_user"),
+        ("items --failing --state active --local", 2, "without --state"),
         ("items --limit 0 --local", 2, "--limit"),
         ("resync --local", 2, "--all"),
         ("resync a --all --local", 2, "--all"),
@@ -171,4 +171,5 @@ def test_the_retained_resources_are_those_that_the_template_retains() -> None:
     kinds = Counter(retained.values())
     assert kinds.keys() == {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::KMS::Key"}
     assert kinds["AWS::DynamoDB::Table"] == len(TABLES)
-    assert [name for name, kind in retained.items() if kind == "AWS::SQS::Queue"] == ["DeadLetterQueue"]
+    queues = [name for name, kind in retained.items() if kind == "AWS::SQS::Queue"]
+    assert queues == ["DeadLetterQueue", "FailedEventsQueue"]

@@ -91,6 +91,22 @@ def stubbed(*tasks: dict[str, Any]) -> tuple[DeadLetterQueue, Stubber]:
     return DeadLetterQueue(sqs, "dead", "sync", 20), stubber
 
 
+def test_messages_that_sqs_fails_to_make_visible_are_retried_and_deleted_ones_are_not() -> None:
+    queue = DeadLetterQueue(boto3.client("sqs", region_name="us-east-1"), "dead", "sync", 20)
+    entries = [{"Id": name, "ReceiptHandle": "handle", "VisibilityTimeout": 0} for name in "012"]
+    failed = [
+        {"Id": "0", "SenderFault": True, "Code": "ReceiptHandleIsInvalid"},
+        {"Id": "2", "SenderFault": False, "Code": "InternalError"},
+    ]
+    with Stubber(queue.sqs) as stubber:
+        for sent, refused in ((entries, failed), (entries[2:], [])):
+            response = {"Successful": [], "Failed": refused}
+            expected = {"QueueUrl": "dead", "Entries": sent}
+            stubber.add_response("change_message_visibility_batch", response, expected)
+        queue._release([letter(body(name), name) for name in "abc"])  # noqa: SLF001 - its one caller is a generator
+        stubber.assert_no_pending_responses()
+
+
 def test_a_redrive_reports_its_progress() -> None:
     moved = "ApproximateNumberOfMessagesMoved"
     queue, stubber = stubbed({"Status": "RUNNING", moved: 3}, {"Status": "COMPLETED", moved: 5})

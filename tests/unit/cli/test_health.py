@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from plaid_sync.domain.item import Item, ItemId, ItemState, StateName
+from plaid_sync.domain.schedule import AttemptClass
+from plaid_sync.sweep import Failures
 from plaid_sync_cli.health import Health, Snapshot, evaluate
 from plaid_sync_cli.monitoring import Alarm, QueueDepth
 
@@ -29,6 +31,10 @@ ALARM = Alarm(
     NOW - timedelta(hours=2),
     "Messages were dead-lettered.\n- First look at the causes.\ndocs/runbook.md#dead-letters",
 )
+FAILING = {
+    AttemptClass.FAILING: Failures(3, NOW - timedelta(hours=1)),
+    AttemptClass.BANK_DOWN: Failures(2, NOW - timedelta(hours=20)),
+}
 RECENT = {"drift-found": NOW - timedelta(minutes=12), "attention": NOW, "dead-letters": NOW - timedelta(hours=2)}
 
 
@@ -45,6 +51,7 @@ def health(**changed: Any) -> Health:
             "Money data is fresh for 8 of 10 Items; the others wait for their banks or users, no action required.",
             2,
         ),
+        ({"failing": FAILING}, "Money data is fresh for 10 of 10 Items, no action required.", 2),
         ({"items": {StateName.REMOVED: 3}}, "Nothing is linked yet: there are no Items.", 0),
         (
             {"alarmed": RECENT},
@@ -87,8 +94,26 @@ def test_no_action_is_required(changed: dict[str, Any], summary: str, findings: 
             "Money data is fresh for 10 of 10 Items, but action is required: 3 dead-lettered messages",
         ),
         (
-            {"queue": QueueDepth(9, 0, timedelta(hours=15))},
-            "Money data is fresh for 10 of 10 Items, but action is required: a message has waited for 15 h 0 min",
+            {"queue": QueueDepth(9, 0, timedelta(minutes=16))},
+            "Money data is fresh for 10 of 10 Items, but action is required: a message has waited for 16 min",
+        ),
+        (
+            {"failing": FAILING | {AttemptClass.FAILING: Failures(3, NOW - timedelta(hours=5))}},
+            (
+                "Money data is fresh for 10 of 10 Items, but action is required: Items that fail: 3 for other reasons, "
+                "the longest for 5 h 0 min"
+            ),
+        ),
+        (
+            {"failing": FAILING | {AttemptClass.BANK_DOWN: Failures(2, NOW - timedelta(hours=30))}},
+            (
+                "Money data is fresh for 10 of 10 Items, but action is required: Items that fail: 2 with a bank that "
+                "is down, the longest for 1 d 6 h"
+            ),
+        ),
+        (
+            {"items": {StateName.ACTIVE: 9, "a_newer_state": 1}},
+            "Money data is fresh for 10 of 10 Items, but action is required: 1 Item in state a_newer_state",
         ),
         (
             {"alarms": (ALARM,)},

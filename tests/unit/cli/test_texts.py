@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from plaid_sync_cli.bulk import RateLimiter, parse_rate
 from plaid_sync_cli.commands.export import csv_cells
-from plaid_sync_cli.item_report import ItemReport, counts, freshness, headline, history_row, pending_messages
+from plaid_sync_cli.item_report import (
+    ItemReport,
+    counts,
+    failing,
+    freshness,
+    headline,
+    history_row,
+    pending_messages,
+    until,
+)
 from plaid_sync_cli.output import duration, plural, to_json
 
 NOW = datetime(2026, 3, 3, 3, tzinfo=UTC)
@@ -81,6 +90,22 @@ def test_stale_rows_dead_letters_and_quarantine_require_action_and_a_missing_log
     assert fixes[:2] == ["plaid-sync sync a", "plaid-sync dlq replay a"]
     assert "rows-quarantined" in fixes[2]
     assert ItemReport(ITEM, [], [], []).problems(NOW) == []
+
+
+def test_a_failing_item_says_since_when_and_why_and_requires_action_when_that_is_long() -> None:
+    failure = {
+        "since": "2026-03-03T00:30:00.000Z",
+        "code": "INTERNAL_SERVER_ERROR",
+        "class": "transient",
+        "last_failed_at": "2026-03-03T02:58:00.000Z",
+    }
+    item = ITEM | {"failing": failure}
+    assert failing(item, NOW) == "INTERNAL_SERVER_ERROR (transient), since 2 h 30 min ago, last tried 2 min ago"
+    assert [fix for _, fix in ItemReport(item, [], [], []).problems(NOW)] == ["Runbook: items-failing"]
+    down = ITEM | {"failing": failure | {"class": "institution_down"}}
+    assert ItemReport(down, [], [], []).problems(NOW) == []
+    assert failing(ITEM, NOW) == ""
+    assert (until(NOW + timedelta(minutes=4), NOW), until(NOW, NOW), until(None, NOW)) == ("in 4 min", "due", "-")
 
 
 def test_a_history_entry_is_a_row() -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 from plaid_sync.domain.errors import CODES_BY_CLASS, FailureClass, Remedy, remedy_for
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import StateName
+from plaid_sync.domain.schedule import RETRY_DELAYS
 from plaid_sync.domain.transitions import TRANSITIONS, Action, EventType
+from plaid_sync.sweep import SHARES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +60,16 @@ def test_the_document_shows_every_state_and_event() -> None:
 
 def test_the_document_shows_every_code() -> None:
     assert section("codes") == codes_table()
+
+
+def test_the_document_shows_the_delays_of_every_class_that_is_retried() -> None:
+    rows = [[f"`{kind.value}`", *(f"{delay.seconds} s" for delay in delays)] for kind, delays in RETRY_DELAYS.items()]
+    assert section("retries") == markdown([["class", "first after", "at most after"], *rows])
+
+
+def test_the_document_shows_the_share_of_every_class_of_attempts() -> None:
+    shown = re.findall(r"^\| `(\w+)` \| .* \| (\d+) % \|$", section("classes"), re.MULTILINE)
+    assert shown == [(attempt_class.value, f"{share * 100:.0f}") for attempt_class, share in SHARES.items()]
 
 
 def test_the_document_explains_every_state_action_event_and_remedy() -> None:

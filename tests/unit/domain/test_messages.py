@@ -78,20 +78,14 @@ def test_a_withdrawn_account_that_is_not_named_makes_a_message_malformed(account
 
 def test_a_record_has_the_time_of_sending_and_the_receive_count() -> None:
     received = parse_record(record())
-    assert (received.sent_at, received.since, received.receive_count) == (SENT_AT, SENT_AT, 3)
+    assert (received.sent_at, received.receive_count, received.correlation_id) == (SENT_AT, 3, "")
 
 
-def test_a_requeued_message_keeps_when_the_original_was_sent_and_the_correlation_id() -> None:
-    copy = record(
-        since={"stringValue": "2026-03-01T08:00:00.000Z", "dataType": "String"},
-        correlation_id={"stringValue": "JKJaXmPLvHcESHA=", "dataType": "String"},
-    )
-    received = parse_record(copy)
-    assert received.since == datetime(2026, 3, 1, 8, tzinfo=UTC)
-    assert received.attributes == {"since": "2026-03-01T08:00:00.000Z", "correlation_id": "JKJaXmPLvHcESHA="}
+def test_a_message_carries_the_id_of_the_request_that_led_to_it() -> None:
+    received = parse_record(record(correlation_id={"stringValue": "JKJaXmPLvHcESHA=", "dataType": "String"}))
+    assert received.attributes == {"correlation_id": "JKJaXmPLvHcESHA="}
 
 
 @pytest.mark.parametrize("attribute", [None, [], {}, {"stringValue": None}, {"stringValue": "half \ud800"}, "text"])
 def test_an_unreadable_attribute_is_ignored(attribute: object) -> None:
-    received = parse_record(record(since=attribute, correlation_id=attribute))
-    assert (received.since, received.correlation_id) == (received.sent_at, "")
+    assert parse_record(record(correlation_id=attribute)).correlation_id == ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.domain.item import Expiry, ItemHealth, ItemState, StateName
+from plaid_sync.domain.item import Expiry, ItemFailure, ItemHealth, ItemState, StateName
 from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionId, parse_transaction
 
 from tests.fakes.api import CALLER, Api, content, problem
@@ -83,6 +83,21 @@ def test_a_list_shows_the_state_of_items(api: Api, item_id: ItemId) -> None:
     api.tables.items.set(item_id, state=ItemState(StateName.EXPIRING, "PENDING_EXPIRATION", NOON, expiry))
     (shown,) = api.get("/items")["items"]
     assert (shown["state"], shown["until"], shown["remedy"]) == ("expiring", "2026-06-06T12:00:00.000Z", "update_mode")
+
+
+def test_a_failing_item_shows_it_in_its_state_of_plaid(api: Api, item_id: ItemId) -> None:
+    since, last = NOON - timedelta(hours=3), NOON - timedelta(minutes=2)
+    failure = ItemFailure("INTERNAL_SERVER_ERROR", "transient", since, last)
+    api.tables.items.set(item_id, failure=failure, next_attempt_at=NOON)
+    (listed,) = api.get("/items")["items"]
+    summary = {"since": "2026-06-01T09:00:00.000Z", "code": "INTERNAL_SERVER_ERROR"}
+    assert (listed["state"], listed["failing"]) == ("active", summary)
+    assert (listed["remedy"], listed["what_to_do"]) == ("wait", "no action; retried automatically")
+    shown = api.get(f"/items/{item_id}")
+    assert shown["failing"] == summary | {"class": "transient", "last_failed_at": "2026-06-01T11:58:00.000Z"}
+    assert (shown["state"], shown["next_attempt_at"]) == ("active", NOON_TEXT)
+    api.tables.items.set(item_id, state=ItemState(StateName.NEEDS_USER, "ITEM_LOGIN_REQUIRED", NOON))
+    assert api.get(f"/items/{item_id}")["remedy"] == "update_mode"
 
 
 # ---- one Item

@@ -132,7 +132,9 @@ class Signer:
         self._remember(token, key)
         return token
 
-    def proves(self, token: str | None, body: bytes, *, max_cached: timedelta = MAX_CACHED) -> bool:
+    def proves(
+        self, token: str | None, body: bytes, *, max_cached: timedelta = MAX_CACHED, max_age: int = _MAX_AGE
+    ) -> bool:
         """Return whether the token proves that Plaid has sent exactly this body, now (see above)."""
         signing_input, _, signature = (token or "").rpartition(".")
         statement = self.signed.get(signing_input)
@@ -151,7 +153,7 @@ class Signer:
             and not _is_expired(statement.key, self.clock.time - max_cached)
             and isinstance(issued_at, int | float)
             and not isinstance(issued_at, bool)
-            and -_MAX_AGE <= issued_at - int(self.clock.time.timestamp()) <= _MAX_AHEAD
+            and -max_age <= issued_at - int(self.clock.time.timestamp()) <= _MAX_AHEAD
             and claims.get("request_body_sha256") == hashlib.sha256(body).hexdigest()
         )
 

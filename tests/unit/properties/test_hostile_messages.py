@@ -20,6 +20,7 @@ from tests.fakes.aws import MAX_MESSAGE_BYTES, Queue, is_deliverable
 from tests.fakes.clock import NOON
 from tests.fakes.functions import ENVIRONMENT, import_app, lambda_context
 from tests.fakes.items import new_item
+from tests.fakes.queue import no_timer
 from tests.fakes.tables import Tables
 from tests.unit.properties.genuine import pages_of_an_item
 from tests.unit.properties.hostile_json import HOSTILE, TEXTS, is_deep, is_short_ascii, mutated, one_in, pick, read
@@ -34,20 +35,16 @@ Record = dict[str, Any]
 
 HEALTHY, OTHER = "item-a", "item-b"
 FAILING: Final = "item-whose-bank-is-down"
-THROTTLED: Final = "item-that-is-rate-limited"
-ITEMS: Final = (HEALTHY, OTHER, FAILING, THROTTLED)
+REFUSED: Final = "item-that-plaid-refuses"
+ITEMS: Final = (HEALTHY, OTHER, FAILING, REFUSED)
 UNREGISTERED: Final = "item-that-is-not-registered"
-UNREGISTERED_RECEIVES: Final = 8
-"""From so many receives on, a message for an Item that is not registered is dead-lettered."""
-REQUEUED_RECEIVES: Final = 12
-"""From so many receives on, a message that Plaid's rate limits delay is requeued."""
 FOREIGN, OWN, EITHER = "foreign", "own", "either"
 GROUPS: Final = ("foreign", *ITEMS, "!", "~" * 128)
 TIMES: Final = (
     "2026-06-08T12:00:00Z", "2026-06-08T12:00:00.123456", "2026-06-08T12:00:00+14:00", "1970-01-01T00:00:00Z",
     "9999-12-31T23:59:59.999999-23:59", "0001-01-01T00:00:00+23:59", "2030-W10-7", "20300308T120000Z",
 )  # fmt: skip
-ATTRIBUTES: Final = ("correlation_id", "since")
+ATTRIBUTES: Final = ("correlation_id", "another")
 PAGES: Final = tuple(parse_page(page) for page in pages_of_an_item())
 ROWS: Final = [*PAGES[0].added, *PAGES[1].added]
 ACCOUNTS: Final = sorted({row.account_id for row in ROWS})
@@ -64,8 +61,8 @@ class Plaid:
     def sync_page(self, access_token: str, cursor: Cursor | None, _days_requested: int | None) -> Page:
         if access_token == f"access-{FAILING}":
             raise TransientError("made_to_fail")
-        if access_token == f"access-{THROTTLED}":
-            raise PlaidError("TRANSACTIONS_SYNC_LIMIT")
+        if access_token == f"access-{REFUSED}":
+            raise PlaidError("INVALID_API_KEYS")
         return PAGES[0 if cursor is None else 1]
 
     def health(self, access_token: str) -> ItemHealth:  # noqa: ARG002 - the port's
@@ -159,7 +156,7 @@ def handle(records: list[Record], queue: Queue) -> tuple[Tables, list[str]]:
     }
     urls = ENVIRONMENT["SYNC_QUEUE_URL"], ENVIRONMENT["DEAD_LETTER_QUEUE_URL"]
     received = SqsReceivedMessages(queue, *urls)  # type: ignore[arg-type] # a fake
-    app.processor = BatchProcessor(tables.engine(Plaid()), received, lambda: 1.0)
+    app.processor = BatchProcessor(tables.engine(Plaid()), received, no_timer)
     response = app.lambda_handler({"Records": records}, lambda_context())
     return tables, [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
@@ -184,6 +181,11 @@ def test_no_batch_raises_and_foreign_messages_are_dead_lettered_and_block_no_ite
             assert_result(record, sent.get(record["messageId"]), record["messageId"] in failed, queue)
     for name in {HEALTHY, OTHER} - uncertain:
         assert_synced(name, records, tables)
+    for name in {FAILING, REFUSED} - uncertain:
+        own_messages = [
+            record for record in records if group_of(record) == name and kind_of(record["body"], name) == OWN
+        ]
+        assert (tables.items.stored[ItemId(name)].failure is not None) == bool(own_messages)
 
 
 def group_of(record: Record) -> str:
@@ -191,26 +193,20 @@ def group_of(record: Record) -> str:
 
 
 def assert_result(record: Record, letter: Record | None, kept: bool, queue: Queue) -> None:  # noqa: FBT001
-    """Assert the result of one message: kept in the queue, requeued, dead-lettered, or done."""
+    """Assert the result of one message: kept in the queue, dead-lettered, or done."""
     body, group = record["body"], group_of(record)
-    foreign = kind_of(body, group) == FOREIGN
-    received = int(record["attributes"]["ApproximateReceiveCount"])
-    if foreign or (group == UNREGISTERED and received >= UNREGISTERED_RECEIVES):
+    if kind_of(body, group) == FOREIGN:
         assert kept == queue.failing
         assert (letter is None) == queue.failing
         if letter is not None:
             reason = letter["MessageAttributes"]["reason"]["StringValue"]
-            assert reason.startswith("malformed: " if foreign else "unregistered")
+            assert reason.startswith("malformed: ")
             assert body.startswith(letter["MessageBody"])
             assert (letter["MessageBody"] == body) != reason.endswith(" bytes)")
             assert letter["QueueUrl"] == ENVIRONMENT["DEAD_LETTER_QUEUE_URL"]
         return
-    requeued = group == THROTTLED and received >= REQUEUED_RECEIVES and not queue.failing
-    assert kept != (group in {HEALTHY, OTHER} or requeued)
-    assert (letter is not None) == requeued
-    if letter is not None:
-        assert (letter["MessageBody"], letter["MessageGroupId"]) == (body, group)
-        assert letter["QueueUrl"] == ENVIRONMENT["SYNC_QUEUE_URL"]
+    assert not kept
+    assert letter is None
 
 
 def assert_synced(name: str, records: list[Record], tables: Tables) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from plaid_sync.domain.errors import MUTATION_CODE, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor
+from plaid_sync.pull.pages import NetChanges
 from plaid_sync.pull.puller import MAX_RESTARTS, MUTATION_PERSISTS, Puller, Update
 
 from tests.fakes.clock import NOON, FakeClock
@@ -50,7 +51,7 @@ class Plaid:
 
     def pull(self, jitter: float = 1.0) -> Update:
         puller = Puller(self, self.clock, lambda: jitter)
-        return puller.pull("token", Cursor("stored"), 730, self.clock.deadline(self.remaining_seconds))
+        return puller.pull_into(NetChanges, "token", Cursor("stored"), 730, self.clock.deadline(self.remaining_seconds))
 
 
 def test_a_throttled_page_is_retried_within_the_invocation_and_no_page_is_lost() -> None:

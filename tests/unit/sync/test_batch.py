@@ -1,133 +1,320 @@
-"""The retry policy: what becomes of the messages of an Item whose sync fails."""
+"""Messages: deleted once the outcome is durable, returned where nothing was recorded, dead-lettered if they kill."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plaid_sync.domain.errors import FailureClass
-from plaid_sync.domain.item import ItemId, ItemState
+from plaid_sync.domain.errors import PlaidError, TransientError
+from plaid_sync.domain.item import ItemId, ItemState, Removal, StateName
 from plaid_sync.domain.messages import Cause, SyncMessage
-from plaid_sync.sync.batch import (
-    DEAD_LETTER_UNREGISTERED_AFTER,
-    REQUEUE_AFTER,
-    UNREGISTERED,
-    BatchProcessor,
-    backoff,
-)
+from plaid_sync.sync.batch import DEAD_LETTER_AFTER, BatchProcessor
+from plaid_sync.sync.engine import MAX_UNFINISHED_ATTEMPTS
 from plaid_sync.sync.job import Outcome
 
-from tests.fakes.clock import PLENTY
+from tests.fakes.clock import NOON, FakeClock
+from tests.fakes.failing import Failing
 from tests.fakes.items import new_item
-from tests.fakes.plaid import FakePlaid
-from tests.fakes.queue import Copied, FakeReceivedMessages
+from tests.fakes.plaid import FakePlaid, page
+from tests.fakes.queue import FakeReceivedMessages, no_timer
 from tests.fakes.tables import Tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from plaid_sync.domain.item import Cursor
+    from plaid_sync.pull.pages import Page
     from plaid_sync.sync.batch import BatchResult
 
-ITEM = ItemId("item")
-MAX_RECEIVES = 20
-"""The receive limit of the sync queue (template.yaml)."""
+ITEM, OTHER = ItemId("item"), ItemId("other")
+SECONDS = 300.0
+"""How long the sync function lives (template.yaml)."""
 
 
-def record(number: int, received: int, item_id: ItemId = ITEM) -> dict[str, Any]:
-    attributes = {"SentTimestamp": "1780315200123", "ApproximateReceiveCount": str(received), "MessageGroupId": item_id}
+def record(number: int, received: int = 1, item_id: ItemId = ITEM) -> dict[str, Any]:
+    sent_at = str(int(NOON.timestamp() * 1000))
+    attributes = {"SentTimestamp": sent_at, "ApproximateReceiveCount": str(received), "MessageGroupId": item_id}
     body = SyncMessage(item_id, Cause.WEBHOOK, {"number": number}).to_json()
     return {"messageId": f"m{number}", "receiptHandle": f"r{number}", "body": body, "attributes": attributes}
 
 
-def process(
-    code: str, *received: int, messages: FakeReceivedMessages | None = None, item_id: ItemId = ITEM
-) -> tuple[BatchResult, FakeReceivedMessages]:
-    """Process messages that were received so often, while Plaid refuses with a code ("": it does not)."""
-    messages = messages or FakeReceivedMessages()
-    plaid = FakePlaid(refusals={"sync": code} if code else {})
-    processor = BatchProcessor(Tables.of(new_item(ITEM)).engine(plaid), messages, lambda: 1.0)
-    records = [record(number, count, item_id) for number, count in enumerate(received)]
-    return processor.process(records, PLENTY), messages
+@dataclass(slots=True)
+class Plaid(FakePlaid):
+    """Plaid for several Items.
+
+    Attributes:
+        errors: what /transactions/sync raises, by Item.
+    """
+
+    errors: dict[ItemId, Exception] = field(default_factory=dict)
+
+    def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
+        item_id = ItemId(access_token.removeprefix("access-"))
+        if item_id in self.errors:
+            raise self.errors[item_id]
+        return page()
 
 
-@pytest.mark.parametrize("code", ["TRANSACTIONS_SYNC_LIMIT", "INSTITUTION_DOWN"])
-def test_a_message_that_waits_for_plaid_or_a_bank_is_requeued_before_the_receive_limit(code: str) -> None:
-    result, messages = process(code, REQUEUE_AFTER, 1)
-    original = record(0, REQUEUE_AFTER)
-    assert messages.requeued == [Copied(original["body"], ITEM, "m0", {"since": "2026-06-01T12:00:00.123Z"})]
-    assert (result.failed_message_ids, result.requeued) == (["m1"], 1)
-    assert messages.hidden.keys() == {"r1"}
-    assert REQUEUE_AFTER < MAX_RECEIVES
+@dataclass(slots=True)
+class Batch:
+    """Two Items and their messages."""
+
+    tables: Tables = field(default_factory=lambda: Tables.of(new_item(ITEM), new_item(OTHER)))
+    messages: FakeReceivedMessages = field(default_factory=FakeReceivedMessages)
+    plaid: Plaid = field(default_factory=Plaid)
+
+    def process(self, *records: dict[str, Any]) -> BatchResult:
+        processor = BatchProcessor(self.tables.engine(self.plaid), self.messages, no_timer)
+        return processor.process(list(records), self.tables.clock.deadline(SECONDS))
+
+    def lose(self, port: str, name: str) -> None:
+        """Let a call fail for as long as the test takes."""
+        replaced: Any = Failing(getattr(self.tables, port), name, TransientError("unreachable"), times=99)
+        setattr(self.tables, port, replaced)
 
 
-def test_a_throttle_of_any_length_dead_letters_no_message() -> None:
-    received = 0
-    for _ in range(100):
-        received += 1
-        result, _ = process("RATE_LIMIT_EXCEEDED", received)
-        received = received if result.failed_message_ids else 0
-        assert received < MAX_RECEIVES
+def _committed(_: Batch) -> None:
+    """Nothing is prepared."""
 
 
-def test_a_message_whose_copy_the_queue_does_not_accept_is_retried() -> None:
-    result, messages = process("TRANSACTIONS_SYNC_LIMIT", REQUEUE_AFTER, messages=FakeReceivedMessages(failing=True))
-    assert (result.failed_message_ids, result.requeued) == (["m0"], 0)
-    assert messages.hidden.keys() == {"r0"}
-    (failure,) = result.failures
-    assert (failure.failure_class, failure.code) == (FailureClass.THROTTLED, "InternalError")
+def _refused(code: str) -> Callable[[Batch], None]:
+    return lambda batch: batch.plaid.errors.update({ITEM: PlaidError(code)})
 
 
-@pytest.mark.parametrize("code", ["INTERNAL_SERVER_ERROR", "INVALID_API_KEYS", "A_CODE_OF_NEXT_YEAR"])
-def test_any_other_message_is_left_to_the_receive_limit(code: str) -> None:
-    result, messages = process(code, MAX_RECEIVES - 1)
-    assert (messages.requeued, result.requeued, result.failed_message_ids) == ([], 0, ["m0"])
+def _superseded(batch: Batch) -> None:
+    plaid: Any = Failing(batch.plaid, "sync_page", None, meanwhile=lambda: batch.tables.items.set(ITEM, generation=2))
+    batch.plaid = plaid
 
 
-def test_a_throttled_item_is_retried_within_minutes() -> None:
-    delays = [process("TRANSACTIONS_SYNC_LIMIT", received)[1].hidden["r0"] for received in range(1, REQUEUE_AFTER)]
-    assert delays == sorted(delays)
-    assert 10 <= delays[0] <= 60
-    assert delays[-1] <= 600
+def _item(**fields: Any) -> Callable[[Batch], None]:
+    return lambda batch: batch.tables.items.set(ITEM, **fields)
 
 
-@pytest.mark.parametrize(
-    ("code", "unknown"), [("A_CODE_OF_NEXT_YEAR", True), ("INTERNAL_SERVER_ERROR", False), ("ITEM_GET_LIMIT", False)]
-)
-def test_an_unknown_code_is_reported_so_that_it_is_counted(code: str, *, unknown: bool) -> None:
-    result, _ = process(code, 1)
-    assert [(failure.code, failure.unknown) for failure in result.failures] == [(code, unknown)]
+OUTCOMES: dict[Outcome, Callable[[Batch], None]] = {
+    Outcome.COMMITTED: _committed,
+    Outcome.COVERED: _item(pull_began_at=NOON + timedelta(hours=1)),
+    Outcome.NOT_READY: lambda batch: setattr(batch, "plaid", NotReady()),
+    Outcome.SUPERSEDED: _superseded,
+    Outcome.FAILED: _refused("INSTITUTION_DOWN"),
+    Outcome.NEEDS_USER: _refused("ITEM_LOGIN_REQUIRED"),
+    Outcome.REVOKED: _refused("ITEM_NOT_FOUND"),
+    Outcome.REMOVED: _item(state=ItemState(StateName.REMOVED), removal=Removal(NOON, erase=False)),
+    Outcome.UNREGISTERED: lambda batch: batch.tables.items.stored.__delitem__(ITEM),
+    Outcome.UNKNOWN_STATE: _item(state=ItemState("frozen")),
+    Outcome.CONTINUES: lambda batch: setattr(batch, "plaid", Slow(batch.tables.clock)),
+}
 
 
-def test_messages_of_an_unregistered_item_are_retried_for_minutes_and_then_dead_lettered() -> None:
-    result, messages = process("", 1, DEAD_LETTER_UNREGISTERED_AFTER, item_id=ItemId("unknown"))
-    assert (result.failed_message_ids, result.dead_lettered) == (["m0"], {"m1": UNREGISTERED})
-    assert [(copy.message_id, copy.reason) for copy in messages.dead_lettered] == [("m1", UNREGISTERED)]
-    waited = sum(backoff(FailureClass.TRANSIENT, receives) for receives in range(1, DEAD_LETTER_UNREGISTERED_AFTER))
-    assert 300 < waited < 1200
+@dataclass(slots=True)
+class NotReady(Plaid):
+    """Plaid that has no history yet."""
+
+    def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
+        return page(next_cursor="", transactions_update_status="NOT_READY")
+
+
+@dataclass(slots=True)
+class Slow(Plaid):
+    """Plaid with a history of very slow pages."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        Plaid.__init__(self, clock)
+
+    def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
+        self.clock.sleep(80)
+        return page(next_cursor=str(int(cursor or 0) + 1), has_more=True)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_is_durable_and_its_messages_are_deleted(outcome: Outcome) -> None:
+    batch = Batch()
+    OUTCOMES[outcome](batch)
+    result = batch.process(record(0), record(1, received=50), record(2, item_id=OTHER))
+    assert {item_id: report.outcome for item_id, report in result.reports.items()}[ITEM] is outcome
+    assert (result.failed_message_ids, result.returned, batch.messages.dead_lettered) == (
+        ([], [], []) if outcome is not Outcome.CONTINUES else (["m2"], [], [])
+    )
+    assert result.jobs[ITEM].causes == ("webhook",)
+
+
+@pytest.mark.parametrize("name", ["load", "claim", "record"])
+def test_messages_return_where_nothing_could_be_recorded_and_no_outage_dead_letters_one(name: str) -> None:
+    batch = Batch()
+    batch.plaid.errors[ITEM] = PlaidError("INSTITUTION_DOWN")
+    batch.lose("items", name)
+    result = batch.process(record(0, received=500), record(1))
+    assert sorted(result.failed_message_ids) == ["m0", "m1"]
+    assert [(returned.item_id, returned.code) for returned in result.returned] == [(ITEM, "unreachable")]
+    assert batch.messages.dead_lettered == []
+
+
+def test_a_bug_in_an_attempt_shows_on_its_item_and_fails_no_other() -> None:
+    batch = Batch()
+    bug = batch.plaid.errors[ITEM] = ValueError("a bug")
+    result = batch.process(record(0), record(1, item_id=OTHER))
+    assert result.failed_message_ids == []
+    assert (result.reports[ITEM].outcome, result.reports[ITEM].bug) == (Outcome.FAILED, bug)
+    assert result.reports[OTHER].outcome is Outcome.COMMITTED
+    failure = batch.tables.items.stored[ITEM].failure
+    assert failure is not None
+    assert (failure.code, failure.failure_class) == ("ValueError", "client_error")
+
+
+def test_a_bug_before_the_claim_returns_the_messages_and_dead_letters_those_that_are_worn() -> None:
+    batch = Batch()
+    items: Any = Failing(batch.tables.items, "load", ValueError("a bug"))
+    batch.tables.items = items
+    result = batch.process(record(0, DEAD_LETTER_AFTER), record(1, DEAD_LETTER_AFTER - 1), record(2, 1, OTHER))
+    assert (result.failed_message_ids, result.dead_lettered) == (["m1"], {"m0": "ValueError"})
+    assert result.reports[OTHER].outcome is Outcome.COMMITTED
+
+
+def test_a_message_whose_item_kills_its_workers_is_dead_lettered_and_the_item_is_retried() -> None:
+    batch = Batch()
+    results = []
+    for _ in range(2):  # the first time, an outage of AWS may have kept the outcomes from being recorded
+        batch.tables.items.set(ITEM, unfinished_attempts=MAX_UNFINISHED_ATTEMPTS)
+        results.append(batch.process(record(0, DEAD_LETTER_AFTER), record(1)))
+    assert [result.failed_message_ids for result in results] == [[], []]
+    assert [result.dead_lettered for result in results] == [{}, {"m0": "worker_died"}]
+    (letter,) = batch.messages.dead_lettered
+    assert (letter.body, letter.group_id) == (record(0)["body"], ITEM)
+    assert batch.process(record(2)).reports[ITEM].outcome is Outcome.COMMITTED
+
+
+def test_a_message_that_the_dead_letter_queue_does_not_accept_stays() -> None:
+    batch = Batch(messages=FakeReceivedMessages(failing=True))
+    result = batch.process(record(0) | {"body": "foreign"})
+    assert (result.failed_message_ids, result.dead_lettered) == (["m0"], {})
 
 
 def test_one_sync_serves_all_messages_of_its_item() -> None:
-    result, messages = process("", 1, 1, 2)
-    assert (result.failed_message_ids, result.coalesced, messages.hidden) == ([], 2, {})
+    result = Batch().process(record(0), record(1), record(2, received=2))
+    assert (result.failed_message_ids, result.coalesced) == ([], 2)
     assert (len(result.reports), len(result.waits)) == (1, 2)
 
 
-def test_the_backoff_is_exponential_up_to_a_limit() -> None:
-    assert [backoff(FailureClass.TRANSIENT, receives) for receives in (1, 2, 3, 8, 20)] == [5, 10, 20, 640, 900]
-    assert backoff(FailureClass.INSTITUTION_DOWN, 1) > backoff(FailureClass.TRANSIENT, 1)
-    assert backoff(FailureClass.INSTITUTION_DOWN, 40) <= 43_200  # the longest delay of SQS
+# ---- visibility: time that beats
 
 
-@pytest.mark.parametrize(
-    ("webhook", "kept"), [({"webhook_type": "ITEM", "webhook_code": "PENDING_EXPIRATION"}, True), ({}, False)]
-)
-def test_an_item_webhook_waits_for_a_version_that_knows_the_items_state(webhook: dict[str, Any], *, kept: bool) -> None:
-    messages = FakeReceivedMessages()
-    item = new_item(ITEM, state=ItemState("frozen"))
-    processor = BatchProcessor(Tables.of(item).engine(FakePlaid()), messages, lambda: 1.0)
-    records = [record(number, count) for number, count in enumerate((1, REQUEUE_AFTER))]
-    for each in records:
-        each["body"] = SyncMessage(ITEM, Cause.WEBHOOK, webhook).to_json()
-    result = processor.process(records, PLENTY)
-    assert result.reports[ITEM].outcome is Outcome.UNKNOWN_STATE
-    assert result.failed_message_ids == (["m0"] if kept else [])
-    assert [copied.message_id for copied in messages.requeued] == (["m1"] if kept else [])
-    assert messages.dead_lettered == []
+@dataclass(slots=True)
+class BeatingClock(FakeClock):
+    """A clock in whose every second the timer of a batch fires; implements `Timer`.
+
+    Attributes:
+        beat: what fires.
+    """
+
+    beat: Callable[[], None] = lambda: None
+
+    def sleep(self, seconds: float) -> None:
+        end = self.time + timedelta(seconds=seconds)
+        while self.time < end:
+            self.time = min(end, self.time + timedelta(seconds=1))
+            self.beat()
+
+    @contextmanager
+    def timer(self, beat: Callable[[], None]) -> Iterator[None]:
+        self.beat = beat
+        yield
+        self.beat = lambda: None
+
+
+@dataclass(slots=True)
+class Visible(FakeReceivedMessages):
+    """Received messages that know until when they are hidden.
+
+    Attributes:
+        until: by receipt handle.
+    """
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    until: dict[str, Any] = field(default_factory=dict)
+
+    def change_visibility(self, receipt_handles: Any, seconds: int) -> list[str]:
+        failed = FakeReceivedMessages.change_visibility(self, receipt_handles, seconds)
+        end = self.clock.now() + timedelta(seconds=seconds)
+        self.until |= {handle: end for handle in receipt_handles if handle not in failed}
+        return failed
+
+
+@dataclass(slots=True)
+class SlowItem(Plaid):
+    """Plaid that takes minutes for one Item.
+
+    Attributes:
+        seconds: for that Item.
+        meanwhile: runs after half of them.
+    """
+
+    seconds: float = 185.0
+    meanwhile: Callable[[], None] = lambda: None
+
+    def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
+        slow = access_token == f"access-{ITEM}"
+        self.clock.sleep(self.seconds / 2 if slow else 0.5)
+        if slow:
+            self.meanwhile()
+            self.clock.sleep(self.seconds / 2)
+        return page()
+
+
+NAMES = [ItemId(f"fine{number}") for number in range(9)]
+
+
+def process_slowly(messages: Visible, first: int, **plaid: Any) -> tuple[BatchResult, BeatingClock]:
+    """Process ten Items, one of them slow, after so many others."""
+    clock = BeatingClock()
+    messages.clock = clock
+    names = [*NAMES[:first], ITEM, *NAMES[first:]]
+    tables = Tables.of(*map(new_item, names))
+    tables.clock = clock
+    processor = BatchProcessor(tables.engine(SlowItem(clock, **plaid)), messages, clock.timer)
+    records = [record(number, item_id=name) for number, name in enumerate(names)]
+    return processor.process(records, clock.deadline(SECONDS)), clock
+
+
+def test_a_slow_item_delays_no_other_item_of_its_batch() -> None:
+    seen: dict[str, Any] = {}
+    messages = Visible()
+
+    def note() -> None:
+        seen.update(deleted=list(messages.deleted), until=dict(messages.until), now=messages.clock.now())
+
+    result, clock = process_slowly(messages, first=2, meanwhile=note)
+    finished, slow, waiting = {"r0", "r1"}, "r2", {f"r{number}" for number in range(3, 10)}
+    assert set(seen["deleted"]) == finished
+    # Those that wait are visible after seconds; the slow one stays hidden, for a minute at most once its worker dies.
+    assert all(seen["until"][handle] <= NOON + timedelta(seconds=7) for handle in waiting)
+    assert timedelta(seconds=35) < seen["until"][slow] - seen["now"] <= timedelta(seconds=60)
+    assert sorted(result.failed_message_ids) == sorted(handle.replace("r", "m") for handle in waiting)
+    assert (result.returned, result.visibility_failures) == ([], 0)
+    assert clock.now() - NOON < timedelta(seconds=190)
+
+
+def test_a_visibility_that_could_not_be_changed_is_changed_with_the_next_beat() -> None:
+    messages = Visible()
+    messages.refused["r3"] = 3  # the first hiding, and two returns
+    extended: list[Any] = []
+
+    def refuse_extensions() -> None:
+        extended.append(messages.until["r2"] - messages.clock.now())
+        messages.refused["r2"] = 7
+
+    result, _ = process_slowly(messages, first=2, meanwhile=refuse_extensions)
+    assert messages.until["r3"] <= NOON + timedelta(seconds=9)
+    assert messages.hidden["r3"] == 0
+    assert messages.refused["r2"] == 0  # all seven within 20 seconds
+    assert min(extended) > timedelta(seconds=20)
+    assert result.visibility_failures == 10
+
+
+def test_a_queue_that_changes_no_visibility_fails_no_sync() -> None:
+    messages = Visible(failing=True)
+    result, _ = process_slowly(messages, first=0)
+    assert result.reports[ITEM].outcome is Outcome.COMMITTED
+    assert len(result.failed_message_ids) == 9
+    assert result.visibility_failures > 0

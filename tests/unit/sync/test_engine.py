@@ -7,22 +7,33 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plaid_sync.domain.errors import PlaidError, TransientError
 from plaid_sync.domain.history import DetailType
-from plaid_sync.domain.item import Cursor, Expiry, Item, ItemHealth, ItemId, ItemState, StateName
-from plaid_sync.domain.state_machine import ItemEvent
+from plaid_sync.domain.item import (
+    Cursor,
+    Expiry,
+    Item,
+    ItemFailure,
+    ItemHealth,
+    ItemId,
+    ItemState,
+    PendingCheck,
+    StateName,
+)
+from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.domain.transaction import TransactionId
 from plaid_sync.domain.transitions import EventType
-from plaid_sync.sync.engine import MAX_CLOCK_SKEW, is_covered
+from plaid_sync.sync.engine import MAX_CLOCK_SKEW, MAX_UNFINISHED_ATTEMPTS, is_covered
 from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 
 from tests.fakes.clock import NOON, PLENTY
+from tests.fakes.failing import Failing, KilledError
 from tests.fakes.items import ACTIVE, FakeItems, new_item
 from tests.fakes.plaid import FakePlaid, page, transaction
 from tests.fakes.tables import Tables
 
 if TYPE_CHECKING:
     from plaid_sync.domain.history import HistoryEntry
+    from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.pull.pages import Page
 
 ITEM = ItemId("item")
@@ -86,12 +97,12 @@ class Sync:
         self.tables.history.by_key.clear()
         self.tables.items.set(ITEM, state=self.state, cursor=Cursor("one"), accounts=())
 
-    def job(self, *hints: ItemEvent, **fields: Any) -> SyncJob:
-        known: dict[str, Any] = {"newest_message_at": NOON, "receives": 1, "deadline": PLENTY}
-        return SyncJob(ITEM, hints=hints, causes=("request",), **(known | fields))
+    def job(self, *checks: PendingCheck, **fields: Any) -> SyncJob:
+        known: dict[str, Any] = {"newest_message_at": NOON, "deadline": PLENTY}
+        return SyncJob(ITEM, checks=checks, causes=("request",), **(known | fields))
 
-    def run(self, *hints: ItemEvent, **fields: Any) -> SyncReport:
-        return self.tables.engine(self.plaid).sync(self.job(*hints, **fields))
+    def run(self, *checks: PendingCheck, **fields: Any) -> SyncReport:
+        return self.tables.engine(self.plaid).sync(self.job(*checks, **fields))
 
     @property
     def item(self) -> Item:
@@ -107,9 +118,11 @@ class Sync:
         return entry
 
 
-def hint(event: EventType, **fields: Any) -> ItemEvent:
-    return ItemEvent(event, reported_at=NOON, **fields)
+def hint(event: EventType, **fields: Any) -> PendingCheck:
+    return PendingCheck(event.value, reported_at=NOON, **fields)
 
+
+WITHDRAWN = hint(EventType.USER_ACCOUNT_REVOKED, account_id="account")
 
 # ---- when /item/get is called
 
@@ -174,7 +187,7 @@ def test_a_reported_failure_of_plaid_itself_does_not_change_the_state(code: str)
         ("ITEM_NOT_FOUND", StateName.REVOKED, Outcome.REVOKED),
     ],
 )
-def test_a_permanent_failure_is_recorded_and_acknowledged(code: str, name: StateName, outcome: Outcome) -> None:
+def test_a_permanent_failure_is_recorded_as_the_items_state(code: str, name: StateName, outcome: Outcome) -> None:
     sync = Sync(plaid=refusing(code))
     report = sync.run(hint(EventType.PENDING_DISCONNECT, until=IN_A_WEEK))
     assert (report.outcome, report.code) == (outcome, code)
@@ -183,51 +196,65 @@ def test_a_permanent_failure_is_recorded_and_acknowledged(code: str, name: State
     assert (sync.entry.outcome, sync.entry.details["code"]) == (outcome.value, code)
 
 
-def test_an_institution_that_is_down_is_recorded_once_and_the_messages_return() -> None:
-    sync = Sync(plaid=refusing("INSTITUTION_DOWN"))
-    for _ in range(2):
-        with pytest.raises(PlaidError, match="INSTITUTION_DOWN"):
-            sync.run(hint(EventType.NEW_ACCOUNTS_AVAILABLE))
-    assert sync.item.state == ItemState(StateName.DEGRADED, "INSTITUTION_DOWN", NOON)
-    assert sync.entry.published_events == (DetailType.DEGRADED,)
-
-
-@pytest.mark.parametrize("code", ["TRANSACTIONS_SYNC_LIMIT", "INTERNAL_SERVER_ERROR", "INVALID_API_KEYS"])
-@pytest.mark.parametrize("state", [ACTIVE, LOGIN_REQUIRED], ids=lambda state: state.name)
-def test_a_transient_failure_or_a_client_error_leaves_the_state_and_returns_the_hints(
-    code: str, state: ItemState
-) -> None:
-    sync = Sync(state, refusing(code))
-    with pytest.raises(PlaidError, match=code):
-        sync.run(hint(EventType.PENDING_DISCONNECT, until=IN_A_WEEK))
-    assert sync.item.state == state
-    assert sync.tables.entries == []
-
-
-def test_an_item_in_an_unknown_state_is_not_synced() -> None:
-    sync = Sync(ItemState("frozen", "A_CODE", NOON))
-    before = sync.item
+def test_a_bank_that_is_down_is_recorded_as_failure_although_plaid_serves_what_it_has() -> None:
+    sync = Sync(plaid=Plaid(report=ItemHealth("INSTITUTION_DOWN")))
     report = sync.run(hint(EventType.ERROR))
-    assert (report.outcome, report.state) == (Outcome.UNKNOWN_STATE, "frozen")
-    assert (sync.item, sync.tables.entries, sync.plaid.order, sync.live) == (before, [], [], {OLD})
+    assert (report.outcome, sync.item.state.name) == (Outcome.COMMITTED, StateName.DEGRADED)
+    assert sync.item.failure == ItemFailure("INSTITUTION_DOWN", "institution_down", NOON, NOON)
+    assert sync.tables.items.classes[ITEM] is AttemptClass.BANK_DOWN
+    assert sync.item.pending_checks == ()
+    sync.plaid.report = ItemHealth()
+    sync.run()
+    assert sync.item == replace(sync.item, failure=None, state=ItemState(StateName.ACTIVE, since=NOON))
+
+
+def test_what_plaid_reports_about_an_item_that_it_serves_is_retried_at_most_hourly() -> None:
+    """An unknown code may stay for days."""
+    clock = Sync(LOGIN_REQUIRED, Plaid(report=ItemHealth("A_CODE_OF_NEXT_YEAR")))
+    clock.tables.items.set(
+        ITEM, failure=ItemFailure("A_CODE_OF_NEXT_YEAR", "transient", NOON - timedelta(days=1), NOON)
+    )
+    clock.run()
+    assert clock.item.failure is not None
+    assert clock.item.next_attempt_at is not None
+    assert clock.item.next_attempt_at - NOON > timedelta(minutes=50)
+
+
+# ---- states of a newer version
+
+FROZEN = ItemState("frozen", "A_CODE", NOON)
+
+
+def test_an_item_in_an_unknown_state_is_not_synced_and_remembers_what_webhooks_request() -> None:
+    sync = Sync(FROZEN)
+    report = sync.run()
+    assert (report.outcome, report.state, sync.item.generation) == (Outcome.UNKNOWN_STATE, "frozen", 1)
+    assert sync.item.next_attempt_at is not None
+    assert sync.item.next_attempt_at - NOON > timedelta(hours=5)
+    for _ in range(MAX_UNFINISHED_ATTEMPTS + 1):
+        assert sync.run(WITHDRAWN).outcome is Outcome.UNKNOWN_STATE
+    assert (sync.item.pending_checks, sync.item.unfinished_attempts) == ((WITHDRAWN,), 0)
+    assert (sync.item.state, sync.tables.entries, sync.plaid.order, sync.live) == (FROZEN, [], [], {OLD})
+    # The newer version knows the state.
+    sync.tables.items.set(ITEM, state=ACTIVE)
+    assert sync.run().outcome is Outcome.COMMITTED
+    assert (sync.live, sync.item.pending_checks) == ({NEW}, ())
 
 
 def test_an_item_that_a_newer_version_changes_before_the_claim_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
     sync = Sync()
     claim = FakeItems.claim
 
-    def claim_later(items: FakeItems, item: Item, attempt_id: str) -> Item:
-        items.set(item.item_id, state=ItemState("frozen"))
-        return claim(items, item, attempt_id)
+    def claim_later(items: FakeItems, item: Item, attempt_id: str, next_attempt: NextAttempt, **fields: Any) -> Item:
+        items.set(item.item_id, state=FROZEN)
+        return claim(items, item, attempt_id, next_attempt, **fields)
 
     monkeypatch.setattr(FakeItems, "claim", claim_later)
     assert sync.run().outcome is Outcome.UNKNOWN_STATE
-    assert (sync.item.state, sync.plaid.order, sync.live) == (ItemState("frozen"), [], {OLD})
+    assert (sync.item.state, sync.plaid.order, sync.live) == (FROZEN, [], {OLD})
 
 
 # ---- accounts that the user withdrew
-
-WITHDRAWN = hint(EventType.USER_ACCOUNT_REVOKED, account_id="account")
 
 
 def test_the_rows_of_a_withdrawn_account_are_erased_and_the_others_stay() -> None:
@@ -257,13 +284,18 @@ def test_no_row_of_a_withdrawn_account_is_written_by_its_own_sync_or_restored_by
 @pytest.mark.parametrize("code", ["ITEM_LOGIN_REQUIRED", "INSTITUTION_DOWN", "INTERNAL_SERVER_ERROR"])
 def test_the_rows_of_a_withdrawn_account_are_erased_although_the_sync_fails(code: str) -> None:
     sync = Sync(plaid=refusing(code))
-    if code == "ITEM_LOGIN_REQUIRED":
-        sync.run(WITHDRAWN)
-    else:
-        with pytest.raises(PlaidError, match=code):
-            sync.run(WITHDRAWN)
+    sync.run(WITHDRAWN)
     assert sync.item.revoked_accounts == {"account"}
     assert sync.live == set()
+
+
+def test_a_withdrawn_account_is_recorded_before_its_rows_are_erased_even_if_the_worker_dies() -> None:
+    sync = Sync()
+    rows: Any = Failing(sync.tables.transactions, "write", KilledError())
+    sync.tables.transactions = rows
+    with pytest.raises(KilledError):
+        sync.run(WITHDRAWN)
+    assert sync.item.revoked_accounts == {"account"}
 
 
 def test_plaid_may_remove_the_rows_of_a_withdrawn_account_in_the_same_sync() -> None:
@@ -288,7 +320,8 @@ def test_erased_rows_are_no_partial_writes_of_a_dead_attempt() -> None:
 def test_an_entry_has_the_causes_and_the_counts_of_a_sync_and_accounts_are_stored_as_listed() -> None:
     sync = Sync()
     sync.run(hint(EventType.ERROR))
-    omitted = ("modified", "removed", "unchanged", "recovered", "erased", "restarts", "quarantined", "full_resync")
+    counts = ("modified", "removed", "unchanged", "recovered", "erased", "restarts", "quarantined")
+    omitted = (*counts, "full_resync", "cursor_reset", "reconcile_decided", "failing_since", "next_attempt_at")
     assert sync.entry.details == dict.fromkeys(omitted) | {
         "correlation_ids": None,
         "causes": ["request"],
@@ -310,17 +343,21 @@ def test_an_entry_has_the_causes_and_the_counts_of_a_sync_and_accounts_are_store
 
 
 @pytest.mark.parametrize("changed", [False, True])
-def test_an_item_older_than_its_rows_raises_its_generation_above_them_and_resyncs(*, changed: bool) -> None:
+@pytest.mark.parametrize("failing", [False, True])
+def test_an_item_older_than_its_rows_raises_its_generation_above_them_and_resyncs(
+    *, changed: bool, failing: bool
+) -> None:
     sync = Sync()
     rows = sync.tables.transactions.rows_of[ITEM]
     rows[OLD] = replace(rows[OLD], generation=40, row=None if changed else rows[OLD].row)
-    sync.tables.items.set(ITEM, reconcile=True)
-    with pytest.raises(TransientError, match="row_newer_than_item"):
-        sync.run()
-    assert (sync.item.generation, sync.item.reconcile) == (40, True)
+    failure = ItemFailure("CODE", "transient", NOON, NOON)
+    sync.tables.items.set(ITEM, reconcile=True, failure=failure if failing else None)
     report = sync.run()
+    if failing:  # nothing is retried at once
+        assert (report.outcome, report.code, sync.item.generation) == (Outcome.FAILED, "row_newer_than_item", 40)
+        report = sync.run()
     assert (report.outcome, report.full_resync, report.generation) == (Outcome.COMMITTED, True, 41)
-    assert rows[OLD].row is not None
+    assert (rows[OLD].row is not None, sync.item.failure) == (True, None)
 
 
 # ---- messages that a committed pull covers
@@ -331,12 +368,12 @@ def pulled_at_noon(**fields: Any) -> Item:
 
 
 def test_a_committed_pull_covers_the_messages_that_were_surely_sent_before_it() -> None:
-    assert is_covered(pulled_at_noon(), NOON - MAX_CLOCK_SKEW - timedelta(seconds=1))
-    assert not is_covered(pulled_at_noon(), NOON - MAX_CLOCK_SKEW)
-    assert not is_covered(pulled_at_noon(), NOON + timedelta(seconds=1))
+    assert is_covered(pulled_at_noon(), NOON - MAX_CLOCK_SKEW - timedelta(seconds=1), NOON)
+    assert not is_covered(pulled_at_noon(), NOON - MAX_CLOCK_SKEW, NOON)
+    assert not is_covered(pulled_at_noon(), NOON + timedelta(seconds=1), NOON)
     # The queue's clock a minute slow, the worker's a minute fast: numbers of their own, which the constant cannot move.
-    assert not is_covered(pulled_at_noon(), NOON - timedelta(seconds=119))
-    assert is_covered(pulled_at_noon(), NOON - timedelta(minutes=5))
+    assert not is_covered(pulled_at_noon(), NOON - timedelta(seconds=119), NOON)
+    assert is_covered(pulled_at_noon(), NOON - timedelta(minutes=5), NOON)
 
 
 @pytest.mark.parametrize(
@@ -345,9 +382,17 @@ def test_a_committed_pull_covers_the_messages_that_were_surely_sent_before_it() 
         {"pull_began_at": None},
         *({"state": ItemState(name)} for name in (*StateName, "frozen") if name is not StateName.ACTIVE),
         {"reconcile": True},
+        {"reconcile": True, "reconcile_after": NOON},
         {"writing_since": 1},
+        {"failure": ItemFailure("CODE", "transient", NOON, NOON)},
+        {"pending_checks": (PendingCheck("ERROR"),)},
     ],
     ids=str,
 )
 def test_an_item_that_is_not_active_or_has_something_pending_covers_no_message(fields: dict[str, Any]) -> None:
-    assert not is_covered(pulled_at_noon(**fields), NOON - timedelta(days=1))
+    assert not is_covered(pulled_at_noon(**fields), NOON - timedelta(days=1), NOON)
+
+
+def test_a_resync_that_may_not_begin_yet_leaves_messages_covered() -> None:
+    later = pulled_at_noon(reconcile=True, reconcile_after=NOON + timedelta(hours=1))
+    assert is_covered(later, NOON - timedelta(days=1), NOON)

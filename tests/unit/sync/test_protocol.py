@@ -1,4 +1,4 @@
-"""The protocol where it matters: attempts that die or are superseded, reconciliation, invalid entries, messages."""
+"""The protocol where it matters: attempts that die or are superseded, reconciliation, invalid entries."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.item import Cursor, Item, ItemId
-from plaid_sync.sync.batch import DEAD_LETTER_UNREGISTERED_AFTER, BatchProcessor
-from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
+from plaid_sync.sync.job import SyncJob, SyncReport
 from plaid_sync.sync.planner import MAX_ROWS
 
 from tests.fakes.clock import NOON, PLENTY
-from tests.fakes.failing import DiedError, Failing
+from tests.fakes.failing import Failing, KilledError
 from tests.fakes.items import new_item
 from tests.fakes.plaid import FakePlaid, page, transaction
-from tests.fakes.queue import FakeReceivedMessages
 from tests.fakes.tables import Tables
-from tests.unit.sync.test_batch import process, record
 
 if TYPE_CHECKING:
     from plaid_sync.pull.pages import Page
@@ -50,15 +47,15 @@ class Scene:
     def sync(self, **updates: dict[str, Any]) -> SyncReport:
         """Sync; `start` is the page from the beginning, any other name is a cursor."""
         plaid = Plaid(updates={None if name == "start" else name: members for name, members in updates.items()})
-        return self.tables.engine(plaid).sync(SyncJob(ITEM, newest_message_at=NOON, receives=1, deadline=PLENTY))
+        return self.tables.engine(plaid).sync(SyncJob(ITEM, newest_message_at=NOON, deadline=PLENTY))
 
     def die(self, *, after_a_write: bool, **updates: dict[str, Any]) -> None:
         """Let an attempt die at its first write."""
-        known, dying = self.tables.transactions, Failing(self.tables.transactions, "write", DiedError())
+        known, dying = self.tables.transactions, Failing(self.tables.transactions, "write", KilledError())
         dying.after = after_a_write
         replaced: Any = dying
         self.tables.transactions = replaced
-        with pytest.raises(DiedError):
+        with pytest.raises(KilledError):
             self.sync(**updates)
         self.tables.transactions = known
 
@@ -111,21 +108,3 @@ def test_an_invalid_entry_is_kept_before_anything_is_written() -> None:
     scene.die(after_a_write=False, start={"added": [{"transaction_id": "invalid"}, transaction("a")]})
     assert len(scene.tables.quarantine.parts) == 1
     assert (scene.item.cursor, scene.live) == (None, set())
-
-
-def test_messages_of_a_superseded_attempt_are_retried() -> None:
-    tables = Tables.of(new_item(ITEM))
-    plaid: Any = Failing(FakePlaid(), "sync_page", None, meanwhile=lambda: tables.items.set(ITEM, generation=2))
-    result = BatchProcessor(tables.engine(plaid), FakeReceivedMessages(), lambda: 1.0).process([record(0, 1)], PLENTY)
-    assert (result.reports[ITEM].outcome, result.failed_message_ids) == (Outcome.SUPERSEDED, ["m0"])
-
-
-def test_all_messages_of_a_failed_item_return_after_the_same_delay() -> None:
-    _, messages = process("INTERNAL_SERVER_ERROR", 1, 3)
-    assert messages.hidden == {"r0": 20, "r1": 20}
-
-
-def test_a_message_that_the_dead_letter_queue_does_not_accept_stays() -> None:
-    failing = FakeReceivedMessages(failing=True)
-    result, _ = process("", DEAD_LETTER_UNREGISTERED_AFTER, messages=failing, item_id=ItemId("unknown"))
-    assert (result.failed_message_ids, result.dead_lettered) == (["m0"], {})

@@ -1,4 +1,4 @@
-"""The events that ITEM webhooks lead to, hostile webhooks included: none fails the sync."""
+"""What ITEM webhooks request beyond a sync, hostile webhooks included: none fails the sync."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plaid_sync.domain.item import ItemId
+from plaid_sync.domain.item import ItemId, PendingCheck
 from plaid_sync.domain.messages import Cause, ReceivedMessage, SyncMessage
-from plaid_sync.domain.state_machine import ItemEvent
 from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, EventType
-from plaid_sync.sync.batch import cause_of, event_of_message
+from plaid_sync.sync.batch import cause_of, check_of_message
 
 from tests.fakes.clock import NOON
 
@@ -32,13 +31,13 @@ def received(webhook: dict[str, Any] | None, cause: Cause = Cause.WEBHOOK) -> Re
     return ReceivedMessage(SyncMessage(ItemId("item"), cause, webhook), "body", "message", "receipt", NOON, 1)
 
 
-def event_of(code: str, **members: object) -> ItemEvent | None:
-    return event_of_message(received({"webhook_type": "ITEM", "webhook_code": code} | members))
+def check_of(code: str, **members: object) -> PendingCheck | None:
+    return check_of_message(received({"webhook_type": "ITEM", "webhook_code": code} | members))
 
 
-def test_every_queued_item_webhook_has_its_event() -> None:
-    events = {code: event_of(code) for code in ITEM_WEBHOOK_EVENTS}
-    assert events == {code: ItemEvent(EventType(code), reported_at=NOON) for code in ITEM_WEBHOOK_EVENTS}
+def test_every_queued_item_webhook_requests_its_check() -> None:
+    checks = {code: check_of(code) for code in ITEM_WEBHOOK_EVENTS}
+    assert checks == {code: PendingCheck(code, reported_at=NOON) for code in ITEM_WEBHOOK_EVENTS}
 
 
 @pytest.mark.parametrize(
@@ -56,8 +55,8 @@ def test_every_queued_item_webhook_has_its_event() -> None:
     ],
     ids=str,
 )
-def test_any_other_message_has_no_event(webhook: dict[str, Any] | None) -> None:
-    assert event_of_message(received(webhook)) is None
+def test_any_other_message_requests_none(webhook: dict[str, Any] | None) -> None:
+    assert check_of_message(received(webhook)) is None
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_any_other_message_has_no_event(webhook: dict[str, Any] | None) -> None:
 )
 def test_the_deadline_of_a_warning_is_parsed_in_every_form_of_iso_8601(code: str, member: str, text: str) -> None:
     in_a_week = NOON + timedelta(days=7)
-    assert event_of(code, **{member: text}) == ItemEvent(EventType(code), until=in_a_week, reported_at=NOON)
+    assert check_of(code, **{member: text}) == PendingCheck(code, until=in_a_week, reported_at=NOON)
 
 
 @pytest.mark.parametrize(
@@ -81,20 +80,20 @@ def test_the_deadline_of_a_warning_is_parsed_in_every_form_of_iso_8601(code: str
     ids=ascii,
 )
 def test_an_implausible_deadline_is_omitted(value: object) -> None:
-    event = event_of("PENDING_DISCONNECT", disconnect_time=value)
-    assert event == ItemEvent(EventType.PENDING_DISCONNECT, reported_at=NOON)
+    check = check_of("PENDING_DISCONNECT", disconnect_time=value)
+    assert check == PendingCheck("PENDING_DISCONNECT", reported_at=NOON)
 
 
 def test_only_the_webhook_about_a_withdrawn_account_names_one() -> None:
-    revoked = ItemEvent(EventType.USER_ACCOUNT_REVOKED, reported_at=NOON, account_id="account")
-    assert event_of("USER_ACCOUNT_REVOKED", account_id="account") == revoked
-    assert event_of("ERROR", account_id="account") == ItemEvent(EventType.ERROR, reported_at=NOON)
+    revoked = PendingCheck("USER_ACCOUNT_REVOKED", reported_at=NOON, account_id="account")
+    assert check_of("USER_ACCOUNT_REVOKED", account_id="account") == revoked
+    assert check_of("ERROR", account_id="account") == PendingCheck("ERROR", reported_at=NOON)
 
 
 @pytest.mark.parametrize("account_id", [None, "", 7, ["account"], {"a": 1}, "\ud800", "a\nb", "x" * 129], ids=ascii)
 def test_an_account_id_that_no_row_can_have_is_omitted(account_id: object) -> None:
-    event = event_of("USER_ACCOUNT_REVOKED", account_id=account_id)
-    assert event == ItemEvent(EventType.USER_ACCOUNT_REVOKED, reported_at=NOON)
+    check = check_of("USER_ACCOUNT_REVOKED", account_id=account_id)
+    assert check == PendingCheck("USER_ACCOUNT_REVOKED", reported_at=NOON)
 
 
 @settings(deadline=None)
@@ -102,13 +101,13 @@ def test_an_account_id_that_no_row_can_have_is_omitted(account_id: object) -> No
 def test_no_webhook_raises_and_the_parsed_fields_can_be_stored(webhook: dict[str, Any], code: str | None) -> None:
     genuine = {} if code is None else {"webhook_type": "ITEM", "webhook_code": code}
     message = received(webhook | genuine)
-    event = event_of_message(message)
+    check = check_of_message(message)
     assert cause_of(message).isascii()
     assert cause_of(message).isprintable()
-    assert (event is None) <= (code is None)
-    if event is not None:
-        assert event.until is None or (event.until.tzinfo is UTC and abs(event.until - NOON) < timedelta(days=5 * 366))
-        assert event.account_id is None or (event.account_id.isascii() and 0 < len(event.account_id) <= 128)
+    assert (check is None) <= (code is None)
+    if check is not None:
+        assert check.until is None or (check.until.tzinfo is UTC and abs(check.until - NOON) < timedelta(days=5 * 366))
+        assert check.account_id is None or (check.account_id.isascii() and 0 < len(check.account_id) <= 128)
 
 
 def test_the_cause_of_a_sync_names_the_webhook() -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.domain.messages import parse_message
+from plaid_sync.domain.item import ItemId
+from plaid_sync.domain.messages import SyncMessage, parse_message
+from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.webhook.keys import VerificationKeys
 from plaid_sync.webhook.receiver import (
+    MAX_STALE_AGE,
+    STALE_EVERY,
     NotQueuedError,
     Receipt,
+    StaleWebhookError,
     UnprocessableWebhookError,
     WebhookReceiver,
     deduplication_id,
@@ -23,7 +30,9 @@ from plaid_sync.webhook.signature import RejectedError, VerificationKey
 from tests.fakes.clock import FakeClock
 from tests.fakes.failing import Failing
 from tests.fakes.history import FakeHistory
+from tests.fakes.items import FakeItems, new_item
 from tests.fakes.queue import FakeQueue
+from tests.fakes.shared import FakeSharedState
 from tests.unit.webhook.test_signature import KEY, NOW, sign
 
 QUEUED = {
@@ -65,10 +74,21 @@ class Scene:
 
     queue: Any = field(default_factory=FakeQueue)
     history: Any = field(default_factory=FakeHistory)
+    items: Any = field(default_factory=FakeItems)
+    shared: Any = field(default_factory=FakeSharedState)
+    clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
 
     def receive(self, body: bytes, token: str | None = None) -> Receipt:
-        receiver = WebhookReceiver(VerificationKeys(Keys()), self.queue, self.history, FakeClock(NOW))
+        """Receive a body, in a process with an empty memory."""
+        keys = VerificationKeys(Keys(), self.shared)
+        receiver = WebhookReceiver(keys, self.queue, self.history, self.items, self.shared, self.clock)
         return receiver.receive(body, sign(body) if token is None else token, "request")
+
+    def receive_stale(self, body: bytes) -> tuple[bool | None, list[tuple[str, str]]]:
+        """Receive what Plaid signed at `NOW`; return whether its Item was queued, and what is in the queue."""
+        with pytest.raises(StaleWebhookError, match="stale") as stale:
+            self.receive(body)
+        return stale.value.queued, self.queue.take()
 
 
 def body_of(**members: str) -> bytes:
@@ -170,3 +190,66 @@ def test_two_deliveries_of_equal_bodies_are_two_messages_and_a_repeated_delivery
     for delivered in (token, token, sign(body)):
         scene.receive(body, delivered)
     assert len(scene.queue.sent) == 2
+
+
+def test_a_genuine_webhook_that_is_only_too_old_is_rejected_and_looks_at_its_item_once_in_ten_minutes() -> None:
+    scene, other, ignored = Scene(), body_of(item_id='"other"'), body_of(webhook_code='"WEBHOOK_UPDATE_ACKNOWLEDGED"')
+    scene.clock.time = NOW + timedelta(minutes=5, seconds=1)
+    assert scene.receive_stale(body_of()) == (True, [("item", "stale_webhook")])
+    assert scene.receive_stale(body_of(webhook_code='"LOGIN_REPAIRED"')) == (None, [])
+    assert scene.receive_stale(other) == (True, [("other", "stale_webhook")])
+    assert scene.receive_stale(ignored) == scene.receive_stale(b"[]") == (None, [])
+    scene.clock.time += STALE_EVERY - timedelta(seconds=1)
+    assert scene.receive_stale(body_of()) == (None, [])
+    scene.clock.time += timedelta(seconds=1)
+    assert scene.receive_stale(body_of()) == (True, [("item", "stale_webhook")])
+    assert scene.history.entries == []
+
+
+def test_the_message_of_a_stale_webhook_has_none_of_its_content() -> None:
+    scene = Scene()
+    scene.clock.time += timedelta(hours=1)
+    with pytest.raises(StaleWebhookError):
+        scene.receive(body_of(webhook_code='"USER_ACCOUNT_REVOKED"', account_id='"account"'))
+    (message,) = scene.queue.sent.values()
+    assert parse_message(message.to_json()) == SyncMessage(ItemId("item"), "stale_webhook", None)
+
+
+def test_a_stale_webhook_that_is_not_genuine_or_older_than_a_day_leads_to_nothing() -> None:
+    scene, body = Scene(), body_of()
+    scene.clock.time = NOW + MAX_STALE_AGE
+    for token in (sign(b"another"), sign(body, signer=ec.generate_private_key(ec.SECP256R1()))):
+        with pytest.raises(RejectedError, match=r"body_mismatch|bad_signature"):
+            scene.receive(body, token)
+    scene.clock.time += timedelta(seconds=1)
+    with pytest.raises(RejectedError, match="stale") as rejected:
+        scene.receive(body)
+    assert not isinstance(rejected.value, StaleWebhookError)
+    assert scene.queue.attempts == 0
+
+
+@pytest.mark.parametrize("failing", ["queue", "shared"])
+def test_a_stale_webhook_stays_rejected_when_its_item_cannot_be_queued(failing: str) -> None:
+    scene = Scene()
+    if failing == "queue":
+        scene.queue = Failing(scene.queue, "send")
+    else:
+        scene.shared.failing_writes = True
+    scene.clock.time += timedelta(hours=1)
+    assert scene.receive_stale(body_of()) == (False, [])
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_an_item_whose_message_the_queue_refuses_is_enqueued_by_the_next_sweep(*, stale: bool) -> None:
+    """Plaid's next try can come hours after the queue is back."""
+    scene = Scene(FakeQueue(refused={"item", "unknown"}))
+    scene.items.put(new_item("item", next_attempt_at=NOW + timedelta(hours=12)))
+    if stale:
+        scene.clock.sleep(3600)
+        assert scene.receive_stale(body_of()) == (False, [])
+    else:
+        for item_id in ("item", "unknown"):
+            with pytest.raises(NotQueuedError):
+                scene.receive(body_of(item_id=f'"{item_id}"'))
+    (due,) = scene.items.due(AttemptClass.FIRST_SYNC, scene.clock.now(), 10)
+    assert due.item_id == "item"

@@ -85,6 +85,8 @@ def test_only_the_last_five_minutes_count() -> None:
     token = sign()
     assert verify(BODY, token, {"kid-1": KEY}, NOW + timedelta(minutes=5)) == NOW
     assert reason(token, now=NOW + timedelta(minutes=5, seconds=1)) == "stale"
+    later = NOW + timedelta(hours=1)
+    assert verify(BODY, token, {"kid-1": KEY}, later, timedelta(hours=1)) == NOW
     assert verify(BODY, token, {"kid-1": KEY}, NOW - CLOCK_SKEW) == NOW
     assert reason(token, now=NOW - CLOCK_SKEW - timedelta(seconds=1)) == "issued_in_future"
     # Numbers of their own, which no constant of the engine can move.

@@ -116,12 +116,12 @@ class Auditor:
         """Compare once, and decide whether the differences count."""
         token = self.tokens.decrypt(item.item_id, item.access_token)
         pull = self.puller.pull_into(
-            lambda: HistoryComparison(self.rows, item), token, None, item.days_requested, deadline
+            lambda: HistoryComparison(self.rows, item, deadline), token, None, item.days_requested, deadline
         )
         comparison = pull.net
         if pull.cursor is None:
             return AuditReport(item.item_id, AuditOutcome.NOT_READY, pages=pull.pages, attempts=attempt)
-        comparison.finish(self.rows.scan_item(item.item_id), history_complete=pull.history_complete)
+        comparison.finish(self.rows.scan_item(item.item_id, deadline), history_complete=pull.history_complete)
         outcome = AuditOutcome.CLEAN
         if comparison.drifted:
             outcome = self._outcome_of_differences(item, token, deadline)

@@ -21,6 +21,7 @@ from plaid_sync.domain.transaction import StoredRow, TransactionId, TransactionR
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.item import Item, ItemId
     from plaid_sync.pull.pages import Page
 
@@ -136,17 +137,21 @@ class AuditedRows(Protocol):
     """The Transactions table as the audit reads it."""
 
     def attributes(
-        self, item_id: ItemId, ids: Collection[TransactionId]
+        self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline
     ) -> Mapping[TransactionId, Mapping[str, object]]:
         """Return the engine's attributes of those of the rows that exist, consistently, as they are.
 
         Raises:
-            TransientError: DynamoDB cannot be read now.
+            TransientError: DynamoDB cannot be read now, or time is running out.
         """
         ...
 
-    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
-        """Iterate over the Item's rows of generation `since` and later, consistently, without their content."""
+    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
+        """Iterate over the Item's rows of generation `since` and later, consistently, without their content.
+
+        Raises:
+            TransientError: DynamoDB cannot be read now, or time is running out.
+        """
         ...
 
 
@@ -156,6 +161,7 @@ class HistoryComparison:
 
     Attributes:
         item: the Item as loaded before the pull.
+        deadline: when the invocation ends.
         live: transactions that Plaid has.
         removed: ids that Plaid lists as removed.
         skipped_ids: ids that are not compared: of invalid entries, and of withdrawn accounts.
@@ -166,6 +172,7 @@ class HistoryComparison:
 
     rows: AuditedRows
     item: Item
+    deadline: Deadline
     live: set[TransactionId] = field(default_factory=set)
     removed: set[TransactionId] = field(default_factory=set)
     skipped_ids: set[TransactionId] = field(default_factory=set)
@@ -196,7 +203,7 @@ class HistoryComparison:
             else:
                 self.live.add(row.transaction_id)
                 compared.append(row)
-        stored = self.rows.attributes(self.item.item_id, [row.transaction_id for row in compared])
+        stored = self.rows.attributes(self.item.item_id, [row.transaction_id for row in compared], self.deadline)
         for row in compared:
             self._compare(row, stored.get(row.transaction_id))
 

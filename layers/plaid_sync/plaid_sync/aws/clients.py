@@ -38,7 +38,8 @@ ITEMS_CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
 )
 RECORD_CONFIG: Final = Config(
-    # The webhook function writes history after SQS accepted the message, in the rest of its five seconds.
+    # The webhook function writes history after SQS accepted the message, and reads and writes what its processes share
+    # before, in the rest of its five seconds: it does without either.
     connect_timeout=0.3,
     read_timeout=0.7,
     retries={"mode": "standard", "total_max_attempts": 1},

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.clock import jitter
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.events import UnpublishedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mypy_boto3_events import EventBridgeClient
 
+    from plaid_sync.domain.clock import Clock, Deadline
     from plaid_sync.events import BusEvent
 
 SOURCE: Final = "plaid-sync-engine"
+MAX_ENTRIES: Final = 10
+"""Of a PutEvents call."""
+MAX_BYTES: Final = 250_000
+"""Of the entries of a PutEvents call, so that they fit wherever 256 KB is still the limit. A larger one goes alone."""
+MAX_TRIES: Final = 5
+_FIRST_PAUSE_SECONDS: Final = 0.5
+CALL_SECONDS: Final = 12.0
+"""See `aws.clients`."""
+_PERMANENT_CODES: Final = frozenset({"InvalidArgument", "MalformedDetail", "RedactionFailure", "ValidationException"})
+"""What is wrong with an event itself. AWS lists refused permissions as final, too, but those are the role's or the
+bus's: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +39,63 @@ class EventBridgeBus:
 
     client: EventBridgeClient
     bus: str
+    clock: Clock
 
-    def publish(self, events: Sequence[BusEvent]) -> None:
-        """See `EventBus`. Up to ten, more than an entry has."""
-        if not events:
-            return
-        with aws_errors():
-            response = self.client.put_events(
-                Entries=[
-                    {
-                        "EventBusName": self.bus,
-                        "Source": SOURCE,
-                        "DetailType": event.detail_type,
-                        "Detail": exact_json.dumps(dict(event.detail)),
-                    }
-                    for event in events
-                ]
-            )
-        if response["FailedEntryCount"]:
-            codes = {entry.get("ErrorCode") for entry in response["Entries"]} - {None}
-            raise TransientError(str(codes.pop()) if codes else "put_events_failed")
+    def publish(self, events: Sequence[BusEvent], deadline: Deadline) -> list[UnpublishedEvent]:
+        """See `EventBus`."""
+        return [failed for batch in self._batches(events) for failed in self._publish_batch(batch, deadline)]
+
+    def _batches(self, events: Sequence[BusEvent]) -> Iterator[list[BusEvent]]:
+        batch: list[BusEvent] = []
+        size = 0
+        for event in events:
+            cost = sum(len(value.encode()) for value in self._entry(event).values())
+            if batch and (len(batch) == MAX_ENTRIES or size + cost > MAX_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append(event)
+            size += cost
+        if batch:
+            yield batch
+
+    def _publish_batch(self, events: list[BusEvent], deadline: Deadline) -> list[UnpublishedEvent]:
+        """Publish the events of one call, and again only those that were not accepted."""
+        refused: list[UnpublishedEvent] = []
+        waiting: list[UnpublishedEvent] = []
+        for attempt in range(MAX_TRIES):
+            failed = self._put(events)
+            refused += [event for event in failed if event.permanent]
+            waiting = [event for event in failed if not event.permanent]
+            pause = _FIRST_PAUSE_SECONDS * 2**attempt * jitter()
+            if not waiting or attempt + 1 == MAX_TRIES or not deadline.allows(pause + CALL_SECONDS):
+                break
+            self.clock.sleep(pause)
+            events = [failed.event for failed in waiting]
+        return [*refused, *waiting]
+
+    def _put(self, events: list[BusEvent]) -> list[UnpublishedEvent]:
+        request: Any = [self._entry(event) for event in events]
+        try:
+            with aws_errors():
+                response = self.client.put_events(Entries=request)
+        except TransientError as error:
+            if error.code in _PERMANENT_CODES and len(events) > 1:
+                # One of them is the cause, and holds up the others.
+                return [failed for event in events for failed in self._put([event])]
+            return [_unpublished(event, error.code) for event in events]
+        if not response["FailedEntryCount"]:
+            return []
+        results = zip(events, response["Entries"], strict=True)
+        return [_unpublished(event, str(result["ErrorCode"])) for event, result in results if "ErrorCode" in result]
+
+    def _entry(self, event: BusEvent) -> dict[str, str]:
+        return {
+            "EventBusName": self.bus,
+            "Source": SOURCE,
+            "DetailType": event.detail_type,
+            "Detail": exact_json.dumps(dict(event.detail)),
+        }
+
+
+def _unpublished(event: BusEvent, code: str) -> UnpublishedEvent:
+    return UnpublishedEvent(event, code, permanent=code in _PERMANENT_CODES)

@@ -1,4 +1,4 @@
-"""The sync queue and its dead-letter queue, both FIFO with one message group per Item."""
+"""The sync queue and its dead-letter queue, both FIFO with one message group per Item; and the failed-events queue."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.messages import CORRELATION_ID, SyncMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from mypy_boto3_sqs import SQSClient
+
+    from plaid_sync.events import UnpublishedEvent
 
 _MAX_MESSAGE_BYTES: Final = 1_048_576
 """Bytes of a message's body and attributes (names, types and values) together."""
@@ -46,47 +50,33 @@ class SqsSyncQueue:
 
 
 @dataclass(frozen=True, slots=True)
-class SqsQueueDepth:
-    """Returns how many messages can be received; implements `QueueDepth`. Hidden messages are not counted."""
-
-    client: SQSClient
-    queue_url: str
-
-    def __call__(self) -> int:
-        """See `QueueDepth`."""
-        name: Final = "ApproximateNumberOfMessages"
-        with aws_errors():
-            response = self.client.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])
-        return int(response["Attributes"][name])
-
-
-@dataclass(frozen=True, slots=True)
 class SqsReceivedMessages:
-    """Returns, requeues and dead-letters received messages; implements `ReceivedMessages`."""
+    """Hides, deletes and dead-letters received messages; implements `ReceivedMessages`."""
 
     client: SQSClient
     queue_url: str
     dead_letter_queue_url: str
 
-    def change_visibility(self, receipt_handles: Collection[str], seconds: int) -> None:
-        """See `ReceivedMessages`."""
-        entries = [
-            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
-            for number, handle in enumerate(receipt_handles)
-        ]
-        with aws_errors():
-            self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)  # type: ignore[arg-type] # a list of the TypedDict's shape
+    def change_visibility(self, receipt_handles: Collection[str], seconds: int) -> list[str]:
+        """See `ReceivedMessages`. A response can say that some entries failed."""
+        handles = list(receipt_handles)
+        entries = _entries(handles, VisibilityTimeout=seconds)
+        try:
+            with aws_errors():
+                response = self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)
+        except TransientError:
+            return handles
+        return [handles[int(failed["Id"])] for failed in response.get("Failed", ())]
 
-    def requeue(self, body: str, group_id: str, message_id: str, attributes: Mapping[str, str]) -> None:
-        """See `ReceivedMessages`. The message id deduplicates: idempotent."""
-        with aws_errors():
-            self.client.send_message(
-                QueueUrl=self.queue_url,
-                MessageBody=body,
-                MessageGroupId=group_id,
-                MessageDeduplicationId=message_id,
-                MessageAttributes=message_attributes(attributes),
-            )
+    def delete(self, receipt_handles: Collection[str]) -> list[str]:
+        """See `ReceivedMessages`."""
+        handles = list(receipt_handles)
+        try:
+            with aws_errors():
+                response = self.client.delete_message_batch(QueueUrl=self.queue_url, Entries=_entries(handles))
+        except TransientError:
+            return handles
+        return [handles[int(failed["Id"])] for failed in response.get("Failed", ())]
 
     def dead_letter(
         self, body: str, group_id: str, message_id: str, reason: str, attributes: Mapping[str, str]
@@ -100,6 +90,29 @@ class SqsReceivedMessages:
                 MessageGroupId=group_id,
                 MessageDeduplicationId=message_id,
                 MessageAttributes=message_attributes({**attributes, REASON: reason}),
+            )
+
+
+def _entries(receipt_handles: Collection[str], **fields: int) -> Any:  # noqa: ANN401 - a list of TypedDicts of the stubs
+    """Return the entries of a batch call, ten at most: a batch of the sync function has no more."""
+    return [{"Id": str(number), "ReceiptHandle": handle, **fields} for number, handle in enumerate(receipt_handles)]
+
+
+@dataclass(frozen=True, slots=True)
+class SqsFailedEvents:
+    """Keeps events that were not published, in a standard queue; implements `FailedEvents`."""
+
+    client: SQSClient
+    queue_url: str
+
+    def keep(self, failed: UnpublishedEvent) -> None:
+        """See `FailedEvents`. Repeated, it keeps a copy."""
+        event = {"detail-type": failed.event.detail_type, "detail": dict(failed.event.detail)}
+        with aws_errors():
+            self.client.send_message(
+                QueueUrl=self.queue_url,
+                MessageBody=exact_json.dumps(event, ascii_only=True),
+                MessageAttributes=message_attributes({REASON: failed.code}),
             )
 
 

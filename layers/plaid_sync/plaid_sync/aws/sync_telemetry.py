@@ -6,22 +6,26 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.aws.telemetry import count, logger, measure
+from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.errors import is_known
 from plaid_sync.metrics import Metric
 from plaid_sync.sync.job import Outcome
 
 if TYPE_CHECKING:
     from plaid_sync.domain.item import ItemId
-    from plaid_sync.sync.batch import BatchResult, Failure
+    from plaid_sync.sync.batch import BatchResult, Returned
     from plaid_sync.sync.job import SyncJob, SyncReport
 
 _OUTCOMES: Final = {
     Outcome.COMMITTED: Metric.SYNC_COMMITTED,
     Outcome.COVERED: Metric.SYNC_COVERED,
+    Outcome.CONTINUES: Metric.SYNC_CONTINUES,
     Outcome.NOT_READY: Metric.SYNC_NOT_READY,
     Outcome.SUPERSEDED: Metric.SYNC_SUPERSEDED,
     Outcome.NEEDS_USER: Metric.SYNC_NEEDS_USER,
     Outcome.REVOKED: Metric.SYNC_REVOKED,
     Outcome.REMOVED: Metric.SYNC_REMOVED,
+    Outcome.UNREGISTERED: Metric.SYNC_UNREGISTERED,
     Outcome.UNKNOWN_STATE: Metric.UNKNOWN_STATES,
 }
 
@@ -29,22 +33,22 @@ _OUTCOMES: Final = {
 def emit_batch_telemetry(result: BatchResult) -> None:
     """Emit the metrics and logs of a batch."""
     count(Metric.MESSAGES_COALESCED, result.coalesced)
-    count(Metric.MESSAGES_REQUEUED, result.requeued)
+    count(Metric.MESSAGES_RETURNED, len(result.failed_message_ids))
+    count(Metric.VISIBILITY_FAILURES, result.visibility_failures)
     for wait in result.waits:
         measure(Metric.MESSAGE_WAIT, wait)
     for lag in result.lags.values():
         measure(Metric.SYNC_LAG, lag)
     for item_id, report in result.reports.items():
         _emit_report(item_id, report, result.jobs[item_id])
-    for failure in result.failures:
-        _emit_failure(failure)
+    for returned in result.returned:
+        _log_returned(returned)
     for message_id, reason in result.dead_lettered.items():
         count(Metric.MESSAGES_DEAD_LETTERED)
         logger.error("message dead-lettered", message_id=message_id, reason=reason)
 
 
 def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
-    count(_OUTCOMES[report.outcome])
     counts = {
         Metric.TRANSACTIONS_ADDED: report.added,
         Metric.TRANSACTIONS_MODIFIED: report.modified,
@@ -56,10 +60,30 @@ def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
         Metric.PAGES_PULLED: report.pages,
         Metric.PAGINATION_RESTARTS: report.restarts,
         Metric.FULL_RESYNCS: int(report.full_resync),
+        Metric.CURSOR_RESETS: int(report.cursor_reset),
+        Metric.CURSOR_RESETS_REPEATED: int(report.cursor_reset_again),
+        Metric.RECONCILES_DECIDED: int(report.reconcile_decided),
         Metric.SWEEP_REPAIRS: int(job.swept and report.changed > 0),
     }
     for metric, number in counts.items():
         count(metric, number)
+    if report.outcome is Outcome.FAILED:
+        _emit_failure(item_id, report, job)
+    else:
+        count(_OUTCOMES[report.outcome])
+        _log_success(item_id, report, job, {metric.value: number for metric, number in counts.items()})
+    for entry in report.quarantined:
+        logger.error(
+            "entry quarantined",
+            item_id=item_id,
+            source=entry.source,
+            field=entry.field,
+            transaction_id=entry.transaction_id,
+            entry_id=entry.entry_id,
+        )
+
+
+def _log_success(item_id: ItemId, report: SyncReport, job: SyncJob, counts: dict[str, int]) -> None:
     logger.info(
         "item synced",
         extra={
@@ -72,32 +96,37 @@ def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
             "published_events": report.published_events,
             "code": report.code,
             "plaid_request_id": report.request_ids[-1] if report.request_ids else "",
-            **{metric.value: number for metric, number in counts.items()},
+            **counts,
         },
     )
-    for entry in report.quarantined:
-        logger.error(
-            "entry quarantined",
-            item_id=item_id,
-            source=entry.source,
-            field=entry.field,
-            transaction_id=entry.transaction_id,
-            entry_id=entry.entry_id,
-        )
 
 
-def _emit_failure(failure: Failure) -> None:
-    count(Metric.SYNC_FAILED)
-    if failure.unknown:
+def _emit_failure(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
+    failure = report.failure
+    failure_class = "" if failure is None else failure.failure_class
+    count(Metric.SYNC_FAILED, by=failure_class)
+    if failure is not None and report.request_ids and not is_known(report.code):
         count(Metric.UNKNOWN_PLAID_CODES)
     logger.error(
         "sync failed",
-        item_id=failure.item_id,
-        correlation_ids=" ".join(failure.correlation_ids),
-        failure_class=failure.failure_class,
-        code=failure.code,
-        retry_in_seconds=failure.delay,
-        where=_frames(failure.bug),
+        item_id=item_id,
+        correlation_ids=" ".join(job.correlation_ids),
+        failure_class=failure_class,
+        code=report.code,
+        failing_since=None if failure is None else format_timestamp(failure.since),
+        next_attempt_at=None if report.next_attempt_at is None else format_timestamp(report.next_attempt_at),
+        where=_frames(report.bug),
+    )
+
+
+def _log_returned(returned: Returned) -> None:
+    """Log why messages return to the queue: no outcome could be recorded on their Item."""
+    logger.error(
+        "messages returned",
+        item_id=returned.item_id,
+        correlation_ids=" ".join(returned.correlation_ids),
+        code=returned.code,
+        where=_frames(returned.bug),
     )
 
 

@@ -25,7 +25,7 @@ _SERVICE: Final = "service"
 
 
 def count(metric: Metric, number: int = 1, by: str | None = None) -> None:
-    """Emit a count.
+    """Emit a number, in the metric's unit.
 
     Args:
         metric: which.
@@ -41,11 +41,11 @@ def count(metric: Metric, number: int = 1, by: str | None = None) -> None:
             single.add_dimension(name=(ALSO_BY | ONLY_BY)[metric], value=by)
 
 
-def measure(metric: Metric, duration: timedelta) -> None:
+def measure(metric: Metric, duration: timedelta, by: str | None = None) -> None:
     """Emit a duration, in the metric's unit; clock skew never makes it negative."""
     seconds = max(duration.total_seconds(), 0.0)
     value = seconds if metric.unit.value == MetricUnit.Seconds.value else seconds * 1000
-    metrics.add_metric(name=metric.value, unit=MetricUnit(metric.unit.value), value=round(value))
+    count(metric, round(value), by)
 
 
 def record_plaid_call(call: PlaidCall) -> None:

@@ -5,9 +5,9 @@
     ├── TransientError              AWS or the network failed, or the Item changed concurrently: retry
     │   ├── OutcomeUnknownError     the call may have had its effect
     │   ├── RowNewerThanItemError   a row is newer than its Item, as after a restore
+    │   ├── SharedStateError        what the webhook processes share cannot be used (webhook.ports)
     │   └── NotQueuedError          a verified webhook that SQS did not accept (webhook.receiver)
     ├── SupersededError             a newer attempt holds the Item
-    ├── RemovalIncompleteError      a removal that must be retried
     ├── SchemaViolationError        a response of Plaid that is not as documented
     ├── ConditionFailedError        a conditional write failed (aws.dynamodb.transact)
     ├── ClaimHeldError              another Item holds an account (linking.sessions)
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 
 ITEM_MODIFIED: Final = "item_modified_concurrently"
-"""Code of the `TransientError` where the Item changed between its read and its write."""
+CURSOR_CHANGED: Final = "cursor_changed"
+TRANSACTION_CANCELED: Final = "transaction_canceled"
+"""Codes of a `TransientError`: the Item changed between its read and its write; a transaction met others too often."""
 
 
 class PlaidSyncError(Exception):
@@ -88,20 +90,6 @@ class RowNewerThanItemError(TransientError):
         self.generation = generation
 
 
-class RemovalIncompleteError(PlaidSyncError):
-    """A removed Item still exists at Plaid, or is not erased yet: retried until it is done.
-
-    Attributes:
-        failure_class: decides the backoff.
-        code: the reason.
-    """
-
-    def __init__(self, failure_class: FailureClass, code: str) -> None:
-        super().__init__(f"the removal is incomplete: {code}")
-        self.failure_class = failure_class
-        self.code = code
-
-
 class SupersededError(PlaidSyncError):
     """A newer attempt claimed the Item: this one must not write any more."""
 
@@ -119,22 +107,22 @@ class SchemaViolationError(PlaidSyncError):
 
 
 class FailureClass(StrEnum):
-    """What must happen after a failure. The backoff by class is the retry policy (`sync.batch`)."""
+    """What must happen after a failure. The backoff by class is the retry policy (`domain.schedule`)."""
 
     RESTART = "restart"
     """The data changed during the pagination: pull again from the stored cursor."""
     TRANSIENT = "transient"
     """Passes within seconds or minutes: retry with exponential backoff."""
     THROTTLED = "throttled"
-    """Too many calls in this minute: retry in the next one. Says nothing about the Item; never dead-lettered."""
+    """Too many calls in this minute: retry in the next one. Says nothing about the Item."""
     INSTITUTION_DOWN = "institution_down"
-    """Passes within hours: retried automatically; never dead-lettered."""
+    """Passes within hours: retried automatically."""
     NEEDS_USER = "needs_user"
-    """Only the user can repair it: recorded on the Item, and the message is acknowledged."""
+    """Only the user can repair it: recorded as the Item's state."""
     TERMINAL = "terminal"
-    """Permanent: recorded on the Item, and the message is acknowledged."""
+    """Permanent: recorded as the Item's state."""
     CLIENT_ERROR = "client_error"
-    """Our keys or our request are wrong: retried until SQS dead-letters the message, with an alarm."""
+    """Our keys or our request are wrong: retried, with an alarm."""
 
 
 class Remedy(StrEnum):
@@ -154,6 +142,13 @@ class Remedy(StrEnum):
 
 MUTATION_CODE: Final = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
 INVALID_FIELD_CODE: Final = "INVALID_FIELD"
+MISSING_NEXT_CURSOR: Final = "missing_next_cursor"
+CURSOR_NOT_ADVANCING: Final = "cursor_not_advancing"
+SCHEMA_VIOLATION: Final = "plaid_schema_violation_"
+WORKER_DIED: Final = "worker_died"
+"""Our own codes: of responses of Plaid that lead nowhere (the last one begins with this, and ends with the field), and
+of an Item whose attempts have no outcome.
+"""
 REFUSED_CREDENTIALS: Final = frozenset({"INVALID_API_KEYS", "INVALID_SECRET", "INVALID_CLIENT_ID"})
 """The client_id or the secret is wrong, or was just rotated."""
 PENDING_EXPIRATION: Final = "PENDING_EXPIRATION"

@@ -13,6 +13,10 @@ ItemId = NewType("ItemId", str)
 Cursor = NewType("Cursor", str)
 MAX_HISTORY_DAYS: Final = 730
 """The longest history that Plaid serves (https://plaid.com/docs/api/products/transactions/)."""
+HISTORY_NOT_READY: Final = "NOT_READY"
+HISTORY_INITIAL: Final = "INITIAL_UPDATE_COMPLETE"
+HISTORY_COMPLETE: Final = "HISTORICAL_UPDATE_COMPLETE"
+"""Values of Plaid's `transactions_update_status` (https://plaid.com/docs/api/products/transactions/)."""
 
 
 class StateName(StrEnum):
@@ -162,6 +166,70 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemFailure:
+    """Why an Item is retried: its last attempts failed. Its state stays what Plaid says.
+
+    Attributes:
+        code: Plaid's error code, or our reason, of the last failure.
+        failure_class: a `FailureClass`, or the word of a newer version.
+        since: when the first attempt after the last success failed.
+        last_at: when the last attempt failed.
+    """
+
+    code: str
+    failure_class: str
+    since: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCheck:
+    """What an ITEM webhook requests beyond a sync, until an attempt has processed it.
+
+    Attributes:
+        code: the webhook's code; that of a newer version is kept.
+        reported_at: when the webhook was queued.
+        until: the deadline of a warning.
+        account_id: the account that the user withdrew.
+    """
+
+    code: str
+    reported_at: datetime | None = None
+    until: datetime | None = None
+    account_id: str | None = None
+
+
+GenerationRanges = tuple[tuple[int, int], ...]
+
+
+def in_ranges(generation: int, ranges: GenerationRanges) -> bool:
+    """Return whether a generation is in one of the ranges."""
+    return any(first <= generation <= last for first, last in ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far an unfinished pull of many pages is. The rows up to here are written, and provisional.
+
+    Attributes:
+        cursor: where the pull continues.
+        stored_cursor: the Item's while the pull goes on: a commit of a version that knows no checkpoints changes it.
+        from_beginning: whether it began at the beginning of the history, not at the stored cursor.
+        began_at: when it began, by the worker's clock.
+        written: the generations under which its parts were written, as ranges (first, last). A row of another
+            generation is not mentioned by the parts up to here; one of a generation in between is a dead attempt's.
+        removes_unknown: whether it mentioned a removal without a readable id.
+    """
+
+    cursor: Cursor
+    stored_cursor: Cursor | None
+    from_beginning: bool
+    began_at: datetime
+    written: GenerationRanges
+    removes_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One Item.
 
@@ -171,7 +239,13 @@ class Item:
         generation: the fencing token. Every claim raises it; only the holder of the newest may write.
         cursor: Plaid's cursor at the end of the last complete update; None before the first.
         writing_since: generation of the first attempt that may have died between its transactions.
+        checkpoint: how far an unfinished pull of many pages is.
+        pull_restarts: how often pulls of many pages had to start again since the last commit.
         reconcile: a full resync is pending: pull from the beginning and tombstone what Plaid no longer has.
+        reconcile_after: when it may begin; None: with the next attempt.
+        inconclusive_pulls: how many full resyncs ended without a complete history since it is pending.
+        history_complete: whether Plaid has reported the history as complete once.
+        cursor_reset_at: when a stored cursor was last replaced by a pull from the beginning, because Plaid refused it.
         days_requested: days of history to request when the first sync initializes Transactions at Plaid.
         pull_began_at: when the pull behind the stored cursor began, by the worker's clock.
         update_status: Plaid's `transactions_update_status` in the last response; empty before the first.
@@ -183,6 +257,10 @@ class Item:
         bank_login_ids: keys of its account claims (`linking.sessions.AccountClaim`).
         removal: set once it is removed.
         bank: Plaid's connection to the bank, as the API last fetched it.
+        next_attempt_at: when the sweep enqueues it; None where nothing is left to do.
+        failure: why it is retried; None where nothing failed.
+        pending_checks: what ITEM webhooks requested, until an attempt has processed it.
+        unfinished_attempts: attempts since the last outcome, whose workers died or still run.
     """
 
     item_id: ItemId
@@ -191,7 +269,13 @@ class Item:
     generation: int = 0
     cursor: Cursor | None = None
     writing_since: int | None = None
+    checkpoint: Checkpoint | None = None
+    pull_restarts: int = 0
     reconcile: bool = False
+    reconcile_after: datetime | None = None
+    inconclusive_pulls: int = 0
+    history_complete: bool = False
+    cursor_reset_at: datetime | None = None
     days_requested: int | None = None
     pull_began_at: datetime | None = None
     update_status: str = ""
@@ -205,6 +289,14 @@ class Item:
     bank_login_ids: frozenset[str] = frozenset()
     removal: Removal | None = None
     bank: BankStatus | None = None
+    next_attempt_at: datetime | None = None
+    failure: ItemFailure | None = None
+    pending_checks: tuple[PendingCheck, ...] = ()
+    unfinished_attempts: int = 0
+
+    def reconcile_is_due(self, now: datetime) -> bool:
+        """Return whether a full resync is pending, and may begin."""
+        return self.reconcile and (self.reconcile_after is None or self.reconcile_after <= now)
 
     @property
     def removed(self) -> bool:

@@ -8,15 +8,12 @@ from enum import StrEnum
 from typing import Any, Final
 
 from plaid_sync.domain import exact_json
-from plaid_sync.domain.clock import format_timestamp, parse_timestamp
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.text import is_printable_ascii, printable_or_empty
 
 CORRELATION_ID: Final = "correlation_id"
 """Message attribute: API Gateway's id of the request that led to the message, or Lambda's of the sweep's run."""
-SINCE: Final = "since"
-"""Message attribute of a requeued message: when the original was sent."""
 ITEM_WEBHOOK_TYPE: Final = "ITEM"
 _MAX_GROUP_ID_LENGTH: Final = 128
 _PRINTABLE_ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
@@ -26,6 +23,7 @@ class Cause(StrEnum):
     """What requests a sync."""
 
     WEBHOOK = "webhook"
+    STALE_WEBHOOK = "stale_webhook"
     LINKED = "linked"
     REQUEST = "request"
     SWEEP = "sweep"
@@ -74,7 +72,6 @@ class ReceivedMessage:
         body: the body as received.
         sent_at: when the queue accepted it, by the queue's clock.
         receive_count: how often it was received, this time included.
-        first_sent_at: when the original was sent, if the message was requeued.
         correlation_id: id of the request that led to it; empty where it is unknown.
     """
 
@@ -84,19 +81,12 @@ class ReceivedMessage:
     receipt_handle: str
     sent_at: datetime
     receive_count: int
-    first_sent_at: datetime | None = None
     correlation_id: str = ""
-
-    @property
-    def since(self) -> datetime:
-        """When it was first queued."""
-        return self.first_sent_at or self.sent_at
 
     @property
     def attributes(self) -> dict[str, str]:
         """The message attributes of a copy of it."""
-        values = {CORRELATION_ID: self.correlation_id, SINCE: format_timestamp(self.since)}
-        return {name: value for name, value in values.items() if value}
+        return {CORRELATION_ID: self.correlation_id} if self.correlation_id else {}
 
 
 def is_item_id(value: object) -> bool:
@@ -139,7 +129,7 @@ def parse_record(record: dict[str, Any]) -> ReceivedMessage:
     attributes = record["attributes"]
     message = parse_message(record["body"])
     if attributes.get("MessageGroupId", message.item_id) != message.item_id:
-        # While it waited for its Item or for a retry, it would block the Item of that group.
+        # Hidden while its worker runs, it would block the Item of that group.
         raise MalformedMessageError("the message group must be the item_id")
     if _misses_account(message.webhook or {}):
         # Ignored, the account's rows would stay.
@@ -151,7 +141,6 @@ def parse_record(record: dict[str, Any]) -> ReceivedMessage:
         receipt_handle=record["receiptHandle"],
         sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
         receive_count=int(attributes["ApproximateReceiveCount"]),
-        first_sent_at=parse_timestamp(attribute_of(record, SINCE)),
         correlation_id=attribute_of(record, CORRELATION_ID),
     )
 

@@ -119,6 +119,8 @@ def remedy_and_fix(item: Item) -> tuple[Remedy, str]:
     if item.removed:
         return Remedy.NONE, "no action: the Item is removed"
     remedy = Remedy.RELINK if item.state.name == StateName.REVOKED else remedy_for(item.state.code)
+    if remedy is Remedy.NONE and item.failure is not None:
+        remedy = Remedy.WAIT
     return remedy, _FIXES[remedy]
 
 

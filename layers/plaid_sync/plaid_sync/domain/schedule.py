@@ -1,40 +1,87 @@
-"""When an Item is due for the sweep: the sweep syncs it then if nothing else has, so a lost webhook is recovered.
+"""When an Item is attempted next, and as what: the retry policy.
 
-Each Item gets its own time, up to a tenth early or late, so that Items that were linked or committed together are not
-due together. The spread is derived from the Item and the time, not from chance, so that it is reproducible.
+Every Item remembers the time of its next attempt: after a failure, after a claim whose worker may die, after a link,
+and by routine after a success. The sweep enqueues an Item when that time has come, so that no lost message, webhook or
+worker loses an Item. Each Item gets its own time, up to a tenth early or late, so that Items that failed or committed
+together are not due together. The spread is derived from the Item and the time, not from chance, so that it is
+reproducible.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.domain.item import ItemId, StateName
+from plaid_sync.domain.errors import FailureClass
+from plaid_sync.domain.item import HISTORY_COMPLETE, ItemFailure, ItemId, StateName
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-FIRST_SYNC: Final = timedelta(minutes=15)
-"""After a link, and after a request whose message the queue may have refused."""
-NOT_READY: Final = timedelta(hours=1)
-"""While Plaid has no history of an Item yet: its webhook, if it is sent, arrives within minutes."""
-INCOMPLETE_REMOVAL: Final = timedelta(hours=1)
-SWEEP_INTERVALS: Final = {
+    from plaid_sync.domain.item import Item
+
+
+class AttemptClass(StrEnum):
+    """Why an Item is attempted, in the order of the sweep. Each class has its own budget of calls to Plaid."""
+
+    FAILING = "failing"
+    """The last attempt failed, or its worker died."""
+    FIRST_SYNC = "first_sync"
+    """Its history is not complete, a request or a refused webhook is pending, or a pull of many pages goes on."""
+    ROUTINE = "routine"
+    """A webhook may be lost."""
+    BANK_DOWN = "bank_down"
+    """The bank is down: a large bank must not use up the budget of other failures."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextAttempt:
+    """The next attempt of an Item."""
+
+    at: datetime
+    attempt_class: AttemptClass
+
+
+REQUESTED: Final = timedelta(minutes=2)
+"""After a link or another request of the API, whose message the queue may have refused."""
+CLAIMED: Final = timedelta(minutes=6)
+"""After a claim: longer than an invocation lives. The outcome of the attempt replaces it."""
+HISTORY_LOOKS: Final = (timedelta(minutes=1), timedelta(minutes=50))
+"""First and maximum interval while Plaid has no history, or only the first part of it.
+
+In between an Item waits as long as it has waited since its link. Its webhook arrives within minutes, unless it is lost.
+"""
+MAX_HISTORY_AGE: Final = timedelta(days=1)
+"""How long after its link an incomplete history is looked for that often; then by routine."""
+UNKNOWN_STATE: Final = timedelta(hours=6)
+"""While an Item is in a state of a newer version."""
+ROUTINE_INTERVALS: Final = {
     StateName.ACTIVE: timedelta(hours=12),
     StateName.EXPIRING: timedelta(hours=12),
     StateName.DEGRADED: timedelta(hours=6),
     StateName.NEEDS_USER: timedelta(hours=24),
     StateName.REVOKED: timedelta(days=7),
-    StateName.REMOVED: INCOMPLETE_REMOVAL,
 }
 """After the last commit, or the last attempt, by state: Plaid connects to a bank one to four times a day.
 
 For an Item in `needs_user`, a LOGIN_REPAIRED webhook may have been lost; a `revoked` one may have been restored at
-Plaid. The messages of a `degraded` Item are retried anyway: the sweep covers those that were lost.
+Plaid.
 """
-MAX_ITEM_AGE: Final = SWEEP_INTERVALS[StateName.ACTIVE] * 1.5
+MAX_ITEM_AGE: Final = ROUTINE_INTERVALS[StateName.ACTIVE] * 1.5
 """Age of the last commit that no active Item reaches while the sweep and Plaid work: an alarm watches it."""
+RETRY_DELAYS: Final = {
+    FailureClass.TRANSIENT: (timedelta(seconds=15), timedelta(seconds=150)),
+    FailureClass.THROTTLED: (timedelta(seconds=45), timedelta(seconds=150)),
+    FailureClass.CLIENT_ERROR: (timedelta(minutes=1), timedelta(minutes=10)),
+    FailureClass.INSTITUTION_DOWN: (timedelta(minutes=5), timedelta(hours=1)),
+}
+"""First and maximum delay after a failure, by its class. In between an Item waits as long as it has failed so far:
+exponential backoff without a counter.
+"""
+_HOUR: Final = timedelta(hours=1)
 _SPREAD: Final = 0.1
 _STEPS: Final = 1 << 16
 
@@ -44,3 +91,69 @@ def due_after(item_id: ItemId, interval: timedelta, now: datetime) -> datetime:
     digest = hashlib.sha256(f"{item_id} {now.isoformat()}".encode()).digest()
     fraction = int.from_bytes(digest[:2]) / (_STEPS - 1)  # from 0 to 1
     return now + interval * (1 + _SPREAD * (2 * fraction - 1))
+
+
+def after_claim(item_id: ItemId, now: datetime) -> NextAttempt:
+    """Return the next attempt of an Item whose worker dies after its claim."""
+    return NextAttempt(due_after(item_id, CLAIMED, now), AttemptClass.FAILING)
+
+
+def after_request(item_id: ItemId, now: datetime, interval: timedelta = REQUESTED) -> NextAttempt:
+    """Return the next attempt after a link or another request of the API, or after a webhook that the queue refused."""
+    return NextAttempt(due_after(item_id, interval, now), AttemptClass.FIRST_SYNC)
+
+
+def after_failure(item_id: ItemId, failure_class: FailureClass, failing_since: datetime, now: datetime) -> NextAttempt:
+    """Return the next attempt after a failure that a retry may repair."""
+    first, maximum = RETRY_DELAYS.get(failure_class, RETRY_DELAYS[FailureClass.CLIENT_ERROR])
+    down = failure_class is FailureClass.INSTITUTION_DOWN
+    delay = min(max(now - failing_since, first), maximum)
+    return NextAttempt(due_after(item_id, delay, now), AttemptClass.BANK_DOWN if down else AttemptClass.FAILING)
+
+
+def after_unknown_state(item_id: ItemId, now: datetime) -> NextAttempt:
+    """Return the next attempt of an Item that only a newer version can sync."""
+    return NextAttempt(due_after(item_id, UNKNOWN_STATE, now), AttemptClass.ROUTINE)
+
+
+def to_continue(now: datetime) -> NextAttempt:
+    """Return the next attempt of an Item whose pull goes on in another invocation."""
+    return NextAttempt(now, AttemptClass.FIRST_SYNC)
+
+
+def after_outcome(
+    item: Item, state: str, update_status: str, now: datetime, reconcile_after: datetime | None = None
+) -> NextAttempt:
+    """Return the next attempt after an outcome that needs no retry.
+
+    Args:
+        item: as it was before.
+        state: its state afterwards.
+        update_status: Plaid's `transactions_update_status`.
+        now: the current time.
+        reconcile_after: when a pending full resync may begin; None where none is pending.
+    """
+    interval = ROUTINE_INTERVALS[StateName(state)]
+    age = MAX_HISTORY_AGE if item.linked_at is None else now - item.linked_at
+    waits_for_history = state in {StateName.ACTIVE, StateName.EXPIRING} and update_status != HISTORY_COMPLETE
+    if waits_for_history and age < MAX_HISTORY_AGE and not item.history_complete:
+        first, maximum = HISTORY_LOOKS
+        return NextAttempt(due_after(item.item_id, min(max(age, first), maximum), now), AttemptClass.FIRST_SYNC)
+    routine = due_after(item.item_id, interval, now)
+    return NextAttempt(min(routine, reconcile_after or routine), AttemptClass.ROUTINE)
+
+
+# ---- failures
+
+
+def next_failure(before: ItemFailure | None, code: str, failure_class: FailureClass, now: datetime) -> ItemFailure:
+    """Return the failure of an Item that failed (again)."""
+    return ItemFailure(code, failure_class.value, now if before is None else before.since, now)
+
+
+def is_notable(before: ItemFailure | None, failure: ItemFailure | None) -> bool:
+    """Return whether the history needs an entry: the first failure, another class, then after 1, 2, 4, 8 hours."""
+    if before is None or failure is None or before.failure_class != failure.failure_class:
+        return True
+    hours = (int((each.last_at - each.since) / _HOUR) for each in (before, failure))
+    return len({number.bit_length() for number in hours}) > 1

@@ -113,6 +113,7 @@ class StoredRow:
         live: whether the row counts as one of the Item's transactions.
         generation: the attempt that wrote it last.
         first_generation: the attempt that created it.
+        erased: it is a tombstone without content: the user withdrew its account, or it never had any.
     """
 
     transaction_id: TransactionId
@@ -121,6 +122,7 @@ class StoredRow:
     generation: int
     first_generation: int
     row: TransactionRow | None = None
+    erased: bool = False
 
 
 def parse_transaction(transaction: object) -> TransactionRow:

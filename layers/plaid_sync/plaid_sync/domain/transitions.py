@@ -53,7 +53,7 @@ class Action(StrEnum):
     SYNC = "sync"
     """Sync; if the Item is not active, call /item/get first."""
     RETRY = "retry"
-    """The message returns to the queue."""
+    """Record the failure on the Item, with the time of the next attempt."""
     ERASE_ACCOUNT = "erase_account"
     """Erase the account's rows, and accept none of it again."""
     CALL_PLAID = "call_plaid"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Account, BankStatus, Item, Removal
+    from plaid_sync.domain.item import Account, BankStatus, Item, ItemFailure, Removal
 
 View = dict[str, Any]
 _PHASES: Final = {
@@ -39,6 +39,7 @@ def item_summary(item: Item) -> View:
         linked_at=format_optional_timestamp(item.linked_at),
         pulled_at=format_optional_timestamp(item.synced_at),
         history_phase=_PHASES.get(item.update_status, "unknown"),
+        failing=None if item.failure is None else _failure_summary(item.failure),
     )
 
 
@@ -58,6 +59,8 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
         freshness=drop_none(pulled_at=format_optional_timestamp(item.synced_at), bank=bank),
         transactions={"live": live, "exact": exact},
         reconcile_pending=item.reconcile,
+        next_attempt_at=format_optional_timestamp(item.next_attempt_at),
+        failing=None if item.failure is None else failure_view(item.failure),
         removal=None if item.removal is None else removal_view(item.removal),
     )
 
@@ -84,6 +87,16 @@ def bank_view(status: BankStatus) -> View:
         "last_failure_at": format_optional_timestamp(status.last_failure_at),
         **drop_none(error_code=status.error_code),
     }
+
+
+def failure_view(failure: ItemFailure) -> View:
+    """Return why an Item is retried, and since when."""
+    classified = {"class": failure.failure_class} if failure.failure_class else {}
+    return _failure_summary(failure) | classified | {"last_failed_at": format_timestamp(failure.last_at)}
+
+
+def _failure_summary(failure: ItemFailure) -> View:
+    return {"since": format_timestamp(failure.since), "code": failure.code}
 
 
 def removal_view(removal: Removal) -> View:

@@ -17,6 +17,7 @@ import urllib3
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import (
     REFUSED_CREDENTIALS,
+    SCHEMA_VIOLATION,
     OutcomeUnknownError,
     PlaidError,
     SchemaViolationError,
@@ -109,7 +110,7 @@ class PlaidTransport:
         except exact_json.InvalidJsonError as error:
             raise OutcomeUnknownError("plaid_response_not_json") from error
         except SchemaViolationError as error:
-            raise OutcomeUnknownError(f"plaid_schema_violation_{error.field}") from error
+            raise OutcomeUnknownError(f"{SCHEMA_VIOLATION}{error.field}") from error
 
     def _refusal(self, error: plaid.ApiException) -> PlaidError:
         try:
@@ -139,6 +140,7 @@ def _connect(host: str, credentials: PlaidCredentials) -> plaid.ApiClient:
         host=host,
         api_key={"clientId": credentials.client_id, "secret": credentials.secret},
     )
-    # Only a call that was surely never sent is retried; SQS retries everything else, from the stored cursor.
+    # Only a call that was surely never sent is repeated here. Any other failure is the caller's: a sync records it on
+    # the Item, and the next attempt pulls from the stored cursor, or from the checkpoint.
     configuration.retries = urllib3.Retry(total=2, connect=2, read=0, status=0, other=0, redirect=0, backoff_factor=0.2)
     return plaid.ApiClient(configuration)

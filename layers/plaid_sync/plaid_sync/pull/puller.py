@@ -1,4 +1,4 @@
-"""Pulling one complete update from Plaid, before any of it is written.
+"""Pulling one update from Plaid: complete, or in parts where it has many pages.
 
 The caller chooses what the pages are folded into: the sync's changes, or the audit's comparison.
 """
@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError
+from plaid_sync.domain.errors import (
+    CURSOR_NOT_ADVANCING,
+    MISSING_NEXT_CURSOR,
+    FailureClass,
+    PlaidError,
+    TransientError,
+)
+from plaid_sync.domain.item import HISTORY_COMPLETE
 from plaid_sync.pull.pages import NetChanges, merge_accounts
 
 if TYPE_CHECKING:
@@ -19,13 +26,12 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import Account, Cursor
     from plaid_sync.pull.pages import Page
 
-HISTORY_COMPLETE: Final = "HISTORICAL_UPDATE_COMPLETE"
 MAX_RESTARTS: Final = 5
 MUTATION_PERSISTS: Final = "mutation_persists"
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _THROTTLE_PAUSES: Final = (4.0, 12.0, 24.0, 30.0)
 """Seconds; Plaid counts calls by the minute."""
-_PAGE_SECONDS: Final = 85.0
+PAGE_SECONDS: Final = 85.0
 """A page that hangs takes 70, and then the function has to respond."""
 
 
@@ -56,11 +62,11 @@ _F = TypeVar("_F", bound=PageFold)
 
 @dataclass(frozen=True, slots=True)
 class Pull(Generic[_F]):
-    """A complete pull: everything between two of Plaid's final cursors.
+    """A pull: everything between two of Plaid's final cursors, or a part of it.
 
     Attributes:
         net: what its pages were folded into.
-        cursor: where the next update starts; None while Plaid has nothing ready.
+        cursor: where the next update, or the next part, starts; None while Plaid has nothing ready.
         update_status: Plaid's `transactions_update_status` on the last page.
         began_at: before the first page was requested: what happened at Plaid earlier is in it.
         restarts: how often the data changed during the pagination.
@@ -76,6 +82,7 @@ class Pull(Generic[_F]):
     restarts: int
     request_ids: tuple[str, ...] = ()
     accounts: tuple[Account, ...] = ()
+    has_more: bool = False
 
     @property
     def history_complete(self) -> bool:
@@ -99,10 +106,6 @@ class Puller:
     clock: Clock
     jitter: Callable[[], float] = lambda: 1.0
 
-    def pull(self, access_token: str, cursor: Cursor | None, days_requested: int | None, deadline: Deadline) -> Update:
-        """Pull the changes from `cursor` to the end: see `pull_into`."""
-        return self.pull_into(NetChanges, access_token, cursor, days_requested, deadline)
-
     def pull_into(
         self,
         begin: Callable[[], _F],
@@ -121,9 +124,19 @@ class Puller:
             TransientError: Plaid is unreachable, time is running out, or the data did not stop changing
                 (code `MUTATION_PERSISTS`).
         """
+        return self.restarting(
+            lambda restarts: self.pull_once(begin(), access_token, cursor, days_requested, deadline, restarts)
+        )
+
+    def restarting(self, pull: Callable[[int], _T]) -> _T:
+        """Call `pull` with 0, and again with the number of restarts while the data changes during the pagination.
+
+        Raises:
+            TransientError: it did not stop changing (code `MUTATION_PERSISTS`).
+        """
         for restarts in range(MAX_RESTARTS + 1):
             try:
-                return self._pull_once(begin(), access_token, cursor, days_requested, deadline, restarts)
+                return pull(restarts)
             except PlaidError as error:
                 if error.failure_class is not FailureClass.RESTART:
                     raise
@@ -131,33 +144,42 @@ class Puller:
                 self.clock.sleep(_FIRST_PAUSE_SECONDS * 2**restarts)
         raise TransientError(MUTATION_PERSISTS)
 
-    def _pull_once(  # noqa: PLR0913, PLR0917 - as above
+    def pull_once(  # noqa: PLR0913, PLR0917 - as above
         self,
         net: _F,
         access_token: str,
         cursor: Cursor | None,
         days_requested: int | None,
         deadline: Deadline,
-        restarts: int,
+        restarts: int = 0,
+        ends: Callable[[], bool] = lambda: False,
     ) -> Pull[_F]:
+        """Pull from `cursor` to the end, or up to the page after which `ends` returns true.
+
+        Raises:
+            PlaidError: Plaid refused; a failure of class `RESTART`: the data changed.
+            TransientError: Plaid is unreachable, or time is running out.
+        """
         began_at, pages = self.clock.now(), 0
         request_ids: list[str] = []
         accounts: tuple[Account, ...] = ()
         while True:
             page = self._page(access_token, cursor, days_requested, deadline)
+            if page.has_more and page.next_cursor == cursor:
+                raise TransientError(CURSOR_NOT_ADVANCING)
+            if page.next_cursor is None and pages > 0:
+                # "Not ready" after a first page would drop what that page held.
+                raise TransientError(MISSING_NEXT_CURSOR)
             net.fold(page)
             pages += 1
             request_ids += [page.request_id] if page.request_id else []
             accounts = merge_accounts(accounts, page.accounts)
-            if page.has_more and page.next_cursor == cursor:
-                raise TransientError("cursor_not_advancing")
-            if page.next_cursor is None and pages > 1:
-                # "Not ready" after a first page would drop what that page held.
-                raise TransientError("missing_next_cursor")
             cursor = page.next_cursor
-            if not page.has_more:
+            if not page.has_more or ends():
                 break
-        return Pull(net, cursor, page.update_status, began_at, pages, restarts, tuple(request_ids), accounts)
+        return Pull(
+            net, cursor, page.update_status, began_at, pages, restarts, tuple(request_ids), accounts, page.has_more
+        )
 
     def _page(self, access_token: str, cursor: Cursor | None, days_requested: int | None, deadline: Deadline) -> Page:
         return self.within_limits(lambda: self.plaid.sync_page(access_token, cursor, days_requested), deadline)
@@ -165,15 +187,15 @@ class Puller:
     def within_limits(self, call: Callable[[], _T], deadline: Deadline) -> _T:
         """Call Plaid; while Plaid throttles, wait for the next minute inside the invocation.
 
-        Returned to the queue, the message would use up its receives, and a good message would be dead-lettered.
+        The pages of a pull that were fetched before would be fetched again after a retry.
         """
         for wait in _THROTTLE_PAUSES:
-            deadline.require(_PAGE_SECONDS)
+            deadline.require(PAGE_SECONDS)
             try:
                 return call()
             except PlaidError as error:
-                if error.failure_class is not FailureClass.THROTTLED or not deadline.allows(wait + _PAGE_SECONDS):
+                if error.failure_class is not FailureClass.THROTTLED or not deadline.allows(wait + PAGE_SECONDS):
                     raise
             self.clock.sleep(wait * self.jitter())
-        deadline.require(_PAGE_SECONDS)
+        deadline.require(PAGE_SECONDS)
         return call()

@@ -1,7 +1,8 @@
 """The sync protocol: bring one Item's rows to Plaid's truth, at whichever call the worker dies.
 
-Claim (raise the generation), pull (the whole update before the first write), recover (a dead attempt's partial writes),
-quarantine (entries that violate Plaid's schema), write (fenced transactions, the cursor with the last one).
+Claim (raise the generation, remember the next attempt), pull (one part, or several with checkpoints), recover (a dead
+attempt's partial writes), quarantine (entries that violate Plaid's schema), write (fenced transactions, the cursor with
+the last one). A failure is recorded on the Item, with the time of its next attempt.
 docs/protocol.md states the protocol; docs/decisions.md gives the reasons.
 """
 
@@ -12,43 +13,44 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.domain import schedule
 from plaid_sync.domain.errors import (
+    CURSOR_CHANGED,
+    ITEM_MODIFIED,
+    TRANSACTION_CANCELED,
+    WORKER_DIED,
     FailureClass,
     PlaidError,
-    RemovalIncompleteError,
     RowNewerThanItemError,
     SupersededError,
     TransientError,
-    classify,
 )
 from plaid_sync.domain.item import StateName
 from plaid_sync.domain.state_machine import ItemEvent, apply_events, event_of_failure
-from plaid_sync.domain.transaction import RowRemoval, TransactionRow
-from plaid_sync.domain.transitions import Action, EventType, transition
-from plaid_sync.pull.pages import merge_accounts
 from plaid_sync.sync.job import Attempt, Outcome, SyncJob, SyncReport
-from plaid_sync.sync.planner import split, split_writes
-from plaid_sync.sync.ports import Commit, ItemStateUpdate
-from plaid_sync.sync.quarantine import split_entry
+from plaid_sync.sync.ports import FollowUp, ItemStateUpdate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from plaid_sync.domain.clock import Clock
-    from plaid_sync.domain.item import Cursor, Item, ItemState
-    from plaid_sync.domain.ports import TokenDecryptor
-    from plaid_sync.domain.transaction import RowWrite, TransactionId
-    from plaid_sync.pull.pages import InvalidEntry
-    from plaid_sync.pull.puller import Update
-    from plaid_sync.sync.planner import PulledUpdate, UpdatePlanner
-    from plaid_sync.sync.ports import PlaidHealth, Quarantine, Removals, SyncItems, TransactionsStore
+    from plaid_sync.domain.item import Item, PendingCheck
+    from plaid_sync.sync.ports import Removals, SyncItems
+    from plaid_sync.sync.steps import AttemptSteps
 
 MAX_CLOCK_SKEW: Final = timedelta(seconds=120)
 """Two clocks (SQS's and a worker's), each trusted to a minute."""
-_WRITE_SECONDS: Final = 40.0
-_MAX_REQUEST_IDS: Final = 20
-_ACKNOWLEDGED: Final = {FailureClass.NEEDS_USER: Outcome.NEEDS_USER, FailureClass.TERMINAL: Outcome.REVOKED}
-"""Failures that acknowledge the messages: they are recorded, and a retry changes nothing."""
+MAX_UNFINISHED_ATTEMPTS: Final = 5
+"""After so many attempts without an outcome the Item kills its workers: it is retried with a backoff."""
+MAX_CHECKS: Final = 500
+"""Pending checks of an Item: one per kind of webhook, deadline and withdrawn account. They take 100 KB at most."""
+_RETRY_PAUSES: Final = (0.3, 2.0)
+"""Seconds before a failure that passes in seconds is retried within the invocation."""
+_RETRY_SECONDS: Final = 150.0
+_PASS_IN_SECONDS: Final = frozenset({ITEM_MODIFIED, TRANSACTION_CANCELED, CURSOR_CHANGED})
+_FINAL: Final = {FailureClass.NEEDS_USER: Outcome.NEEDS_USER, FailureClass.TERMINAL: Outcome.REVOKED}
+"""Failures that no retry repairs: the Item's state says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,241 +58,171 @@ class SyncEngine:
     """Syncs one Item."""
 
     items: SyncItems
-    transactions: TransactionsStore
-    quarantine: Quarantine
-    tokens: TokenDecryptor
-    plaid: PlaidHealth
-    planner: UpdatePlanner
+    steps: AttemptSteps
     removals: Removals
     clock: Clock
 
     def sync(self, job: SyncJob) -> SyncReport:
-        """Bring the Item's rows to Plaid's truth.
+        """Bring the Item's rows to Plaid's truth, or record on the Item why that failed.
+
+        What passes in seconds is retried at once, unless the Item failed before.
 
         Raises:
-            PlaidError: Plaid refused, and the failure class asks for a retry.
-            TransientError: a transient failure.
-            RemovalIncompleteError: the Item is removed, and its removal is incomplete.
+            TransientError: nothing could be recorded: the messages must return.
         """
+        for number, pause in enumerate((*_RETRY_PAUSES, None)):
+            last = pause is None or not job.deadline.allows(_RETRY_SECONDS)
+            report = self._attempt(job, number, last=last)
+            if report is not None:
+                return report
+            self.clock.sleep(pause or 0.0)
+        raise TransientError(ITEM_MODIFIED)
+
+    def _attempt(self, job: SyncJob, number: int, *, last: bool) -> SyncReport | None:
+        """Attempt once; return None where another attempt should follow at once."""
         began_at = self.clock.now()
         item = self.items.load(job.item_id)
         if item is None:
             return SyncReport(Outcome.UNREGISTERED)
         if (report := self._report_without_sync(item, job)) is not None:
             return report
-        claimed = self.items.claim(item, str(uuid.uuid4()))
-        if not claimed.state.is_known:  # a newer version wrote it since `load`
-            return _unknown_state(claimed, job)
-        attempt = Attempt(claimed, job, began_at)
+        item = replace(item, pending_checks=merge_checks(item.pending_checks, job.checks))
+        following = schedule.after_claim(item.item_id, began_at)
         try:
-            return self._sync_claimed(attempt)
-        except SupersededError:
-            return SyncReport(Outcome.SUPERSEDED, generation=claimed.generation)
-        except RowNewerThanItemError as error:
-            # The Items table was restored from a backup: its cursor is older than its rows.
-            self.items.raise_generation(claimed, error.generation)
+            repeated = number > 0 or not item.state.is_known
+            item = self.items.claim(item, str(uuid.uuid4()), following, repeated=repeated)
+        except TransientError as error:
+            if error.code == ITEM_MODIFIED and not last:
+                return None
             raise
-        except PlaidError as error:
-            return self._record_failure(attempt, error)
+        if not item.state.is_known:
+            return SyncReport(Outcome.UNKNOWN_STATE, state=item.state.name)
+        attempt = Attempt(item, job, began_at)
+        if item.unfinished_attempts > MAX_UNFINISHED_ATTEMPTS:
+            # Claimed, because a worker that is only paused could commit without the checks of this attempt's messages.
+            again = item.failure is not None and item.failure.code == WORKER_DIED
+            report = self._record_failure(attempt, WORKER_DIED, FailureClass.CLIENT_ERROR)
+            return replace(report, kills_workers=again)
+        return self._sync_claimed(attempt, last=last or item.failure is not None)
 
     def _report_without_sync(self, item: Item, job: SyncJob) -> SyncReport | None:
         """Return the report of an Item that needs no sync, or must not have one."""
         if not item.state.is_known:
-            return _unknown_state(item, job)
+            # A newer version syncs it. Plaid does not repeat hints: they wait on the Item for that version.
+            if job.checks:
+                return None
+            self.items.postpone(item, schedule.after_unknown_state(item.item_id, self.clock.now()))
+            return SyncReport(Outcome.UNKNOWN_STATE, state=item.state.name)
         if item.removed:
             return self._finish_removal(item, job)
-        if not job.hints and is_covered(item, job.newest_message_at):
+        if not job.checks and is_covered(item, job.newest_message_at, self.clock.now()):
             return SyncReport(Outcome.COVERED, state=item.state.name)
         return None
 
     def _finish_removal(self, item: Item, job: SyncJob) -> SyncReport:
+        attempt = Attempt(item, job, self.clock.now())
         try:
             erased = self.removals.finish(item, job.deadline, job.causes)
-        except PlaidError as error:
-            raise RemovalIncompleteError(error.failure_class, error.code) from error
-        except TransientError as error:
-            raise RemovalIncompleteError(FailureClass.TRANSIENT, error.code) from error
+        except Exception as error:  # noqa: BLE001 - as below
+            return self._record_error(attempt, error)
         return SyncReport(Outcome.REMOVED, erased=erased, state=item.state.name)
 
-    def _record_failure(self, attempt: Attempt, error: PlaidError) -> SyncReport:
-        """Record a failure of the Item; a failure to retry is raised.
+    def _sync_claimed(self, attempt: Attempt, *, last: bool) -> SyncReport | None:
+        """Sync a claimed Item; a failure is recorded, unless it is retried at once: then return None."""
+        try:
+            return self._run(attempt)
+        except SupersededError:
+            return SyncReport(Outcome.SUPERSEDED, generation=attempt.item.generation)
+        except Exception as error:  # noqa: BLE001 - a bug that one Item meets must show on it, and fail no other
+            if _passes_in_seconds(error) and not last:
+                return None
+            return self._record_error(attempt, error)
+
+    def _run(self, attempt: Attempt) -> SyncReport:
+        try:
+            return self.steps.run(attempt)
+        except RowNewerThanItemError as error:
+            # The Items table was restored from a backup: its cursor is older than its rows.
+            attempt.item = self.items.raise_generation(attempt.item, error.generation)
+            raise
+
+    def _record_error(self, attempt: Attempt, error: Exception) -> SyncReport:
+        if isinstance(error, PlaidError):
+            return self._record_failure(attempt, error.code, error.failure_class, error.request_id)
+        if isinstance(error, TransientError):
+            return self._record_failure(attempt, error.code, FailureClass.TRANSIENT)
+        report = self._record_failure(attempt, type(error).__name__, FailureClass.CLIENT_ERROR)
+        return replace(report, bug=error)
+
+    def _record_failure(
+        self, attempt: Attempt, code: str, failure_class: FailureClass, request_id: str = ""
+    ) -> SyncReport:
+        """Record a failure on the Item, with the time of its next attempt.
+
+        The history gets the first one, each change of state or class, and then fewer and fewer.
 
         Raises:
-            PlaidError: it is transient, or not the Item's: the messages return, and with them their hints.
+            TransientError: it cannot be recorded.
         """
-        item, outcome = attempt.item, _ACKNOWLEDGED.get(error.failure_class)
-        hints = attempt.job.hints if outcome is not None else ()
-        failure = ItemEvent(event_of_failure(error.failure_class), error.code)
-        result = apply_events(item.state, (*hints, failure), self.clock.now())
-        report = SyncReport(
-            outcome or Outcome.NOT_READY,
+        item, now, outcome = attempt.item, self.clock.now(), _FINAL.get(failure_class, Outcome.FAILED)
+        final = outcome is not Outcome.FAILED and not item.removed
+        event = ItemEvent(event_of_failure(failure_class), code)
+        result = apply_events(item.state, (*(attempt.hints if final else ()), event), now)
+        failure = None if final else schedule.next_failure(item.failure, code, failure_class, now)
+        if failure is None:
+            following = schedule.after_outcome(item, result.state.name, item.update_status, now)
+        else:
+            following = schedule.after_failure(item.item_id, failure_class, failure.since, now)
+        report = replace(
+            attempt.report,
+            outcome=outcome if final else Outcome.FAILED,
             generation=item.generation,
             state=result.state.name,
             published_events=result.published_events,
-            code=error.code,
-            request_ids=(error.request_id,) if error.request_id else (),
+            code=code,
+            request_ids=(*attempt.report.request_ids, *((request_id,) if request_id else ())),
+            failure=failure,
+            next_attempt_at=following.at,
         )
-        if outcome is not None or result.state != item.state:
-            entry = attempt.entry(report, str(outcome or result.state.name), self.clock.now())
-            try:
-                self.items.record(item, ItemStateUpdate(result.state, entry, attempt.revoked_accounts))
-            except SupersededError:
-                return SyncReport(Outcome.SUPERSEDED, generation=item.generation, code=error.code)
-        if outcome is None:
-            raise error
+        notable = final or result.state != item.state or schedule.is_notable(item.failure, failure)
+        update = ItemStateUpdate(
+            result.state,
+            FollowUp(following, failure, attempt.foreign_checks if final else item.pending_checks),
+            attempt.entry(report, report.outcome.value, now) if notable else None,
+            attempt.revoked_accounts,
+        )
+        try:
+            self.items.record(item, update)
+        except SupersededError:
+            return SyncReport(Outcome.SUPERSEDED, generation=item.generation, code=code)
         return report
 
-    def _sync_claimed(self, attempt: Attempt) -> SyncReport:
-        item = attempt.item
-        token = self.tokens.decrypt(item.item_id, item.access_token)
-        erased = self._erase_withdrawn_accounts(attempt)
-        finding, request_ids = self._check_health(attempt, token)
-        pulled = self.planner.pull(attempt, token)
-        result = apply_events(item.state, (*attempt.job.hints, finding), self.clock.now())
-        retry = _retry_class(item.state.name, finding)
-        report = SyncReport(
-            Outcome.NOT_READY,
-            retry=retry,
-            erased=len(erased),
-            pages=pulled.update.pages,
-            restarts=pulled.update.restarts,
-            generation=item.generation,
-            state=result.state.name,
-            # The events about accounts are published when their messages are processed for the last time.
-            published_events=result.published_events if retry is None else result.state_events,
-            until=result.state.until,
-            code=finding.code or result.state.code or "",
-            request_ids=(*request_ids, *pulled.update.request_ids)[-_MAX_REQUEST_IDS:],
-        )
-        if pulled.update.cursor is None:
-            return self._record_not_ready(attempt, pulled.update, result.state, report)
-        return self._commit(attempt, pulled, pulled.update.cursor, result.state, report, erased)
 
-    def _check_health(self, attempt: Attempt, token: str) -> tuple[ItemEvent, tuple[str, ...]]:
-        """Call /item/get where a hint or the state suggests a problem; return the finding with the call's id.
-
-        A successful sync is no proof of health: whether Plaid serves one while the user has to log in is not
-        documented.
-        """
-        state = attempt.item.state.name
-        actions = {transition(state, hint.type).action for hint in attempt.job.hints}
-        if state == StateName.ACTIVE and Action.CHECK not in actions:
-            return ItemEvent(EventType.HEALTHY), ()
-        health = self.planner.puller.within_limits(lambda: self.plaid.health(token), attempt.job.deadline)
-        request_ids = (health.request_id,) if health.request_id else ()
-        if health.error_code is None:
-            return ItemEvent(EventType.HEALTHY, until=health.consent_until), request_ids
-        return ItemEvent(event_of_failure(classify(health.error_code)), health.error_code), request_ids
-
-    def _record_not_ready(self, attempt: Attempt, update: Update, state: ItemState, report: SyncReport) -> SyncReport:
-        if attempt.item.cursor is not None:
-            raise TransientError("missing_next_cursor")
-        entry = attempt.entry(report, report.outcome.value, self.clock.now())
-        self.items.record(attempt.item, ItemStateUpdate(state, entry, attempt.revoked_accounts, update.update_status))
-        return report
-
-    def _commit(  # noqa: PLR0913, PLR0917 - the results of the attempt's steps
-        self,
-        attempt: Attempt,
-        pulled: PulledUpdate,
-        cursor: Cursor,
-        state: ItemState,
-        begun: SyncReport,
-        erased: frozenset[TransactionId],
-    ) -> SyncReport:
-        item, update = attempt.item, pulled.update
-        writes = self.planner.plan(attempt, pulled, erased)
-        self._quarantine(item, pulled.invalid, attempt.job)
-        upserts = [row for row in writes.rows if isinstance(row, TransactionRow)]
-        modified = sum(row.transaction_id in update.net.modified for row in upserts)
-        report = replace(
-            begun,
-            outcome=Outcome.COMMITTED,
-            added=len(upserts) - modified,
-            modified=modified,
-            removed=len(writes.rows) - len(upserts),
-            unchanged=writes.unchanged,
-            recovered=writes.recovered,
-            quarantined=pulled.invalid,
-            full_resync=pulled.full_resync,
-        )
-        accounts = merge_accounts(item.accounts, update.accounts)
-        commit = Commit(
-            expected_cursor=item.cursor,
-            cursor=cursor,
-            reconcile=writes.reconcile_pending,
-            update_status=update.update_status,
-            pull_began_at=update.began_at,
-            committed_at=self.clock.now(),
-            state=state,
-            entry=attempt.entry(report, report.outcome.value, self.clock.now()),
-            accounts=tuple(account for account in accounts if account.account_id not in attempt.revoked_accounts),
-            revoked_accounts=attempt.revoked_accounts,
-        )
-        self._write(item, writes.rows, commit, attempt.job)
-        return report
-
-    def _erase_withdrawn_accounts(self, attempt: Attempt) -> frozenset[TransactionId]:
-        """Erase the rows of accounts that the user withdrew, before the outcome of the sync is known; return their ids.
-
-        Under the fence, so that no older attempt can restore one; read after the claim, so that none is missed.
-        """
-        item, withdrawn = attempt.item, attempt.withdrawn
-        if not withdrawn:
-            return frozenset()
-        if not withdrawn <= item.revoked_accounts:
-            # First of all: from now on no row of theirs is accepted, even if this attempt and its message are lost.
-            self.items.revoke_accounts(item, attempt.revoked_accounts)
-        rows: list[RowWrite] = [
-            RowRemoval(row.transaction_id, row.account_id, erase=True)
-            for row in self.transactions.scan_item(item.item_id)
-            if row.account_id in withdrawn
-        ]
-        for batch in split_writes(rows) if rows else ():
-            attempt.job.deadline.require(_WRITE_SECONDS)
-            self.transactions.write(item.item_id, item.generation, batch, begin=False, commit=None)
-        return frozenset(row.transaction_id for row in rows)
-
-    def _quarantine(self, item: Item, invalid: tuple[InvalidEntry, ...], job: SyncJob) -> None:
-        """Keep invalid entries before anything of the update is written: the cursor never passes one that is not."""
-        if not invalid:
-            return
-        parts = [part for entry in invalid for part in split_entry(entry)]
-        for batch in split(parts, lambda part: part.stored_bytes):
-            job.deadline.require(_WRITE_SECONDS)
-            self.quarantine.keep(item.item_id, item.generation, batch)
-
-    def _write(self, item: Item, rows: list[RowWrite], commit: Commit, job: SyncJob) -> None:
-        batches = list(split_writes(rows))
-        for number, batch in enumerate(batches, start=1):
-            job.deadline.require(_WRITE_SECONDS)
-            last = number == len(batches)
-            self.transactions.write(
-                item.item_id,
-                item.generation,
-                batch,
-                begin=number == 1 and not last,
-                commit=commit if last else None,
-            )
+def _passes_in_seconds(error: Exception) -> bool:
+    if isinstance(error, PlaidError):
+        return error.failure_class is FailureClass.TRANSIENT
+    return isinstance(error, RowNewerThanItemError) or getattr(error, "code", "") in _PASS_IN_SECONDS
 
 
-def is_covered(item: Item, message_sent_at: datetime) -> bool:
+def merge_checks(known: Iterable[PendingCheck], requested: Iterable[PendingCheck]) -> tuple[PendingCheck, ...]:
+    """Return the checks that are pending: of the same kind, account and deadline one, at most `MAX_CHECKS`.
+
+    The last one, in its place; but a late copy of a warning stays where the warning was, before its repair.
+    """
+    merged: dict[tuple[str, str | None, datetime | None], PendingCheck] = {}
+    for check in (*known, *requested):
+        key = check.code, check.account_id, check.until
+        if key in merged and check.until is not None:
+            continue
+        merged.pop(key, None)
+        merged[key] = check
+    return tuple(merged.values())[-MAX_CHECKS:]
+
+
+def is_covered(item: Item, message_sent_at: datetime, now: datetime) -> bool:
     """Return whether the committed pull (surely) began after the message was sent, and nothing is pending."""
-    if item.pull_began_at is None or item.state.name != StateName.ACTIVE:
+    if item.pull_began_at is None or item.state.name != StateName.ACTIVE or item.failure is not None:
         return False
-    if item.reconcile or item.writing_since is not None:
+    if item.pending_checks or item.writing_since is not None or item.reconcile_is_due(now):
         return False
     return message_sent_at + MAX_CLOCK_SKEW < item.pull_began_at
-
-
-def _unknown_state(item: Item, job: SyncJob) -> SyncReport:
-    """Return the report of an Item that a newer version syncs. Plaid does not repeat hints: they wait for it."""
-    retry = FailureClass.INSTITUTION_DOWN if job.hints else None
-    return SyncReport(Outcome.UNKNOWN_STATE, state=item.state.name, retry=retry)
-
-
-def _retry_class(state: str, finding: ItemEvent) -> FailureClass | None:
-    """Return how soon the messages must return although the sync succeeded: Plaid reports a failure of the Item."""
-    if finding.code is None or transition(state, finding.type).action is not Action.RETRY:
-        return None
-    return classify(finding.code)

@@ -8,43 +8,48 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.messages import Cause
-from plaid_sync.domain.transitions import EventType
+from plaid_sync.domain.state_machine import ItemEvent
+from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, EventType
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.domain.clock import Deadline
-    from plaid_sync.domain.errors import FailureClass
-    from plaid_sync.domain.item import Item, ItemId
-    from plaid_sync.domain.state_machine import ItemEvent
+    from plaid_sync.domain.item import Item, ItemFailure, ItemId, PendingCheck
     from plaid_sync.pull.pages import InvalidEntry
 
 _COUNTS: Final = ("added", "modified", "removed", "unchanged", "recovered", "erased", "pages", "restarts")
+_FLAGS: Final = ("full_resync", "cursor_reset", "reconcile_decided")
 _MAX_RECORDED: Final = 10
 """Causes and correlation ids in a history entry."""
 
 
 class Outcome(StrEnum):
-    """How a sync ended. All of them acknowledge the messages, except `SUPERSEDED` and `UNREGISTERED`."""
+    """How an attempt ended. Each outcome is durable: the messages are deleted."""
 
     COMMITTED = "committed"
     COVERED = "covered"
+    CONTINUES = "continues"
+    """A part of a pull of many pages is written: another attempt continues."""
     NOT_READY = "not_ready"
     SUPERSEDED = "superseded"
+    """A newer attempt began after the messages were received, and does their work."""
+    FAILED = "failed"
+    """Recorded on the Item, which is retried."""
     NEEDS_USER = "needs_user"
     REVOKED = "revoked"
     REMOVED = "removed"
     UNREGISTERED = "unregistered"
+    """There is no such Item. A link enqueues its first sync after it has registered the Item."""
     UNKNOWN_STATE = "unknown_state"
-    """The Item is in a state of a newer version: not synced. Messages with hints return to the queue."""
+    """The Item is in a state of a newer version: not synced; it remembers what ITEM webhooks request."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What a sync did.
+    """What an attempt did.
 
     Attributes:
-        retry: set where the messages must return to the queue all the same; decides the backoff.
         added: new transactions written.
         modified: changed transactions written.
         removed: tombstones written, recovered ones included.
@@ -53,15 +58,22 @@ class SyncReport:
         erased: rows whose account the user withdrew, or that were erased with their Item.
         quarantined: entries that violate Plaid's schema.
         full_resync: the whole history was pulled.
+        cursor_reset: Plaid refused the stored cursor, so that the whole history was pulled.
+        cursor_reset_again: the same, within a day of the last time.
+        reconcile_decided: no history was ever reported as complete; after several full resyncs the absence of rows
+            counts all the same.
         state: the Item's state afterwards; empty where it was not loaded.
         published_events: detail-types that are published.
         until: when an expiring Item stops working.
         code: Plaid's code: of its refusal, of what is wrong with the Item, or of the open warning.
         request_ids: Plaid's ids of the calls, the newest last.
+        failure: why the Item is retried, though it may be committed: Plaid reports that its bank is down.
+        next_attempt_at: when the Item is attempted next; None where this attempt did not decide that.
+        bug: the unexpected exception, where one is the cause.
+        kills_workers: its workers died again and again, twice in a row: no outage of AWS is the cause.
     """
 
     outcome: Outcome
-    retry: FailureClass | None = None
     added: int = 0
     modified: int = 0
     removed: int = 0
@@ -72,12 +84,19 @@ class SyncReport:
     pages: int = 0
     restarts: int = 0
     full_resync: bool = False
+    cursor_reset: bool = False
+    cursor_reset_again: bool = False
+    reconcile_decided: bool = False
     generation: int = 0
     state: str = ""
     published_events: tuple[str, ...] = ()
     until: datetime | None = None
     code: str = ""
     request_ids: tuple[str, ...] = ()
+    failure: ItemFailure | None = None
+    next_attempt_at: datetime | None = None
+    bug: Exception | None = None
+    kills_workers: bool = False
 
     @property
     def changed(self) -> int:
@@ -91,9 +110,8 @@ class SyncJob:
 
     Attributes:
         newest_message_at: when the newest of its messages was sent.
-        receives: how often the oldest of them has been received.
         deadline: when the invocation ends.
-        hints: the events of Plaid's ITEM webhooks among the messages, in the order in which they were queued.
+        checks: what Plaid's ITEM webhooks among the messages request, in the order in which they were queued.
         causes: what requested the sync, for the Item's history.
         webhook_since: when the oldest of its webhooks was accepted; None without a webhook.
         correlation_ids: ids of the requests that led to it.
@@ -101,9 +119,8 @@ class SyncJob:
 
     item_id: ItemId
     newest_message_at: datetime
-    receives: int
     deadline: Deadline
-    hints: tuple[ItemEvent, ...] = ()
+    checks: tuple[PendingCheck, ...] = ()
     causes: tuple[str, ...] = ()
     webhook_since: datetime | None = None
     correlation_ids: tuple[str, ...] = ()
@@ -114,22 +131,39 @@ class SyncJob:
         return self.causes == (Cause.SWEEP.value,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """A claimed Item, and the attempt's input.
 
     Attributes:
+        item: as claimed, with all checks that are pending; each checkpoint raises its generation.
         began_at: when the attempt began.
+        report: what it has done so far.
     """
 
     item: Item
     job: SyncJob
     began_at: datetime
+    report: SyncReport = SyncReport(Outcome.FAILED)
+
+    @property
+    def hints(self) -> tuple[ItemEvent, ...]:
+        """The pending checks as events; those of a newer version are omitted."""
+        return tuple(
+            ItemEvent(EventType(check.code), None, check.until, check.reported_at, check.account_id)
+            for check in self.item.pending_checks
+            if check.code in ITEM_WEBHOOK_EVENTS
+        )
+
+    @property
+    def foreign_checks(self) -> tuple[PendingCheck, ...]:
+        """The pending checks that this version does not know: they stay pending."""
+        return tuple(check for check in self.item.pending_checks if check.code not in ITEM_WEBHOOK_EVENTS)
 
     @property
     def withdrawn(self) -> frozenset[str]:
         """The accounts that the hints say the user withdrew."""
-        hinted = (hint.account_id for hint in self.job.hints if hint.type is EventType.USER_ACCOUNT_REVOKED)
+        hinted = (hint.account_id for hint in self.hints if hint.type is EventType.USER_ACCOUNT_REVOKED)
         return frozenset(account_id for account_id in hinted if account_id is not None)
 
     @property
@@ -150,7 +184,9 @@ class Attempt:
             "until": report.until,
             **{name: getattr(report, name) or None for name in _COUNTS},
             "quarantined": len(report.quarantined) or None,
-            "full_resync": report.full_resync or None,
+            **{name: getattr(report, name) or None for name in _FLAGS},
+            "failing_since": None if report.failure is None else report.failure.since,
+            "next_attempt_at": None if report.failure is None else report.next_attempt_at,
             "milliseconds": max(0, round((now - self.began_at).total_seconds() * 1000)),
             "correlation_ids": list(job.correlation_ids[:_MAX_RECORDED]) or None,
             "plaid_request_ids": list(report.request_ids) or None,

@@ -11,9 +11,51 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Account, Cursor, Item, ItemHealth, ItemId, ItemState
+    from plaid_sync.domain.item import (
+        Account,
+        Checkpoint,
+        Cursor,
+        Item,
+        ItemFailure,
+        ItemHealth,
+        ItemId,
+        ItemState,
+        PendingCheck,
+    )
+    from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.domain.transaction import RowWrite, StoredRow, TransactionId
     from plaid_sync.sync.quarantine import Part
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """What an Item remembers about its next attempt once an attempt has an outcome.
+
+    Attributes:
+        failure: set where the attempt failed and is retried.
+        pending_checks: what no attempt has processed yet.
+    """
+
+    next_attempt: NextAttempt
+    failure: ItemFailure | None = None
+    pending_checks: tuple[PendingCheck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What is pending of a full resync after an update.
+
+    Attributes:
+        pending: it is still pending.
+        after: when it may begin; None: with the next attempt.
+        inconclusive_pulls: how many full resyncs ended without a complete history.
+        history_complete: whether Plaid has reported the history as complete once.
+    """
+
+    pending: bool = False
+    after: datetime | None = None
+    inconclusive_pulls: int = 0
+    history_complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +64,8 @@ class Commit:
 
     Attributes:
         expected_cursor: the stored cursor that the update started from; the commit holds only while it is stored.
+        expected_next_attempt_at: what the claim set; another value shows that a look was requested since then.
         cursor: Plaid's cursor at the end of the update.
-        reconcile: a full resync is still pending after this update.
         update_status: Plaid's `transactions_update_status`.
         pull_began_at: every message sent (well) before this is covered.
         state: the Item's state afterwards.
@@ -33,28 +75,34 @@ class Commit:
 
     expected_cursor: Cursor | None
     cursor: Cursor
-    reconcile: bool
     update_status: str
     pull_began_at: datetime
     committed_at: datetime
     state: ItemState
     entry: HistoryEntry
+    follow_up: FollowUp
+    reconciliation: Reconciliation
+    expected_next_attempt_at: datetime | None = None
     accounts: tuple[Account, ...] = ()
     revoked_accounts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class ItemStateUpdate:
-    """What an attempt that writes no rows records on its Item.
+    """What an attempt that does not complete an update records on its Item.
 
     Attributes:
+        entry: the history entry; None where an earlier one says the same.
         update_status: Plaid's `transactions_update_status`; None where there was no response.
+        reconcile: a full resync is pending, too.
     """
 
     state: ItemState
-    entry: HistoryEntry
+    follow_up: FollowUp
+    entry: HistoryEntry | None
     revoked_accounts: frozenset[str] = frozenset()
     update_status: str | None = None
+    reconcile: bool = False
 
 
 class SyncItems(Protocol):
@@ -64,20 +112,51 @@ class SyncItems(Protocol):
         """Return the Item as last committed, or None when it is not registered."""
         ...
 
-    def claim(self, item: Item, attempt_id: str) -> Item:
+    def claim(self, item: Item, attempt_id: str, next_attempt: NextAttempt, *, repeated: bool) -> Item:
         """Raise the generation of an Item as it was loaded by one, for this attempt, and return the Item.
+
+        The Item remembers its next attempt and its `pending_checks` from now on: a worker that dies loses nothing.
+
+        Args:
+            item: as loaded, with the checks that the attempt's messages request.
+            attempt_id: identifies the attempt, should the call be repeated.
+            next_attempt: when the Item is attempted again if this attempt has no outcome.
+            repeated: the same invocation claims it again: it does not count as another unfinished attempt.
 
         Raises:
             TransientError: the Item was modified concurrently, or DynamoDB cannot accept the write now.
         """
         ...
 
-    def raise_generation(self, item: Item, generation: int) -> None:
-        """Raise the generation above that of rows that are newer than their Item, and request a full resync.
-
-        Does nothing if a newer attempt holds the Item.
+    def postpone(self, item: Item, next_attempt: NextAttempt) -> None:
+        """Set the next attempt of an Item, unless a concurrent write has set it.
 
         Raises:
+            TransientError: DynamoDB cannot accept the write now.
+        """
+        ...
+
+    def raise_generation(self, item: Item, generation: int) -> Item:
+        """Raise the generation to that of rows that are newer than their Item, and request a full resync.
+
+        The next claim is above them. Return the Item.
+
+        Raises:
+            SupersededError: a newer attempt holds the Item, or it is removed.
+            TransientError: DynamoDB cannot accept the write now.
+        """
+        ...
+
+    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+        """Drop the checkpoint of an attempt's pull, and raise its generation by one; return the Item.
+
+        Args:
+            item: the Item as claimed.
+            from_beginning: a full resync is pending from now on, and begins at once.
+            reset_at: set where Plaid refuses the stored cursor.
+
+        Raises:
+            SupersededError: a newer attempt holds the Item, or it is removed.
             TransientError: DynamoDB cannot accept the write now.
         """
         ...
@@ -92,14 +171,14 @@ class SyncItems(Protocol):
         ...
 
     def record(self, item: Item, update: ItemStateUpdate) -> None:
-        """Record the result of an attempt that writes no rows, in one transaction with its history entry.
+        """Record the outcome of an attempt that does not complete an update, in one transaction with its history entry.
 
         Args:
-            item: the Item as claimed: its generation is the fence.
+            item: the Item as claimed, or a removed Item as loaded: its generation is the fence.
             update: what is recorded.
 
         Raises:
-            SupersededError: a newer attempt holds the Item, or it is removed.
+            SupersededError: a newer attempt holds the Item, or its state changed.
             TransientError: DynamoDB cannot accept the write now.
         """
         ...
@@ -108,19 +187,34 @@ class SyncItems(Protocol):
 class TransactionsStore(Protocol):
     """The Transactions table, written under the Item's fence."""
 
-    def rows(self, item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
-        """Return those of the rows that exist, with their content, consistently."""
+    def rows(
+        self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline
+    ) -> Mapping[TransactionId, StoredRow]:
+        """Return those of the rows that exist, with their content, consistently.
+
+        Raises:
+            TransientError: DynamoDB cannot be read now, or time is running out.
+        """
         ...
 
-    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
         """Iterate over the Item's rows of generation `since` and later, consistently, without their content.
 
         Tombstones are among them.
+
+        Raises:
+            TransientError: DynamoDB cannot be read now, or time is running out.
         """
         ...
 
     def write(
-        self, item_id: ItemId, generation: int, writes: Collection[RowWrite], *, begin: bool, commit: Commit | None
+        self,
+        item_id: ItemId,
+        generation: int,
+        writes: Collection[RowWrite],
+        *,
+        begin: bool,
+        end: Commit | Checkpoint | None = None,
     ) -> None:
         """Write rows, and the Item's part, in one transaction that holds only while `generation` is newest.
 
@@ -128,8 +222,9 @@ class TransactionsStore(Protocol):
             item_id: the Item.
             generation: the fence that the writer holds.
             writes: at most `planner.MAX_ROWS` rows.
-            begin: more transactions follow: mark the Item as being written since `generation`, if unmarked.
-            commit: set on the last transaction: moves the cursor and clears the mark.
+            begin: other transactions follow: mark the Item as being written since `generation`, if unmarked.
+            end: set on the last transaction. A commit moves the cursor and clears the mark; a checkpoint records how
+                far the pull is, and raises the generation by one.
 
         Raises:
             SupersededError: a newer attempt holds the Item.
@@ -184,21 +279,19 @@ class PlaidHealth(Protocol):
 
 
 class ReceivedMessages(Protocol):
-    """What the sync function does with messages beyond acknowledging them."""
+    """What the sync function does with the messages of its batch while it runs."""
 
-    def change_visibility(self, receipt_handles: Collection[str], seconds: int) -> None:
-        """Make the messages visible again after so many seconds.
+    def change_visibility(self, receipt_handles: Collection[str], seconds: int) -> list[str]:
+        """Hide the messages for so many seconds from now on (0: return them); return those for which that failed.
 
-        Raises:
-            TransientError: they return only when the queue's visibility timeout ends.
+        Does not raise: a message whose visibility cannot be changed returns when its visibility timeout ends.
         """
         ...
 
-    def requeue(self, body: str, group_id: str, message_id: str, attributes: Mapping[str, str]) -> None:
-        """Send a copy of a message, whose receive count starts at zero.
+    def delete(self, receipt_handles: Collection[str]) -> list[str]:
+        """Delete messages before the batch ends; return those for which that failed.
 
-        Raises:
-            TransientError: the queue has not accepted it.
+        Does not raise: what is not deleted now is deleted at the end of the batch.
         """
         ...
 

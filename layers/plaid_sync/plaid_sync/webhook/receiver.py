@@ -8,7 +8,9 @@ verified webhook about an Item is recorded in the Item's history.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
@@ -18,18 +20,23 @@ from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import ITEM_WEBHOOK_TYPE, Cause, SyncMessage, is_item_id
 from plaid_sync.domain.text import MAX_TEXT_LENGTH, is_printable_ascii
 from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS
-from plaid_sync.webhook.signature import key_id_of, verify
+from plaid_sync.webhook.signature import MAX_AGE, RejectedError, key_id_of, verify
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.ports import History, SyncQueue
     from plaid_sync.webhook.keys import VerificationKeys
+    from plaid_sync.webhook.ports import AttemptRequests, SharedState
 
 QUEUED_CODES: Final = frozenset(
     {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"), *((ITEM_WEBHOOK_TYPE, code.value) for code in ITEM_WEBHOOK_EVENTS)}
 )
+MAX_STALE_AGE: Final = timedelta(days=1)
+"""Plaid retries a webhook for up to 24 hours, and does not document whether it signs each retry."""
+STALE_EVERY: Final = timedelta(minutes=10)
+"""One stale webhook of an Item in this time leads to a message: a captured one can be replayed all day."""
 _MAX_QUEUED_WEBHOOK_BYTES: Final = 64 * 1024
 _MAX_QUEUED_BRACKETS: Final = 200
 """A deeper body might parse here, and fail to serialize, or to parse in the sync function."""
@@ -41,6 +48,18 @@ class UnprocessableWebhookError(PlaidSyncError):
 
 class NotQueuedError(TransientError):
     """The webhook is verified, and the queue has not accepted its message."""
+
+
+class StaleWebhookError(RejectedError):
+    """The webhook is genuine in all but its age: it is rejected, as Plaid's rule wants, and its Item is looked at.
+
+    Attributes:
+        queued: whether a message was sent; None where none was due.
+    """
+
+    def __init__(self, queued: bool | None) -> None:  # noqa: FBT001 - an attribute
+        super().__init__("stale")
+        self.queued = queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +104,8 @@ class WebhookReceiver:
     keys: VerificationKeys
     queue: SyncQueue
     history: History
+    items: AttemptRequests
+    shared: SharedState
     clock: Clock
 
     def receive(self, body: bytes, token: str | None, correlation_id: str = "") -> Receipt:
@@ -96,15 +117,17 @@ class WebhookReceiver:
             correlation_id: the id of this request, for the Item's history.
 
         Raises:
-            RejectedError: it is not verified.
+            RejectedError: it is not verified; a `StaleWebhookError` if only its age is wrong, by a day at most.
             UnprocessableWebhookError: it is verified, but unusable.
             TransientError: it could not be verified, or not enqueued: Plaid has to send it again.
         """
         now = self.clock.now()
         key = self.keys.get(key_id_of(token), now)
-        signed_at = verify(body, token, {key.key_id: key}, now)
-        webhook = parse_webhook(body)
+        signed_at = verify(body, token, {key.key_id: key}, now, MAX_STALE_AGE)
         delivery = deduplication_id(str(token))
+        if now - signed_at > MAX_AGE:
+            raise StaleWebhookError(self._queue_stale(body, delivery, now))
+        webhook = parse_webhook(body)
         if webhook.is_queued:
             if webhook.item_id is None:
                 raise UnprocessableWebhookError("item_id must be 1 to 128 printable ASCII characters")
@@ -115,9 +138,38 @@ class WebhookReceiver:
 
     def _queue(self, message: SyncMessage, delivery: str) -> None:
         try:
-            self.queue.send(message, delivery)
+            self._send(message, delivery)
         except TransientError as error:
             raise NotQueuedError(error.code) from error
+
+    def _send(self, message: SyncMessage, delivery: str) -> None:
+        """Send a message; where the queue refuses it, its Item remembers that it has to be looked at.
+
+        Plaid's next try may come hours after the queue is back; the sweep tries every minute.
+        """
+        try:
+            self.queue.send(message, delivery)
+        except TransientError:
+            with suppress(TransientError):
+                self.items.request_attempt(message.item_id, self.clock.now())
+            raise
+
+    def _queue_stale(self, body: bytes, delivery: str, now: datetime) -> bool | None:
+        """Request a sync without the webhook, whose content may be outdated; return whether that worked, if it is due.
+
+        After a failure the sweep does it.
+        """
+        try:
+            webhook = parse_webhook(body)
+            item_id = webhook.item_id
+            if not webhook.is_queued or item_id is None or not self.shared.once(f"stale#{item_id}", STALE_EVERY, now):
+                return None
+            self._send(SyncMessage(item_id, Cause.STALE_WEBHOOK), delivery)
+        except UnprocessableWebhookError:
+            return None
+        except TransientError:
+            return False
+        return True
 
     def _record(self, webhook: Webhook, delivery: str, now: datetime, correlation_id: str) -> bool | None:
         """Record it; a failure is no reason for Plaid to send again what the queue accepted."""

@@ -13,9 +13,10 @@ from plaid_sync.aws.dynamodb.registration import Registrations
 from plaid_sync.aws.dynamodb.transactions import TransactionsTable
 from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import Cursor, Item, ItemId, ItemState, StateName
+from plaid_sync.domain.schedule import AttemptClass, NextAttempt
 from plaid_sync.domain.transaction import TransactionId, TransactionRow
 from plaid_sync.linking.sessions import Registration
-from plaid_sync.sync.ports import Commit, ItemStateUpdate
+from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate, Reconciliation
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.items import new_item
@@ -24,24 +25,28 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Clock
 
 ITEMS, TRANSACTIONS, QUARANTINE, HISTORY, LINKS = "items", "transactions", "quarantine", "history", "links"
+SHARED = "shared"
 ITEM = ItemId("item")
 NEW = new_item(ITEM, access_token=b"encrypted", link_id="link", days_requested=730, linked_at=NOON)
 ENTRY = HistoryEntry(ITEM, NOON, "g1", EntryKind.SYNC, "committed", {"causes": ["request"], "added": 1})
 COMMIT = Commit(
     expected_cursor=None,
     cursor=Cursor("one"),
-    reconcile=False,
     update_status="HISTORICAL_UPDATE_COMPLETE",
     pull_began_at=NOON,
     committed_at=NOON,
     state=ItemState(StateName.ACTIVE),
     entry=ENTRY,
+    follow_up=FollowUp(NextAttempt(NOON, AttemptClass.ROUTINE)),
+    reconciliation=Reconciliation(history_complete=True),
 )
 NEEDS_USER = ItemStateUpdate(
     ItemState(StateName.NEEDS_USER, "ITEM_LOGIN_REQUIRED", NOON),
+    FollowUp(NextAttempt(NOON, AttemptClass.ROUTINE)),
     HistoryEntry(ITEM, NOON, "g2", EntryKind.SYNC, "needs_user", {}, (DetailType.NEEDS_USER,)),
 )
 ROW = TransactionRow(TransactionId("t"), "account", "2026-02-28", Decimal("0.1234567"), False, zlib.compress(b"{}"))  # noqa: FBT003
+CLAIMED = NextAttempt(NOON, AttemptClass.FAILING)
 REMOVED = {"S": StateName.REMOVED.value}
 
 
@@ -72,7 +77,7 @@ def loaded(items: ItemsTable, item_id: ItemId = ITEM) -> Item:
 
 
 def claim(items: ItemsTable, attempt_id: str = "attempt") -> Item:
-    return items.claim(loaded(items), attempt_id)
+    return items.claim(loaded(items), attempt_id, CLAIMED, repeated=False)
 
 
 def history_of_kind(client: Any, kind: EntryKind, item_id: ItemId = ITEM) -> list[HistoryEntry]:

@@ -29,9 +29,9 @@ def test_every_row_of_the_item_is_counted_and_erased_and_no_other(dynamodb: Any)
     tables = ErasableTables(dynamodb, TABLES, FakeClock())
     put_rows(dynamodb)
     put_rows(dynamodb, "another", 1)
-    assert tables.count(ITEM) == 120
+    assert tables.count(ITEM, PLENTY) == 120
     tables.erase(ITEM, PLENTY)
-    assert tables.count(ITEM) == 0
+    assert tables.count(ITEM, PLENTY) == 0
     assert sum(dynamodb.scan(TableName=table)["Count"] for table, _ in TABLES) == 2
 
 
@@ -41,9 +41,9 @@ def test_an_erasure_that_runs_out_of_time_continues_the_next_time(dynamodb: Any)
     seconds = iter([900.0, 0.0])
     with pytest.raises(TransientError, match="out_of_time"):
         tables.erase(ITEM, Deadline(lambda: next(seconds)))
-    assert 0 < tables.count(ITEM) < 120
+    assert 0 < tables.count(ITEM, PLENTY) < 120
     tables.erase(ITEM, PLENTY)
-    assert tables.count(ITEM) == 0
+    assert tables.count(ITEM, PLENTY) == 0
 
 
 @pytest.mark.usefixtures("aws")

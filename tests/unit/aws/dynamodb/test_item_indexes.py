@@ -1,4 +1,4 @@
-"""The indexes of the Items table as the sweep uses them: the stalest success, and which write sets `due_at`."""
+"""The indexes of the Items table as the sweep uses them: due Items, leases, and gauges."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
+from plaid_sync.aws.dynamodb.item_rows import next_attempt_attributes
 from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.domain.item import StateName
-from plaid_sync.sweep import DueItem
+from plaid_sync.domain.errors import FailureClass
+from plaid_sync.domain.item import ItemId, StateName
+from plaid_sync.domain.schedule import AttemptClass, NextAttempt
+from plaid_sync.sweep import DueItem, Failures
 
 from tests.fakes.clock import NOON
 from tests.unit.aws.dynamodb.samples import ITEM, ITEMS
@@ -22,7 +25,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def client(aws: None) -> Any:  # noqa: ARG001 - the mock has to be up first
     client = boto3.client("dynamodb")
-    keys = ("item_id", "state", "fresh_at")
+    keys = ("item_id", "state", "fresh_at", "attempt_shard", "next_attempt_at")
     client.create_table(
         TableName=ITEMS,
         BillingMode="PAY_PER_REQUEST",
@@ -36,7 +39,15 @@ def client(aws: None) -> Any:  # noqa: ARG001 - the mock has to be up first
                     {"AttributeName": "fresh_at", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
-            }
+            },
+            {
+                "IndexName": "by_next_attempt",
+                "KeySchema": [
+                    {"AttributeName": "attempt_shard", "KeyType": "HASH"},
+                    {"AttributeName": "next_attempt_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            },
         ],
     )
     return client
@@ -76,11 +87,67 @@ def test_a_repaired_item_counts_from_its_repair(client: Any) -> None:
     assert stalest(client) == 20
 
 
+def plan(client: Any, item_id: str, hours: float, attempt_class: AttemptClass, failing: float | None = None) -> None:
+    """Store an Item that is attempted in so many hours, and has been failing for so many."""
+    planned = next_attempt_attributes(ItemId(item_id), NextAttempt(NOON + HOUR * hours, attempt_class))
+    down = attempt_class is AttemptClass.BANK_DOWN
+    failure = {"failure_class": FailureClass.INSTITUTION_DOWN if down else FailureClass.TRANSIENT}
+    since = {} if failing is None else {"failing_since": format_timestamp(NOON - HOUR * failing), **failure}
+    values = {"item_id": item_id} | planned | since
+    client.put_item(TableName=ITEMS, Item={name: {"S": value} for name, value in values.items()})
+
+
+def test_the_longest_due_items_of_a_class_of_all_shards_are_due(client: Any) -> None:
+    names = [f"item{number:02}" for number in range(40)]
+    for number, name in enumerate(names):
+        plan(client, name, (number - 29) / 10, AttemptClass.FAILING)
+    plan(client, "other", -9, AttemptClass.ROUTINE)
+    indexes = ItemIndexes(client, ITEMS)
+    assert [item.item_id for item in indexes.due(AttemptClass.FAILING, NOON, 100)] == names[:30]
+    assert [item.item_id for item in indexes.due(AttemptClass.FAILING, NOON, 7)] == names[:7]
+    assert [item.item_id for item in indexes.due(AttemptClass.BANK_DOWN, NOON, 7)] == []
+    shards = {row["attempt_shard"]["S"] for row in client.scan(TableName=ITEMS)["Items"]}
+    assert len(shards) > 4
+
+
+def test_an_item_is_leased_once_and_is_due_again_when_the_lease_ends(client: Any) -> None:
+    plan(client, ITEM, -1, AttemptClass.ROUTINE)
+    indexes = ItemIndexes(client, ITEMS)
+    (due,) = indexes.due(AttemptClass.ROUTINE, NOON, 10)
+    leased = indexes.lease(due, NOON + HOUR)
+    assert leased is not None
+    assert indexes.lease(due, NOON + HOUR * 2) is None
+    assert indexes.due(AttemptClass.ROUTINE, NOON, 10) == []
+    assert indexes.due(AttemptClass.ROUTINE, NOON + HOUR, 10) == [leased]
+
+
 def test_a_concurrent_write_of_the_item_decides_when_it_is_due(client: Any) -> None:
+    due = DueItem(format_timestamp(NOON), ITEM, AttemptClass.ROUTINE)
     with Stubber(client) as stub:
         stub.add_client_error("update_item", "TransactionConflictException", http_status_code=400)
-        ItemIndexes(client, ITEMS).defer(DueItem(format_timestamp(NOON), ITEM, StateName.ACTIVE), NOON + HOUR)
+        assert ItemIndexes(client, ITEMS).lease(due, NOON + HOUR) is None
         stub.assert_no_pending_responses()
+
+
+def test_failing_items_are_counted_by_class_with_the_oldest_failure(client: Any) -> None:
+    indexes = ItemIndexes(client, ITEMS)
+    assert set(indexes.failures().values()) == {Failures()}
+    for number in range(12):
+        plan(client, f"failing{number}", 0.1, AttemptClass.FAILING, failing=1 + number)
+    plan(client, "claimed", 0.1, AttemptClass.FAILING)
+    plan(client, "down", 0.1, AttemptClass.BANK_DOWN, failing=90)
+    found = indexes.failures()
+    assert found[AttemptClass.FAILING] == Failures(12, NOON - HOUR * 12)
+    assert found[AttemptClass.BANK_DOWN] == Failures(1, NOON - HOUR * 90)
+
+
+def test_a_success_shows_that_plaid_serves_items(client: Any) -> None:
+    indexes = ItemIndexes(client, ITEMS)
+    put(client, "stale", "active", 1)
+    put(client, "broken", "needs_user", 0)
+    assert not indexes.synced_since(NOON - HOUR / 2)
+    put(client, "expiring", "expiring", 0.25)
+    assert indexes.synced_since(NOON - HOUR / 2)
 
 
 def test_items_are_counted_in_each_state_and_in_those_of_a_newer_version(client: Any) -> None:

@@ -15,6 +15,7 @@ from plaid_sync.domain.item import Account, Cursor, Expiry, ItemId, ItemState, R
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import (
+    CLAIMED,
     COMMIT,
     ENTRY,
     ITEM,
@@ -47,14 +48,15 @@ def test_each_claim_raises_the_generation_and_returns_the_item(items: ItemsTable
 
 def test_a_claim_is_idempotent_after_a_lost_response(items: ItemsTable) -> None:
     before = loaded(items)
-    assert items.claim(before, "attempt") == items.claim(before, "attempt") == items.load(ITEM)
+    claims = [items.claim(before, "attempt", CLAIMED, repeated=False) for _ in range(2)]
+    assert claims[0] == claims[1] == items.load(ITEM)
 
 
 def test_a_claim_that_arrives_after_a_newer_one_changes_nothing(items: ItemsTable) -> None:
     before = loaded(items)
     newer = claim(items, "newer")
     with pytest.raises(TransientError, match="item_modified_concurrently"):
-        items.claim(before, "late")
+        items.claim(before, "late", CLAIMED, repeated=False)
     assert items.load(ITEM) == newer
 
 
@@ -63,7 +65,7 @@ def test_an_unregistered_or_removed_item_cannot_be_claimed(items: ItemsTable, dy
     before = loaded(items)
     set_attribute(dynamodb, "state", REMOVED)
     with pytest.raises(TransientError):
-        items.claim(before, "attempt")
+        items.claim(before, "attempt", CLAIMED, repeated=False)
 
 
 def test_a_network_failure_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +88,7 @@ def test_a_sync_records_its_result_and_its_entry_in_one_transaction(
     accounts = (Account("account", "Checking", "0000", "depository", "checking"), Account("another"))
     claim(items)
     commit = replace(COMMIT, state=state, accounts=accounts, revoked_accounts=frozenset({"gone"}))
-    transactions.write(ITEM, 1, [ROW], begin=False, commit=commit)
+    transactions.write(ITEM, 1, [ROW], begin=False, end=commit)
     stored = loaded(items)
     assert (stored.state, stored.accounts) == (state, accounts)
     assert stored.revoked_accounts == {"gone"}
@@ -99,7 +101,7 @@ def test_a_sync_records_its_result_and_its_entry_in_one_transaction(
     assert history_of_kind(dynamodb, EntryKind.SYNC) == [NEEDS_USER.entry, ENTRY]
 
     commit = replace(COMMIT, expected_cursor=Cursor("one"), cursor=Cursor("two"), accounts=accounts)
-    transactions.write(ITEM, claim(items).generation, [], begin=False, commit=commit)
+    transactions.write(ITEM, claim(items).generation, [], begin=False, end=commit)
     recovered = loaded(items)
     assert (recovered.state, recovered.accounts) == (ItemState(StateName.ACTIVE), accounts)
 

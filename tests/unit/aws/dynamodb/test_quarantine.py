@@ -123,7 +123,7 @@ def test_nothing_is_kept_for_a_removed_or_unknown_item(quarantine: QuarantineTab
     assert rows(dynamodb) == []
 
 
-def test_a_conflict_is_retried_and_then_left_to_the_queue() -> None:
+def test_a_conflict_is_retried_and_then_a_transient_failure() -> None:
     client, clock = boto3.client("dynamodb"), FakeClock()
     with Stubber(client) as stub:
         for _ in range(MAX_TRIES):

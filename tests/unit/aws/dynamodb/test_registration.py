@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
+from plaid_sync.aws.dynamodb.links import LinksTable
+from plaid_sync.aws.dynamodb.transact import MAX_TRIES
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
 from plaid_sync.linking.sessions import ClaimHeldError, Replacement
 
-from tests.fakes.clock import NOON
+from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import (
     COMMIT,
     ITEM,
+    LINKS,
     NEW,
     REMOVED,
     ROW,
@@ -35,7 +40,7 @@ def test_registering_again_keeps_what_a_sync_wrote(
     items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
 ) -> None:
     claim(items)
-    transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
+    transactions.write(ITEM, 1, [ROW], begin=False, end=COMMIT)
     before = loaded(items)
     register(dynamodb, replace(NEW, access_token=b"encrypted again", days_requested=30))
     assert items.load(ITEM) == replace(before, access_token=b"encrypted again")
@@ -49,6 +54,23 @@ def test_blocking_keeps_a_stored_item_and_prevents_any_other_registration(items:
     with pytest.raises(TransientError, match="item_modified_concurrently"):
         register(dynamodb, late)
     assert items.load(late.item_id) is None
+
+
+@pytest.mark.usefixtures("aws")
+def test_claims_that_dynamodb_reads_with_its_last_try_are_found() -> None:
+    client, key = boto3.client("dynamodb"), {"link_key": {"S": "login#1"}}
+    left = {LINKS: {"Keys": [key]}}
+    row = key | {"item_id": {"S": ITEM}, "link_id": {"S": "link"}}
+    table = LinksTable(client, LINKS, FakeClock())
+    with Stubber(client) as stub:
+        for _ in range(MAX_TRIES - 1):
+            stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
+        stub.add_response("batch_get_item", {"Responses": {LINKS: [row]}})
+        assert table.claims(["login#1"]).keys() == {"login#1"}
+        for _ in range(MAX_TRIES):
+            stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
+        with pytest.raises(TransientError, match="UnprocessedKeys"):
+            table.claims(["login#1"])
 
 
 def test_a_removed_item_is_not_registered_again(items: ItemsTable, dynamodb: Any) -> None:

@@ -14,12 +14,14 @@ from botocore.stub import Stubber
 from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES
 from plaid_sync.aws.dynamodb.transactions import row_attributes, stored_row_from
+from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.domain.history import EntryKind
 from plaid_sync.domain.transaction import RowRemoval, RowWrite, TransactionId, TransactionRow
 
-from tests.fakes.clock import NOON, FakeClock
+from tests.fakes.clock import NOON, PLENTY, FakeClock
 from tests.unit.aws.dynamodb.samples import (
+    CLAIMED,
     COMMIT,
     ITEM,
     NEEDS_USER,
@@ -56,20 +58,31 @@ def test_rows_of_an_item_that_is_removed_during_a_sync_are_not_written(
     claim(items)
     set_attribute(dynamodb, "state", REMOVED)
     with pytest.raises(SupersededError):
-        transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
-    assert list(transactions.scan_item(ITEM)) == []
+        transactions.write(ITEM, 1, [ROW], begin=False, end=COMMIT)
+    assert list(transactions.scan_item(ITEM, PLENTY)) == []
 
 
 def test_a_superseded_attempt_writes_nothing(items: ItemsTable, transactions: TransactionsTable, dynamodb: Any) -> None:
     older, newer = claim(items), claim(items, "newer")
     for begin, commit in ((True, None), (False, None), (False, COMMIT)):
         with pytest.raises(SupersededError):
-            transactions.write(ITEM, 1, [ROW], begin=begin, commit=commit)
+            transactions.write(ITEM, 1, [ROW], begin=begin, end=commit)
     with pytest.raises(SupersededError):
         items.record(older, NEEDS_USER)
     assert items.load(ITEM) == newer
-    assert list(transactions.scan_item(ITEM)) == []
+    assert list(transactions.scan_item(ITEM, PLENTY)) == []
     assert history_of_kind(dynamodb, EntryKind.SYNC) == []
+
+
+def test_a_commit_does_not_postpone_a_look_that_was_requested_since_its_claim(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    commit = replace(COMMIT, expected_next_attempt_at=claim(items).next_attempt_at)
+    set_attribute(dynamodb, "next_attempt_at", {"S": "2026-01-01T00:00:00.000Z"})
+    with pytest.raises(TransientError, match="cursor_changed"):
+        transactions.write(ITEM, 1, [ROW], begin=False, end=commit)
+    set_attribute(dynamodb, "next_attempt_at", {"S": format_timestamp(CLAIMED.at)})
+    transactions.write(ITEM, 1, [ROW], begin=False, end=commit)
 
 
 def test_a_commit_requires_the_cursor_that_it_started_from(
@@ -78,8 +91,8 @@ def test_a_commit_requires_the_cursor_that_it_started_from(
     claim(items)
     set_attribute(dynamodb, "cursor", {"S": "another"})
     with pytest.raises(TransientError, match="cursor_changed"):
-        transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
-    assert list(transactions.scan_item(ITEM)) == []
+        transactions.write(ITEM, 1, [ROW], begin=False, end=COMMIT)
+    assert list(transactions.scan_item(ITEM, PLENTY)) == []
     assert history_of_kind(dynamodb, EntryKind.SYNC) == []
 
 
@@ -91,22 +104,23 @@ def test_a_row_newer_than_its_item_is_not_overwritten(
     set_attribute(dynamodb, "generation", {"N": "9"}, TRANSACTIONS, transaction_id=transaction_id)
     row = replace(ROW, transaction_id=TransactionId(transaction_id))
     with pytest.raises(RowNewerThanItemError):
-        transactions.write(ITEM, 1, [row], begin=False, commit=COMMIT)
+        transactions.write(ITEM, 1, [row], begin=False, end=COMMIT)
 
 
 def test_the_newest_attempt_raises_the_generation_above_newer_rows(
     items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
 ) -> None:
     older, newer = claim(items), claim(items, "another")
-    items.raise_generation(older, 50)
+    with pytest.raises(SupersededError):
+        items.raise_generation(older, 50)
     assert items.load(ITEM) == newer
     set_attribute(dynamodb, "generation", {"N": "9"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
     with pytest.raises(RowNewerThanItemError) as refused:
-        transactions.write(ITEM, 2, [ROW], begin=False, commit=COMMIT)
-    items.raise_generation(newer, refused.value.generation)
+        transactions.write(ITEM, 2, [ROW], begin=False, end=COMMIT)
+    assert items.raise_generation(newer, refused.value.generation) == loaded(items)
     recovered = claim(items)
     assert (recovered.generation, recovered.reconcile) == (10, True)
-    transactions.write(ITEM, 10, [ROW], begin=False, commit=COMMIT)
+    transactions.write(ITEM, 10, [ROW], begin=False, end=COMMIT)
 
 
 @pytest.mark.parametrize("generation", [{"S": "one"}, {"NULL": True}, {"BOOL": True}])
@@ -115,8 +129,8 @@ def test_a_generation_that_is_not_a_number_does_not_block_the_row(
 ) -> None:
     claim(items)
     set_attribute(dynamodb, "generation", generation, TRANSACTIONS, transaction_id=ROW.transaction_id)
-    transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
-    (row,) = transactions.rows(ITEM, [ROW.transaction_id]).values()
+    transactions.write(ITEM, 1, [ROW], begin=False, end=COMMIT)
+    (row,) = transactions.rows(ITEM, [ROW.transaction_id], PLENTY).values()
     assert (row.row, row.generation) == (ROW, 1)
 
 
@@ -124,17 +138,17 @@ def test_a_large_update_is_marked_from_its_first_transaction_to_its_last(
     items: ItemsTable, transactions: TransactionsTable
 ) -> None:
     claim(items)
-    transactions.write(ITEM, 1, [ROW], begin=True, commit=None)
+    transactions.write(ITEM, 1, [ROW], begin=True)
     claim(items)
-    transactions.write(ITEM, 2, [RowRemoval(ROW.transaction_id)], begin=True, commit=None)
+    transactions.write(ITEM, 2, [RowRemoval(ROW.transaction_id)], begin=True)
     marked = loaded(items)
     assert (marked.writing_since, marked.cursor) == (1, None)
-    transactions.write(ITEM, 2, [], begin=False, commit=COMMIT)
+    transactions.write(ITEM, 2, [], begin=False, end=COMMIT)
     done = loaded(items)
     assert (done.writing_since, done.cursor, done.pull_began_at) == (None, "one", NOON)
-    (stored,) = transactions.scan_item(ITEM)
+    (stored,) = transactions.scan_item(ITEM, PLENTY)
     assert (stored.live, stored.generation, stored.first_generation) == (False, 2, 1)
-    assert list(transactions.scan_item(ITEM, since=3)) == []
+    assert list(transactions.scan_item(ITEM, PLENTY, since=3)) == []
 
 
 def test_a_row_is_read_as_written_and_a_tombstone_can_become_live_again(
@@ -143,8 +157,8 @@ def test_a_row_is_read_as_written_and_a_tombstone_can_become_live_again(
     life: list[RowWrite] = [ROW, RowRemoval(ROW.transaction_id, "account"), ROW]
     for generation, write in enumerate(life, start=1):
         claim(items)
-        transactions.write(ITEM, generation, [write], begin=True, commit=None)
-        stored = transactions.rows(ITEM, [ROW.transaction_id, TransactionId("unknown")])
+        transactions.write(ITEM, generation, [write], begin=True)
+        stored = transactions.rows(ITEM, [ROW.transaction_id, TransactionId("unknown")], PLENTY)
         assert stored.keys() == {ROW.transaction_id}
         assert stored[ROW.transaction_id].row == (ROW if write is ROW else None)
 
@@ -153,11 +167,11 @@ def test_a_tombstone_outlives_both_queues_and_a_row_that_returns_does_not_expire
     items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
 ) -> None:
     claim(items)
-    transactions.write(ITEM, 1, [RowRemoval(ROW.transaction_id, "account")], begin=True, commit=None)
+    transactions.write(ITEM, 1, [RowRemoval(ROW.transaction_id, "account")], begin=True)
     retention = timedelta(days=4 + 14)  # of a message in the one queue, and then in the other
     assert int(stored_row(dynamodb)["expires_at"]["N"]) > (NOON + retention).timestamp()
     claim(items)
-    transactions.write(ITEM, 2, [ROW], begin=False, commit=COMMIT)
+    transactions.write(ITEM, 2, [ROW], begin=False, end=COMMIT)
     assert "expires_at" not in stored_row(dynamodb)
 
 
@@ -168,7 +182,7 @@ def test_a_tombstone_keeps_the_content_of_its_row(
     life: list[RowWrite] = [ROW, RowRemoval(ROW.transaction_id, "account")]
     for generation, write in enumerate(life, start=1):
         claim(items)
-        transactions.write(ITEM, generation, [write], begin=True, commit=None)
+        transactions.write(ITEM, generation, [write], begin=True)
         seen.append(stored_row(dynamodb))
     live, tombstone = seen
     changed = {"date_id", "generation", "removed_at", "expires_at"}
@@ -181,11 +195,11 @@ def test_an_erased_row_keeps_no_content_except_an_applications_annotations(
 ) -> None:
     full = replace(ROW, name="Cafe", merchant_name="Cafe", category="FOOD", iso_currency_code="USD")
     claim(items)
-    transactions.write(ITEM, 1, [full], begin=True, commit=None)
+    transactions.write(ITEM, 1, [full], begin=True)
     set_attribute(dynamodb, "note", {"S": "lunch"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
     claim(items)
     erased = RowRemoval(ROW.transaction_id, "account", erase=True)
-    transactions.write(ITEM, 2, [erased], begin=False, commit=None)
+    transactions.write(ITEM, 2, [erased], begin=False)
     kept = {"account_id", "generation", "first_generation", "removed_at", "expires_at"}
     assert stored_row(dynamodb).keys() == {"item_id", "transaction_id", "note"} | kept
 
@@ -195,9 +209,9 @@ def test_a_row_that_an_application_annotated_before_it_arrives_is_written(
 ) -> None:
     claim(items)
     set_attribute(dynamodb, "note", {"S": "lunch"}, TRANSACTIONS, transaction_id=ROW.transaction_id)
-    assert transactions.rows(ITEM, [ROW.transaction_id]) == {}
-    transactions.write(ITEM, 1, [ROW], begin=False, commit=COMMIT)
-    assert transactions.rows(ITEM, [ROW.transaction_id])[ROW.transaction_id].row == ROW
+    assert transactions.rows(ITEM, [ROW.transaction_id], PLENTY) == {}
+    transactions.write(ITEM, 1, [ROW], begin=False, end=COMMIT)
+    assert transactions.rows(ITEM, [ROW.transaction_id], PLENTY)[ROW.transaction_id].row == ROW
 
 
 # ---- reads
@@ -215,8 +229,8 @@ def test_what_a_decision_depends_on_is_read_consistently(
 
     dynamodb.meta.events.register("provide-client-params.dynamodb", note)
     items.load(ITEM)
-    transactions.rows(ITEM, [ROW.transaction_id])
-    assert list(transactions.scan_item(ITEM)) == []
+    transactions.rows(ITEM, [ROW.transaction_id], PLENTY)
+    assert list(transactions.scan_item(ITEM, PLENTY)) == []
     assert consistent == {"GetItem": True, "BatchGetItem": True, "Query": True}
 
 
@@ -234,7 +248,7 @@ def test_a_scan_reads_every_page() -> None:
         stub.add_response("query", {"Items": [keys[0] | numbers], "LastEvaluatedKey": keys[0]})
         stub.add_response("query", {"Items": [], "LastEvaluatedKey": keys[1]})
         stub.add_response("query", {"Items": [keys[2] | numbers]})
-        assert [row.transaction_id for row in transactions_table(client).scan_item(ITEM)] == ["0", "2"]
+        assert [row.transaction_id for row in transactions_table(client).scan_item(ITEM, PLENTY)] == ["0", "2"]
     assert starts == [None, keys[0], keys[1]]
 
 
@@ -244,8 +258,8 @@ def test_a_scan_begins_with_the_rows_of_the_requested_generation(
     for generation in (1, 2, 3):
         claim(items)
         row = replace(ROW, transaction_id=TransactionId(str(generation)))
-        transactions.write(ITEM, generation, [row], begin=True, commit=None)
-    assert [row.transaction_id for row in transactions.scan_item(ITEM, since=2)] == ["2", "3"]
+        transactions.write(ITEM, generation, [row], begin=True)
+    assert [row.transaction_id for row in transactions.scan_item(ITEM, PLENTY, since=2)] == ["2", "3"]
 
 
 def test_any_number_of_rows_is_read_in_calls_that_dynamodb_accepts(
@@ -255,8 +269,8 @@ def test_any_number_of_rows_is_read_in_calls_that_dynamodb_accepts(
     for generation, start in enumerate(range(0, len(ids), 80), start=1):
         claim(items)
         rows = [replace(ROW, transaction_id=transaction_id) for transaction_id in ids[start : start + 80]]
-        transactions.write(ITEM, generation, rows, begin=True, commit=None)
-    assert transactions.rows(ITEM, ids).keys() == set(ids)
+        transactions.write(ITEM, generation, rows, begin=True)
+    assert transactions.rows(ITEM, ids, PLENTY).keys() == set(ids)
 
 
 @pytest.mark.usefixtures("aws")
@@ -274,22 +288,22 @@ def test_a_read_continues_while_it_returns_rows_and_fails_when_it_returns_none()
         for number in range(12):
             more = {"UnprocessedKeys": left} if number < 11 else {}
             stub.add_response("batch_get_item", {"Responses": {TRANSACTIONS: [stored(number)]}} | more)
-        assert len(table.rows(ITEM, [TransactionId("left")])) == 12
+        assert len(table.rows(ITEM, [TransactionId("left")], PLENTY)) == 12
         assert clock.pauses == []
         for _ in range(MAX_TRIES):
             stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
         with pytest.raises(TransientError, match="UnprocessedKeys"):
-            table.rows(ITEM, [TransactionId("left")])
+            table.rows(ITEM, [TransactionId("left")], PLENTY)
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_conflict_is_retried_and_then_left_to_the_queue() -> None:
+def test_a_conflict_is_retried_and_then_a_transient_failure() -> None:
     client, clock = boto3.client("dynamodb"), FakeClock()
     with Stubber(client) as stub:
         for _ in range(MAX_TRIES):
             stub.add_client_error(**cancellation("None", "TransactionConflict"))
         with pytest.raises(TransientError, match="transaction_canceled"):
-            transactions_table(client, clock).write(ITEM, 1, [ROW], begin=True, commit=None)
+            transactions_table(client, clock).write(ITEM, 1, [ROW], begin=True)
     assert len(clock.pauses) == MAX_TRIES
 
 
@@ -350,8 +364,11 @@ def test_a_scan_returns_rows_that_lost_their_generation_and_no_annotations(
     for transaction_id, row in (("marked", marked), ("lost", lost), ("note", note)):
         key = {"item_id": {"S": ITEM}, "transaction_id": {"S": transaction_id}}
         dynamodb.put_item(TableName=TRANSACTIONS, Item=row | key)
-    assert {row.transaction_id: row.generation for row in transactions.scan_item(ITEM)} == {"marked": 3, "lost": 0}
-    assert [row.transaction_id for row in transactions.scan_item(ITEM, since=1)] == ["marked"]
+    assert {row.transaction_id: row.generation for row in transactions.scan_item(ITEM, PLENTY)} == {
+        "marked": 3,
+        "lost": 0,
+    }
+    assert [row.transaction_id for row in transactions.scan_item(ITEM, PLENTY, since=1)] == ["marked"]
     ids = [TransactionId(transaction_id) for transaction_id in ("marked", "lost", "note", "unknown")]
-    assert transactions.attributes(ITEM, ids).keys() == {"marked", "lost"}
-    assert transactions.rows(ITEM, ids).keys() == {"marked"}
+    assert transactions.attributes(ITEM, ids, PLENTY).keys() == {"marked", "lost"}
+    assert transactions.rows(ITEM, ids, PLENTY).keys() == {"marked"}

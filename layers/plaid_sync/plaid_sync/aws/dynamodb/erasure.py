@@ -36,23 +36,29 @@ class ErasableTables:
     keys: tuple[tuple[str, str], ...]
     clock: Clock
 
-    def count(self, item_id: ItemId) -> int:
+    def count(self, item_id: ItemId, deadline: Deadline) -> int:
         """See `ErasableRows`."""
-        return sum(int(page["Count"]) for table, _ in self.keys for page in self._pages(table, item_id, Select="COUNT"))
+        pages = (page for table, _ in self.keys for page in self._pages(table, item_id, deadline, Select="COUNT"))
+        return sum(int(page["Count"]) for page in pages)
 
     def erase(self, item_id: ItemId, deadline: Deadline) -> None:
         """See `ErasableRows`."""
         for table, sort_key in self.keys:
             expression = Expression()
             projection = f"{expression.name('item_id')}, {expression.name(sort_key)}"
-            for page in self._pages(table, item_id, expression, ProjectionExpression=projection):
+            for page in self._pages(table, item_id, None, expression, ProjectionExpression=projection):
                 keys = page["Items"]
                 for start in range(0, len(keys), _DELETES_PER_CALL):
                     deadline.require(_SECONDS_FOR_A_CALL)
                     self._delete(table, keys[start : start + _DELETES_PER_CALL])
 
     def _pages(
-        self, table: str, item_id: ItemId, expression: Expression | None = None, **request: str
+        self,
+        table: str,
+        item_id: ItemId,
+        deadline: Deadline | None,
+        expression: Expression | None = None,
+        **request: str,
     ) -> Iterator[dict[str, Any]]:
         expression = expression or Expression()
         of_item = {
@@ -60,7 +66,7 @@ class ErasableTables:
             "ConsistentRead": True,
             "KeyConditionExpression": expression.equals("item_id", item_id),
         }
-        return query_pages(self.client, {**of_item, **request, **expression.arguments()})
+        return query_pages(self.client, {**of_item, **request, **expression.arguments()}, deadline)
 
     def _delete(self, table: str, keys: list[dict[str, Any]]) -> None:
         request: Any = {table: [{"DeleteRequest": {"Key": key}} for key in keys]}

@@ -5,18 +5,20 @@ Indexes are eventually consistent: the last moments may be missing.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, serialize
-from plaid_sync.aws.dynamodb.item_rows import item_from_row
+from plaid_sync.aws.dynamodb.item_rows import SHARDS, item_from_row, shard_of
 from plaid_sync.aws.dynamodb.transact import filtered_pages, page_key, query_pages
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
-from plaid_sync.domain.errors import InvalidRequestError
+from plaid_sync.domain.errors import FailureClass, InvalidRequestError
 from plaid_sync.domain.item import ItemId, StateName
-from plaid_sync.sweep import DueItem
+from plaid_sync.domain.schedule import AttemptClass
+from plaid_sync.sweep import DueItem, Failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,10 +86,10 @@ class ItemIndexes:
         rows = response["Items"]
         return ItemId(str(rows[0]["item_id"]["S"])) if rows else None
 
-    def ids(self, state: StateName) -> Iterator[ItemId]:
-        """See `ItemIds`."""
+    def ids(self, state: str) -> Iterator[ItemId]:
+        """See `ItemIds`; the state may be one of a newer version."""
         expression = Expression()
-        condition = expression.equals("state", state.value)
+        condition = expression.equals("state", str(state))
         projection = expression.name("item_id")
         request = {"IndexName": "by_state", "KeyConditionExpression": condition, "ProjectionExpression": projection}
         for page in self._pages(request | expression.arguments()):
@@ -95,33 +97,95 @@ class ItemIndexes:
 
     # ---- the sweep
 
-    def due(self, state: StateName, now: datetime, limit: int) -> list[DueItem]:
+    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[DueItem]:
         """See `DueItems`."""
         expression = Expression()
-        of_state = expression.equals("state", state.value)
-        condition = f"{of_state} AND {expression.name('due_at')} <= {expression.value(format_timestamp(now))}"
-        request = {"IndexName": "by_due", "KeyConditionExpression": condition, **expression.arguments()}
+        come = f"{expression.name('next_attempt_at')} <= {expression.value(format_timestamp(now))}"
         items: list[DueItem] = []
-        for page in self._pages(request, limit):
-            items += [DueItem(row["due_at"]["S"], ItemId(row["item_id"]["S"]), state) for row in page["Items"]]
-            if len(items) >= limit:
-                break
-        return items[:limit]
+        for page in self._attempts(attempt_class, expression, come, limit):
+            items += (DueItem(row["next_attempt_at"]["S"], ItemId(row["item_id"]["S"]), attempt_class) for row in page)
+        return heapq.nsmallest(limit, items)
 
-    def defer(self, item: DueItem, until: datetime) -> None:
+    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
         """See `DueItems`. Not fenced: no sync reads it. A concurrent write of the Item wins."""
         expression, exceptions = Expression(), self.client.exceptions
+        leased_until = format_timestamp(until)
         with aws_errors():
             try:
                 self.client.update_item(
                     TableName=self.table,
                     Key={"item_id": serialize(item.item_id)},
-                    UpdateExpression=expression.update({"due_at": format_timestamp(until)}),
-                    ConditionExpression=expression.equals("due_at", item.due_at),
+                    UpdateExpression=expression.update({"next_attempt_at": leased_until}),
+                    ConditionExpression=expression.equals("next_attempt_at", item.next_attempt_at),
                     **expression.arguments(),
                 )
             except (exceptions.ConditionalCheckFailedException, exceptions.TransactionConflictException):
-                return
+                return None
+        return replace(item, next_attempt_at=leased_until)
+
+    def is_leased(self, item: DueItem) -> bool:
+        """See `DueItems`."""
+        expression = Expression()
+        shard = expression.equals("attempt_shard", shard_of(item.item_id, item.attempt_class))
+        leased = expression.equals("next_attempt_at", item.next_attempt_at)
+        request = {"IndexName": "by_next_attempt", "KeyConditionExpression": f"{shard} AND {leased}"}
+        rows = (row for page in self._pages(request | expression.arguments()) for row in page["Items"])
+        return any(row["item_id"]["S"] == item.item_id for row in rows)
+
+    def synced_since(self, since: datetime) -> bool:
+        """See `DueItems`."""
+        for state in (StateName.ACTIVE, StateName.EXPIRING):
+            expression = Expression()
+            of_state = expression.equals("state", state.value)
+            recent = f"{expression.name('fresh_at')} >= {expression.value(format_timestamp(since))}"
+            request: Any = {
+                "TableName": self.table,
+                "IndexName": "by_state",
+                "KeyConditionExpression": f"{of_state} AND {recent}",
+                "Limit": 1,
+                **expression.arguments(),
+            }
+            with aws_errors():
+                if self.client.query(**request)["Items"]:
+                    return True
+        return False
+
+    def failures(self) -> dict[AttemptClass, Failures]:
+        """See `ItemGauges`."""
+        found: dict[AttemptClass, list[str]] = {AttemptClass.FAILING: [], AttemptClass.BANK_DOWN: []}
+        for row in self._failing_rows():
+            down = row.get("failure_class", {}).get("S") == FailureClass.INSTITUTION_DOWN
+            found[AttemptClass.BANK_DOWN if down else AttemptClass.FAILING].append(row["failing_since"]["S"])
+        return {
+            attempt_class: Failures(len(since), read_timestamp(min(since))) if since else Failures()
+            for attempt_class, since in found.items()
+        }
+
+    def failing_items(self) -> Iterator[Item]:
+        """Iterate over the failing Items, with what the index has of them: failure and next attempt, no state."""
+        return map(item_from_row, self._failing_rows())
+
+    def _failing_rows(self) -> Iterator[Any]:
+        for attempt_class in (AttemptClass.FAILING, AttemptClass.FIRST_SYNC, AttemptClass.BANK_DOWN):
+            for page in self._attempts(attempt_class, Expression()):
+                yield from (row for row in page if "failing_since" in row)
+
+    def _attempts(
+        self, attempt_class: AttemptClass, expression: Expression, come: str = "", limit: int | None = None
+    ) -> Iterator[list[Any]]:
+        """Yield the pages of each shard of a class; of each shard at most `limit` Items."""
+        for shard in range(SHARDS):
+            mine = Expression(dict(expression.names), dict(expression.values))
+            of_shard = mine.equals("attempt_shard", f"{attempt_class.value}#{shard}")
+            condition = f"{of_shard} AND {come}" if come else of_shard
+            request = {"IndexName": "by_next_attempt", "KeyConditionExpression": condition, **mine.arguments()}
+            left = limit
+            for page in self._pages(request, limit):
+                yield page["Items"]
+                if left is not None:
+                    left -= len(page["Items"])
+                    if left <= 0:
+                        break
 
     def counts(self) -> dict[str, int]:
         """See `ItemGauges`."""
@@ -156,12 +220,12 @@ class ItemIndexes:
 
     def removals_incomplete(self) -> int:
         """See `ItemGauges`."""
-        return self._count("by_due", StateName.REMOVED)
-
-    def _count(self, index: str, state: StateName) -> int:
         expression = Expression()
-        request = {"IndexName": index, "KeyConditionExpression": expression.equals("state", state.value)}
-        return sum(page["Count"] for page in self._pages(request | expression.arguments() | {"Select": "COUNT"}))
+        condition = expression.equals("state", StateName.REMOVED.value)
+        pending = f"attribute_exists({expression.name('next_attempt_at')})"
+        request = {"IndexName": "by_state", "KeyConditionExpression": condition, "FilterExpression": pending}
+        request |= expression.arguments() | {"Select": "COUNT"}
+        return sum(page["Count"] for page in self._pages(request))
 
     def _pages(self, request: dict[str, Any], limit: int | None = None) -> Iterator[Any]:
         bounded = {} if limit is None else {"Limit": limit}

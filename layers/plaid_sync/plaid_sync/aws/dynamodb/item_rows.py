@@ -5,8 +5,14 @@ fencing token), `attempt_id` (S, of the attempt that claimed it), `state` (S) wi
 wrong and `state_since` (S), `expiry_code` and `expiry_until` (S) while a warning is open, `warnings_resolved_until` (S,
 the latest deadline that a repair resolved), `cursor` (S), `writing_since` (N), `reconcile` (BOOL, only when true),
 `days_requested` (N), `update_status` (S), `pull_began_at`, `synced_at`, `linked_at` (S, ISO 8601 in UTC), `fresh_at`
-(S: `synced_at`, or `linked_at` before the first sync; sort key of the index `by_state`), `due_at` (S: when the sweep
-syncs it if nothing else has; sort key of the index `by_due`; absent where nothing is left to do), `link_id` (S, SHA-256
+(S: `synced_at`, or `linked_at` before the first sync; sort key of the index `by_state`), `next_attempt_at` (S: when the
+sweep enqueues it, if nothing else has) and `attempt_shard` (S: the class of that attempt and a shard, as `routine#3`),
+together the key of the index `by_next_attempt` and absent where nothing is left to do, `unfinished_attempts` (N),
+`pending_checks` (L of M: `code`, `reported_at`, `until`, `account_id`), while it is retried `failing_since`,
+`failed_at`, `failure_code` and `failure_class` (S), while a pull of many pages goes on `pull_restarts` (N) and
+`checkpoint` (M: `cursor`, `stored_cursor`,
+`from_beginning`, `began_at`, `written`, `removes_unknown`), `reconcile_after` (S), `inconclusive_pulls` (N),
+`history_complete` (BOOL, only when true), `cursor_reset_at` (S), `link_id` (S, SHA-256
 of the public token; key of the index `by_link`), `client_user_id` (S, key of the index `by_user`),
 `institution_id` (S), `accounts` (L of M), `revoked_accounts` (SS), `bank_login_ids` (SS, its account claims in the
 Links table), `refreshed_at` (S), Plaid's connection to the bank as last fetched by the API: `bank_checked_at`,
@@ -20,20 +26,36 @@ table.
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.expressions import deserialize
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
-from plaid_sync.domain.item import Account, BankStatus, Cursor, Expiry, Item, ItemId, ItemState, Removal, StateName
-from plaid_sync.domain.schedule import INCOMPLETE_REMOVAL, NOT_READY, SWEEP_INTERVALS, due_after
+from plaid_sync.domain.item import (
+    Account,
+    BankStatus,
+    Checkpoint,
+    Cursor,
+    Expiry,
+    Item,
+    ItemFailure,
+    ItemId,
+    ItemState,
+    PendingCheck,
+    Removal,
+)
+from plaid_sync.domain.schedule import after_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-    from plaid_sync.sync.ports import Commit, ItemStateUpdate
+    from plaid_sync.domain.schedule import AttemptClass, NextAttempt
+    from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate
 
 _ACCOUNT: Final = ("account_id", "name", "mask", "kind", "subtype")
+SHARDS: Final = 8
+"""Partitions of the index `by_next_attempt` for each class: DynamoDB takes 1,000 writes a second for each."""
 
 
 def item_from_row(attributes: dict[str, Any]) -> Item:
@@ -47,7 +69,13 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
         generation=_optional_int(values, "generation") or 0,
         cursor=None if cursor is None else Cursor(cursor),
         writing_since=_optional_int(values, "writing_since"),
+        checkpoint=_checkpoint_from_row(values),
+        pull_restarts=_optional_int(values, "pull_restarts") or 0,
         reconcile=bool(values.get("reconcile", False)),
+        reconcile_after=_optional_time(values, "reconcile_after"),
+        inconclusive_pulls=_optional_int(values, "inconclusive_pulls") or 0,
+        history_complete=bool(values.get("history_complete", False)),
+        cursor_reset_at=_optional_time(values, "cursor_reset_at"),
         days_requested=_optional_int(values, "days_requested"),
         pull_began_at=_optional_time(values, "pull_began_at"),
         update_status=values.get("update_status", ""),
@@ -61,6 +89,10 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
         bank_login_ids=frozenset(values.get("bank_login_ids", ())),
         removal=_removal_from_row(values),
         bank=_bank_status_from_row(values),
+        next_attempt_at=_optional_time(values, "next_attempt_at"),
+        failure=_failure_from_row(values),
+        pending_checks=_checks_from_row(values),
+        unfinished_attempts=_optional_int(values, "unfinished_attempts") or 0,
     )
 
 
@@ -109,7 +141,114 @@ def _bank_status_from_row(values: dict[str, Any]) -> BankStatus | None:
     )
 
 
+def _failure_from_row(values: dict[str, Any]) -> ItemFailure | None:
+    since = _optional_time(values, "failing_since")
+    if since is None:
+        return None
+    return ItemFailure(
+        code=values.get("failure_code", ""),
+        failure_class=values.get("failure_class", ""),
+        since=since,
+        last_at=_optional_time(values, "failed_at") or since,
+    )
+
+
+def _checks_from_row(values: dict[str, Any]) -> tuple[PendingCheck, ...]:
+    return tuple(
+        PendingCheck(
+            code=row["code"],
+            reported_at=_optional_time(row, "reported_at"),
+            until=_optional_time(row, "until"),
+            account_id=row.get("account_id"),
+        )
+        for row in values.get("pending_checks", ())
+        if "code" in row
+    )
+
+
+def _checkpoint_from_row(values: dict[str, Any]) -> Checkpoint | None:
+    """Parse a checkpoint; without one that this version can continue, the pull starts again from the stored cursor.
+
+    A version that knows no checkpoints leaves the attribute where it commits: then the stored cursor is another one, or
+    no rows are provisional any more.
+    """
+    row = values.get("checkpoint")
+    if row is None or "writing_since" not in values:
+        return None
+    try:
+        checkpoint = Checkpoint(
+            cursor=Cursor(row["cursor"]),
+            stored_cursor=row.get("stored_cursor"),
+            from_beginning=bool(row["from_beginning"]),
+            began_at=read_timestamp(row["began_at"]),
+            written=tuple((int(first), int(last)) for first, last in row["written"]),
+            removes_unknown=bool(row.get("removes_unknown", False)),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return checkpoint if checkpoint.stored_cursor == values.get("cursor") else None
+
+
 # ---- the attributes that a change sets (None: removes)
+
+
+def next_attempt_attributes(item_id: ItemId, next_attempt: NextAttempt) -> dict[str, Any]:
+    """Return the attributes of the next attempt, which are the key of the index `by_next_attempt`."""
+    return {
+        "next_attempt_at": format_timestamp(next_attempt.at),
+        "attempt_shard": shard_of(item_id, next_attempt.attempt_class),
+    }
+
+
+def shard_of(item_id: ItemId, attempt_class: AttemptClass) -> str:
+    """Return the key of an Item in the index `by_next_attempt`."""
+    return f"{attempt_class.value}#{zlib.crc32(item_id.encode()) % SHARDS}"
+
+
+def request_attributes(item_id: ItemId, now: datetime) -> dict[str, Any]:
+    """Return the attributes of an Item for which a request is pending, whose message the queue may refuse."""
+    return next_attempt_attributes(item_id, after_request(item_id, now))
+
+
+def check_attributes(checks: Iterable[PendingCheck]) -> list[dict[str, str]]:
+    """Return the value of `pending_checks`."""
+    rows = (
+        {
+            "code": check.code,
+            "reported_at": _format_optional(check.reported_at),
+            "until": _format_optional(check.until),
+            "account_id": check.account_id,
+        }
+        for check in checks
+    )
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+
+def checkpoint_attributes(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the value of `checkpoint`."""
+    stored = {} if checkpoint.stored_cursor is None else {"stored_cursor": checkpoint.stored_cursor}
+    return {
+        "cursor": checkpoint.cursor,
+        **stored,
+        "from_beginning": checkpoint.from_beginning,
+        "began_at": format_timestamp(checkpoint.began_at),
+        "written": [list(generations) for generations in checkpoint.written],
+        "removes_unknown": checkpoint.removes_unknown,
+    }
+
+
+def _follow_up_attributes(item_id: ItemId, follow_up: FollowUp) -> dict[str, Any]:
+    """Return the attributes of what an Item remembers after an attempt with an outcome."""
+    failure = follow_up.failure
+    return {
+        **next_attempt_attributes(item_id, follow_up.next_attempt),
+        "unfinished_attempts": None,
+        "pending_checks": check_attributes(follow_up.pending_checks) or None,
+        "failing_since": None if failure is None else format_timestamp(failure.since),
+        "failed_at": None if failure is None else format_timestamp(failure.last_at),
+        "failure_code": None if failure is None else failure.code,
+        "failure_class": None if failure is None else failure.failure_class,
+    }
 
 
 def state_attributes(state: ItemState) -> dict[str, Any]:
@@ -132,43 +271,47 @@ def account_attributes(accounts: Iterable[Account]) -> list[dict[str, str]]:
 
 def commit_attributes(commit: Commit) -> dict[str, Any]:
     """Return the attributes of a commit."""
-    committed_at = format_timestamp(commit.committed_at)
+    committed_at, reconciliation = format_timestamp(commit.committed_at), commit.reconciliation
     return {
         "cursor": commit.cursor,
         "writing_since": None,
-        "reconcile": True if commit.reconcile else None,
+        "checkpoint": None,
+        "pull_restarts": None,
+        "reconcile": True if reconciliation.pending else None,
+        "reconcile_after": _format_optional(reconciliation.after),
+        "inconclusive_pulls": reconciliation.inconclusive_pulls or None,
+        "history_complete": True if reconciliation.history_complete else None,
         "update_status": commit.update_status,
         "pull_began_at": format_timestamp(commit.pull_began_at),
         "synced_at": committed_at,
         "fresh_at": committed_at,
-        "due_at": due_text(commit.entry.item_id, SWEEP_INTERVALS[StateName(commit.state.name)], commit.entry.at),
         "revoked_accounts": set(commit.revoked_accounts) or None,
         "accounts": account_attributes(commit.accounts) or None,
+        **_follow_up_attributes(commit.entry.item_id, commit.follow_up),
         **state_attributes(commit.state),
     }
 
 
-def state_update_attributes(update: ItemStateUpdate) -> dict[str, Any]:
-    """Return the attributes of an attempt that writes no rows."""
+def state_update_attributes(item_id: ItemId, update: ItemStateUpdate) -> dict[str, Any]:
+    """Return the attributes of an attempt that does not complete an update."""
     update_status = {} if update.update_status is None else {"update_status": update.update_status}
-    works = update.state.name in {StateName.ACTIVE, StateName.EXPIRING}
-    interval = NOT_READY if works else SWEEP_INTERVALS[StateName(update.state.name)]
+    reconcile = {"reconcile": True, "reconcile_after": None} if update.reconcile else {}
     return {
-        "due_at": due_text(update.entry.item_id, interval, update.entry.at),
         "revoked_accounts": set(update.revoked_accounts) or None,
         **update_status,
+        **reconcile,
+        **_follow_up_attributes(item_id, update.follow_up),
         **state_attributes(update.state),
     }
 
 
 def removal_attributes(item_id: ItemId, state: ItemState, now: datetime, *, erase: bool) -> dict[str, Any]:
     """Return the attributes of a requested removal."""
-    due_at = due_text(item_id, INCOMPLETE_REMOVAL, now)
     return {
         **state_attributes(state),
         "removal_requested_at": format_timestamp(now),
         "removal_erases": erase,
-        "due_at": due_at,
+        **request_attributes(item_id, now),
     }
 
 
@@ -180,11 +323,6 @@ def bank_attributes(status: BankStatus) -> dict[str, Any]:
         "bank_failure_at": _format_optional(status.last_failure_at),
         "bank_error_code": status.error_code,
     }
-
-
-def due_text(item_id: ItemId, interval: timedelta, now: datetime) -> str:
-    """Return the value of `due_at`: about an interval from now."""
-    return format_timestamp(due_after(item_id, interval, now))
 
 
 def _format_optional(moment: datetime | None) -> str | None:

@@ -6,18 +6,17 @@ Every write is conditional: on the generation that the writer holds (optimistic 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb import item_rows, transact
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
-from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_fenced, write_together
+from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_together
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.errors import ITEM_MODIFIED, SupersededError, TransientError
 from plaid_sync.domain.item import ItemId, StateName
-from plaid_sync.domain.schedule import FIRST_SYNC, INCOMPLETE_REMOVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import Account, BankStatus, Item, ItemState
+    from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.sync.ports import ItemStateUpdate
 
 _REMOVED: Final = StateName.REMOVED.value
@@ -54,21 +54,29 @@ class ItemsTable:
 
     # ---- the sync
 
-    def claim(self, item: Item, attempt_id: str) -> Item:
+    def claim(self, item: Item, attempt_id: str, next_attempt: NextAttempt, *, repeated: bool) -> Item:
         """See `SyncItems`.
 
         A compare-and-set on the generation, marked with the attempt. When the response of a claim is lost, the SDK's
         repeat is recognized by the attempt; a claim that arrives long after its sender stopped finds a newer
         generation. Without either, an attempt could be superseded by its own late claim, and no attempt would pull.
         """
-        expression, generation = Expression(), item.generation + 1
+        expression = Expression()
+        sets = {
+            "generation": item.generation + 1,
+            "attempt_id": attempt_id,
+            "unfinished_attempts": item.unfinished_attempts + (0 if repeated else 1),
+            **item_rows.next_attempt_attributes(item.item_id, next_attempt),
+        }
+        if item.pending_checks:
+            sets["pending_checks"] = item_rows.check_attributes(item.pending_checks)
         claimed: dict[str, Any]
         with aws_errors():
             try:
                 response = self.client.update_item(
                     TableName=self.table,
                     Key=_key(item.item_id),
-                    UpdateExpression=expression.update({"generation": generation, "attempt_id": attempt_id}),
+                    UpdateExpression=expression.update(sets),
                     ConditionExpression=expression.fenced(item.generation),
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -82,26 +90,46 @@ class ItemsTable:
                     raise TransientError(ITEM_MODIFIED) from error
         return item_rows.item_from_row(claimed)
 
-    def raise_generation(self, item: Item, generation: int) -> None:
+    def raise_generation(self, item: Item, generation: int) -> Item:
         """See `SyncItems`."""
+        sets = {"generation": generation, "reconcile": True, "reconcile_after": None, "checkpoint": None}
+        self._update_fenced(item, sets)
+        return replace(item, generation=generation, reconcile=True, reconcile_after=None, checkpoint=None)
+
+    def postpone(self, item: Item, next_attempt: NextAttempt) -> None:
+        """See `SyncItems`. Not fenced: a concurrent write of the Item wins."""
+        planned = None if item.next_attempt_at is None else format_timestamp(item.next_attempt_at)
         with suppress(ConditionFailedError):
-            self._update(item.item_id, {"generation": generation, "reconcile": True}, _fenced(item.generation))
+            sets = item_rows.next_attempt_attributes(item.item_id, next_attempt)
+            self._update(item.item_id, sets, lambda expression: expression.equals("next_attempt_at", planned))
+
+    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+        """See `SyncItems`."""
+        restarts = item.pull_restarts + (0 if item.checkpoint is None else 1)
+        sets: dict[str, Any] = {"generation": item.generation + 1, "checkpoint": None}
+        sets |= {"pull_restarts": restarts or None}
+        sets |= {"reconcile": True, "reconcile_after": None} if from_beginning else {}
+        sets |= {} if reset_at is None else {"cursor_reset_at": format_timestamp(reset_at)}
+        self._update_fenced(item, sets)
+        restarted = replace(item, generation=item.generation + 1, checkpoint=None, pull_restarts=restarts)
+        restarted = replace(restarted, reconcile=True, reconcile_after=None) if from_beginning else restarted
+        return restarted if reset_at is None else replace(restarted, cursor_reset_at=reset_at)
 
     def revoke_accounts(self, item: Item, accounts: Collection[str]) -> None:
         """See `SyncItems`."""
-        try:
-            self._update(item.item_id, {"revoked_accounts": set(accounts)}, _fenced(item.generation))
-        except ConditionFailedError as error:
-            raise SupersededError from error
+        self._update_fenced(item, {"revoked_accounts": set(accounts)})
 
     def record(self, item: Item, update: ItemStateUpdate) -> None:
         """See `SyncItems`."""
-        sets = item_rows.state_update_attributes(update)
-        actions = [
-            item_action(self.table, ITEM, item.item_id, sets, _fenced(item.generation)),
-            entry_put(self.history_table, update.entry),
-        ]
-        write_fenced(self.client, actions, item.generation, self.clock)
+        sets = item_rows.state_update_attributes(item.item_id, update)
+        condition = _fenced_removed(item.generation) if item.removed else _fenced(item.generation)
+        try:
+            if update.entry is None:
+                self._update(item.item_id, sets, condition)
+            else:
+                self._change(item.item_id, sets, condition, update.entry)
+        except ConditionFailedError as error:
+            raise SupersededError from error
 
     # ---- the removal
 
@@ -129,7 +157,10 @@ class ItemsTable:
     def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
         """See `RemovalItems`. What identifies the user goes with the erased rows."""
         erase = item.removal is not None and item.removal.erase
-        dropped = ["accounts", "revoked_accounts", "bank_login_ids", "cursor", "writing_since", "reconcile", "due_at"]
+        dropped = ["accounts", "revoked_accounts", "bank_login_ids", "cursor", "writing_since", "reconcile"]
+        dropped += ["next_attempt_at", "attempt_shard", "pending_checks", "unfinished_attempts"]
+        dropped += ["checkpoint", "pull_restarts"]
+        dropped += ["failing_since", "failed_at", "failure_code", "failure_class"]
         dropped += ["client_user_id", "institution_id"] if erase else []
         sets = dict.fromkeys(dropped) | {"removal_completed_at": format_timestamp(self.clock.now())}
 
@@ -154,8 +185,8 @@ class ItemsTable:
 
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
         """See `ErasableItems`. A completed removal starts again."""
-        due_at = item_rows.due_text(item.item_id, INCOMPLETE_REMOVAL, entry.at)
-        sets = {"removal_erases": True, "removal_completed_at": None, "rows_to_erase": None, "due_at": due_at}
+        sets = {"removal_erases": True, "removal_completed_at": None, "rows_to_erase": None}
+        sets |= item_rows.request_attributes(item.item_id, entry.at)
 
         def kept(expression: Expression) -> str:
             return f"{expression.equals('state', _REMOVED)} AND {expression.equals('removal_erases', value=False)}"
@@ -169,13 +200,13 @@ class ItemsTable:
         def as_loaded(expression: Expression) -> str:
             return " AND ".join(expression.equals(name, value) for name, value in loaded.items())
 
-        due_at = item_rows.due_text(item.item_id, FIRST_SYNC, entry.at)
-        sets = item_rows.state_attributes(state) | {"due_at": due_at}
+        sets = item_rows.state_attributes(state) | item_rows.request_attributes(item.item_id, entry.at)
         return self._try_change(item.item_id, sets, as_loaded, entry, fences=True)
 
     def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
         """See `ApiItems`."""
-        sets = {"reconcile": True, "due_at": item_rows.due_text(item_id, FIRST_SYNC, entry.at)}
+        sets = {"reconcile": True, "reconcile_after": None, "checkpoint": None, "inconclusive_pulls": None}
+        sets |= item_rows.request_attributes(item_id, entry.at)
         return self._try_change(item_id, sets, _exists_and_lives, entry, fences=True)
 
     def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
@@ -228,6 +259,12 @@ class ItemsTable:
                 failed: Any = error.response
                 raise ConditionFailedError({ITEM: failed.get("Item", {})}) from error
 
+    def _update_fenced(self, item: Item, sets: dict[str, Any]) -> None:
+        try:
+            self._update(item.item_id, sets, _fenced(item.generation))
+        except ConditionFailedError as error:
+            raise SupersededError from error
+
     def _change(
         self,
         item_id: ItemId,
@@ -277,6 +314,17 @@ def item_action(  # noqa: PLR0913 - an update expression has many parts
 def lives(expression: Expression) -> str:
     """Return the condition that the Item is not removed."""
     return f"{expression.name('state')} <> {expression.value(_REMOVED)}"
+
+
+def _fenced_removed(generation: int) -> Callable[[Expression], str]:
+    """Return the condition of a record about an incomplete removal."""
+    return lambda expression: " AND ".join(
+        (
+            expression.equals("generation", generation),
+            expression.equals("state", _REMOVED),
+            expression.equals("removal_completed_at", None),
+        )
+    )
 
 
 def _fenced(generation: int) -> Callable[[Expression], str]:

@@ -71,18 +71,19 @@ class LinksTable:
     def claims(self, keys: Collection[str]) -> Mapping[str, AccountClaim]:
         """See `Links`."""
         found: dict[str, AccountClaim] = {}
-        request: Any = {self.table: {"Keys": [_key(key) for key in keys], "ConsistentRead": True}} if keys else {}
+        if not keys:
+            return found
+        request: Any = {self.table: {"Keys": [_key(key) for key in keys], "ConsistentRead": True}}
         for attempt in range(MAX_TRIES):
-            if not request:
-                return found
-            if attempt:
-                back_off(self.clock, attempt)
             with aws_errors():
                 response = self.client.batch_get_item(RequestItems=request)
             for attributes in response["Responses"].get(self.table, ()):
                 claim = _claim_from_row(dict(attributes))
                 found[claim.key] = claim
             request = response.get("UnprocessedKeys")
+            if not request:
+                return found
+            back_off(self.clock, attempt)
         raise TransientError("UnprocessedKeys")
 
 

@@ -13,7 +13,6 @@ from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError,
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import ITEM_MODIFIED, TransientError
 from plaid_sync.domain.item import Item, ItemId, StateName
-from plaid_sync.domain.schedule import FIRST_SYNC
 from plaid_sync.linking.sessions import ClaimHeldError, Registration, Replacement
 
 if TYPE_CHECKING:
@@ -89,14 +88,15 @@ def _upsert(items_table: str, item: Item) -> Action:
     }
     sets = {"access_token": item.access_token, "link_id": item.link_id}
     sets |= {name: value for name, value in known.items() if value is not None}
-    defaults = {
+    defaults: dict[str, Any] = {
         "generation": 0,
         "state": str(item.state.name),
         "days_requested": item.days_requested,
         "linked_at": linked_at,
         "fresh_at": linked_at,
-        "due_at": None if item.linked_at is None else item_rows.due_text(item.item_id, FIRST_SYNC, item.linked_at),
     }
+    if item.linked_at is not None:
+        defaults |= item_rows.request_attributes(item.item_id, item.linked_at)
 
     def absent_or_lives(expression: Expression) -> str:
         return f"{expression.equals('item_id', None)} OR {lives(expression)}"

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.clock import Clock, Deadline
 
 MAX_TRIES: Final = 5
+READ_SECONDS: Final = 15.0
+"""What a read takes at worst, with the SDK's retries (aws.clients)."""
 ITEM: Final = "item"
 """Label of the Item's action in a fenced transaction."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
@@ -177,14 +179,16 @@ def _fence_failure(found: Mapping[str, dict[str, Any]], generation: int) -> Plai
 # ---- reads
 
 
-def query_pages(client: DynamoDBClient, request: dict[str, Any]) -> Iterator[Any]:
+def query_pages(client: DynamoDBClient, request: dict[str, Any], deadline: Deadline | None = None) -> Iterator[Any]:
     """Yield each response of a query, page after page.
 
     Raises:
-        TransientError: DynamoDB cannot be read now.
+        TransientError: DynamoDB cannot be read now, or time is running out.
     """
     start: dict[str, Any] = {}
     while True:
+        if deadline is not None:
+            deadline.require(READ_SECONDS)
         with aws_errors():
             response = client.query(**request, **start)
         yield response

@@ -18,10 +18,11 @@ from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb import transact
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
-from plaid_sync.aws.dynamodb.item_rows import commit_attributes
+from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transact import (
     ITEM,
     MAX_TRIES,
+    READ_SECONDS,
     Action,
     back_off,
     filtered_pages,
@@ -32,6 +33,7 @@ from plaid_sync.aws.dynamodb.transact import (
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, TransientError
 from plaid_sync.domain.transaction import TOMBSTONE_TTL, RowRemoval, RowWrite, StoredRow, TransactionId, TransactionRow
+from plaid_sync.sync.ports import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -39,16 +41,17 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from plaid_sync.domain.clock import Clock
-    from plaid_sync.domain.item import ItemId
-    from plaid_sync.sync.ports import Commit
+    from plaid_sync.domain.clock import Clock, Deadline
+    from plaid_sync.domain.item import Checkpoint, ItemId
 
 _CONTENT: Final = TransactionRow.ATTRIBUTES[:-1]
 _REQUIRED: Final = frozenset(_CONTENT[:5])
 _TYPES: Final[dict[str, type]] = {"amount": Decimal, "pending": bool, "plaid": bytes}
 """Python types of the content; everything else is text."""
-FENCE_ATTRIBUTES: Final = ("transaction_id", "account_id", "generation", "first_generation", "removed_at", "date_id")
-ALL_ATTRIBUTES: Final = (*FENCE_ATTRIBUTES, "expires_at", *_CONTENT[1:])
+_FENCE_ATTRIBUTES: Final = ("transaction_id", "account_id", "generation", "first_generation", "removed_at", "date_id")
+_SCANNED_ATTRIBUTES: Final = (*_FENCE_ATTRIBUTES, "date")
+"""Of the content only one attribute, which shows that there is any."""
+ALL_ATTRIBUTES: Final = (*_FENCE_ATTRIBUTES, "expires_at", *_CONTENT[1:])
 _TOMBSTONE: Final = ("removed_at", "expires_at")
 ENGINE_ATTRIBUTES: Final = ("generation", *TransactionRow.ATTRIBUTES)
 """A row with one of these is the engine's, even if it lost the others; any other row is an application's annotation."""
@@ -68,25 +71,30 @@ class TransactionRows:
     table: str
     clock: Clock
 
-    def rows(self, item_id: ItemId, ids: Collection[TransactionId]) -> Mapping[TransactionId, StoredRow]:
+    def rows(
+        self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline
+    ) -> Mapping[TransactionId, StoredRow]:
         """See `TransactionsStore`. Consistent: an older content than the stored one would hide a change."""
-        read = self._read(item_id, ids)
+        read = self._read(item_id, ids, deadline)
         # Without a generation it is an application's annotations, or an attempt overwrites it anyway.
         rows = [stored_row_from(attributes) for attributes in read if "generation" in attributes]
         return {row.transaction_id: row for row in rows}
 
     def attributes(
-        self, item_id: ItemId, ids: Collection[TransactionId]
+        self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline
     ) -> Mapping[TransactionId, Mapping[str, object]]:
         """See `AuditedRows`."""
         read = (
-            attributes for attributes in self._read(item_id, ids) if not attributes.keys().isdisjoint(ENGINE_ATTRIBUTES)
+            attributes
+            for attributes in self._read(item_id, ids, deadline)
+            if not attributes.keys().isdisjoint(ENGINE_ATTRIBUTES)
         )
         return {TransactionId(values["transaction_id"]): values for values in map(deserialize, read)}
 
-    def _read(self, item_id: ItemId, ids: Collection[TransactionId]) -> Iterator[dict[str, Any]]:
+    def _read(self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline) -> Iterator[dict[str, Any]]:
         ordered = list(ids)
         for start in range(0, len(ordered), _KEYS_PER_READ):
+            deadline.require(READ_SECONDS)
             keys = [
                 {"item_id": serialize(item_id), "transaction_id": serialize(transaction_id)}
                 for transaction_id in ordered[start : start + _KEYS_PER_READ]
@@ -118,7 +126,7 @@ class TransactionRows:
             if empty_responses:
                 back_off(self.clock, empty_responses)
 
-    def scan_item(self, item_id: ItemId, since: int = 0) -> Iterator[StoredRow]:
+    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
         """See `TransactionsStore`."""
         expression = Expression()
         chosen = _since(expression, since) if since else _written_by_engine(expression)
@@ -127,10 +135,10 @@ class TransactionRows:
             "ConsistentRead": True,
             "KeyConditionExpression": expression.equals("item_id", item_id),
             "FilterExpression": chosen,
-            "ProjectionExpression": ", ".join(expression.name(name) for name in FENCE_ATTRIBUTES),
+            "ProjectionExpression": ", ".join(expression.name(name) for name in _SCANNED_ATTRIBUTES),
             **expression.arguments(),
         }
-        for page in query_pages(self.client, request):
+        for page in query_pages(self.client, request, deadline):
             yield from map(stored_row_from, page["Items"])
 
     def page(
@@ -216,24 +224,30 @@ class TransactionsTable(TransactionRows):
         writes: Collection[RowWrite],
         *,
         begin: bool,
-        commit: Commit | None,
+        end: Commit | Checkpoint | None = None,
     ) -> None:
         """See `TransactionsStore`."""
         actions = [
-            self._item_action(item_id, generation, begin=begin, commit=commit),
+            self._item_action(item_id, generation, begin=begin, end=end),
             *(self._row_action(item_id, generation, write) for write in writes),
-            *([] if commit is None else [entry_put(self.history_table, commit.entry)]),
+            *([entry_put(self.history_table, end.entry)] if isinstance(end, Commit) else []),
         ]
         write_fenced(self.client, actions, generation, self.clock)
 
-    def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, commit: Commit | None) -> Action:
+    def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, end: Commit | Checkpoint | None) -> Action:
         expression = Expression()
-        condition, update = expression.fenced(generation), ""
-        if commit is not None:
-            condition += f" AND {expression.equals('cursor', commit.expected_cursor)}"
-            update = expression.update(commit_attributes(commit))
-        elif begin:
-            update = expression.update({}, {"writing_since": generation})
+        condition = expression.fenced(generation)
+        sets: dict[str, Any] = {}
+        if isinstance(end, Commit):
+            condition += f" AND {expression.equals('cursor', end.expected_cursor)}"
+            if end.expected_next_attempt_at is not None:
+                planned = format_timestamp(end.expected_next_attempt_at)
+                condition += f" AND {expression.equals('next_attempt_at', planned)}"
+            sets = commit_attributes(end)
+        elif end is not None:
+            sets = {"checkpoint": checkpoint_attributes(end), "generation": generation + 1}
+        defaults = {"writing_since": generation} if begin else {}
+        update = expression.update(sets, defaults) if sets or defaults else ""
         key = {"item_id": item_id}
         if update:
             return transact.update(ITEM, self.items_table, key, expression, update, condition)
@@ -294,6 +308,7 @@ def stored_row_from(attributes: dict[str, Any]) -> StoredRow:
         generation=number_of(values, "generation"),
         first_generation=number_of(values, "first_generation"),
         row=_content(values) if live else None,
+        erased=not live and "date" not in values,
     )
 
 

@@ -1,0 +1,319 @@
+"""The steps of a claimed attempt, up to its outcome: erase, check, pull, write, commit. Failures are the engine's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.domain import schedule
+from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError, classify
+from plaid_sync.domain.item import Checkpoint, StateName
+from plaid_sync.domain.state_machine import ItemEvent, apply_events, event_of_failure
+from plaid_sync.domain.transaction import RowRemoval, TransactionRow
+from plaid_sync.domain.transitions import Action, EventType, transition
+from plaid_sync.pull.pages import merge_accounts
+from plaid_sync.pull.puller import MAX_RESTARTS, MUTATION_PERSISTS, PAGE_SECONDS
+from plaid_sync.sync.job import Attempt, Outcome, SyncReport
+from plaid_sync.sync.planner import PART_SECONDS, RECONCILE_DELAYS, resets_again, split, split_writes
+from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate
+from plaid_sync.sync.quarantine import split_entry
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.item import Cursor, ItemState
+    from plaid_sync.domain.ports import TokenDecryptor
+    from plaid_sync.domain.transaction import RowWrite, TransactionId
+    from plaid_sync.pull.pages import InvalidEntry
+    from plaid_sync.sync.planner import PlannedWrites, PulledPart, Restart, UpdatePlanner
+    from plaid_sync.sync.ports import PlaidHealth, Quarantine, SyncItems, TransactionsStore
+
+_WRITE_SECONDS: Final = 40.0
+_MAX_RESTARTS: Final = 2 * MAX_RESTARTS
+"""Of the pulls of an attempt, beside those of its first part."""
+_MAX_PULL_RESTARTS: Final = 3
+"""Of pulls in parts since the last commit: more are a failure, which shows on the Item, until one ends."""
+_MAX_REQUEST_IDS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSteps:
+    """Runs claimed attempts."""
+
+    items: SyncItems
+    transactions: TransactionsStore
+    quarantine: Quarantine
+    tokens: TokenDecryptor
+    plaid: PlaidHealth
+    planner: UpdatePlanner
+    clock: Clock
+
+    def run(self, attempt: Attempt) -> SyncReport:
+        """Sync a claimed Item up to an outcome, and record that.
+
+        Raises:
+            PlaidError: Plaid refused.
+            SupersededError: a newer attempt holds the Item, or it is removed.
+            TransientError: a transient failure, or time is running out.
+        """
+        token = self.tokens.decrypt(attempt.item.item_id, attempt.item.access_token)
+        erased = self._erase_withdrawn_accounts(attempt)
+        finding, request_ids = self._check_health(attempt, token)
+        report = SyncReport(
+            Outcome.CONTINUES, erased=len(erased), state=attempt.item.state.name, request_ids=request_ids
+        )
+        while True:
+            part, report = self._pull(attempt, token, report)
+            attempt.report = report
+            if part.update.cursor is None:
+                return self._record_not_ready(attempt, part, finding, report)
+            writes = self.planner.plan(attempt, part, erased)
+            report = _with_part(report, part, writes)
+            if part.is_complete:
+                return self._commit(attempt, part, part.update.cursor, writes, finding, report)
+            self._write(attempt, part.invalid, writes.rows, part.checkpoint)
+            attempt.report = report
+            if not attempt.job.deadline.allows(PAGE_SECONDS + PART_SECONDS):
+                return self._record_continues(attempt, report)
+
+    # ---- pull
+
+    def _pull(self, attempt: Attempt, token: str, report: SyncReport) -> tuple[PulledPart, SyncReport]:
+        """Pull the next part; where the pull has to start again, do that first."""
+        while report.restarts <= _MAX_RESTARTS:
+            try:
+                part = self.planner.pull(attempt, token)
+            except (PlaidError, TransientError) as error:
+                restart = self.planner.restart_after_error(attempt, token, error)
+                if restart is None:
+                    raise
+            else:
+                restart = self.planner.restart_after_pull(attempt.item, part)
+                if restart is None:
+                    return part, report
+                # The next pull need not mention what was invalid in this one.
+                self._keep(attempt, part.invalid)
+                report = _with_pages(report, part)
+            now, item = self.clock.now(), attempt.item
+            report = _restarted(report, restart, again=restart.resets_cursor and resets_again(item, now))
+            attempt.report = report
+            reset_at = now if restart.resets_cursor else None
+            attempt.item = self.items.restart_pull(item, from_beginning=restart.from_beginning, reset_at=reset_at)
+        raise TransientError(MUTATION_PERSISTS)
+
+    def _check_health(self, attempt: Attempt, token: str) -> tuple[ItemEvent, tuple[str, ...]]:
+        """Call /item/get where a hint or the state suggests a problem; return the finding with the call's id.
+
+        A successful sync is no proof of health: whether Plaid serves one while the user has to log in is not
+        documented.
+        """
+        state = attempt.item.state.name
+        actions = {transition(state, hint.type).action for hint in attempt.hints}
+        if state == StateName.ACTIVE and Action.CHECK not in actions:
+            return ItemEvent(EventType.HEALTHY), ()
+        health = self.planner.puller.within_limits(lambda: self.plaid.health(token), attempt.job.deadline)
+        request_ids = (health.request_id,) if health.request_id else ()
+        if health.error_code is None:
+            return ItemEvent(EventType.HEALTHY, until=health.consent_until), request_ids
+        return ItemEvent(event_of_failure(classify(health.error_code)), health.error_code), request_ids
+
+    # ---- outcomes
+
+    def _record_continues(self, attempt: Attempt, report: SyncReport) -> SyncReport:
+        """Record that another invocation continues the pull: size is no failure, but a pull that never ends is one."""
+        item, now = attempt.item, self.clock.now()
+        if item.pull_restarts >= _MAX_PULL_RESTARTS:
+            raise TransientError(MUTATION_PERSISTS)
+        following = schedule.to_continue(now)
+        report = replace(report, generation=item.generation, next_attempt_at=following.at)
+        update = ItemStateUpdate(
+            item.state,
+            FollowUp(following, None, item.pending_checks),
+            attempt.entry(report, report.outcome.value, now),
+            attempt.revoked_accounts,
+        )
+        self.items.record(item, update)
+        return report
+
+    def _record_not_ready(
+        self, attempt: Attempt, part: PulledPart, finding: ItemEvent, report: SyncReport
+    ) -> SyncReport:
+        """Record that Plaid has nothing ready; if the Item was synced before, its history may have changed."""
+        item, status = attempt.item, part.update.update_status
+        report = replace(_with_pages(report, part), outcome=Outcome.NOT_READY)
+        reconcile_after = None if item.cursor is None else self.clock.now() + RECONCILE_DELAYS[0]
+        state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
+        entry = attempt.entry(report, report.outcome.value, self.clock.now())
+        reconcile = item.cursor is not None
+        update = ItemStateUpdate(state, follow_up, entry, attempt.revoked_accounts, status, reconcile)
+        self.items.record(item, update)
+        return report
+
+    def _commit(  # noqa: PLR0913, PLR0917 - the results of the attempt's steps
+        self,
+        attempt: Attempt,
+        part: PulledPart,
+        cursor: Cursor,
+        writes: PlannedWrites,
+        finding: ItemEvent,
+        report: SyncReport,
+    ) -> SyncReport:
+        item, update = attempt.item, part.update
+        status, reconciliation = update.update_status, writes.reconciliation
+        # One that was requested during a pull in parts has no time yet: the next attempt must not be a routine one.
+        reconcile_after = reconciliation.after or self.clock.now() if reconciliation.pending else None
+        report = replace(report, outcome=Outcome.COMMITTED)
+        state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
+        accounts = merge_accounts(item.accounts, update.accounts)
+        commit = Commit(
+            expected_cursor=item.cursor,
+            cursor=cursor,
+            update_status=status,
+            pull_began_at=part.checkpoint.began_at,
+            committed_at=self.clock.now(),
+            state=state,
+            entry=attempt.entry(report, report.outcome.value, self.clock.now()),
+            follow_up=follow_up,
+            reconciliation=reconciliation,
+            expected_next_attempt_at=item.next_attempt_at,
+            accounts=tuple(account for account in accounts if account.account_id not in attempt.revoked_accounts),
+            revoked_accounts=attempt.revoked_accounts,
+        )
+        self._write(attempt, part.invalid, writes.rows, commit)
+        return report
+
+    def _conclude(
+        self,
+        attempt: Attempt,
+        finding: ItemEvent,
+        report: SyncReport,
+        update_status: str,
+        reconcile_after: datetime | None,
+    ) -> tuple[ItemState, FollowUp, SyncReport]:
+        """Return the Item's state after the attempt, its next attempt, and the report with both."""
+        item, now = attempt.item, self.clock.now()
+        result = apply_events(item.state, (*attempt.hints, finding), now)
+        failure_class = _retry_class(item.state.name, finding)
+        if failure_class is None:
+            failure = None
+            following = schedule.after_outcome(item, result.state.name, update_status, now, reconcile_after)
+        else:
+            failure = schedule.next_failure(item.failure, finding.code or "", failure_class, now)
+            # Plaid serves the Item meanwhile: there is no hurry, of whichever class its report is.
+            following = schedule.after_failure(item.item_id, FailureClass.INSTITUTION_DOWN, failure.since, now)
+        report = replace(
+            report,
+            generation=item.generation,
+            state=result.state.name,
+            published_events=result.published_events,
+            until=result.state.until,
+            code=finding.code or result.state.code or "",
+            failure=failure,
+            next_attempt_at=following.at,
+        )
+        return result.state, FollowUp(following, failure, attempt.foreign_checks), report
+
+    # ---- writes
+
+    def _erase_withdrawn_accounts(self, attempt: Attempt) -> frozenset[TransactionId]:
+        """Erase the rows of accounts that the user withdrew, before the outcome of the sync is known; return their ids.
+
+        Under the fence, so that no older attempt can restore one; read after the claim, so that none is missed.
+        """
+        item, withdrawn = attempt.item, attempt.withdrawn
+        if not withdrawn:
+            return frozenset()
+        if not withdrawn <= item.revoked_accounts:
+            # First of all: from now on no row of theirs is accepted, even if this attempt and its message are lost.
+            self.items.revoke_accounts(item, attempt.revoked_accounts)
+        rows: list[RowWrite] = [
+            RowRemoval(row.transaction_id, row.account_id, erase=True)
+            for row in self.transactions.scan_item(item.item_id, attempt.job.deadline)
+            if row.account_id in withdrawn and not row.erased
+        ]
+        for batch in split_writes(rows) if rows else ():
+            attempt.job.deadline.require(_WRITE_SECONDS)
+            self.transactions.write(item.item_id, item.generation, batch, begin=False)
+        return frozenset(row.transaction_id for row in rows)
+
+    def _keep(self, attempt: Attempt, invalid: tuple[InvalidEntry, ...]) -> None:
+        """Keep invalid entries before anything of the update is written: the cursor never passes one that is not."""
+        if not invalid:
+            return
+        parts = [part for entry in invalid for part in split_entry(entry)]
+        for batch in split(parts, lambda part: part.stored_bytes):
+            attempt.job.deadline.require(_WRITE_SECONDS)
+            self.quarantine.keep(attempt.item.item_id, attempt.item.generation, batch)
+
+    def _write(
+        self, attempt: Attempt, invalid: tuple[InvalidEntry, ...], rows: list[RowWrite], end: Commit | Checkpoint
+    ) -> None:
+        """Write a part; its last transaction commits the update, or records the checkpoint."""
+        self._keep(attempt, invalid)
+        item, batches, provisional = attempt.item, list(split_writes(rows)), isinstance(end, Checkpoint)
+        for number, batch in enumerate(batches, start=1):
+            attempt.job.deadline.require(_WRITE_SECONDS)
+            last = number == len(batches)
+            self.transactions.write(
+                item.item_id,
+                item.generation,
+                batch,
+                begin=number == 1 and (provisional or not last),
+                end=end if last else None,
+            )
+        if isinstance(end, Checkpoint):
+            since = item.generation if item.writing_since is None else item.writing_since
+            attempt.item = replace(item, generation=item.generation + 1, checkpoint=end, writing_since=since)
+
+
+def _restarted(report: SyncReport, restart: Restart, *, again: bool) -> SyncReport:
+    """Return the report of a pull that starts again: it writes again what its parts wrote before."""
+    return replace(
+        report,
+        added=0,
+        modified=0,
+        removed=0,
+        unchanged=0,
+        recovered=0,
+        restarts=report.restarts + 1,
+        cursor_reset=report.cursor_reset or restart.resets_cursor,
+        cursor_reset_again=report.cursor_reset_again or again,
+    )
+
+
+def _with_pages(report: SyncReport, part: PulledPart) -> SyncReport:
+    update = part.update
+    return replace(
+        report,
+        pages=report.pages + update.pages,
+        restarts=report.restarts + update.restarts,
+        full_resync=part.full_resync,
+        request_ids=(*report.request_ids, *update.request_ids)[-_MAX_REQUEST_IDS:],
+    )
+
+
+def _with_part(report: SyncReport, part: PulledPart, writes: PlannedWrites) -> SyncReport:
+    """Return the report with what a part adds to it."""
+    net = part.update.net
+    upserts = [row for row in writes.rows if isinstance(row, TransactionRow)]
+    # A row without a change is written again because an invalid entry mentions it.
+    changed = [row for row in upserts if row.transaction_id in net.changes]
+    modified = sum(row.transaction_id in net.modified for row in changed)
+    return replace(
+        _with_pages(report, part),
+        added=report.added + len(changed) - modified,
+        modified=report.modified + modified,
+        removed=report.removed + len(writes.rows) - len(upserts),
+        unchanged=report.unchanged + writes.unchanged,
+        recovered=report.recovered + writes.recovered,
+        quarantined=(*report.quarantined, *part.invalid),
+        reconcile_decided=writes.decided,
+    )
+
+
+def _retry_class(state: str, finding: ItemEvent) -> FailureClass | None:
+    """Return the class of a failure that Plaid reports about an Item although it serves it; None for no retry."""
+    if finding.code is None or transition(state, finding.type).action is not Action.RETRY:
+        return None
+    return classify(finding.code)
