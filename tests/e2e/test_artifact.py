@@ -66,7 +66,7 @@ def used(world: World) -> World:
     body = json.dumps({"webhook_type": "ITEM", "webhook_code": "ERROR", "item_id": item_id}).encode()
     assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
     world.drain()
-    assert world.sweep()["waiting"] == 0
+    assert world.sweep() == {"enqueued": 0, "deferred": 0}
     assert world.audit({"item_id": item_id})["outcome"] == "clean"
     assert world.invoke("changes", sample("changes_item_needs_user")) == {"batchItemFailures": []}
     world.assert_exact(item_id)

@@ -18,6 +18,7 @@ from plaid_sync.domain.schedule import (
     after_claim,
     after_failure,
     after_outcome,
+    next_failure,
 )
 from plaid_sync.sweep import LEASE, PROBES, DueItem, Sweeper, SweepResult
 
@@ -149,7 +150,8 @@ def test_a_large_bank_that_is_down_delays_no_lost_webhook_of_another_bank() -> N
     items, queue, down = FakeItems(), FakeQueue(), numbered("down", 40_000)
     for name in down:
         items.put(new_item(name))
-        items.plan(ItemId(name), after_failure(ItemId(name), FailureClass.INSTITUTION_DOWN, NOON, NOON))
+        failure = next_failure(None, "INSTITUTION_DOWN", FailureClass.INSTITUTION_DOWN, NOON)
+        items.plan(ItemId(name), after_failure(ItemId(name), FailureClass.INSTITUTION_DOWN, None, failure))
     lost = new_item("lost", synced_at=NOON, history_complete=True)
     items.put(lost)
     items.plan(lost.item_id, after_outcome(lost, StateName.ACTIVE, "HISTORICAL_UPDATE_COMPLETE", NOON))

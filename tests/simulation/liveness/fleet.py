@@ -203,7 +203,7 @@ class Fleet:
             self.table.plan(replace(item, failure=None), following)
             return
         failed = schedule.next_failure(item.failure, "SOME_CODE", failure, now)
-        following = schedule.after_failure(item_id, failure, failed.since, now)
+        following = schedule.after_failure(item_id, failure, item.failure, failed)
         self.table.plan(replace(item, failure=failed), following)
 
 
@@ -218,8 +218,10 @@ def add_items(
         if failing is None:
             following = schedule.after_outcome(item, item.state.name, HISTORY_COMPLETE, fleet.time)
         else:
-            following = schedule.after_failure(item.item_id, failing, since, fleet.time)
-            item = replace(item, failure=schedule.next_failure(None, "SOME_CODE", failing, since))
+            first = schedule.next_failure(None, "SOME_CODE", failing, since)
+            last = schedule.next_failure(first, "SOME_CODE", failing, fleet.time)
+            following = schedule.after_failure(item.item_id, failing, first, last)
+            item = replace(item, failure=last)
         at = fleet.time + (following.at - fleet.time) * ((position + 1) / number)
         fleet.table.plan(item, NextAttempt(at, following.attempt_class))
         ids.append(item.item_id)

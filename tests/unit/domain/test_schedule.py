@@ -61,6 +61,12 @@ def test_a_claimed_item_is_not_attempted_again_while_its_invocation_lives() -> N
         assert following.attempt_class is AttemptClass.FAILING
 
 
+def failures(failure_class: FailureClass, age: timedelta) -> tuple[ItemFailure, ItemFailure]:
+    """Return the failure of an Item that has failed for so long, before and now."""
+    before = ItemFailure("CODE", failure_class.value, NOON - age, NOON - age / 2)
+    return before, next_failure(before, "CODE", failure_class, NOON)
+
+
 @pytest.mark.parametrize(
     ("failure_class", "first", "maximum"),
     [
@@ -74,18 +80,27 @@ def test_a_failing_item_waits_as_long_as_it_has_failed_within_the_bounds_of_its_
     failure_class: FailureClass, first: timedelta, maximum: timedelta
 ) -> None:
     for failing in (timedelta(0), first, (first + maximum) / 2, maximum, timedelta(days=30)):
-        following = after_failure(ITEM, failure_class, NOON - failing, NOON)
+        following = after_failure(ITEM, failure_class, *failures(failure_class, failing))
         wait = min(max(failing, first), maximum)
         assert wait * 0.9 <= following.at - NOON <= wait * 1.1
         bank = failure_class is FailureClass.INSTITUTION_DOWN
         assert following.attempt_class is (AttemptClass.BANK_DOWN if bank else AttemptClass.FAILING)
 
 
+def test_a_bank_that_is_found_down_after_hours_of_another_outage_is_looked_at_in_minutes() -> None:
+    """Its last response before it is well again may name the bank: then an hour would be too long."""
+    before = ItemFailure("INTERNAL_SERVER_ERROR", FailureClass.TRANSIENT.value, NOON - 4 * HOUR, NOON - MINUTE)
+    failure = next_failure(before, "INSTITUTION_NOT_RESPONDING", FailureClass.INSTITUTION_DOWN, NOON)
+    following = after_failure(ITEM, FailureClass.INSTITUTION_DOWN, before, failure)
+    assert following.at - NOON < 6 * MINUTE
+    assert failure.since == before.since
+
+
 @pytest.mark.parametrize("failure_class", FailureClass)
 def test_after_any_failure_an_item_that_is_well_again_is_attempted_soon(failure_class: FailureClass) -> None:
     """Within the bound of six minutes for Plaid's and AWS's outages, an hour for a bank's."""
     bound = {FailureClass.TRANSIENT: 3 * MINUTE, FailureClass.THROTTLED: 3 * MINUTE}
-    following = after_failure(ITEM, failure_class, NOON - timedelta(days=3), NOON)
+    following = after_failure(ITEM, failure_class, *failures(failure_class, timedelta(days=3)))
     assert following.at - NOON < bound.get(failure_class, 1.2 * HOUR)
 
 

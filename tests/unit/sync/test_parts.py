@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plaid_sync.domain.errors import MUTATION_CODE, PlaidError
+from plaid_sync.domain.errors import MUTATION_CODE, SCHEMA_VIOLATION, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor, Item, ItemId, PendingCheck
+from plaid_sync.pull.puller import MUTATION_PERSISTS
 from plaid_sync.sync import planner
 from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 
@@ -68,6 +69,9 @@ class Plaid(FakePlaid):
         invalid: ids whose entries are unreadable from the beginning of the history.
         dead: the codes with which Plaid refuses a cursor, one for each call.
         status: of the history.
+        broken: what every page from the position `broken_from` raises.
+        heals: a pagination from the beginning meets it nowhere.
+        whole: such a pagination is running.
         paginating: the length of the log at the first page of the running pagination.
         pages: how many pages were served.
         seconds: that a page takes.
@@ -80,6 +84,10 @@ class Plaid(FakePlaid):
     invalid: set[str] = field(default_factory=set)
     dead: dict[str, list[str]] = field(default_factory=dict)
     status: str = "HISTORICAL_UPDATE_COMPLETE"
+    broken: PlaidError | TransientError | None = None
+    broken_from: int = 0
+    heals: bool = False
+    whole: bool = False
     paginating: int | None = None
     pages: int = 0
     seconds: float = 0.0
@@ -92,6 +100,9 @@ class Plaid(FakePlaid):
         if self.dead.get(str(cursor)):
             raise PlaidError(self.dead[str(cursor)].pop())
         start = 0 if cursor is None else int(cursor)
+        if self.broken is not None and self.broken_from <= start and not (cursor is None or self.whole):
+            raise self.broken
+        self.whole = cursor is None or (self.whole and self.heals)
         if self.paginating is not None and start and self.strict and self.paginating != len(self.log):
             self.paginating = None
             raise PlaidError(MUTATION_CODE)
@@ -501,6 +512,74 @@ def test_a_pull_whose_checkpoints_never_work_is_a_failure_that_shows_and_ends_wh
         assert scene.plaid.pages < 500
     scene.assert_exact()
     assert scene.item.pull_restarts == 0
+
+
+BROKEN: Final[dict[str, PlaidError | TransientError]] = {
+    "mutation": PlaidError(MUTATION_CODE),
+    "refused": PlaidError("INVALID_FIELD"),
+    "unknown": PlaidError("A_CODE_OF_NEXT_YEAR"),
+    "invalid page": TransientError(f"{SCHEMA_VIOLATION}_added"),
+}
+
+
+def broken(name: str, synced_before: int, *, heals: bool = False) -> Scene:
+    """Return an Item whose pull fails in its third part, whenever that is."""
+    scene = synced(*history(synced_before)) if synced_before else Scene()
+    scene.plaid.log += history(16, prefix="u")
+    scene.plaid.broken, scene.plaid.broken_from, scene.plaid.heals = BROKEN[name], synced_before + 9, heals
+    return scene
+
+
+def attempt_for(scene: Scene, hours: int) -> None:
+    """Attempt the Item whenever it is due."""
+    until = scene.tables.clock.now() + timedelta(hours=hours)
+    while scene.tables.clock.now() < until:
+        report = scene.sync()
+        assert report.next_attempt_at is not None
+        scene.tables.clock.sleep(max((report.next_attempt_at - scene.tables.clock.now()).total_seconds(), 1.0))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_later_part_that_fails_only_from_the_stored_cursor_leads_to_one_pull_from_the_beginning(name: str) -> None:
+    scene = broken(name, 3, heals=True)
+    reports = [scene.sync(), scene.sync()]
+    assert sum(report.cursor_reset for report in reports) == 1
+    assert scene.plaid.pages < 60
+    scene.assert_exact()
+
+
+@pytest.mark.parametrize("synced_before", [0, 3])
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_later_part_that_always_fails_costs_few_pages_and_shows_its_own_code(name: str, synced_before: int) -> None:
+    scene = broken(name, synced_before)
+    attempt_for(scene, hours=12)
+    pages = scene.plaid.pages
+    attempt_for(scene, hours=12)
+    repeated_pulls = 12 * (1 + (60 if name == "mutation" else 0))  # each hour one; after a mutation, each attempt
+    assert scene.plaid.pages - pages < 12 * 60 * 2 + repeated_pulls * 10
+    failure = scene.item.failure
+    assert failure is not None
+    assert failure.code == (MUTATION_PERSISTS if name == "mutation" else BROKEN[name].code)
+    assert failure.last_at - failure.since > timedelta(hours=23)
+    scene.plaid.broken = None
+    scene.sync()
+    scene.assert_exact()
+
+
+def test_a_pull_that_started_again_often_goes_on_without_a_wait_and_shows_until_it_ends() -> None:
+    scene = Scene(Plaid(log=history(12)))
+    for number in range(planner.MAX_PULL_RESTARTS + 2):
+        assert scene.sync(deadline=scene.one_part()).outcome is Outcome.CONTINUES
+        assert scene.item.failure is None
+        scene.plaid.log.append((f"u{number}", 1))  # the next page says that the data changed
+        scene.sync(deadline=scene.one_part())
+    report = scene.sync(deadline=scene.one_part())
+    assert report.outcome is Outcome.CONTINUES
+    assert report.next_attempt_at == scene.tables.clock.now()
+    assert scene.item.failure is not None
+    assert scene.item.failure.code == MUTATION_PERSISTS
+    scene.sync_in_parts()
+    scene.assert_exact()
 
 
 def test_an_erasure_that_runs_out_of_time_continues_where_it_was() -> None:

@@ -103,12 +103,25 @@ def after_request(item_id: ItemId, now: datetime, interval: timedelta = REQUESTE
     return NextAttempt(due_after(item_id, interval, now), AttemptClass.FIRST_SYNC)
 
 
-def after_failure(item_id: ItemId, failure_class: FailureClass, failing_since: datetime, now: datetime) -> NextAttempt:
-    """Return the next attempt after a failure that a retry may repair."""
+def after_failure(
+    item_id: ItemId, failure_class: FailureClass, before: ItemFailure | None, failure: ItemFailure
+) -> NextAttempt:
+    """Return the next attempt after a failure that a retry may repair.
+
+    A bank that is found down waits for the first delay, however long the Item has failed for another reason.
+
+    Args:
+        item_id: of the Item.
+        failure_class: decides the delays.
+        before: the Item's failure before; None for none.
+        failure: its failure now.
+    """
     first, maximum = RETRY_DELAYS.get(failure_class, RETRY_DELAYS[FailureClass.CLIENT_ERROR])
     down = failure_class is FailureClass.INSTITUTION_DOWN
-    delay = min(max(now - failing_since, first), maximum)
-    return NextAttempt(due_after(item_id, delay, now), AttemptClass.BANK_DOWN if down else AttemptClass.FAILING)
+    new = before is None or before.failure_class != failure.failure_class
+    delay = first if down and new else min(max(failure.last_at - failure.since, first), maximum)
+    attempt_class = AttemptClass.BANK_DOWN if down else AttemptClass.FAILING
+    return NextAttempt(due_after(item_id, delay, failure.last_at), attempt_class)
 
 
 def after_unknown_state(item_id: ItemId, now: datetime) -> NextAttempt:

@@ -172,7 +172,7 @@ class SyncEngine:
         if failure is None:
             following = schedule.after_outcome(item, result.state.name, item.update_status, now)
         else:
-            following = schedule.after_failure(item.item_id, failure_class, failure.since, now)
+            following = schedule.after_failure(item.item_id, failure_class, item.failure, failure)
         report = replace(
             attempt.report,
             outcome=outcome if final else Outcome.FAILED,

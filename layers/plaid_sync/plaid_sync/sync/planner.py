@@ -52,7 +52,9 @@ PART_ENTRIES: Final = 5_000
 PART_SECONDS: Final = 60.0
 """Writing a part takes some five seconds; recovering at the end of a long history some twenty more."""
 MIN_RESET_INTERVAL: Final = timedelta(hours=1)
-"""A stored cursor that Plaid refuses is replaced at most that often: a pull of the whole history is expensive."""
+"""A cursor that Plaid refuses is replaced at most that often: a pull of the whole history is expensive."""
+MAX_PULL_RESTARTS: Final = 3
+"""Restarts from checkpoints since the last commit; more show on the Item as a failure, until a pull ends."""
 _REFUSALS: Final = frozenset({INVALID_FIELD_CODE, MISSING_NEXT_CURSOR, CURSOR_NOT_ADVANCING})
 """Plaid's response leads nowhere because of the cursor."""
 _RESET_REPEATED: Final = timedelta(days=1)
@@ -68,7 +70,7 @@ class Restart:
 
     Attributes:
         from_beginning: with the whole history, as a full resync.
-        resets_cursor: because Plaid refuses the stored cursor.
+        resets_cursor: because Plaid refuses the stored cursor, or checkpoint after checkpoint.
     """
 
     from_beginning: bool
@@ -200,18 +202,28 @@ class UpdatePlanner:
 
     def restart_after_error(self, attempt: Attempt, token: str, error: PlaidError | TransientError) -> Restart | None:
         """Return how the pull starts again after an error; None where that does not help, or not yet."""
-        item, now = attempt.item, self.puller.clock.now()
-        refused, suspect = error.code in _REFUSALS, _is_suspect(item, error)
-        if item.checkpoint is not None:
-            mutated = isinstance(error, PlaidError) and error.failure_class is FailureClass.RESTART
-            return Restart(from_beginning=False) if mutated or refused or suspect else None
-        if item.cursor is None or item.reconcile_is_due(now) or not (refused or suspect):
+        item = attempt.item
+        mutated = isinstance(error, PlaidError) and error.failure_class is FailureClass.RESTART
+        certain = mutated or error.code in _REFUSALS
+        if not (certain or _is_suspect(item, error)):
             return None
+        again = Restart(from_beginning=False)
+        if item.checkpoint is None:
+            from_beginning = item.cursor is None or item.reconcile_is_due(self.puller.clock.now())
+            return None if from_beginning else self._reset(attempt, token, certain=certain)
+        if item.pull_restarts < MAX_PULL_RESTARTS:
+            return again
+        # After a mutation no checkpoint is of use. Another error may pass: keep what is pulled, and try again later.
+        return self._reset(attempt, token, certain=certain) or (again if mutated else None)
+
+    def _reset(self, attempt: Attempt, token: str, *, certain: bool) -> Restart | None:
+        """Return a restart that replaces the stored cursor, or the checkpoint of a first sync; None too soon."""
+        item, now = attempt.item, self.puller.clock.now()
         if item.cursor_reset_at is not None and now - item.cursor_reset_at < MIN_RESET_INTERVAL:
             return None
-        if not refused and not self._serves_the_beginning(attempt, token):
+        if not certain and not self._serves_the_beginning(attempt, token):
             return None
-        return Restart(from_beginning=True, resets_cursor=True)
+        return Restart(from_beginning=item.cursor is not None, resets_cursor=True)
 
     def _serves_the_beginning(self, attempt: Attempt, token: str) -> bool:
         """Return whether Plaid serves the first page: an outage with an unknown code must reset no cursor."""

@@ -14,7 +14,14 @@ from plaid_sync.domain.transitions import Action, EventType, transition
 from plaid_sync.pull.pages import merge_accounts
 from plaid_sync.pull.puller import MAX_RESTARTS, MUTATION_PERSISTS, PAGE_SECONDS
 from plaid_sync.sync.job import Attempt, Outcome, SyncReport
-from plaid_sync.sync.planner import PART_SECONDS, RECONCILE_DELAYS, resets_again, split, split_writes
+from plaid_sync.sync.planner import (
+    MAX_PULL_RESTARTS,
+    PART_SECONDS,
+    RECONCILE_DELAYS,
+    resets_again,
+    split,
+    split_writes,
+)
 from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate
 from plaid_sync.sync.quarantine import split_entry
 
@@ -32,8 +39,6 @@ if TYPE_CHECKING:
 _WRITE_SECONDS: Final = 40.0
 _MAX_RESTARTS: Final = 2 * MAX_RESTARTS
 """Of the pulls of an attempt, beside those of its first part."""
-_MAX_PULL_RESTARTS: Final = 3
-"""Of pulls in parts since the last commit: more are a failure, which shows on the Item, until one ends."""
 _MAX_REQUEST_IDS: Final = 20
 
 
@@ -82,10 +87,11 @@ class AttemptSteps:
     def _pull(self, attempt: Attempt, token: str, report: SyncReport) -> tuple[PulledPart, SyncReport]:
         """Pull the next part; where the pull has to start again, do that first."""
         while report.restarts <= _MAX_RESTARTS:
+            failed: PlaidError | TransientError | None = None
             try:
                 part = self.planner.pull(attempt, token)
             except (PlaidError, TransientError) as error:
-                restart = self.planner.restart_after_error(attempt, token, error)
+                restart, failed = self.planner.restart_after_error(attempt, token, error), error
                 if restart is None:
                     raise
             else:
@@ -100,6 +106,8 @@ class AttemptSteps:
             attempt.report = report
             reset_at = now if restart.resets_cursor else None
             attempt.item = self.items.restart_pull(item, from_beginning=restart.from_beginning, reset_at=reset_at)
+            if failed and not restart.resets_cursor and attempt.item.pull_restarts > MAX_PULL_RESTARTS:
+                raise TransientError(MUTATION_PERSISTS) from failed
         raise TransientError(MUTATION_PERSISTS)
 
     def _check_health(self, attempt: Attempt, token: str) -> tuple[ItemEvent, tuple[str, ...]]:
@@ -121,15 +129,17 @@ class AttemptSteps:
     # ---- outcomes
 
     def _record_continues(self, attempt: Attempt, report: SyncReport) -> SyncReport:
-        """Record that another invocation continues the pull: size is no failure, but a pull that never ends is one."""
+        """Record that another invocation continues the pull.
+
+        Size is no failure. A pull that started again too often is one, which shows on the Item until it ends.
+        """
         item, now = attempt.item, self.clock.now()
-        if item.pull_restarts >= _MAX_PULL_RESTARTS:
-            raise TransientError(MUTATION_PERSISTS)
+        failure = item.failure if item.pull_restarts >= MAX_PULL_RESTARTS else None
         following = schedule.to_continue(now)
         report = replace(report, generation=item.generation, next_attempt_at=following.at)
         update = ItemStateUpdate(
             item.state,
-            FollowUp(following, None, item.pending_checks),
+            FollowUp(following, failure, item.pending_checks),
             attempt.entry(report, report.outcome.value, now),
             attempt.revoked_accounts,
         )
@@ -201,7 +211,7 @@ class AttemptSteps:
         else:
             failure = schedule.next_failure(item.failure, finding.code or "", failure_class, now)
             # Plaid serves the Item meanwhile: there is no hurry, of whichever class its report is.
-            following = schedule.after_failure(item.item_id, FailureClass.INSTITUTION_DOWN, failure.since, now)
+            following = schedule.after_failure(item.item_id, FailureClass.INSTITUTION_DOWN, item.failure, failure)
         report = replace(
             report,
             generation=item.generation,
