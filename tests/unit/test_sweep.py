@@ -20,7 +20,7 @@ from plaid_sync.domain.schedule import (
     after_outcome,
     next_failure,
 )
-from plaid_sync.sweep import LEASE, PROBES, DueItem, Sweeper, SweepResult
+from plaid_sync.sweep import LEASE, PROBES, SHARES, DueItem, Sweeper, SweepResult
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.items import FakeItems, new_item
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 CALLS: Final = 2_500
 """Plaid's limit of calls per minute (https://plaid.com/docs/errors/rate-limit-exceeded/)."""
 MINUTE: Final = timedelta(minutes=1)
+CALL_SECONDS: Final = 0.01
+"""A call of DynamoDB, and one of SQS, by the sweep's function (docs/decisions.md, "The sweep")."""
+SEND_SECONDS: Final = 0.015
+BEGIN_SECONDS: Final = 0.1
+"""From a message's acceptance until the index shows that a worker has begun its Item."""
 
 
 def due(*names: str, attempt_class: AttemptClass = AttemptClass.ROUTINE, items: FakeItems | None = None) -> FakeItems:
@@ -171,6 +176,62 @@ def test_a_run_stops_when_time_is_short_and_messages_are_sent_over_the_minute() 
     assert len(result.enqueued) == 300
     assert max(clock.pauses) <= 5.0
     assert 20.0 <= sum(clock.pauses) < 60.0
+
+
+@dataclass(slots=True)
+class DistantItems(FakeItems):
+    """A table whose responses take time."""
+
+    seconds: float = CALL_SECONDS
+    begun_at: dict[ItemId, datetime] = field(default_factory=dict)
+
+    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
+        self.clock.time += timedelta(seconds=self.seconds)
+        return FakeItems.lease(self, item, until)
+
+    def is_leased(self, item: DueItem) -> bool:
+        self.clock.time += timedelta(seconds=self.seconds)
+        return self.clock.now() < self.begun_at[item.item_id]
+
+
+@dataclass(slots=True)
+class DistantQueue(FakeQueue):
+    """A queue whose responses take time, and whose workers do; it counts the messages of each second."""
+
+    items: DistantItems = field(default_factory=DistantItems)
+    seconds: Counter[int] = field(default_factory=Counter)
+
+    def send(self, message: SyncMessage, deduplication_id: str) -> None:
+        self.items.clock.time += timedelta(seconds=SEND_SECONDS)
+        self.seconds[int((self.items.clock.now() - NOON).total_seconds())] += 1
+        self.items.begun_at[message.item_id] = self.items.clock.now() + timedelta(seconds=BEGIN_SECONDS)
+        FakeQueue.send(self, message, deduplication_id)
+
+
+def test_the_full_budget_of_every_class_is_sent_within_the_minute_and_spread_over_it() -> None:
+    """The calls take as long as on AWS: their time is a part of each second, not added to it."""
+    items = DistantItems()
+    queue = DistantQueue(items=items)
+    budgets = {attempt_class: int(CALLS * share) for attempt_class, share in SHARES.items()}
+    for attempt_class, budget in budgets.items():
+        due(*numbered(attempt_class, budget), attempt_class=attempt_class, items=items)
+    items.put(new_item("synced", synced_at=NOON))
+    result = Sweeper(items, queue, items.clock, CALLS).sweep(items.clock.deadline(120))
+    assert Counter(item.attempt_class for item in result.enqueued) == budgets
+    assert (result.deferred, result.failures) == (0, [])
+    assert items.clock.now() <= NOON + timedelta(seconds=53)
+    assert len(queue.seconds) >= 40
+    assert max(queue.seconds.values()) <= sum(budgets.values()) / 40
+
+
+def test_a_run_whose_calls_are_slow_leaves_the_rest_to_the_next() -> None:
+    items = DistantItems(seconds=0.5)
+    queue, clock = DistantQueue(items=items), items.clock
+    due(*numbered("", 300), items=items)
+    result = Sweeper(items, queue, clock, CALLS).sweep(clock.deadline(120))
+    assert 0 < len(result.enqueued) < 300
+    assert len(result.enqueued) + result.deferred == 300
+    assert clock.now() < NOON + MINUTE + timedelta(seconds=6)
 
 
 def test_while_workers_begin_nothing_a_few_messages_wait() -> None:

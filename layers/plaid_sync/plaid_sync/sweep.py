@@ -5,7 +5,7 @@ its share of the calls that Plaid allows: a bank with 40,000 Items that is down 
 succeeds at all, Plaid itself is down: a few failing Items are probes, and their success releases the others.
 
 An Item is leased before its message is sent, so that no Item is enqueued twice. Messages are sent over the whole
-minute, a few at a time, and only when workers have begun those before: attempts may be slow, and a webhook must never
+minute, a few each second, and only when workers have begun those before: attempts may be slow, and a webhook must never
 wait behind many of them.
 """
 
@@ -44,7 +44,10 @@ OUTAGE_AFTER: Final = timedelta(minutes=3)
 LEASE: Final = timedelta(minutes=5)
 """How long a message may wait until its Item is enqueued again. The attempt's claim replaces it."""
 _SLICES: Final = 40
-_SLICE_SECONDS: Final = 1.0
+_SLICE: Final = timedelta(seconds=1)
+"""From the beginning of a slice to that of the next: the time of its calls is a part of it."""
+_CHECK_SECONDS: Final = 0.1
+"""Until a run that waits for workers looks again: the last messages of a slice can be a moment old."""
 _MIN_SLICE: Final = 10
 _SENDING: Final = timedelta(seconds=55)
 """How long a run sends messages; then the next run begins."""
@@ -165,11 +168,12 @@ class Sweeper:
         """
         result, leased, ends_at = SweepResult(), list[DueItem](), self.clock.now() + _SENDING
         due = self._choose(result)
-        size = max(_MIN_SLICE, -(-len(due) // _SLICES))
+        size, slice_ends_at = max(_MIN_SLICE, -(-len(due) // _SLICES)), self.clock.now()
         for start in range(0, len(due), size):
-            if start and not self._wait_for_workers(leased[-_BEGUN_OF:], ends_at, result):
+            if start and not self._wait_for_workers(leased[-_BEGUN_OF:], slice_ends_at, ends_at, result):
                 result.deferred += len(due) - start
                 return result
+            slice_ends_at = self.clock.now() + _SLICE
             for number, item in enumerate(due[start : start + size], start=start):
                 if not deadline.allows(_STOP_SECONDS) or len(result.failures) == _MAX_FAILURES:
                     result.deferred += len(due) - number
@@ -177,10 +181,12 @@ class Sweeper:
                 leased += self._enqueue(item, result)
         return result
 
-    def _wait_for_workers(self, latest: Sequence[DueItem], ends_at: datetime, result: SweepResult) -> bool:
-        """Wait until one of the latest Items is begun; return False where the run has to end before."""
+    def _wait_for_workers(
+        self, latest: Sequence[DueItem], slice_ends_at: datetime, ends_at: datetime, result: SweepResult
+    ) -> bool:
+        """Wait out the slice, and until one of the latest Items is begun; return False where the run ends before."""
+        self.clock.sleep(max(0.0, (slice_ends_at - self.clock.now()).total_seconds()))
         while self.clock.now() < ends_at:
-            self.clock.sleep(_SLICE_SECONDS)
             try:
                 begun = not latest or not all(map(self.items.is_leased, latest))
             except TransientError as error:
@@ -188,6 +194,7 @@ class Sweeper:
                 return False
             if begun:
                 return True
+            self.clock.sleep(_CHECK_SECONDS)
         return False
 
     def _choose(self, result: SweepResult) -> list[DueItem]:

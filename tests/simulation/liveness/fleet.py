@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.aws.dynamodb.item_rows import SHARDS
 from plaid_sync.domain import schedule
 from plaid_sync.domain.clock import Deadline, format_timestamp
 from plaid_sync.domain.errors import FailureClass
@@ -34,15 +35,24 @@ CALLS_PER_MINUTE: Final = 2_500
 WORKERS: Final = 20
 BATCH_SIZE: Final = 10
 _SWEEP_SECONDS: Final = 110.0
+CALL_SECONDS: Final = 0.01
+"""A call of DynamoDB by the sweep (docs/decisions.md, "The sweep")."""
+SEND_SECONDS: Final = 0.015
+"""A call of SQS by the sweep."""
 
 
 @dataclass(slots=True)
 class FleetTable:
-    """The Items' next attempts, in a heap for each class; implements `DueItems`."""
+    """The Items' next attempts, in a heap for each class; implements `DueItems`.
+
+    Attributes:
+        sleep: lets the time of a call pass.
+    """
 
     items: dict[ItemId, Item] = field(default_factory=dict)
     classes: dict[ItemId, AttemptClass] = field(default_factory=dict)
     succeeded_at: datetime | None = None
+    sleep: Callable[[float], None] = field(default=lambda _: None)
     _heaps: dict[AttemptClass, list[tuple[str, ItemId]]] = field(
         default_factory=lambda: {attempt_class: [] for attempt_class in AttemptClass}
     )
@@ -57,6 +67,7 @@ class FleetTable:
         return "" if at is None else format_timestamp(at)
 
     def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[DueItem]:
+        self.sleep(SHARDS * CALL_SECONDS)
         heap, found, until = self._heaps[attempt_class], list[tuple[str, ItemId]](), format_timestamp(now)
         while heap and heap[0][0] <= until and len(found) < limit:
             at, item_id = heapq.heappop(heap)
@@ -68,15 +79,18 @@ class FleetTable:
         return [DueItem(at, item_id, attempt_class) for at, item_id in found]
 
     def lease(self, item: DueItem, until: datetime) -> DueItem | None:
+        self.sleep(CALL_SECONDS)
         if self._planned(item.item_id) != item.next_attempt_at:
             return None
         self.plan(self.items[item.item_id], NextAttempt(until, item.attempt_class))
         return replace(item, next_attempt_at=format_timestamp(until))
 
     def is_leased(self, item: DueItem) -> bool:
+        self.sleep(CALL_SECONDS)
         return self._planned(item.item_id) == item.next_attempt_at
 
     def synced_since(self, since: datetime) -> bool:
+        self.sleep(CALL_SECONDS)
         return self.succeeded_at is not None and self.succeeded_at >= since
 
 
@@ -105,6 +119,9 @@ class Fleet:
     _idle: int = WORKERS
     _events: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: Any = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        self.table.sleep = self.sleep
 
     # ---- time
 
@@ -138,6 +155,7 @@ class Fleet:
     # ---- the queue and the workers
 
     def send(self, message: SyncMessage, deduplication_id: str) -> None:  # noqa: ARG002 - the port's
+        self.sleep(SEND_SECONDS)
         self.waiting.append(message.item_id)
         self.most_waiting = max(self.most_waiting, len(self.waiting))
         self._receive()
@@ -228,20 +246,40 @@ def add_items(
     return ids
 
 
-def recovery(number: int, seconds: float) -> tuple[float, Fleet]:
+def recovery(number: int, seconds: float, *, crowded: bool = False) -> tuple[float, Fleet]:
     """Let so many Items fail for hours, and their calls succeed then; return the seconds until the last is exact.
 
     Args:
         number: of Items.
         seconds: how long an attempt that fails takes.
+        crowded: when the calls succeed, more Items of every other class are due than its budget allows.
     """
     down = True
-    fleet = Fleet(lambda _: seconds if down else 1.0, lambda _: FailureClass.TRANSIENT if down else None)
-    add_items(fleet, "item", number, FailureClass.TRANSIENT)
+    # Twenty workers carry out all budgets if an attempt takes less than 0.69 s.
+    well_seconds = 0.4 if crowded else 1.0
+    fleet = Fleet(lambda _: seconds if down else well_seconds, lambda _: FailureClass.TRANSIENT if down else None)
+    failing = add_items(fleet, "item", number, FailureClass.TRANSIENT)
     fleet.run(10)
     down, well_at = False, fleet.time
-    fleet.run(180, lambda _: len(fleet.exact_at) == number)
-    return (max(fleet.exact_at.values()) - well_at).total_seconds(), fleet
+    if crowded:
+        _add_crowd(fleet, minutes=6 + number // budget(AttemptClass.FAILING))
+    left = list(failing)
+
+    def each_second(_: int) -> bool:
+        while left and left[-1] in fleet.exact_at:
+            left.pop()
+        return not left
+
+    fleet.run(180, each_second)
+    return (max(fleet.exact_at[item_id] for item_id in failing) - well_at).total_seconds(), fleet
+
+
+def _add_crowd(fleet: Fleet, minutes: int) -> None:
+    """Add Items that are due now: of each class but the failing as many as its budget for so many minutes."""
+    for attempt_class in set(AttemptClass) - {AttemptClass.FAILING}:
+        for position in range(budget(attempt_class) * minutes):
+            item = new_item(f"{attempt_class.value}-{position}", history_complete=True)
+            fleet.table.plan(item, NextAttempt(fleet.time, attempt_class))
 
 
 def neighbor(number: int, seconds: float) -> tuple[float, float, Fleet]:

@@ -22,12 +22,14 @@ _LIMIT: Final = 360.0
 """Seconds: the longest delay after a failure, and the sweep's minute."""
 
 
-def many_items(number: int) -> list[Measurement]:
-    seconds, fleet = recovery(number, seconds=10.0)
+def many_items(number: int, *, crowded: bool) -> list[Measurement]:
+    seconds, fleet = recovery(number, seconds=10.0, crowded=crowded)
     wait = 60 * number / budget(AttemptClass.FAILING)
     detail = f"{number:,} / {budget(AttemptClass.FAILING)} a minute = {wait:.0f} s; {fleet.most_in_flight} in flight"
     assert fleet.most_in_flight <= WORKERS * BATCH_SIZE
-    return [Measurement(f"{number:,} Items fail for 4 h, then well, no webhook", _LIMIT + wait, seconds, detail)]
+    others = ", all classes due" if crowded else ""
+    name = f"{number:,} Items fail for 4 h, then well, no webhook{others}"
+    return [Measurement(name, _LIMIT + wait, seconds, detail)]
 
 
 def one_bank_down(seconds: float) -> list[Measurement]:
@@ -63,7 +65,11 @@ def measure() -> list[Measurement]:
             pool.submit(on_the_stack, names[::2]),
             pool.submit(on_the_stack, names[1::2]),
             pool.submit(long_history),
-            *(pool.submit(many_items, number) for number in (1, 1_000, 40_000)),
+            *(
+                pool.submit(many_items, number, crowded=crowded)
+                for crowded in (False, True)
+                for number in (1, 1_000, 40_000)
+            ),
             *(pool.submit(one_bank_down, seconds) for seconds in (1.0, 10.0)),
         ]
         return [measurement for part in parts for measurement in part.result()]
