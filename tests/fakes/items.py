@@ -91,9 +91,10 @@ class FakeItems:
         self.set(item_id, next_attempt_at=read_timestamp(format_timestamp(next_attempt.at)))
         self.classes[item_id] = next_attempt.attempt_class
 
-    def follow_up(self, item_id: ItemId, follow_up: FollowUp) -> None:
+    def follow_up(self, item_id: ItemId, follow_up: FollowUp, *, keeps_time: bool = False) -> None:
         """Set what an Item remembers after an attempt with an outcome."""
-        self.plan(item_id, follow_up.next_attempt)
+        if not keeps_time:
+            self.plan(item_id, follow_up.next_attempt)
         checks, failure = follow_up.pending_checks, follow_up.failure
         self.set(item_id, pending_checks=checks, failure=failure, unfinished_attempts=0)
 
@@ -133,7 +134,8 @@ class FakeItems:
         status = {} if update.update_status is None else {"update_status": update.update_status}
         reconcile = {"reconcile": True, "reconcile_after": None} if update.reconcile else {}
         self.set(item.item_id, state=update.state, revoked_accounts=update.revoked_accounts, **status, **reconcile)
-        self.follow_up(item.item_id, update.follow_up)
+        planned = self.stored[item.item_id].next_attempt_at == item.next_attempt_at
+        self.follow_up(item.item_id, update.follow_up, keeps_time=not planned)
 
     def require_fence(self, item: Item) -> None:
         """Raise `SupersededError` unless the Item's generation is the newest."""
@@ -206,6 +208,7 @@ class FakeItems:
 
     def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
         fields: dict[str, Any] = {"reconcile_after": None, "checkpoint": None, "inconclusive_pulls": 0}
+        fields |= {"pull_restarts": 0}
         return self.lives(item_id) and self._change(item_id, entry, reconcile=True, **fields)
 
     def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
@@ -229,7 +232,7 @@ class FakeItems:
 
     def _change(self, item_id: ItemId, entry: HistoryEntry, **fields: Any) -> bool:
         self.history.add(entry)
-        self.set(item_id, **fields)
+        self.set(item_id, unfinished_attempts=0, **fields)
         self.plan(item_id, after_request(item_id, entry.at))
         self._raise(item_id)
         return True

@@ -208,6 +208,11 @@ def _sync(trace: Trace) -> None:
     trace.do("record without an entry", lambda: items.record(reset, replace(update, entry=None)))
     trace.do("raise the generation, superseded", lambda: items.raise_generation(first, 30))
     trace.do("raise the generation", lambda: items.raise_generation(reset, 40))
+    newest = trace.load(A)
+    trace.do("postpone", lambda: items.postpone(newest, ROUTINE))
+    for given in (entry(A, "failed again"), None):
+        outcome = replace(update, follow_up=FollowUp(CLAIMED), entry=given)
+        trace.do("record after another write set the time", lambda outcome=outcome: items.record(newest, outcome))  # type: ignore[misc] # bound
 
 
 def _request(trace: Trace) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.errors import PlaidError, TransientError
-from plaid_sync.domain.item import ItemId, ItemState, Removal, StateName
+from plaid_sync.domain.item import ItemFailure, ItemId, ItemState, Removal, StateName
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.sync.batch import DEAD_LETTER_AFTER, BatchProcessor
 from plaid_sync.sync.engine import MAX_UNFINISHED_ATTEMPTS
@@ -25,9 +25,12 @@ from tests.fakes.tables import Tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from plaid_sync.domain.item import Cursor
+    from plaid_sync.domain.item import Cursor, Item
     from plaid_sync.pull.pages import Page
     from plaid_sync.sync.batch import BatchResult
+    from plaid_sync.sync.ports import ItemStateUpdate
+
+    from tests.fakes.items import FakeItems
 
 ITEM, OTHER = ItemId("item"), ItemId("other")
 SECONDS = 300.0
@@ -117,6 +120,21 @@ class NotReady(Plaid):
 
 
 @dataclass(slots=True)
+class WithoutTransactions:
+    """An Items table that refuses transactions: an outcome with a history entry."""
+
+    items: FakeItems
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.items, name)
+
+    def record(self, item: Item, update: ItemStateUpdate) -> None:
+        if update.entry is not None:
+            raise TransientError("unreachable")
+        self.items.record(item, update)
+
+
+@dataclass(slots=True)
 class Slow(Plaid):
     """Plaid with a history of very slow pages."""
 
@@ -183,6 +201,17 @@ def test_a_message_whose_item_kills_its_workers_is_dead_lettered_and_the_item_is
     (letter,) = batch.messages.dead_lettered
     assert (letter.body, letter.group_id) == (record(0)["body"], ITEM)
     assert batch.process(record(2)).reports[ITEM].outcome is Outcome.COMMITTED
+
+
+def test_an_outage_in_which_claims_succeed_and_transactions_are_refused_dead_letters_no_message() -> None:
+    batch = Batch()
+    batch.tables.items.set(ITEM, failure=ItemFailure("ValueError", "client_error", NOON, NOON))
+    batch.lose("transactions", "write")
+    items: Any = WithoutTransactions(batch.tables.items)
+    batch.tables.items = items
+    results = [batch.process(record(0, DEAD_LETTER_AFTER)) for _ in range(3 * MAX_UNFINISHED_ATTEMPTS)]
+    assert [result.dead_lettered for result in results] == [{}] * len(results)
+    assert {*map(tuple, (result.failed_message_ids for result in results))} == {("m0",)}
 
 
 def test_a_message_that_the_dead_letter_queue_does_not_accept_stays() -> None:

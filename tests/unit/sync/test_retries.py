@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.errors import PlaidError, RowNewerThanItemError, SupersededError, TransientError
-from plaid_sync.domain.history import DetailType
+from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import ItemState, PendingCheck, Removal, StateName
 from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.sync.engine import MAX_CHECKS, MAX_UNFINISHED_ATTEMPTS, merge_checks
@@ -16,6 +16,7 @@ from plaid_sync.sync.job import Outcome
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.failing import Failing, KilledError
+from tests.fakes.plaid import page
 from tests.unit.sync.test_engine import ITEM, LOGIN_REQUIRED, NEW, OLD, Plaid, Sync, refusing
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ class Flaky(Plaid):
             self.order.append("refused")
             raise self.errors.pop(0)
         return Plaid.sync_page(self, access_token, cursor, days_requested)
+
+
+@dataclass(slots=True)
+class NotReady(Plaid):
+    """Plaid that has no update ready."""
+
+    def sync_page(self, access_token: str, cursor: Any, days_requested: int | None) -> Any:  # noqa: ARG002 - the port's
+        return page(next_cursor="", transactions_update_status="NOT_READY")
 
 
 def clock_of(sync: Sync) -> FakeClock:
@@ -297,3 +306,48 @@ def test_a_look_that_is_requested_while_an_attempt_runs_is_not_postponed_by_its_
     sync.tables.transactions = rows
     assert sync.run().outcome is Outcome.COMMITTED
     assert sync.plaid.order == ["sync", "sync"]
+
+
+@pytest.mark.parametrize("code", ["ITEM_LOGIN_REQUIRED", "INSTITUTION_DOWN", None])
+def test_a_look_that_is_requested_while_an_attempt_runs_is_not_postponed_by_another_outcome(code: str | None) -> None:
+    sync = Sync(plaid=NotReady() if code is None else refusing(code))
+    items = sync.tables.items
+    request: Any = Failing(
+        items, "record", error=None, meanwhile=lambda: items.request_attempt(ITEM, clock_of(sync).now())
+    )
+    sync.tables.items = request
+    report = sync.run(WITHDRAWN)
+    assert report.outcome is {"ITEM_LOGIN_REQUIRED": Outcome.NEEDS_USER, None: Outcome.NOT_READY}.get(
+        code, Outcome.FAILED
+    )
+    assert wait_of(sync.item, sync) <= timedelta(0)
+    assert items.classes[ITEM] is AttemptClass.FIRST_SYNC
+    assert (sync.item.failure is not None, sync.item.unfinished_attempts) == (code == "INSTITUTION_DOWN", 0)
+    assert (sync.item.state.name, sync.entry.outcome) == (report.state, report.outcome)
+
+
+@pytest.mark.parametrize("name", ["request_full_resync", "update_state"])
+def test_attempts_that_requests_of_the_api_supersede_are_no_workers_that_died(name: str) -> None:
+    sync = Sync()
+    items, written = sync.tables.items, sync.tables.transactions
+
+    def request() -> None:
+        entry = HistoryEntry(ITEM, NOON, f"{name}-{items.stored[ITEM].generation}", EntryKind.REQUEST, "queued", {})
+        state = replace(sync.item.state, since=clock_of(sync).now())
+        assert (
+            items.request_full_resync(ITEM, entry) if "resync" in name else items.update_state(sync.item, state, entry)
+        )
+
+    for _ in range(MAX_UNFINISHED_ATTEMPTS):
+        rows: Any = Failing(written, "write", error=None, meanwhile=request)
+        sync.tables.transactions = rows
+        assert sync.run().outcome is Outcome.SUPERSEDED
+    sync.tables.transactions = written
+    assert sync.run().outcome is Outcome.COMMITTED
+
+
+def test_a_requested_full_resync_forgives_pulls_that_had_to_start_again() -> None:
+    sync = Sync()
+    sync.tables.items.set(ITEM, pull_restarts=3)
+    assert sync.tables.items.request_full_resync(ITEM, HistoryEntry(ITEM, NOON, "r", EntryKind.REQUEST, "queued", {}))
+    assert sync.item.pull_restarts == 0

@@ -240,7 +240,7 @@ class Item:
         cursor: Plaid's cursor at the end of the last complete update; None before the first.
         writing_since: generation of the first attempt that may have died between its transactions.
         checkpoint: how far an unfinished pull of many pages is.
-        pull_restarts: how often pulls of many pages had to start again since the last commit.
+        pull_restarts: how often pulls of many pages had to start again since the last commit or requested full resync.
         reconcile: a full resync is pending: pull from the beginning and tombstone what Plaid no longer has.
         reconcile_after: when it may begin; None: with the next attempt.
         inconclusive_pulls: how many full resyncs ended without a complete history since it is pending.
@@ -260,7 +260,8 @@ class Item:
         next_attempt_at: when the sweep enqueues it; None where nothing is left to do.
         failure: why it is retried; None where nothing failed.
         pending_checks: what ITEM webhooks requested, until an attempt has processed it.
-        unfinished_attempts: attempts since the last outcome, whose workers died or still run.
+        unfinished_attempts: attempts since the last outcome, whose workers died or still run; 0 after a request of
+            the API that supersedes them.
     """
 
     item_id: ItemId

@@ -159,7 +159,7 @@ class SyncEngine:
     ) -> SyncReport:
         """Record a failure on the Item, with the time of its next attempt.
 
-        The history gets the first one, each change of state or class, and then fewer and fewer.
+        The history gets the first one, each change of state or class, each `worker_died`, and then fewer and fewer.
 
         Raises:
             TransientError: it cannot be recorded.
@@ -185,6 +185,8 @@ class SyncEngine:
             next_attempt_at=following.at,
         )
         notable = final or result.state != item.state or schedule.is_notable(item.failure, failure)
+        # In a transaction: while those are refused, attempts end without an outcome although no worker dies.
+        notable = notable or code == WORKER_DIED
         update = ItemStateUpdate(
             result.state,
             FollowUp(following, failure, attempt.foreign_checks if final else item.pending_checks),

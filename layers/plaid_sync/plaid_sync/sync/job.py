@@ -70,7 +70,8 @@ class SyncReport:
         failure: why the Item is retried, though it may be committed: Plaid reports that its bank is down.
         next_attempt_at: when the Item is attempted next; None where this attempt did not decide that.
         bug: the unexpected exception, where one is the cause.
-        kills_workers: its workers died again and again, twice in a row: no outage of AWS is the cause.
+        kills_workers: its workers died again and again, twice in a row. A transaction recorded that each time, so that
+            an outage of AWS, in which claims succeed and outcomes cannot be recorded, is not the cause.
     """
 
     outcome: Outcome

@@ -173,8 +173,12 @@ class SyncItems(Protocol):
     def record(self, item: Item, update: ItemStateUpdate) -> None:
         """Record the outcome of an attempt that does not complete an update, in one transaction with its history entry.
 
+        A next attempt that was set since the claim stays, and all else is recorded: a look was requested, which the
+        outcome must not postpone. (Or the sweep leased the Item, and its message is queued.)
+
         Args:
-            item: the Item as claimed, or a removed Item as loaded: its generation is the fence.
+            item: the Item as claimed, or a removed Item as loaded: its generation is the fence, and its next attempt
+                the one that the outcome replaces.
             update: what is recorded.
 
         Raises:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from plaid_sync.aws.dynamodb.attempts import ItemAttempts
+from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import SupersededError, TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
-from plaid_sync.domain.item import Account, Cursor, Expiry, ItemId, ItemState, Removal, StateName
+from plaid_sync.domain.item import Account, Cursor, Expiry, ItemFailure, ItemId, ItemState, Removal, StateName
+from plaid_sync.domain.schedule import AttemptClass, NextAttempt
+from plaid_sync.sync.ports import FollowUp, ItemStateUpdate
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import (
@@ -19,6 +23,7 @@ from tests.unit.aws.dynamodb.samples import (
     COMMIT,
     ENTRY,
     ITEM,
+    ITEMS,
     NEEDS_USER,
     REMOVED,
     ROW,
@@ -30,10 +35,17 @@ from tests.unit.aws.dynamodb.samples import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from plaid_sync.aws.dynamodb.items import ItemsTable
     from plaid_sync.aws.dynamodb.transactions import TransactionsTable
 
 NOWHERE = "http://127.0.0.1:9"
+LATER = NextAttempt(NOON + timedelta(days=1), AttemptClass.ROUTINE)
+SOONER = CLAIMED.at - timedelta(hours=1)
+FAILED = ItemStateUpdate(
+    NEEDS_USER.state, FollowUp(LATER, ItemFailure("A_CODE", "transient", NOON, NOON)), NEEDS_USER.entry
+)
 COMPLETED = HistoryEntry(ITEM, NOON, "end-erased", EntryKind.REMOVAL, "erased", {"erased": 3})
 
 
@@ -106,6 +118,77 @@ def test_a_sync_records_its_result_and_its_entry_in_one_transaction(
     assert (recovered.state, recovered.accounts) == (ItemState(StateName.ACTIVE), accounts)
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a record leaves of the next attempt, and of the outcome."""
+
+    at: datetime | None
+    attempt_class: str
+    state: ItemState
+    failure: ItemFailure | None
+    unfinished_attempts: int
+    entries: list[HistoryEntry]
+
+
+def recorded(items: ItemsTable, dynamodb: Any) -> Recorded:
+    item = loaded(items)
+    row = dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
+    attempt_class, _, _ = row["attempt_shard"]["S"].partition("#")
+    entries = history_of_kind(dynamodb, EntryKind.SYNC)
+    return Recorded(item.next_attempt_at, attempt_class, item.state, item.failure, item.unfinished_attempts, entries)
+
+
+@pytest.mark.parametrize("entry", [FAILED.entry, None], ids=["with an entry", "without one"])
+def test_an_outcome_is_recorded_and_does_not_postpone_a_look_that_was_requested_since_the_claim(
+    items: ItemsTable, dynamodb: Any, entry: HistoryEntry | None
+) -> None:
+    outcome = replace(FAILED, entry=entry)
+    entries = [] if entry is None else [entry]
+    items.record(claim(items), outcome)
+    said = Recorded(LATER.at, "routine", outcome.state, FAILED.follow_up.failure, 0, entries)
+    assert recorded(items, dynamodb) == said
+    claimed = claim(items)
+    ItemAttempts(dynamodb, ITEMS).request_attempt(ITEM, SOONER)
+    for _ in range(2):  # the second time as after a lost response
+        items.record(claimed, outcome)
+        assert recorded(items, dynamodb) == replace(said, at=SOONER, attempt_class="first_sync")
+
+
+@pytest.mark.parametrize("entry", [FAILED.entry, None], ids=["with an entry", "without one"])
+def test_a_record_is_idempotent_after_a_lost_response(
+    items: ItemsTable, dynamodb: Any, entry: HistoryEntry | None
+) -> None:
+    claimed = claim(items)
+    for _ in range(2):
+        items.record(claimed, replace(FAILED, entry=entry))
+        assert recorded(items, dynamodb).at == LATER.at
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_superseded_outcome_is_not_recorded_even_if_the_next_attempt_was_moved(
+    items: ItemsTable, dynamodb: Any, *, moved: bool
+) -> None:
+    older, newer = claim(items), claim(items, "newer")
+    if moved:
+        ItemAttempts(dynamodb, ITEMS).request_attempt(ITEM, SOONER)
+    with pytest.raises(SupersededError):
+        items.record(older, FAILED)
+    assert loaded(items) == replace(newer, next_attempt_at=SOONER if moved else newer.next_attempt_at)
+    assert history_of_kind(dynamodb, EntryKind.SYNC) == []
+
+
+def test_the_failure_of_a_removal_is_recorded_although_the_sweep_leased_the_item_meanwhile(
+    items: ItemsTable, dynamodb: Any
+) -> None:
+    remove(items, erase=True)
+    item = loaded(items)
+    set_attribute(dynamodb, "next_attempt_at", {"S": format_timestamp(LATER.at)})
+    items.record(item, replace(FAILED, state=item.state))
+    stored = loaded(items)
+    assert (stored.failure, stored.next_attempt_at) == (FAILED.follow_up.failure, LATER.at)
+    assert history_of_kind(dynamodb, EntryKind.SYNC) == [FAILED.entry]
+
+
 def test_an_item_that_is_removed_during_a_sync_stays_removed(items: ItemsTable, dynamodb: Any) -> None:
     claimed = claim(items)
     set_attribute(dynamodb, "state", REMOVED)
@@ -122,6 +205,26 @@ def test_only_the_newest_attempt_revokes_accounts(items: ItemsTable) -> None:
         items.revoke_accounts(older, {"account"})
     items.revoke_accounts(newer, {"account"})
     assert loaded(items).revoked_accounts == {"account"}
+
+
+# ---- requests of the API
+
+
+def test_a_request_that_supersedes_an_attempt_clears_the_unfinished_attempts(items: ItemsTable) -> None:
+    claim(items, "first")
+    claimed = claim(items, "second")
+    assert claimed.unfinished_attempts == 2
+    assert items.request_full_resync(ITEM, replace(ENTRY, entry_suffix="resync"))
+    assert claim(items, "third").unfinished_attempts == 1
+    state = ItemState(StateName.ACTIVE, since=NOON)
+    assert items.update_state(loaded(items), state, replace(ENTRY, entry_suffix="repaired"))
+    assert loaded(items).unfinished_attempts == 0
+
+
+def test_a_requested_full_resync_is_a_new_start(items: ItemsTable, dynamodb: Any) -> None:
+    set_attribute(dynamodb, "pull_restarts", {"N": "3"})
+    assert items.request_full_resync(ITEM, ENTRY)
+    assert loaded(items) == replace(loaded(items), reconcile=True, pull_restarts=0, checkpoint=None)
 
 
 # ---- the removal

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.schedule import AttemptClass, NextAttempt
     from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate
 
+NEXT_ATTEMPT: Final = ("next_attempt_at", "attempt_shard")
 _ACCOUNT: Final = ("account_id", "name", "mask", "kind", "subtype")
 SHARDS: Final = 8
 """Partitions of the index `by_next_attempt` for each class: DynamoDB takes 1,000 writes a second for each."""
@@ -208,6 +209,11 @@ def shard_of(item_id: ItemId, attempt_class: AttemptClass) -> str:
 def request_attributes(item_id: ItemId, now: datetime) -> dict[str, Any]:
     """Return the attributes of an Item for which a request is pending, whose message the queue may refuse."""
     return next_attempt_attributes(item_id, after_request(item_id, now))
+
+
+def superseding_attributes(item_id: ItemId, now: datetime) -> dict[str, Any]:
+    """Return the attributes of a request that supersedes an attempt: its worker did not die, and does not count."""
+    return {"unfinished_attempts": None, **request_attributes(item_id, now)}
 
 
 def check_attributes(checks: Iterable[PendingCheck]) -> list[dict[str, str]]:

@@ -120,16 +120,35 @@ class ItemsTable:
         self._update_fenced(item, {"revoked_accounts": set(accounts)})
 
     def record(self, item: Item, update: ItemStateUpdate) -> None:
-        """See `SyncItems`."""
+        """See `SyncItems`.
+
+        When the response of the first write is lost, the SDK's repeat is a success by its token, or, without a history
+        entry, fails its condition: then the second write says the same again, and leaves the time that the first set.
+        """
         sets = item_rows.state_update_attributes(item.item_id, update)
-        condition = _fenced_removed(item.generation) if item.removed else _fenced(item.generation)
+        fence = _fenced_removed(item.generation) if item.removed else _fenced(item.generation)
         try:
-            if update.entry is None:
-                self._update(item.item_id, sets, condition)
-            else:
-                self._change(item.item_id, sets, condition, update.entry)
+            self._record(item.item_id, sets, _as_planned(fence, item.next_attempt_at), update.entry)
+        except ConditionFailedError:
+            # Superseded, which the fence shows; or a look was requested since the claim, and its time stays.
+            kept = {name: value for name, value in sets.items() if name not in item_rows.NEXT_ATTEMPT}
+            self._record_fenced(item.item_id, kept, fence, update.entry)
+
+    def _record_fenced(
+        self, item_id: ItemId, sets: dict[str, Any], fence: Callable[[Expression], str], entry: HistoryEntry | None
+    ) -> None:
+        try:
+            self._record(item_id, sets, fence, entry)
         except ConditionFailedError as error:
             raise SupersededError from error
+
+    def _record(
+        self, item_id: ItemId, sets: dict[str, Any], condition: Callable[[Expression], str], entry: HistoryEntry | None
+    ) -> None:
+        if entry is None:
+            self._update(item_id, sets, condition)
+        else:
+            self._change(item_id, sets, condition, entry)
 
     # ---- the removal
 
@@ -200,13 +219,14 @@ class ItemsTable:
         def as_loaded(expression: Expression) -> str:
             return " AND ".join(expression.equals(name, value) for name, value in loaded.items())
 
-        sets = item_rows.state_attributes(state) | item_rows.request_attributes(item.item_id, entry.at)
+        sets = item_rows.state_attributes(state) | item_rows.superseding_attributes(item.item_id, entry.at)
         return self._try_change(item.item_id, sets, as_loaded, entry, fences=True)
 
     def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
         """See `ApiItems`."""
         sets = {"reconcile": True, "reconcile_after": None, "checkpoint": None, "inconclusive_pulls": None}
-        sets |= item_rows.request_attributes(item_id, entry.at)
+        # A new start: pulls that had to start again before are not held against it.
+        sets |= {"pull_restarts": None, **item_rows.superseding_attributes(item_id, entry.at)}
         return self._try_change(item_id, sets, _exists_and_lives, entry, fences=True)
 
     def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
@@ -329,6 +349,12 @@ def _fenced_removed(generation: int) -> Callable[[Expression], str]:
 
 def _fenced(generation: int) -> Callable[[Expression], str]:
     return lambda expression: expression.fenced(generation)
+
+
+def _as_planned(fence: Callable[[Expression], str], planned: datetime | None) -> Callable[[Expression], str]:
+    """Return the fence, with the condition that no other write has set the next attempt."""
+    value = None if planned is None else format_timestamp(planned)
+    return lambda expression: f"{fence(expression)} AND {expression.equals('next_attempt_at', value)}"
 
 
 def _exists(expression: Expression) -> str:
