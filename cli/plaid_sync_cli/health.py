@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from plaid_sync.domain.item import Item
-    from plaid_sync.sweep import Failures
+    from plaid_sync.domain.schedule import Failures
 
     from plaid_sync_cli.monitoring import Alarm, QueueDepth
 

@@ -11,8 +11,7 @@ from plaid_sync.aws.dynamodb.item_rows import state_attributes, state_update_att
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, SupersededError, TransientError
 from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
-from plaid_sync.domain.schedule import after_request
-from plaid_sync.sweep import DueItem
+from plaid_sync.domain.schedule import DueItem, after_request
 
 from tests.fakes.aws import is_storable
 from tests.fakes.clock import FakeClock

@@ -14,13 +14,14 @@ from plaid_sync.domain.item import ItemId, StateName
 from plaid_sync.domain.schedule import (
     ROUTINE_INTERVALS,
     AttemptClass,
+    DueItem,
     NextAttempt,
     after_claim,
     after_failure,
     after_outcome,
     next_failure,
 )
-from plaid_sync.sweep import LEASE, PROBES, SHARES, DueItem, Sweeper, SweepResult
+from plaid_sync.sweep import LEASE, PROBES, SHARES, Sweeper, SweepResult
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.items import FakeItems, new_item

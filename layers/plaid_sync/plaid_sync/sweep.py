@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.messages import Cause, SyncMessage
-from plaid_sync.domain.schedule import AttemptClass
+from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from plaid_sync.domain.clock import Clock, Deadline
-    from plaid_sync.domain.item import ItemId
     from plaid_sync.domain.ports import SyncQueue
 
 SHARES: Final = {
@@ -57,31 +56,6 @@ _STOP_SECONDS: Final = 30.0
 """What the last message and the gauges take at worst."""
 _MAX_FAILURES: Final = 10
 """More failures than these are not about single Items: the run stops."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class DueItem:
-    """An Item whose next attempt has come.
-
-    Attributes:
-        next_attempt_at: since when, exactly as the table has it (text order is time order).
-    """
-
-    next_attempt_at: str
-    item_id: ItemId
-    attempt_class: AttemptClass
-
-
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """How many Items are failing.
-
-    Attributes:
-        oldest: since when the one fails that fails longest; None without any.
-    """
-
-    count: int = 0
-    oldest: datetime | None = None
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from plaid_sync.domain import schedule
 from plaid_sync.domain.clock import Deadline, format_timestamp
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import HISTORY_COMPLETE, ItemId
-from plaid_sync.domain.schedule import AttemptClass, NextAttempt
-from plaid_sync.sweep import SHARES, DueItem, Sweeper
+from plaid_sync.domain.schedule import AttemptClass, DueItem, NextAttempt
+from plaid_sync.sweep import SHARES, Sweeper
 from plaid_sync.sync.heartbeat import RETURN_AFTER
 
 from tests.fakes.clock import NOON

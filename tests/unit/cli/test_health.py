@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from plaid_sync.domain.item import Item, ItemId, ItemState, StateName
-from plaid_sync.domain.schedule import AttemptClass
-from plaid_sync.sweep import Failures
+from plaid_sync.domain.schedule import AttemptClass, Failures
 from plaid_sync_cli.health import Health, Snapshot, evaluate
 from plaid_sync_cli.monitoring import Alarm, QueueDepth
 

@@ -45,6 +45,31 @@ class NextAttempt:
     attempt_class: AttemptClass
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class DueItem:
+    """An Item whose next attempt has come.
+
+    Attributes:
+        next_attempt_at: since when, exactly as the table has it (text order is time order).
+    """
+
+    next_attempt_at: str
+    item_id: ItemId
+    attempt_class: AttemptClass
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How many Items are failing.
+
+    Attributes:
+        oldest: since when the one fails that fails longest; None without any.
+    """
+
+    count: int = 0
+    oldest: datetime | None = None
+
+
 REQUESTED: Final = timedelta(minutes=2)
 """After a link or another request of the API, whose message the queue may have refused."""
 CLAIMED: Final = timedelta(minutes=6)

@@ -10,8 +10,7 @@ from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.item_rows import next_attempt_attributes
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.item import ItemFailure, ItemId
-from plaid_sync.domain.schedule import AttemptClass, NextAttempt
-from plaid_sync.sweep import Failures
+from plaid_sync.domain.schedule import AttemptClass, Failures, NextAttempt
 
 from tests.fakes.clock import NOON
 from tests.unit.aws.dynamodb.samples import ITEMS

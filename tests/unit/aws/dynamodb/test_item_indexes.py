@@ -13,8 +13,7 @@ from plaid_sync.aws.dynamodb.item_rows import next_attempt_attributes
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import ItemId, StateName
-from plaid_sync.domain.schedule import AttemptClass, NextAttempt
-from plaid_sync.sweep import DueItem, Failures
+from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures, NextAttempt
 
 from tests.fakes.clock import NOON
 from tests.unit.aws.dynamodb.samples import ITEM, ITEMS

@@ -17,8 +17,7 @@ from plaid_sync.aws.dynamodb.transact import filtered_pages, page_key, query_pag
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.errors import FailureClass, InvalidRequestError
 from plaid_sync.domain.item import ItemId, StateName
-from plaid_sync.domain.schedule import AttemptClass
-from plaid_sync.sweep import DueItem, Failures
+from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
