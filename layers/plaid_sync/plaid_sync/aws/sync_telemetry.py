@@ -6,7 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.aws.telemetry import count, logger, measure
-from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp
 from plaid_sync.domain.errors import is_known
 from plaid_sync.metrics import Metric
 from plaid_sync.sync.job import Outcome
@@ -114,7 +114,7 @@ def _emit_failure(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
         failure_class=failure_class,
         code=report.code,
         failing_since=None if failure is None else format_timestamp(failure.since),
-        next_attempt_at=None if report.next_attempt_at is None else format_timestamp(report.next_attempt_at),
+        next_attempt_at=format_optional_timestamp(report.next_attempt_at),
         where=_frames(report.bug),
     )
 

@@ -80,6 +80,11 @@ def format_timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def format_optional_timestamp(moment: datetime | None) -> str | None:
+    """Return a time as all tables store it, if there is one."""
+    return None if moment is None else format_timestamp(moment)
+
+
 def read_timestamp(text: str) -> datetime:
     """Return the time that `format_timestamp` formatted.
 

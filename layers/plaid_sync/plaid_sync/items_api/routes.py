@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.domain.clock import format_optional_timestamp
 from plaid_sync.domain.errors import Refusal, RefusedError
 from plaid_sync.domain.item import StateName
 from plaid_sync.domain.requests import (
@@ -30,7 +31,7 @@ from plaid_sync.items_api.http import (
     respond,
     route_of,
 )
-from plaid_sync.items_api.views import drop_none, format_optional_timestamp
+from plaid_sync.items_api.views import drop_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

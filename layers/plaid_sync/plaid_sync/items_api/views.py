@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp
+from plaid_sync.domain.item import HISTORY_COMPLETE, HISTORY_INITIAL, HISTORY_NOT_READY
 from plaid_sync.domain.requests import remedy_and_fix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import Account, BankStatus, Item, ItemFailure, Removal
 
 View = dict[str, Any]
 _PHASES: Final = {
-    "NOT_READY": "not_ready",
-    "INITIAL_UPDATE_COMPLETE": "initial",
-    "HISTORICAL_UPDATE_COMPLETE": "historical",
+    HISTORY_NOT_READY: "not_ready",
+    HISTORY_INITIAL: "initial",
+    HISTORY_COMPLETE: "historical",
 }
 
 
@@ -122,11 +122,6 @@ def history_view(entry: HistoryEntry) -> View:
             published_events=[str(event) for event in entry.published_events] or None,
         ),
     }
-
-
-def format_optional_timestamp(moment: datetime | None) -> str | None:
-    """Return a time as the tables store it, if there is one."""
-    return None if moment is None else format_timestamp(moment)
 
 
 def drop_none(**members: object) -> View:

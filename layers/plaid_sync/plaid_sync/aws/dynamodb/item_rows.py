@@ -30,7 +30,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.expressions import deserialize
-from plaid_sync.domain.clock import format_timestamp, read_timestamp
+from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp, read_timestamp
 from plaid_sync.domain.item import (
     Account,
     BankStatus,
@@ -221,8 +221,8 @@ def check_attributes(checks: Iterable[PendingCheck]) -> list[dict[str, str]]:
     rows = (
         {
             "code": check.code,
-            "reported_at": _format_optional(check.reported_at),
-            "until": _format_optional(check.until),
+            "reported_at": format_optional_timestamp(check.reported_at),
+            "until": format_optional_timestamp(check.until),
             "account_id": check.account_id,
         }
         for check in checks
@@ -263,10 +263,10 @@ def state_attributes(state: ItemState) -> dict[str, Any]:
     return {
         "state": str(state.name),
         "state_code": state.code,
-        "state_since": _format_optional(state.since),
+        "state_since": format_optional_timestamp(state.since),
         "expiry_code": None if expiry is None else expiry.code,
         "expiry_until": None if expiry is None else format_timestamp(expiry.until),
-        "warnings_resolved_until": _format_optional(state.warnings_resolved_until),
+        "warnings_resolved_until": format_optional_timestamp(state.warnings_resolved_until),
     }
 
 
@@ -284,7 +284,7 @@ def commit_attributes(commit: Commit) -> dict[str, Any]:
         "checkpoint": None,
         "pull_restarts": None,
         "reconcile": True if reconciliation.pending else None,
-        "reconcile_after": _format_optional(reconciliation.after),
+        "reconcile_after": format_optional_timestamp(reconciliation.after),
         "inconclusive_pulls": reconciliation.inconclusive_pulls or None,
         "history_complete": True if reconciliation.history_complete else None,
         "update_status": commit.update_status,
@@ -325,14 +325,10 @@ def bank_attributes(status: BankStatus) -> dict[str, Any]:
     """Return the attributes of Plaid's connection to the bank."""
     return {
         "bank_checked_at": format_timestamp(status.checked_at),
-        "bank_success_at": _format_optional(status.last_success_at),
-        "bank_failure_at": _format_optional(status.last_failure_at),
+        "bank_success_at": format_optional_timestamp(status.last_success_at),
+        "bank_failure_at": format_optional_timestamp(status.last_failure_at),
         "bank_error_code": status.error_code,
     }
-
-
-def _format_optional(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)
 
 
 def _optional_time(values: dict[str, Any], name: str) -> datetime | None:

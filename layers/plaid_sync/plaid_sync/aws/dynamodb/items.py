@@ -14,7 +14,7 @@ from plaid_sync.aws.dynamodb import item_rows, transact
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_together
-from plaid_sync.domain.clock import format_timestamp, read_timestamp
+from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp, read_timestamp
 from plaid_sync.domain.errors import ITEM_MODIFIED, SupersededError, TransientError
 from plaid_sync.domain.item import ItemId, StateName
 
@@ -98,7 +98,7 @@ class ItemsTable:
 
     def postpone(self, item: Item, next_attempt: NextAttempt) -> None:
         """See `SyncItems`. Not fenced: a concurrent write of the Item wins."""
-        planned = None if item.next_attempt_at is None else format_timestamp(item.next_attempt_at)
+        planned = format_optional_timestamp(item.next_attempt_at)
         with suppress(ConditionFailedError):
             sets = item_rows.next_attempt_attributes(item.item_id, next_attempt)
             self._update(item.item_id, sets, lambda expression: expression.equals("next_attempt_at", planned))
@@ -353,7 +353,7 @@ def _fenced(generation: int) -> Callable[[Expression], str]:
 
 def _as_planned(fence: Callable[[Expression], str], planned: datetime | None) -> Callable[[Expression], str]:
     """Return the fence, with the condition that no other write has set the next attempt."""
-    value = None if planned is None else format_timestamp(planned)
+    value = format_optional_timestamp(planned)
     return lambda expression: f"{fence(expression)} AND {expression.equals('next_attempt_at', value)}"
 
 

@@ -10,7 +10,7 @@ from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, seriali
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.items import item_action, lives
 from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_together
-from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.clock import format_optional_timestamp
 from plaid_sync.domain.errors import ITEM_MODIFIED, TransientError
 from plaid_sync.domain.item import Item, ItemId, StateName
 from plaid_sync.linking.sessions import ClaimHeldError, Registration, Replacement
@@ -79,7 +79,7 @@ class Registrations:
 
 
 def _upsert(items_table: str, item: Item) -> Action:
-    linked_at = None if item.linked_at is None else format_timestamp(item.linked_at)
+    linked_at = format_optional_timestamp(item.linked_at)
     known: dict[str, Any] = {
         "client_user_id": item.client_user_id,
         "institution_id": item.institution_id,
