@@ -58,22 +58,23 @@ class SqsReceivedMessages:
     dead_letter_queue_url: str
 
     def change_visibility(self, receipt_handles: Collection[str], seconds: int) -> list[str]:
-        """See `ReceivedMessages`. A response can say that some entries failed."""
-        handles = list(receipt_handles)
-        entries = _entries(handles, VisibilityTimeout=seconds)
-        try:
-            with aws_errors():
-                response = self.client.change_message_visibility_batch(QueueUrl=self.queue_url, Entries=entries)
-        except TransientError:
-            return handles
-        return [handles[int(failed["Id"])] for failed in response.get("Failed", ())]
+        """See `ReceivedMessages`."""
+        return self._batch(self.client.change_message_visibility_batch, receipt_handles, VisibilityTimeout=seconds)
 
     def delete(self, receipt_handles: Collection[str]) -> list[str]:
         """See `ReceivedMessages`."""
+        return self._batch(self.client.delete_message_batch, receipt_handles)
+
+    def _batch(self, call: Callable[..., Any], receipt_handles: Collection[str], **fields: int) -> list[str]:
+        """Call SQS for messages, ten at most, as many as a batch of the sync function has; return those that failed.
+
+        A response can say that some entries failed.
+        """
         handles = list(receipt_handles)
+        entries = [{"Id": str(number), "ReceiptHandle": handle, **fields} for number, handle in enumerate(handles)]
         try:
             with aws_errors():
-                response = self.client.delete_message_batch(QueueUrl=self.queue_url, Entries=_entries(handles))
+                response = call(QueueUrl=self.queue_url, Entries=entries)
         except TransientError:
             return handles
         return [handles[int(failed["Id"])] for failed in response.get("Failed", ())]
@@ -91,11 +92,6 @@ class SqsReceivedMessages:
                 MessageDeduplicationId=message_id,
                 MessageAttributes=message_attributes({**attributes, REASON: reason}),
             )
-
-
-def _entries(receipt_handles: Collection[str], **fields: int) -> Any:  # noqa: ANN401 - a list of TypedDicts of the stubs
-    """Return the entries of a batch call, ten at most: a batch of the sync function has no more."""
-    return [{"Id": str(number), "ReceiptHandle": handle, **fields} for number, handle in enumerate(receipt_handles)]
 
 
 @dataclass(frozen=True, slots=True)
