@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.batches import batches
 from plaid_sync.domain.clock import jitter
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.events import UnpublishedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mypy_boto3_events import EventBridgeClient
 
@@ -43,20 +44,11 @@ class EventBridgeBus:
 
     def publish(self, events: Sequence[BusEvent], deadline: Deadline) -> list[UnpublishedEvent]:
         """See `EventBus`."""
-        return [failed for batch in self._batches(events) for failed in self._publish_batch(batch, deadline)]
+        calls = batches(events, self._bytes_of, MAX_ENTRIES, MAX_BYTES)
+        return [failed for batch in calls for failed in self._publish_batch(batch, deadline)]
 
-    def _batches(self, events: Sequence[BusEvent]) -> Iterator[list[BusEvent]]:
-        batch: list[BusEvent] = []
-        size = 0
-        for event in events:
-            cost = sum(len(value.encode()) for value in self._entry(event).values())
-            if batch and (len(batch) == MAX_ENTRIES or size + cost > MAX_BYTES):
-                yield batch
-                batch, size = [], 0
-            batch.append(event)
-            size += cost
-        if batch:
-            yield batch
+    def _bytes_of(self, event: BusEvent) -> int:
+        return sum(len(value.encode()) for value in self._entry(event).values())
 
     def _publish_batch(self, events: list[BusEvent], deadline: Deadline) -> list[UnpublishedEvent]:
         """Publish the events of one call, and again only those that were not accepted."""

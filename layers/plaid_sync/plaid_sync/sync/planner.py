@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from plaid_sync.domain.batches import batches
 from plaid_sync.domain.errors import (
     CURSOR_NOT_ADVANCING,
     INVALID_FIELD_CODE,
@@ -423,16 +424,9 @@ def split_writes(writes: Iterable[RowWrite]) -> Iterator[list[RowWrite]]:
 
 def split(actions: Iterable[_T], size_of: Callable[[_T], int]) -> Iterator[list[_T]]:
     """Split actions of so many bytes each into transactions; yields at least one (perhaps empty) list."""
-    batch: list[_T] = []
-    size = 0
-    for action in actions:
-        cost = size_of(action)
-        if batch and (len(batch) == MAX_ROWS or size + cost > MAX_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(action)
-        size += cost
-    yield batch
+    transactions = batches(actions, size_of, MAX_ROWS, MAX_BYTES)
+    yield next(transactions, [])
+    yield from transactions
 
 
 def stored_size(write: RowWrite) -> int:
