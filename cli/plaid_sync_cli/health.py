@@ -29,7 +29,8 @@ MAX_FAILURE_AGES: Final = {
     AttemptClass.FAILING: timedelta(hours=2),
     AttemptClass.BANK_DOWN: timedelta(hours=24),
 }
-"""The thresholds of the alarms items-failing and banks-failing."""
+"""The thresholds of these alarms."""
+FAILURE_ALARMS: Final = {AttemptClass.FAILING: "items-failing", AttemptClass.BANK_DOWN: "banks-failing"}
 RECENT: Final = timedelta(hours=12)
 """How far back cleared alarms are reported: a night."""
 ENABLED: Final = "Enabled"
@@ -196,8 +197,7 @@ def _failing(snapshot: Snapshot, *, long: bool) -> Iterator[Finding]:
     for attempt_class, failures in snapshot.failing.items():
         age = timedelta(0) if failures.oldest is None else snapshot.read_at - failures.oldest
         if failures.count and (age > MAX_FAILURE_AGES[attempt_class]) is long:
-            alarm = "banks-failing" if attempt_class is AttemptClass.BANK_DOWN else "items-failing"
-            fix = f"plaid-sync items --failing lists them. Runbook: {alarm}"
+            fix = f"plaid-sync items --failing lists them. Runbook: {FAILURE_ALARMS[attempt_class]}"
             yield Finding(
                 f"Items that fail: {failing_line(attempt_class, failures, snapshot.read_at)}",
                 fix if long else "No action; retried automatically.",

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from plaid_sync.domain.clock import parse_timestamp
-from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import StateName
-from plaid_sync.domain.schedule import AttemptClass
+from plaid_sync.domain.schedule import retried_as
 
-from plaid_sync_cli.health import MAX_FAILURE_AGES, STALE_AFTER
+from plaid_sync_cli.health import FAILURE_ALARMS, MAX_FAILURE_AGES, STALE_AFTER
 from plaid_sync_cli.output import age, duration, plural
 
 if TYPE_CHECKING:
@@ -91,12 +90,10 @@ class ItemReport:
         if self.state not in _MEANING:
             yield f"{_UNKNOWN} It is not synced.", "Deploy the newer version again. Runbook: unknown-states"
         failure = self.item.get("failing", {})
-        down = failure.get("class") == FailureClass.INSTITUTION_DOWN
-        since = parse_timestamp(failure.get("since"))
-        limit = MAX_FAILURE_AGES[AttemptClass.BANK_DOWN if down else AttemptClass.FAILING]
-        if since is not None and now - since > limit:
-            alarm = "banks-failing" if down else "items-failing"
-            yield f"It has failed for {duration(now - since)}: {failure['code']}.", f"Runbook: {alarm}"
+        attempt_class, since = retried_as(failure.get("class", "")), parse_timestamp(failure.get("since"))
+        if since is not None and now - since > MAX_FAILURE_AGES[attempt_class]:
+            fix = f"Runbook: {FAILURE_ALARMS[attempt_class]}"
+            yield f"It has failed for {duration(now - since)}: {failure['code']}.", fix
         pulled = self.pulled_at() or parse_timestamp(self.item.get("linked_at"))
         if self.state not in _NOT_SYNCED and (pulled is None or now - pulled > STALE_AFTER):
             yield f"Last successful sync: {age(self.pulled_at(), now)}.", f"plaid-sync sync {item_id}"

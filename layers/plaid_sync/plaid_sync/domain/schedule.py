@@ -142,10 +142,10 @@ def after_failure(
         failure: its failure now.
     """
     first, maximum = RETRY_DELAYS.get(failure_class, RETRY_DELAYS[FailureClass.CLIENT_ERROR])
-    down = failure_class is FailureClass.INSTITUTION_DOWN
+    attempt_class = retried_as(failure_class)
     new = before is None or before.failure_class != failure.failure_class
-    delay = first if down and new else min(max(failure.last_at - failure.since, first), maximum)
-    attempt_class = AttemptClass.BANK_DOWN if down else AttemptClass.FAILING
+    found_down = new and attempt_class is AttemptClass.BANK_DOWN
+    delay = first if found_down else min(max(failure.last_at - failure.since, first), maximum)
     return NextAttempt(due_after(item_id, delay, failure.last_at), attempt_class)
 
 
@@ -182,6 +182,11 @@ def after_outcome(
 
 
 # ---- failures
+
+
+def retried_as(failure_class: str) -> AttemptClass:
+    """Return the class of attempts that an Item with such a failure gets, and is counted in."""
+    return AttemptClass.BANK_DOWN if failure_class == FailureClass.INSTITUTION_DOWN else AttemptClass.FAILING
 
 
 def next_failure(before: ItemFailure | None, code: str, failure_class: FailureClass, now: datetime) -> ItemFailure:

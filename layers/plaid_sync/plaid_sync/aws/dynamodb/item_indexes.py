@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
+from plaid_sync.aws.dynamodb.attempts import move_next_attempt
 from plaid_sync.aws.dynamodb.expressions import Expression, serialize
 from plaid_sync.aws.dynamodb.item_rows import SHARDS, item_from_row, shard_of
 from plaid_sync.aws.dynamodb.transact import filtered_pages, page_key, query_pages
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
-from plaid_sync.domain.errors import FailureClass, InvalidRequestError
+from plaid_sync.domain.errors import InvalidRequestError
 from plaid_sync.domain.item import ItemId, StateName
-from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures
+from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures, retried_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,21 +107,14 @@ class ItemIndexes:
         return heapq.nsmallest(limit, items)
 
     def lease(self, item: DueItem, until: datetime) -> DueItem | None:
-        """See `DueItems`. Not fenced: no sync reads it. A concurrent write of the Item wins."""
-        expression, exceptions = Expression(), self.client.exceptions
+        """See `DueItems`. Not fenced: a concurrent write of the Item wins."""
         leased_until = format_timestamp(until)
-        with aws_errors():
-            try:
-                self.client.update_item(
-                    TableName=self.table,
-                    Key={"item_id": serialize(item.item_id)},
-                    UpdateExpression=expression.update({"next_attempt_at": leased_until}),
-                    ConditionExpression=expression.equals("next_attempt_at", item.next_attempt_at),
-                    **expression.arguments(),
-                )
-            except (exceptions.ConditionalCheckFailedException, exceptions.TransactionConflictException):
-                return None
-        return replace(item, next_attempt_at=leased_until)
+
+        def is_due(expression: Expression) -> str:
+            return expression.equals("next_attempt_at", item.next_attempt_at)
+
+        leased = move_next_attempt(self.client, self.table, item.item_id, {"next_attempt_at": leased_until}, is_due)
+        return replace(item, next_attempt_at=leased_until) if leased else None
 
     def is_leased(self, item: DueItem) -> bool:
         """See `DueItems`."""
@@ -153,8 +147,7 @@ class ItemIndexes:
         """See `ItemGauges`."""
         found: dict[AttemptClass, list[str]] = {AttemptClass.FAILING: [], AttemptClass.BANK_DOWN: []}
         for row in self._failing_rows():
-            down = row.get("failure_class", {}).get("S") == FailureClass.INSTITUTION_DOWN
-            found[AttemptClass.BANK_DOWN if down else AttemptClass.FAILING].append(row["failing_since"]["S"])
+            found[retried_as(row.get("failure_class", {}).get("S", ""))].append(row["failing_since"]["S"])
         return {
             attempt_class: Failures(len(since), read_timestamp(min(since))) if since else Failures()
             for attempt_class, since in found.items()
