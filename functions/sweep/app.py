@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Clock
     from plaid_sync.sweep import ItemGauges, SweepResult
 
+_GAUGES_EVERY: Final = timedelta(minutes=3, seconds=30)
+"""With every fourth run: each five minutes of an alarm have a measurement."""
+
 
 @dataclass(slots=True)
 class Sweep:
@@ -55,9 +58,6 @@ def build_sweep(environment: Mapping[str, str], clock: Clock | None = None) -> S
     sweeper = Sweeper(items, queue, clock or SystemClock(), settings.plaid_calls_per_minute)
     return Sweep(sweeper, items, lambda: count_rows(dynamodb, settings.quarantine_table))
 
-
-_GAUGES_EVERY: Final = timedelta(minutes=3, seconds=30)
-"""With every fourth run: each five minutes of an alarm have a measurement."""
 
 sweep = build_sweep(os.environ)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import os
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import RECORD_CONFIG, WEBHOOK_CONFIG, client
 from plaid_sync.aws.dynamodb.attempts import ItemAttempts
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Clock
     from plaid_sync.webhook.ports import SharedStateError
 
-_RETRY_SECONDS = 30
+_RETRY_SECONDS: Final = 30
 """Plaid's first delay: by its second try, the key id counts as seen before."""
 Response = dict[str, Any]
 

@@ -70,7 +70,7 @@ class Heartbeat:
     clock: Clock
     handles: dict[ItemId, Sequence[str]]
     failures: int = 0
-    _current: dict[ItemId, Sequence[str]] = field(default_factory=dict)
+    _current: Sequence[str] = ()
     _finished: list[str] = field(default_factory=list)
     _returning: list[str] = field(default_factory=list)
     _began_at: datetime = field(init=False)
@@ -91,13 +91,13 @@ class Heartbeat:
             received = self.handles.pop(item_id, None)
             if received is None:
                 return False
-            self._current = {item_id: received}
+            self._current = received
             return True
 
     def finish(self, *, deletable: Sequence[str]) -> None:
         """End the Item that was begun: some of its messages can be deleted now."""
         with self._lock:
-            self._current = {}
+            self._current = ()
             self._finished += deletable
 
     def beat(self) -> None:
@@ -108,7 +108,7 @@ class Heartbeat:
                 self._return_unbegun(now)
                 self._finished = self.messages.delete(self._finished) if self._finished else []
             if now >= self._extend_at:
-                self._extend([handle for received in self._current.values() for handle in received])
+                self._extend(self._current)
 
     def _return_unbegun(self, now: datetime) -> None:
         self._returning += [handle for received in self.handles.values() for handle in received]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _WRITE_SECONDS: Final = 40.0
 _MAX_RESTARTS: Final = 2 * MAX_RESTARTS
-"""Of the pulls of an attempt, beside those of its first part."""
+"""Of an attempt: after more, those of its first parts included, no pull begins."""
 _MAX_REQUEST_IDS: Final = 20
 
 
