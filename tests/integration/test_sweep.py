@@ -177,7 +177,7 @@ def test_an_api_request_whose_message_was_lost_is_carried_out(world: World) -> N
 
 
 @steps_the_clock
-def test_an_outage_is_caught_up_with_a_budget_at_a_time_the_longest_due_first(world: World) -> None:
+def test_after_an_outage_the_backlog_is_enqueued_within_the_budgets_the_most_overdue_first(world: World) -> None:
     items = linked(world, 7)
     step(world, timedelta(days=2))
     due = {item_id: world.item(item_id)["next_attempt_at"] for item_id in items}

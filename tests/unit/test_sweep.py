@@ -115,7 +115,7 @@ def test_an_item_whose_next_attempt_a_concurrent_write_set_is_not_enqueued() -> 
     assert queue.take() == []
 
 
-def test_each_class_has_its_own_budget_and_the_longest_due_come_first() -> None:
+def test_each_class_has_its_own_budget_and_the_most_overdue_come_first() -> None:
     items = FakeItems()
     queue = WorkedQueue(items=items)
     for attempt_class in AttemptClass:

@@ -79,7 +79,7 @@ class DueItems(Protocol):
     """The Items table as the sweep uses it. All raise `TransientError`."""
 
     def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> Sequence[DueItem]:
-        """Return up to `limit` Items of a class whose next attempt has come, the longest due first."""
+        """Return up to `limit` Items of a class whose next attempt has come, the most overdue first."""
         ...
 
     def lease(self, item: DueItem, until: datetime) -> DueItem | None:

@@ -144,7 +144,7 @@ def test_a_failure_that_says_nothing_about_the_cursor_never_replaces_it(code: st
     assert (scene.plaid.full_pulls, scene.item.cursor) == (0, "old")
 
 
-def test_a_cursor_is_replaced_once_an_hour_at_most_and_its_repetition_is_reported() -> None:
+def test_cursor_resets_are_limited_to_one_per_hour_and_a_repeated_one_is_reported() -> None:
     scene = Scene(Plaid(dead=refuse("INVALID_FIELD")))
     for _ in range(60):
         scene.sync(timedelta(minutes=3))

@@ -208,7 +208,7 @@ def test_a_bank_that_is_down_is_recorded_as_failure_although_plaid_serves_what_i
     assert sync.item == replace(sync.item, failure=None, state=ItemState(StateName.ACTIVE, since=NOON))
 
 
-def test_what_plaid_reports_about_an_item_that_it_serves_is_retried_at_most_hourly() -> None:
+def test_what_plaid_reports_about_an_item_that_it_serves_is_retried_with_a_maximum_delay_of_an_hour() -> None:
     """An unknown code may stay for days."""
     clock = Sync(LOGIN_REQUIRED, Plaid(report=ItemHealth("A_CODE_OF_NEXT_YEAR")))
     clock.tables.items.set(

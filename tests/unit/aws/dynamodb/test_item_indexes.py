@@ -96,7 +96,7 @@ def plan(client: Any, item_id: str, hours: float, attempt_class: AttemptClass, f
     client.put_item(TableName=ITEMS, Item={name: {"S": value} for name, value in values.items()})
 
 
-def test_the_longest_due_items_of_a_class_of_all_shards_are_due(client: Any) -> None:
+def test_the_most_overdue_items_of_a_class_of_all_shards_are_due(client: Any) -> None:
     names = [f"item{number:02}" for number in range(40)]
     for number, name in enumerate(names):
         plan(client, name, (number - 29) / 10, AttemptClass.FAILING)
