@@ -32,6 +32,20 @@ def test_an_interruption_does_not_wait_for_responses() -> None:
         session = boto3.Session(aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1")
         outputs = {"AuditFunctionName": "audit"}
         deployment = Deployment("stack", outputs, {}, session, f"http://127.0.0.1:{server.getsockname()[1]}")
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        connections: list[socket.socket] = []
+        threading.Thread(target=interrupt_after, args=(server, 2, connections), daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             Auditor(deployment).audit(["a", "b"], RateLimiter(10.0), lambda _: None)
+        assert len(connections) == 2
+        for connection in connections:
+            connection.close()
+
+
+def interrupt_after(server: socket.socket, number: int, connections: list[socket.socket]) -> None:
+    """Interrupt this process once so many requests wait for their responses: before, it may be where Python ignores it.
+
+    An exception in a callback of the garbage collector is ignored, and Hypothesis has one.
+    """
+    while len(connections) < number:
+        connections.append(server.accept()[0])
+    os.kill(os.getpid(), signal.SIGINT)
