@@ -55,14 +55,18 @@ class Queues:
 
     def size(self) -> int:
         """Return how many messages are on the sync queue, hidden ones included."""
-        return sum(self._counts())
+        return sum(self._counts(self.stack.sync_queue_url))
 
     def in_flight(self) -> int:
         """Return how many messages are hidden."""
-        return self._counts()[1]
+        return self._counts(self.stack.sync_queue_url)[1]
 
-    def _counts(self) -> tuple[int, int]:
-        found = self._sqs.get_queue_attributes(QueueUrl=self.stack.sync_queue_url, AttributeNames=["All"])
+    def dead_letters(self) -> int:
+        """Return how many messages are on the dead-letter queue."""
+        return sum(self._counts(self.stack.dead_letter_queue_url))
+
+    def _counts(self, url: str) -> tuple[int, int]:
+        found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         visible, hidden = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
         return int(found["Attributes"][visible]), int(found["Attributes"][hidden])
 

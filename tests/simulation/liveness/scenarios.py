@@ -133,11 +133,7 @@ def outage(harness: Harness, service: str, fault: Fault, duration: timedelta, na
         if attempt is not None:
             world.run(lambda: world.checker.record(item_id)["failed_at"] != attempt, timedelta(minutes=6))
         world.outages.clear()
-        return Measurement(name, 360, world.until_exact(), _letters(world))
-
-
-def _letters(world: Stack) -> str:
-    return f"dead letters: {len(list(world.queues.take_dead_letters()))}"
+        return Measurement(name, 360, world.until_exact(), f"dead letters: {world.queues.dead_letters()}")
 
 
 # ---- an Item is slow

@@ -121,5 +121,7 @@ class Stack(World):
 
 @contextmanager
 def stack(harness: Harness) -> Iterator[Stack]:
+    """Run a stack; none of what happens to it may dead-letter a message."""
     with closing(Stack(harness)) as stack:
         yield stack
+        assert not stack.queues.dead_letters()
