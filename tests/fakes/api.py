@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from plaid_sync.items_api.http import Response
 
+_LINKER_PORTS: Final = ("plaid", "tokens", "links", "items", "index", "registrations", "queue", "clock")
 CALLER: Final = "arn:aws:iam::123456789012:user/caller"
 WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
 _ROUTE_OF_ITEM: Final = re.compile("/items/([^/]+)(/[a-z]+)?")
@@ -67,7 +68,7 @@ class Api:
             "clock": tables.clock,
         }
 
-    def fail(self, port: str, name: str, error: Exception | None = UNREACHABLE, **how: Any) -> None:
+    def fail(self, port: str, name: str, error: BaseException | None = UNREACHABLE, **how: Any) -> None:
         """Let a call of a port fail from now on: see `Failing`."""
         self.ports[port] = Failing(self.ports[port], name, error, **how)
 
@@ -76,8 +77,9 @@ class Api:
         sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
         linker = Linker(
             validator=LinkValidator(sessions, ports["links"], ports["items"]),
+            accounts=ports["plaid"],
             removal=ports["plaid"],
-            **{name: ports[name] for name in ("plaid", "tokens", "items", "index", "registrations", "queue", "clock")},
+            **{name: ports[name] for name in _LINKER_PORTS},
         )
         plaid, links, items, tokens, clock = (ports[name] for name in ("plaid", "links", "items", "tokens", "clock"))
         link_tokens = LinkTokens(plaid, links, items, tokens, clock, "Bank connections")

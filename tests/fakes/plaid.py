@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import PlaidError
 from plaid_sync.domain.item import Account, AccountList, ItemHealth, ItemId
-from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken
+from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken, ListedResults
 from plaid_sync.plaid.responses import parse_page
 
 from tests.fakes.clock import FakeClock
@@ -63,7 +63,9 @@ class FakePlaid:
         calls: how often each call was made.
         refusals: the code with which a call is refused, for as long as it is set.
         report: Plaid's report about the Item.
-        listed: what /accounts/get lists.
+        listed: what /accounts/get lists; where that is nothing, what the user connected in Link.
+        link_results_listed: what /link/token/get lists of sessions that are not hosted.
+        connected: what the user connected, by access token.
         webhooks: the URL that each access token's webhooks go to.
         removed: the access tokens of removed Items.
         created: the parameters of each link token.
@@ -77,6 +79,8 @@ class FakePlaid:
     refusals: dict[str, str] = field(default_factory=dict)
     report: ItemHealth = field(default_factory=lambda: ItemHealth(request_id="health"))
     listed: tuple[Account, ...] = ()
+    link_results_listed: ListedResults = ListedResults.FULL
+    connected: dict[str, AddedItem] = field(default_factory=dict)
     webhooks: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     created: dict[str, LinkTokenParameters] = field(default_factory=dict)
@@ -105,8 +109,12 @@ class FakePlaid:
         self._call("remove")
         self.removed.append(access_token)
 
-    def accounts(self, access_token: str) -> AccountList:  # noqa: ARG002 - the port's
-        return AccountList(self.listed, self._call("accounts"))
+    def accounts(self, access_token: str) -> AccountList:
+        request_id = self._call("accounts")
+        added = self.connected.get(access_token)
+        if self.listed or added is None:
+            return AccountList(self.listed, request_id)
+        return AccountList(added.accounts, request_id, ItemHealth(institution_id=added.institution_id))
 
     def refresh(self, access_token: str) -> str:  # noqa: ARG002 - the port's
         return self._call("refresh")
@@ -130,10 +138,22 @@ class FakePlaid:
         """Let the user finish Link; return the public token."""
         known = self.results[link_token]
         public_token = f"public-{link_token}-{len(known.added)}"
-        added = (*known.added, AddedItem(public_token, institution_id, accounts or login()))
-        self.results[link_token] = LinkResults(added, finished=True, request_id="results", finished_at=self.clock.now())
-        self.add_public_token(public_token)
+        added = AddedItem(public_token, institution_id, accounts or login())
+        self.results[link_token] = LinkResults(
+            (*known.added, added),
+            finished=True,
+            sessions=known.sessions + 1,
+            request_id="results",
+            finished_at=self.clock.now(),
+        )
+        item_id = self.add_public_token(public_token)
+        self.connected[f"access-{item_id}"] = added
         return public_token
+
+    def leave(self, link_token: str) -> None:
+        """Let the user leave Link."""
+        known = self.results[link_token]
+        self.results[link_token] = replace(known, left=not known.finished, sessions=known.sessions + 1)
 
     def add_public_token(self, public_token: str) -> ItemId:
         """Let a public token be exchangeable; return the Item that it leads to."""
@@ -145,7 +165,12 @@ class FakePlaid:
         self._call("link_results")
         if link_token not in self.results:
             raise PlaidError("INVALID_LINK_TOKEN", "refusal")
-        return self.results[link_token]
+        results = self.results[link_token]
+        if self.created[link_token].request.hosted_link or self.link_results_listed is ListedResults.FULL:
+            return results
+        if self.link_results_listed is ListedResults.ABSENT:
+            return LinkResults(request_id="results")
+        return LinkResults(left=results.left, sessions=results.sessions, request_id="results")
 
     def exchange(self, public_token: str) -> ExchangedItem:
         """See `PlaidLink`: a public token works once."""

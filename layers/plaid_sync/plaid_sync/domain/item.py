@@ -98,18 +98,6 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountList:
-    """The accounts of an Item, as /accounts/get lists them.
-
-    Attributes:
-        request_id: Plaid's id of the call; empty where there was none.
-    """
-
-    accounts: tuple[Account, ...]
-    request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ItemHealth:
     """Plaid's report about an Item (https://plaid.com/docs/api/items/#itemget).
 
@@ -128,6 +116,20 @@ class ItemHealth:
     last_failure_at: datetime | None = None
     request_id: str = ""
     institution_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountList:
+    """The accounts of an Item, as /accounts/get lists them.
+
+    Attributes:
+        request_id: Plaid's id of the call; empty where there was none.
+        health: Plaid's report about the Item, which comes with them.
+    """
+
+    accounts: tuple[Account, ...]
+    request_id: str = ""
+    health: ItemHealth = ItemHealth()
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,21 +117,17 @@ class TransactionPages(Protocol):
         ...
 
 
-class UpdateModeSession(Protocol):
-    """A link session, as update mode needs it."""
+class UpdateMode(Protocol):
+    """An update mode that the application reports as finished."""
 
     @property
-    def item_id(self) -> ItemId | None:
-        """The Item whose update mode it opens."""
+    def began_after(self) -> datetime | None:
+        """When its link token was created; None where that is unknown."""
         ...
-
-
-class UpdateModeResults(Protocol):
-    """The results of a finished link session, as update mode needs them."""
 
     @property
     def finished_at(self) -> datetime | None:
-        """When the user finished; None where that is unreadable."""
+        """When the user finished it; None where Plaid does not list that."""
         ...
 
     @property
@@ -141,14 +137,16 @@ class UpdateModeResults(Protocol):
 
 
 class UpdateModeSessions(Protocol):
-    """Link sessions. Both raise `RefusedError`, `PlaidError` and `TransientError`."""
+    """Link sessions of update mode."""
 
-    def find(self, link_token: str) -> UpdateModeSession:
-        """Return the session of a link token."""
-        ...
+    def update_mode(self, link_token: str, item_id: ItemId) -> UpdateMode:
+        """Return the update mode of an Item that a link token opened.
 
-    def require_finished(self, link_token: str) -> UpdateModeResults:
-        """Return the results of a session that the user finished."""
+        Raises:
+            RefusedError: there is no such session, it is another Item's, or Plaid lists that it is not finished.
+            PlaidError: Plaid refused.
+            TransientError: it cannot be read now.
+        """
         ...
 
 

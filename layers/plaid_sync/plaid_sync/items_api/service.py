@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import Item, ItemId, ItemState
     from plaid_sync.domain.ports import SyncQueue, TokenDecryptor
     from plaid_sync.domain.requests import RequestContext
-    from plaid_sync.items_api.ports import ApiItems, HistoryStore, PlaidItemCalls, UpdateModeSessions
+    from plaid_sync.items_api.ports import ApiItems, HistoryStore, PlaidItemCalls, UpdateMode, UpdateModeSessions
     from plaid_sync.items_api.views import View
 
 _T = TypeVar("_T")
@@ -87,17 +87,10 @@ class ItemOperations:
     def finish_update_mode(self, item_id: ItemId, link_token: str, context: RequestContext) -> View:
         """Record that the user finished update mode, and request a sync."""
         self._load(item_id, EventType.UPDATE_MODE_FINISHED)
-        if self.sessions.find(link_token).item_id != item_id:
-            raise RefusedError(
-                Refusal.FORBIDDEN,
-                "link_session_of_another_item",
-                "the link token was not created for this Item's update mode",
-                {"fix": "send the one that POST /link-tokens returned for this item_id", "field": "link_token"},
-            )
-        results = self.sessions.require_finished(link_token)
+        mode = self.sessions.update_mode(link_token, item_id)
         for _ in range(_MAX_TRIES):
             item, now = self._load(item_id, EventType.UPDATE_MODE_FINISHED), self.clock.now()
-            repaired = _repair(item.state, results.finished_at, now)
+            repaired = _repair(item.state, mode, now)
             entry = context.entry(
                 item_id,
                 now,
@@ -105,7 +98,7 @@ class ItemOperations:
                 *repaired.published_events,
                 state_before=str(item.state.name),
                 state=str(repaired.state.name),
-                plaid_request_ids=known_request_ids(results.request_id),
+                plaid_request_ids=known_request_ids(mode.request_id),
             )
             if self.items.update_state(item, repaired.state, entry):
                 self._request_sync(item_id)
@@ -181,13 +174,17 @@ class ItemOperations:
         self.queue.send(SyncMessage(item_id, Cause.REQUEST), str(uuid.uuid4()))
 
 
-def _repair(state: ItemState, finished_at: datetime | None, now: datetime) -> TransitionResult:
+def _repair(state: ItemState, mode: UpdateMode, now: datetime) -> TransitionResult:
     """Apply a finished update mode.
 
     A link token can be sent again hours later: it does not resolve a warning that came after the user had finished.
+    Where that time is unknown, it resolves only a warning that is older than the link token; of any other, Plaid's
+    report about the Item decides.
     """
-    reported_at = now if finished_at is None else min(finished_at, now)
-    expiry = state.expiry
+    expiry, since = state.expiry, state.since or now
+    if mode.finished_at is None and (mode.began_after is None or (expiry is not None and since > mode.began_after)):
+        return TransitionResult(state)
+    reported_at = min(mode.finished_at or mode.began_after or now, now)
     if expiry is not None and expiry.until > reported_at + WARNING_PERIOD + _MAX_QUEUE_DELAY:
         return TransitionResult(state)
     return apply_event(state, ItemEvent(EventType.UPDATE_MODE_FINISHED, reported_at=reported_at), now)

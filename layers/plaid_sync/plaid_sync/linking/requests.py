@@ -75,6 +75,7 @@ class LinkRequest:
         days_requested: days of history to request, 1 to 730; None for the session's, or all.
         replace: the Item that the new one replaces.
         erase: whether the replaced Item's transactions are erased.
+        proven: Plaid's own webhook names the public token as this session's.
     """
 
     public_token: str | None = field(default=None, repr=False)
@@ -83,6 +84,7 @@ class LinkRequest:
     days_requested: int | None = None
     replace: ItemId | None = None
     erase: bool = False
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

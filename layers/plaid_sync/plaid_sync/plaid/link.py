@@ -136,14 +136,19 @@ def parse_link_results(document: bytes) -> LinkResults:
     return LinkResults(
         added=tuple(added.values()),
         finished=bool(finished),
+        left=bool(sessions) and all(map(_was_left, sessions)),
+        sessions=len(sessions),
         request_id=printable_or_empty(response.get("request_id")),
         finished_at=max(ends, default=None),
     )
 
 
 def _is_finished(session: dict[str, Any]) -> bool:
-    exited = session.get("exit") is not None or session.get("on_exit") is not None
-    return session.get("finished_at") is not None and not exited
+    return session.get("finished_at") is not None and not _was_left(session)
+
+
+def _was_left(session: dict[str, Any]) -> bool:
+    return session.get("exit") is not None or session.get("on_exit") is not None
 
 
 def _added_items(session: dict[str, Any]) -> Iterator[AddedItem]:

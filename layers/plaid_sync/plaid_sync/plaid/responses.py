@@ -160,7 +160,11 @@ def parse_account_list(document: bytes) -> AccountList:
     response = parse_object(document)
     if not isinstance(response.get("accounts"), list):
         raise SchemaViolationError("accounts")
-    return AccountList(parse_accounts(response["accounts"]), printable_or_empty(response.get("request_id")))
+    return AccountList(
+        parse_accounts(response["accounts"]),
+        printable_or_empty(response.get("request_id")),
+        _health(_mapping(response, "item"), response),
+    )
 
 
 # ---- /item/get
@@ -177,6 +181,10 @@ def parse_health(document: bytes) -> ItemHealth:
     item = response.get("item") if isinstance(response, dict) else None
     if not isinstance(item, dict):
         raise SchemaViolationError("item")
+    return _health(item, response)
+
+
+def _health(item: dict[str, Any], response: dict[str, Any]) -> ItemHealth:
     updates = _mapping(_mapping(response, "status"), "transactions")
     institution_id = item.get("institution_id")
     return ItemHealth(

@@ -56,6 +56,7 @@ class Registrations:
             _upsert(self.items_table, item),
             transact.check(_BLOCK, self.links_table, links.block_key(item.item_id), expression, unblocked),
             *links.claim_puts(self.links_table, item, registration.releasable_item_ids),
+            transact.put("progress", self.links_table, links.progress_row(registration.progress)),
         ]
         if replacement is not None:
             actions += [_replace(self.items_table, replacement, item), entry_put(self.history_table, replacement.entry)]
@@ -99,7 +100,8 @@ def _upsert(items_table: str, item: Item) -> Action:
         defaults |= item_rows.request_attributes(item.item_id, item.linked_at)
 
     def absent_or_lives(expression: Expression) -> str:
-        return f"{expression.equals('item_id', None)} OR {lives(expression)}"
+        of_same_user = expression.equals("client_user_id", item.client_user_id)
+        return f"{expression.equals('item_id', None)} OR ({lives(expression)} AND {of_same_user})"
 
     return item_action(items_table, ITEM, item.item_id, sets, absent_or_lives, defaults=defaults)
 
