@@ -24,8 +24,8 @@ class Behavior:
         sync_while_login_required: whether sync still returns transactions in ITEM_LOGIN_REQUIRED.
         legacy_webhooks: whether INITIAL_UPDATE, HISTORICAL_UPDATE, DEFAULT_UPDATE and TRANSACTIONS_REMOVED fire
             in addition to SYNC_UPDATES_AVAILABLE.
-        revoked_rows_removed: whether sync returns the transactions of a revoked account in `removed`, rather than
-            not at all.
+        revoked_rows_removed: whether sync returns the transactions of an account that is no longer listed (closed,
+            renumbered, revoked, deselected) in `removed`, rather than not at all.
         link_results_deprecated: whether /link/token/get returns the result of a session in the deprecated `on_success`
             and `on_exit`, rather than in `results` and `exit`.
         link_results_seconds: delay in seconds before /link/token/get shows that a session has finished.

@@ -57,6 +57,19 @@ class ItemOptions:
     login: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UnlistedAccount:
+    """An account that Plaid no longer lists, and what it served of it; the institution can share it again.
+
+    Attributes:
+        unreleased: see `Item`.
+    """
+
+    account: JsonObject
+    rows: list[JsonObject]
+    unreleased: list[JsonObject]
+
+
 @dataclass(slots=True)
 class Item:
     """The state of one Item.
@@ -64,7 +77,7 @@ class Item:
     Attributes:
         unreleased: transactions that the institution holds and Plaid does not serve yet.
         sync_called: whether /transactions/sync was called: only then does SYNC_UPDATES_AVAILABLE fire.
-        revoked: accounts that the user no longer shares, in the order of their revocation.
+        unlisted: accounts that are closed or that the user no longer shares, by id, the latest last.
         forced_mutations: number of sync calls that will fail with a mutation error.
         forced_anywhere: whether those failures also hit the first page of an incremental update.
         corruptions: for each malformed transaction, how sync corrupts it.
@@ -85,7 +98,7 @@ class Item:
     removed: bool = False
     error_code: str | None = None
     consent_expiration_time: datetime | None = None
-    revoked: list[str] = field(default_factory=list)
+    unlisted: dict[str, UnlistedAccount] = field(default_factory=dict)
     forced_mutations: int = 0
     forced_anywhere: bool = False
     corruptions: dict[str, Corruption] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from local.plaid.account_operations import AccountOperations
 from local.plaid.errors import PlaidError
 from local.plaid.item_operations import ItemOperations
 from local.plaid.items import LinkSession, LinkToken, LinkTokenConfig
@@ -15,6 +16,8 @@ from local.plaid.sample_data import institution_name
 from local.plaid.wire import entity_id, uuid4
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from local.plaid.items import Item, ItemOptions
     from local.plaid.wire import JsonObject
 
@@ -22,7 +25,7 @@ _LIFETIME = timedelta(hours=4)
 _SHORT_LIFETIME = timedelta(minutes=30)  # in update mode, and for Hosted Link
 
 
-class LinkSessionOperations(LifecycleOperations, ItemOperations):
+class LinkSessionOperations(LifecycleOperations, ItemOperations, AccountOperations):
     """Creates link tokens, and plays the user in Link."""
 
     def create_link_token(
@@ -52,19 +55,21 @@ class LinkSessionOperations(LifecycleOperations, ItemOperations):
         institution_id: str | None = None,
         login: str | None = None,
         new_account: bool = False,
+        deselect: Collection[str] = (),
     ) -> str | None:
         """Complete Link as the user; return a public token, or None in update mode.
 
         For a new Item, `institution_id` and `login` choose the institution and the user's login there (see
-        `ItemOptions`). Update mode clears the Item's error and extends a consent that can expire; `new_account` also
-        shares another account, if the client enabled account selection.
+        `ItemOptions`). Update mode clears the Item's error and extends a consent that can expire. If the client enabled
+        account selection, the user also shares another account (`new_account`) and ends the sharing of some
+        (`deselect`).
         """
         with self.lock:
             token = self._valid_token(link_token)
-            if new_account and (token.item_id is None or not token.config.account_selection):
-                raise ValueError("only update mode with account_selection_enabled lets the user add an account")
+            if (new_account or deselect) and (token.item_id is None or not token.config.account_selection):
+                raise ValueError("only update mode with account_selection_enabled lets the user select accounts")
             if token.item_id is not None:
-                self._update(self.items[token.item_id], new_account=new_account)
+                self._update(self.items[token.item_id], deselect, new_account=new_account)
                 self._finish_session(token)
                 return None
             options = replace(
@@ -107,12 +112,13 @@ class LinkSessionOperations(LifecycleOperations, ItemOperations):
         session.finished_at = self.clock()
         return session
 
-    def _update(self, item: Item, *, new_account: bool) -> None:
+    def _update(self, item: Item, deselect: Collection[str], *, new_account: bool) -> None:
         if item.removed:
             raise PlaidError("ITEM_NOT_FOUND")
-        self.complete_update_mode(item)
         if new_account:
             item.generator.open_account()
+        self.deselect_accounts(item, deselect)
+        self.complete_update_mode(item)
 
 
 def _item_add_result(public_token: str, item: Item) -> JsonObject:

@@ -89,7 +89,7 @@ def _expiration(item: Item, now: datetime) -> JsonObject:
 
 
 def _revoked_account(item: Item, _now: datetime) -> JsonObject:
-    account_ids = item.revoked[-1:] or [item.generator.accounts[0]["account_id"]]
+    account_ids = list(item.unlisted)[-1:] or [item.generator.accounts[0]["account_id"]]
     return {"account_id": account_ids[0]}
 
 
