@@ -185,9 +185,15 @@ def _complete_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
         institution_id=fields.optional_text(body, "bank"),
         login=fields.optional_text(body, "login"),
         new_account=fields.flag(body, "new_account"),
-        deselect=fields.texts(body, "deselect") if body.get("deselect") else (),
+        deselect=fields.optional_texts(body, "deselect"),
     )
     return {"public_token": public_token}
+
+
+@_route("POST", "/link/finish", '{"link_token"}: finish the session of a multi-Item link token')
+def _finish_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    sim.finish_link(fields.text(body, "link_token"))
+    return None
 
 
 @_route("GET", "/webhooks", "list all webhooks with their attempts and state")

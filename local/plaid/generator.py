@@ -72,6 +72,16 @@ class Generator:
         self._weights[account["account_id"]] = _NEW_ACCOUNT_WEIGHT
         return str(account["account_id"])
 
+    def keep_accounts(self, filters: JsonObject) -> None:
+        """Keep the accounts that pass the `account_filters` of a link token."""
+        subtypes = {kind: allowed["account_subtypes"] for kind, allowed in filters.items()}
+        kept = [
+            account for account in self.accounts if {"all", account["subtype"]} & set(subtypes.get(account["type"], ()))
+        ]
+        if not kept:
+            raise ValueError("no account passes the filters: Link shows this institution as not compatible")
+        self.accounts = kept
+
     def close_account(self, account_id: str) -> JsonObject:
         account = self._account_by_id(account_id)
         self.accounts.remove(account)

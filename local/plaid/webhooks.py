@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from local.plaid.items import Item
+    from local.plaid.items import Item, LinkSession, LinkToken
 
 ENVIRONMENT = "sandbox"
 _NOTICE_PERIOD = timedelta(days=7)
@@ -61,6 +61,18 @@ def payload(item: Item, webhook_type: str, webhook_code: str, now: datetime) -> 
         "webhook_code": webhook_code,
         "webhook_type": webhook_type,
         **(extra_fields(item, now) if extra_fields else {}),
+    }
+
+
+def link_payload(token: LinkToken, session: LinkSession, webhook_code: str) -> JsonObject:
+    """Return the fields that the webhooks about a Link session share."""
+    return {
+        "environment": ENVIRONMENT,
+        "link_session_id": session.session_id,
+        "link_token": token.name,
+        "webhook_code": webhook_code,
+        "webhook_type": "LINK",
+        **({"user_id": token.config.user_id} if token.config.user_id else {}),
     }
 
 
