@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,15 @@ class Behavior:
         sync_while_login_required: whether sync still returns transactions in ITEM_LOGIN_REQUIRED.
         legacy_webhooks: whether INITIAL_UPDATE, HISTORICAL_UPDATE, DEFAULT_UPDATE and TRANSACTIONS_REMOVED fire
             in addition to SYNC_UPDATES_AVAILABLE.
-        revoked_rows_removed: whether sync returns the transactions of a revoked account in `removed`, rather than
-            not at all.
-        link_results_deprecated: whether /link/token/get returns the result of a session in the deprecated `on_success`
-            and `on_exit`, rather than in `results` and `exit`.
+        revoked_rows_removed: whether sync returns the transactions of an account that is no longer listed (closed,
+            renumbered, revoked, deselected) in `removed`, rather than not at all.
+        link_results: what /link/token/get returns about a finished session: `full` has `results` or `exit`, and
+            the deprecated `on_success` or `on_exit`; `deprecated` has only the deprecated fields, with the first Item;
+            `partial` has `finished_at` and events, and no result; `absent` has the session's id and start. The last two
+            do not apply to Hosted Link and multi-Item sessions.
         link_results_seconds: delay in seconds before /link/token/get shows that a session has finished.
+        link_webhooks_always: whether the webhooks of Link fire for each session, rather than for Hosted Link and
+            multi-Item sessions only.
         beta_fields: whether transactions have `merchant_category_code` and `running_balance`.
         webhook_delay: seconds between an event and its webhook.
         webhook_loss: probability that a webhook is never sent.
@@ -48,8 +53,9 @@ class Behavior:
     sync_while_login_required: bool = False
     legacy_webhooks: bool = True
     revoked_rows_removed: bool = True
-    link_results_deprecated: bool = False
+    link_results: Literal["full", "deprecated", "partial", "absent"] = "full"
     link_results_seconds: float = 0.0
+    link_webhooks_always: bool = False
     beta_fields: bool = False
     webhook_delay: float = 0.0
     webhook_loss: float = 0.0

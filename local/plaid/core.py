@@ -18,7 +18,7 @@ from local.plaid.keys import KeyRing
 from local.plaid.rate_limits import RateLimiter
 
 if TYPE_CHECKING:
-    from local.plaid.items import Item, LinkToken, PublicToken
+    from local.plaid.items import Item, LinkSession, LinkToken, PublicToken
 
 
 class SimulatorCore:
@@ -132,3 +132,10 @@ class SimulatorCore:
         item.last_webhook = (now, webhook_code)
         self.sender.send(item.webhook_url, {**body, **extra})
         return True
+
+    def emit_link(self, token: LinkToken, session: LinkSession, webhook_code: str, **extra: object) -> None:
+        """Send a webhook about a Link session to the webhook URL of its link token, if that has one."""
+        if token.options.webhook_url is not None:
+            self.sender.send(
+                token.options.webhook_url, {**webhooks.link_payload(token, session, webhook_code), **extra}
+            )

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _MAX_CREATED = 10
 _MAX_CREATED_AGE = timedelta(days=730)
-_CREDENTIALS = {"client_id", "secret"}
+_MAX_NOTE_LENGTH = 512
+_CREDENTIALS: fields.Fields = {"client_id": fields.optional_text, "secret": fields.optional_text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +33,15 @@ class Endpoint:
     """One endpoint.
 
     Attributes:
-        fields: the fields that it recognizes, besides the credentials; None skips that check.
+        known: the fields that it recognizes, besides the credentials.
     """
 
     respond: Callable[[Call], JsonObject]
-    fields: frozenset[str] | None
+    known: fields.Fields
     needs_item: bool = True
 
     def check_fields(self, body: JsonObject) -> None:
-        unknown = set() if self.fields is None else body.keys() - self.fields - _CREDENTIALS
-        if unknown:
-            raise PlaidError("UNKNOWN_FIELDS", fields=", ".join(sorted(unknown)))
+        fields.check(body, {**_CREDENTIALS, **self.known})
 
 
 def _item_get(call: Call) -> JsonObject:
@@ -78,12 +77,21 @@ def item_object(item: Item) -> JsonObject:
 
 
 def _item_remove(call: Call) -> JsonObject:
+    reason = fields.optional_text(call.body, "reason_code"), fields.optional_text(call.body, "reason_note")
+    call.required_item.removal_reason = reason
     call.sim.remove_item(call.required_item.item_id)
     return {}
 
 
+def _reason_note(body: JsonObject, name: str) -> object:
+    note = fields.optional_text(body, name)
+    if note is not None and len(note) > _MAX_NOTE_LENGTH:
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be at most {_MAX_NOTE_LENGTH} characters long")
+    return note
+
+
 def _webhook_update(call: Call) -> JsonObject:
-    call.sim.update_webhook(call.required_item.item_id, fields.optional_text(call.body, "webhook"))
+    call.sim.update_webhook(call.required_item.item_id, fields.url(call.body, "webhook"))
     return {"item": item_object(call.required_item)}
 
 
@@ -93,8 +101,8 @@ def _access_token_invalidate(call: Call) -> JsonObject:
 
 def _accounts_get(call: Call) -> JsonObject:
     accounts = call.sim.account_rows(call.healthy_item.item_id)
-    requested = fields.mapping(call.body, "options").get("account_ids")
-    if requested is not None:
+    requested = fields.optional_texts(fields.mapping(call.body, "options"), "account_ids")
+    if requested:
         if not set(requested) <= {account["account_id"] for account in accounts}:
             raise PlaidError("INVALID_ACCOUNT_ID")
         accounts = [account for account in accounts if account["account_id"] in requested]
@@ -153,6 +161,7 @@ def _transactions_create(call: Call) -> JsonObject:
 def _custom_transaction(entry: object, today: date, account_ids: list[str]) -> CustomTransaction:
     if not isinstance(entry, dict):
         raise PlaidError("INVALID_FIELD", detail="transactions must be objects")
+    fields.check(entry, _CREATED, "transactions.")
     fields.require(entry, "amount", "date_posted", "date_transacted", "description")
     transacted, posted = fields.day(entry, "date_transacted"), fields.day(entry, "date_posted")
     if posted < transacted or not today - _MAX_CREATED_AGE <= transacted <= today:
@@ -173,31 +182,61 @@ def _custom_transaction(entry: object, today: date, account_ids: list[str]) -> C
     )
 
 
-def _with_item(respond: Callable[[Call], JsonObject], *names: str) -> Endpoint:
-    return Endpoint(respond, frozenset({"access_token", *names}))
+def _with_item(respond: Callable[[Call], JsonObject], **known: fields.Check | fields.Fields) -> Endpoint:
+    return Endpoint(respond, {"access_token": fields.optional_text, **known})
 
 
-def _without_item(respond: Callable[[Call], JsonObject], *names: str) -> Endpoint:
-    return Endpoint(respond, frozenset(names), needs_item=False)
+def _without_item(respond: Callable[[Call], JsonObject], **known: fields.Check | fields.Fields) -> Endpoint:
+    return Endpoint(respond, known, needs_item=False)
 
+
+_CREATED: fields.Fields = {
+    "account_id": fields.optional_text,
+    "amount": fields.anything,
+    "date_posted": fields.day,
+    "date_transacted": fields.day,
+    "description": fields.text,
+    "iso_currency_code": fields.optional_text,
+}
+_SYNC_OPTIONS: fields.Fields = {
+    "account_id": fields.optional_text,
+    "days_requested": fields.between(1, 730),
+    "include_logo_and_counterparty_beta": fields.flag,
+    "include_original_description": fields.flag,
+    "include_personal_finance_category": fields.flag,
+    "personal_finance_category_version": fields.one_of("v2", "v1"),
+}
+_REASONS = (
+    "FRAUD_FIRST_PARTY",
+    "FRAUD_FALSE_IDENTITY",
+    "FRAUD_ABUSE",
+    "FRAUD_OTHER",
+    "CONNECTION_IS_NON_FUNCTIONAL",
+    "OTHER",
+)
 
 ENDPOINTS: dict[str, Endpoint] = {
-    "/accounts/get": _with_item(_accounts_get, "options"),
+    "/accounts/get": _with_item(_accounts_get, options={"account_ids": fields.optional_texts}),
     "/item/access_token/invalidate": _with_item(_access_token_invalidate),
     "/item/get": _with_item(_item_get),
-    "/item/public_token/exchange": _without_item(link_endpoints.public_token_exchange, "public_token"),
-    "/item/remove": _with_item(_item_remove, "reason_code", "reason_note"),
-    "/item/webhook/update": _with_item(_webhook_update, "webhook"),
-    # Takes several dozen fields, of which this server reads a few.
-    "/link/token/create": Endpoint(link_endpoints.link_token_create, None, needs_item=False),
-    "/link/token/get": _without_item(link_endpoints.link_token_get, "link_token"),
-    "/sandbox/item/fire_webhook": _with_item(_fire_webhook, "webhook_type", "webhook_code", "options"),
+    "/item/public_token/exchange": _without_item(link_endpoints.public_token_exchange, public_token=fields.text),
+    "/item/remove": _with_item(_item_remove, reason_code=fields.one_of(*_REASONS), reason_note=_reason_note),
+    "/item/webhook/update": _with_item(_webhook_update, webhook=fields.url),
+    "/link/token/create": Endpoint(
+        link_endpoints.link_token_create, link_endpoints.LINK_TOKEN_FIELDS, needs_item=False
+    ),
+    "/link/token/get": _without_item(link_endpoints.link_token_get, link_token=fields.text),
+    "/sandbox/item/fire_webhook": _with_item(
+        _fire_webhook, webhook_type=fields.optional_text, webhook_code=fields.text
+    ),
     "/sandbox/item/reset_login": _with_item(_reset_login),
     "/sandbox/public_token/create": _without_item(
-        link_endpoints.public_token_create, "institution_id", "initial_products", "options", "user_token", "user_id"
+        link_endpoints.public_token_create, **link_endpoints.PUBLIC_TOKEN_FIELDS
     ),
-    "/sandbox/transactions/create": _with_item(_transactions_create, "transactions"),
+    "/sandbox/transactions/create": _with_item(_transactions_create, transactions=fields.anything),
     "/transactions/refresh": _with_item(_transactions_refresh),
-    "/transactions/sync": _with_item(_transactions_sync, "cursor", "count", "options"),
-    "/webhook_verification_key/get": _without_item(_key_get, "key_id"),
+    "/transactions/sync": _with_item(
+        _transactions_sync, cursor=fields.optional_text, count=fields.between(1, 500), options=_SYNC_OPTIONS
+    ),
+    "/webhook_verification_key/get": _without_item(_key_get, key_id=fields.text),
 }

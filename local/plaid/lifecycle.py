@@ -10,14 +10,13 @@ from local.plaid.errors import PlaidError
 from local.plaid.generator import Generator
 from local.plaid.items import (
     DEFAULT_DAYS_REQUESTED,
-    INITIAL_DAYS,
     Item,
     ItemOptions,
     LinkedItem,
     Phase,
     PublicToken,
 )
-from local.plaid.update_log import Change
+from local.plaid.transactions import release_history
 from local.plaid.webhooks import ENVIRONMENT
 from local.plaid.wire import entity_id, uuid4
 
@@ -129,7 +128,7 @@ class LifecycleOperations(SimulatorCore):
     def _advance_to(self, item: Item, phase: Phase, *, notify: bool = True) -> None:
         while item.phase < phase:
             item.phase = Phase(item.phase + 1)
-            count = self._release(item)
+            count = release_history(item, self.clock().date())
             item.last_success = self.clock()
             if not notify:
                 continue
@@ -138,13 +137,3 @@ class LifecycleOperations(SimulatorCore):
                 self.emit(item, "TRANSACTIONS", code, new_transactions=count)
             if item.sync_called:
                 self.emit(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
-
-    def _release(self, item: Item) -> int:
-        oldest = ""
-        if item.phase is Phase.INITIAL:
-            oldest = (self.clock().date() - timedelta(days=INITIAL_DAYS)).isoformat()
-        ready = [row for row in item.unreleased if row["date"] >= oldest]
-        item.unreleased = [row for row in item.unreleased if row["date"] < oldest]
-        for row in ready:
-            item.log.append(Change("added", row["transaction_id"], row["account_id"], row))
-        return len(ready)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from local.plaid.items import Item
+    from local.plaid.items import Item, LinkSession, LinkToken
 
 ENVIRONMENT = "sandbox"
 _NOTICE_PERIOD = timedelta(days=7)
@@ -64,6 +64,18 @@ def payload(item: Item, webhook_type: str, webhook_code: str, now: datetime) -> 
     }
 
 
+def link_payload(token: LinkToken, session: LinkSession, webhook_code: str) -> JsonObject:
+    """Return the fields that the webhooks about a Link session share."""
+    return {
+        "environment": ENVIRONMENT,
+        "link_session_id": session.session_id,
+        "link_token": token.name,
+        "webhook_code": webhook_code,
+        "webhook_type": "LINK",
+        **({"user_id": token.config.user_id} if token.config.user_id else {}),
+    }
+
+
 def _sync_updates(item: Item, _now: datetime) -> JsonObject:
     phases = type(item.phase)
     return {
@@ -89,7 +101,7 @@ def _expiration(item: Item, now: datetime) -> JsonObject:
 
 
 def _revoked_account(item: Item, _now: datetime) -> JsonObject:
-    account_ids = item.revoked[-1:] or [item.generator.accounts[0]["account_id"]]
+    account_ids = list(item.unlisted)[-1:] or [item.generator.accounts[0]["account_id"]]
     return {"account_id": account_ids[0]}
 
 
