@@ -142,7 +142,6 @@ class FakePlaid:
         self.results[link_token] = LinkResults(
             (*known.added, added),
             finished=True,
-            sessions=known.sessions + 1,
             request_id="results",
             finished_at=self.clock.now(),
         )
@@ -153,7 +152,7 @@ class FakePlaid:
     def leave(self, link_token: str) -> None:
         """Let the user leave Link."""
         known = self.results[link_token]
-        self.results[link_token] = replace(known, left=not known.finished, sessions=known.sessions + 1)
+        self.results[link_token] = replace(known, left=not known.finished)
 
     def add_public_token(self, public_token: str) -> ItemId:
         """Let a public token be exchangeable; return the Item that it leads to."""
@@ -170,7 +169,7 @@ class FakePlaid:
             return results
         if self.link_results_listed is ListedResults.ABSENT:
             return LinkResults(request_id="results")
-        return LinkResults(left=results.left, sessions=results.sessions, request_id="results")
+        return replace(results, added=())
 
     def exchange(self, public_token: str) -> ExchangedItem:
         """See `PlaidLink`: a public token works once."""

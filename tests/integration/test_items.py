@@ -143,8 +143,12 @@ def test_an_item_that_a_repeated_request_returned_is_not_rolled_back(world: Worl
 
 
 @strikes_a_call
-def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
-    """The second comes when the first has exchanged the token and is about to store the Item."""
+@pytest.mark.parametrize("target", ["TransactWriteItems", "PutItem"])
+def test_two_equal_requests_at_once_give_the_same_item(world: World, target: str) -> None:
+    """The second comes when the first has exchanged the token, and is about to store the Item, or the progress.
+
+    In the first case it completes the link itself; in the second one it waits for the progress.
+    """
     world.pause = time.sleep
     token = world.plaid.create_public_token(transactions=2)
     answers: list[dict[str, Any]] = []
@@ -152,10 +156,14 @@ def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
 
     def start_second() -> None:
         second.start()
+        if target == "TransactWriteItems":
+            second.join()
+            return
         while world.plaid.calls["/item/public_token/exchange"] < 2:
             time.sleep(0.01)
 
-    with asleep_at(1, start_second, "TransactWriteItems"):
+    # The first PutItem is that of the public token.
+    with asleep_at(2 if target == "PutItem" else 1, start_second, target):
         answers.append(world.post_items({"public_token": token}))
     second.join()
     assert [answer["statusCode"] for answer in answers] == [201, 201]

@@ -380,12 +380,11 @@ def test_an_update_mode_that_was_left_or_is_listed_and_not_finished_repairs_noth
     assert response["headers"]["retry-after"] == "2"
 
 
-@pytest.mark.parametrize("listed", [ListedResults.PARTIAL, ListedResults.ABSENT])
 @pytest.mark.parametrize("newer", [False, True])
 def test_an_update_mode_that_plaid_does_not_list_resolves_only_a_warning_that_is_older_than_its_session(
-    api: Api, listed: ListedResults, *, newer: bool
+    api: Api, *, newer: bool
 ) -> None:
-    api.plaid.link_results_listed = listed
+    api.plaid.link_results_listed = ListedResults.ABSENT
     item_id = api.linked()
     clock = api.tables.clock
     older = expiring(days=5)

@@ -46,8 +46,9 @@ class SessionReader:
     def added(self, session: LinkSession, link_token: str, public_token: str | None, *, proven: bool) -> AddedItem:
         """Return the connection with this public token, or the session's only one, with what Plaid lists of it.
 
-        Plaid lists the results of Hosted Link for every client, and those of other sessions if it enabled the client
-        for that. Otherwise the public token is all that is known before the exchange, and the session proves the user.
+        Plaid lists the results of Hosted Link and of multi-Item sessions for every client, and those of other sessions
+        if it enabled the client for that. Otherwise the public token is all that is known before the exchange, and the
+        session proves the user.
 
         Args:
             session: the session.
@@ -59,20 +60,20 @@ class SessionReader:
             RefusedError: the session is not finished, or the public token is not one of its own.
             InvalidRequestError: the session has several connections, and the request has no public token.
         """
-        results = self._results(
-            link_token, lambda found: bool(found.added if public_token is None else found.of(public_token))
-        )
         if public_token is None:
-            return self._only(results)
+            return self._only(self._results(link_token, lambda found: bool(found.added)))
+        results = self._results(
+            link_token, lambda found: (found.finished and not found.added) or found.of(public_token) is not None
+        )
         added = results.of(public_token)
         if added is not None:
             return _listed(added, results)
         if not proven:
             if results.added:
                 raise public_token_error("the public token is not one of this link session's")
-            if session.hosted:
+            if session.hosted or session.multi_item:
                 raise _not_finished_error()
-        listed = ListedResults.PARTIAL if results.sessions else ListedResults.ABSENT
+        listed = ListedResults.PARTIAL if results.finished else ListedResults.ABSENT
         return AddedItem(public_token, proven=proven, listed=listed, request_id=results.request_id)
 
     def _only(self, results: LinkResults) -> AddedItem:

@@ -66,9 +66,9 @@ class ListedResults(StrEnum):
     FULL = "full"
     """The public token, with institution and accounts."""
     PARTIAL = "partial"
-    """Something, but not all of that."""
+    """That the session is finished, but not all of that."""
     ABSENT = "absent"
-    """Nothing: Plaid did not enable the client for it."""
+    """Neither: Plaid did not enable the client for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,6 @@ class LinkResults:
         added: the bank connections that were made.
         finished: at least one session ended, other than by leaving Link.
         left: sessions ended, and each of them by leaving Link.
-        sessions: how many sessions are listed.
         request_id: Plaid's id of the call; empty where there was none.
         finished_at: when the last of those sessions ended; None where that is unreadable.
     """
@@ -112,7 +111,6 @@ class LinkResults:
     added: tuple[AddedItem, ...] = ()
     finished: bool = False
     left: bool = False
-    sessions: int = 0
     request_id: str = ""
     finished_at: datetime | None = None
 

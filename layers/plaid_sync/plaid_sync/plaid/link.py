@@ -39,6 +39,9 @@ _MAX_TOKEN_LENGTH: Final = 512
 _MAX_URL_LENGTH: Final = 2048
 _MAX_SESSIONS: Final = 100
 _MAX_RESULTS: Final = 100
+_MAX_EVENTS: Final = 1000
+_LEFT: Final = "EXIT"
+"""The event of a user who left Link; one who finished it has a HANDOFF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,6 @@ def parse_link_results(document: bytes) -> LinkResults:
         added=tuple(added.values()),
         finished=bool(finished),
         left=bool(sessions) and all(map(_was_left, sessions)),
-        sessions=len(sessions),
         request_id=printable_or_empty(response.get("request_id")),
         finished_at=max(ends, default=None),
     )
@@ -148,7 +150,10 @@ def _is_finished(session: dict[str, Any]) -> bool:
 
 
 def _was_left(session: dict[str, Any]) -> bool:
-    return session.get("exit") is not None or session.get("on_exit") is not None
+    if session.get("exit") is not None or session.get("on_exit") is not None:
+        return True
+    events = (event for event in _bounded_list(session.get("events"), _MAX_EVENTS) if isinstance(event, dict))
+    return any(event.get("event_name") == _LEFT for event in events)
 
 
 def _added_items(session: dict[str, Any]) -> Iterator[AddedItem]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
-from plaid_sync.aws.dynamodb.transact import MAX_TRIES, Action, ConditionFailedError, back_off, put, write_together
+from plaid_sync.aws.dynamodb.transact import MAX_TRIES, Action, back_off, put
 from plaid_sync.domain.clock import format_optional_timestamp, parse_timestamp
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.item import Item, ItemId
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.clock import Clock
 
-_PROGRESS: Final = "progress"
 _BLOCK_TTL: Final = timedelta(days=1)
 """Much longer than a request can be in flight: AWS rejects a signature after minutes."""
 
@@ -67,23 +66,35 @@ class LinksTable:
         )
 
     def begin(self, progress: LinkProgress, session: LinkSession | None) -> LinkProgress:
-        """See `Links`."""
-        actions = [_conditional(put(_PROGRESS, self.table, progress_row(progress)), link_key=None)]
+        """See `Links`. When the response of a write is lost, the SDK's repeat finds its own row."""
         if session is not None:
-            bound = replace(session, link_id=progress.link_id)
-            actions.append(_conditional(put("session", self.table, _session_row(bound)), link_id=None))
-        try:
-            write_together(self.client, actions, self.clock)
-        except ConditionFailedError as error:
-            if _PROGRESS not in error.found:
-                raise TransientError("link_session_modified") from error
-            return _progress_from_row(progress.link_id, deserialize(error.found[_PROGRESS]))
-        return progress
+            found = self._put_new(_session_row(replace(session, link_id=progress.link_id)), "link_id")
+            if found.get("link_id", progress.link_id) != progress.link_id:
+                raise TransientError("link_session_modified")
+        found = self._put_new(progress_row(progress), "link_key")
+        return _progress_from_row(progress.link_id, found) if found else progress
+
+    def _put_new(self, row: dict[str, Any], absent: str) -> dict[str, Any]:
+        """Store a row, unless there is one with this attribute; return that one."""
+        expression = Expression()
+        condition = expression.equals(absent, None)
+        with aws_errors():
+            try:
+                self.client.put_item(
+                    **put("row", self.table, row).request["Put"],
+                    ConditionExpression=condition,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException as error:
+                failed: Any = error.response
+                return deserialize(failed.get("Item", {}))
+        return {}
 
     def save_progress(self, progress: LinkProgress) -> None:
         """See `Links`."""
         with aws_errors():
-            self.client.put_item(**put(_PROGRESS, self.table, progress_row(progress)).request["Put"])
+            self.client.put_item(**put("progress", self.table, progress_row(progress)).request["Put"])
 
     def _read(self, key: str) -> dict[str, Any]:
         with aws_errors():
@@ -174,18 +185,6 @@ def _session_row(session: LinkSession) -> dict[str, Any]:
         "hosted": session.hosted or None,
         "multi_item": session.multi_item or None,
     }
-
-
-def _conditional(action: Action, **expected: str | None) -> Action:
-    """Return a put that holds only while the row has these values."""
-    expression = Expression()
-    condition = " AND ".join(expression.equals(name, value) for name, value in expected.items())
-    action.request["Put"] |= {
-        "ConditionExpression": condition,
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        **expression.arguments(),
-    }
-    return action
 
 
 def _key(key: str) -> dict[str, Any]:
