@@ -20,8 +20,8 @@ MAX_RETRY_AGE: Final = timedelta(hours=1)
 Lambda discards records of two hours (template.yaml), without their content: never before this."""
 _MAX_VALUE_LENGTH: Final = 1024
 _PUBLISHED_ATTRIBUTES: Final = (
-    *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "until", "causes"),
-    "withdrawn_accounts",
+    *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "code_reason", "until"),
+    *("causes", "withdrawn_accounts"),
 )
 
 
