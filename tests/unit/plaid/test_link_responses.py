@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from plaid_sync.domain.errors import SchemaViolationError
 from plaid_sync.domain.item import Account
-from plaid_sync.linking.sessions import AddedItem, fingerprints
+from plaid_sync.linking.sessions import AddedItem
 from plaid_sync.plaid.link import parse_link_results
 
 CHECKING = {"id": "account-1", "name": "Plaid Checking", "mask": "0000", "type": "depository", "subtype": "checking"}
@@ -100,7 +100,6 @@ def test_an_unreadable_connection_is_omitted(session: dict[str, Any]) -> None:
         parse_link_results(b"[]")
 
 
-def test_a_connection_without_bank_or_accounts_has_no_fingerprint() -> None:
+def test_a_connection_can_have_no_bank_and_no_accounts() -> None:
     (added,) = parse_link_results(results({"on_success": {"public_token": "public-1", "metadata": None}})).added
     assert added == AddedItem("public-1")
-    assert fingerprints("user", added) == ()

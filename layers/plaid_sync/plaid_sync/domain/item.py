@@ -262,7 +262,7 @@ class Item:
         client_user_id: the caller's reference of the user; None where it was linked without a session.
         accounts: its accounts as last seen.
         revoked_accounts: accounts whose data the user withdrew: no row of theirs is kept.
-        bank_login_ids: keys of its account claims (`linking.sessions.AccountClaim`).
+        bank_login_ids: keys of its account claims (`domain.claims.claim_keys`).
         removal: set once it is removed.
         bank: Plaid's connection to the bank, as the API last fetched it.
         next_attempt_at: when the sweep enqueues it; None where nothing is left to do.

@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plaid_sync.domain.claims import claim_keys
 from plaid_sync.domain.errors import Refusal, RefusedError
 from plaid_sync.domain.requests import item_not_found_error, item_removed_error, request_removal, require_allowed
 from plaid_sync.domain.transitions import EventType
 from plaid_sync.linking.session_reader import public_token_error
-from plaid_sync.linking.sessions import AddedItem, Replacement, fingerprints, link_id_of
+from plaid_sync.linking.sessions import AddedItem, Replacement, link_id_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -112,14 +113,14 @@ class LinkValidator:
             return LinkCandidate(request, AddedItem(request.public_token or ""), None, request.days_requested)
         added, request_id = self.sessions.added(request.link_token, request.public_token)
         replaced = self._replaced_item(request)
-        claim_keys = fingerprints(session.client_user_id, added)
-        releasable_item_ids, existing_item = self._holders(claim_keys, link_id_of(added.public_token), request.replace)
+        keys = claim_keys(session.client_user_id, added.institution_id, added.accounts)
+        releasable_item_ids, existing_item = self._holders(keys, link_id_of(added.public_token), request.replace)
         return LinkCandidate(
             request=request,
             added=added,
             client_user_id=session.client_user_id,
             days_requested=request.days_requested or session.days_requested,
-            claim_keys=claim_keys,
+            claim_keys=keys,
             releasable_item_ids=releasable_item_ids,
             replaced_item=None if replaced is None or replaced.removed else replaced,
             existing_item=existing_item,
@@ -161,7 +162,7 @@ class LinkValidator:
         return item
 
     def _holders(
-        self, claim_keys: tuple[str, ...], link_id: str, replace: ItemId | None
+        self, keys: tuple[str, ...], link_id: str, replace: ItemId | None
     ) -> tuple[frozenset[ItemId], Item | None]:
         """Return the Items whose account claims may be taken, and the Item that this public token is linked as.
 
@@ -169,7 +170,7 @@ class LinkValidator:
             RefusedError: another Item, which is not removed, holds one of the accounts.
         """
         releasable_item_ids = set() if replace is None else {replace}
-        for claim in self.links.claims(claim_keys).values():
+        for claim in self.links.claims(keys).values():
             if claim.item_id in releasable_item_ids:
                 continue
             holder = self.items.load(claim.item_id)

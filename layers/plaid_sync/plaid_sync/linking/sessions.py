@@ -2,18 +2,16 @@
 
 A public token is accepted only for the user that its link token was created for: /link/token/get lists the public
 tokens of a session (https://plaid.com/docs/api/link/#linktokenget), and the session is stored with the reference of the
-user. No bank account is linked twice for one user: both Items would be billed, and its transactions doubled. Account
-ids differ from Item to Item; the account's name, the last digits of its number and its subtype do not
-(https://plaid.com/docs/link/duplicate-items/), so these are its fingerprint.
+user. No bank account is linked twice for one user (`domain.claims`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.domain.claims import digest
 from plaid_sync.domain.errors import PlaidSyncError
 
 if TYPE_CHECKING:
@@ -24,8 +22,6 @@ SESSION_TTL: Final = timedelta(days=1)
 """How long a session is kept after its link token expires: Plaid keeps its results for six hours after its end."""
 DEFAULT_LINK_TOKEN_TTL: Final = timedelta(hours=4)
 """How long a link token is valid where Plaid's response does not say."""
-MAX_CLAIMS: Final = 80
-"""Account claims of one Item: a transaction has a hundred actions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +148,7 @@ class AccountClaim:
     """An account claim: an Item holds an account of a user.
 
     Attributes:
-        key: the account's fingerprint.
+        key: the account's (`domain.claims.claim_keys`).
         item_id: the Item that holds it.
         link_id: digest of the public token that the Item was linked with.
     """
@@ -176,28 +172,9 @@ class ClaimHeldError(PlaidSyncError):
 
 def session_key(link_token: str) -> str:
     """Return the key that the session of a link token is stored under."""
-    return f"session#{_digest(link_token)}"
+    return f"session#{digest(link_token)}"
 
 
 def link_id_of(public_token: str) -> str:
     """Return the digest by which an Item is found when its public token is sent again."""
-    return _digest(public_token)
-
-
-def fingerprints(client_user_id: str, added: AddedItem) -> tuple[str, ...]:
-    """Return the keys of a connection's account claims; an account without a name or a mask has none.
-
-    Of more than `MAX_CLAIMS` the smallest, so that two links of one login claim the same accounts.
-    """
-    if added.institution_id is None:
-        return ()
-    keys = {
-        f"login#{_digest(client_user_id, added.institution_id, account.name, account.mask, account.subtype or '')}"
-        for account in added.accounts
-        if account.name and account.mask
-    }
-    return tuple(sorted(keys)[:MAX_CLAIMS])
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return digest(public_token)
