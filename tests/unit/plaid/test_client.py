@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import plaid as plaid_python
 import pytest
 from plaid.api.plaid_api import PlaidApi
-from plaid_sync.domain.errors import OutcomeUnknownError, PlaidError, TransientError
+from plaid_sync.domain.errors import FailureClass, OutcomeUnknownError, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor
 from plaid_sync.linking.requests import LinkTokenParameters, LinkTokenRequest
 from plaid_sync.plaid.client import PlaidTransport
@@ -169,6 +169,51 @@ def test_an_error_code_is_kept_and_one_of_an_invalid_form_is_replaced_by_both_cl
         with pytest.raises(TransientError) as failed:
             plaid.key_api.fetch("kid")
         assert failed.value.code == f"verification_key_{expected}"
+
+
+def test_an_error_has_everything_that_plaid_says_about_it(plaid: Plaid) -> None:
+    body = {
+        "error_type": "ITEM_ERROR",
+        "error_code": "ITEM_LOGIN_REQUIRED",
+        "error_code_reason": "OAUTH_USER_REVOKED",
+        "request_id": "r1",
+    }
+    plaid.simulator.inject_fault(EXCHANGES, status=400, body=json.dumps(body))
+    with pytest.raises(PlaidError) as refused:
+        plaid.link.exchange("public-sandbox-1")
+    error = refused.value
+    assert (error.error_type, error.code, error.code_reason) == tuple(body.values())[:3]
+    assert (error.status, error.endpoint, error.request_id) == (400, EXCHANGES, "r1")
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "a b", "\ud800", ["A"]], ids=ascii)
+def test_a_type_or_reason_of_an_invalid_form_is_omitted(plaid: Plaid, value: object) -> None:
+    body = {"error_code": "ITEM_LOGIN_REQUIRED", "error_type": value, "error_code_reason": value}
+    plaid.simulator.inject_fault(EXCHANGES, status=400, body=json.dumps(body))
+    with pytest.raises(PlaidError) as refused:
+        plaid.link.exchange("public-sandbox-1")
+    assert (refused.value.error_type, refused.value.code_reason) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "failure"),
+    [
+        (429, "slow down", FailureClass.THROTTLED),
+        (429, {"error_code": "A_LIMIT_OF_NEXT_YEAR", "error_type": "API_ERROR"}, FailureClass.THROTTLED),
+        (400, {"error_code": "A_LIMIT_OF_NEXT_YEAR", "error_type": "RATE_LIMIT_EXCEEDED"}, FailureClass.THROTTLED),
+        (400, {"error_code": "A_CODE_OF_NEXT_YEAR", "error_type": "ITEM_ERROR"}, FailureClass.NEEDS_USER),
+        (400, {"error_code": "A_CODE_OF_NEXT_YEAR", "error_type": "INVALID_INPUT"}, FailureClass.CLIENT_ERROR),
+        (400, {"error_code": "A_CODE_OF_NEXT_YEAR"}, FailureClass.TRANSIENT),
+        (502, "<html>", FailureClass.TRANSIENT),
+    ],
+    ids=str,
+)
+def test_an_error_is_classified_by_all_of_it(plaid: Plaid, status: int, body: object, failure: FailureClass) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    plaid.simulator.inject_fault(EXCHANGES, status=status, body=text)
+    with pytest.raises(PlaidError) as refused:
+        plaid.link.exchange("public-sandbox-1")
+    assert refused.value.failure_class is failure
 
 
 def test_a_request_id_that_no_log_line_can_hold_is_omitted(plaid: Plaid) -> None:

@@ -59,9 +59,11 @@ class ItemState:
     Attributes:
         name: a `StateName`, or the word of a newer version: such an Item is shown as it is, and never synced.
         code: what is wrong: Plaid's error code, or the warning's.
-        since: since when name and code are what they are.
+        code_reason: Plaid's `error_code_reason` beside the code.
+        since: since when name, code and reason are what they are.
         expiry: the open warning, kept while the bank is down or the user is needed.
         warnings_resolved_until: the latest deadline that a repair resolved: a late copy of its warning is outdated.
+        consent_until: when the user's consent ends, as Plaid last reported it.
     """
 
     name: str
@@ -69,6 +71,8 @@ class ItemState:
     since: datetime | None = None
     expiry: Expiry | None = None
     warnings_resolved_until: datetime | None = None
+    code_reason: str | None = None
+    consent_until: datetime | None = None
 
     @property
     def is_known(self) -> bool:
@@ -108,6 +112,8 @@ class ItemHealth:
         last_failure_at: when it last failed to.
         request_id: Plaid's id of the call; empty where there was none.
         institution_id: the bank, where Plaid names one.
+        error_type: the error's type; empty where there is none.
+        code_reason: Plaid's `error_code_reason` beside the error code.
     """
 
     error_code: str | None = None
@@ -116,6 +122,8 @@ class ItemHealth:
     last_failure_at: datetime | None = None
     request_id: str = ""
     institution_id: str | None = None
+    error_type: str = ""
+    code_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class SyncReport:
         published_events: detail-types that are published.
         until: when an expiring Item stops working.
         code: Plaid's code: of its refusal, of what is wrong with the Item, or of the open warning.
+        code_reason: Plaid's `error_code_reason` beside the code.
         request_ids: Plaid's ids of the calls, the newest last.
         failure: why the Item is retried, though it may be committed: Plaid reports that its bank is down.
         next_attempt_at: when the Item is attempted next; None where this attempt did not decide that.
@@ -93,6 +94,7 @@ class SyncReport:
     published_events: tuple[str, ...] = ()
     until: datetime | None = None
     code: str = ""
+    code_reason: str | None = None
     request_ids: tuple[str, ...] = ()
     failure: ItemFailure | None = None
     next_attempt_at: datetime | None = None
@@ -182,6 +184,7 @@ class Attempt:
             "state_before": str(item.state.name),
             "state": str(report.state) or None,
             "code": report.code or None,
+            "code_reason": report.code_reason,
             "until": report.until,
             **{name: getattr(report, name) or None for name in _COUNTS},
             "quarantined": len(report.quarantined) or None,

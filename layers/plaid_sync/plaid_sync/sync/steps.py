@@ -124,7 +124,8 @@ class AttemptSteps:
         request_ids = (health.request_id,) if health.request_id else ()
         if health.error_code is None:
             return ItemEvent(EventType.HEALTHY, until=health.consent_until), request_ids
-        return ItemEvent(event_of_failure(classify(health.error_code)), health.error_code), request_ids
+        event = event_of_failure(classify(health.error_code, health.error_type))
+        return ItemEvent(event, health.error_code, code_reason=health.code_reason), request_ids
 
     # ---- outcomes
 
@@ -219,6 +220,7 @@ class AttemptSteps:
             published_events=result.published_events,
             until=result.state.until,
             code=finding.code or result.state.code or "",
+            code_reason=finding.code_reason if finding.code else result.state.code_reason,
             failure=failure,
             next_attempt_at=following.at,
         )
@@ -326,4 +328,4 @@ def _retry_class(state: str, finding: ItemEvent) -> FailureClass | None:
     """Return the class of a failure that Plaid reports about an Item although it serves it; None for no retry."""
     if finding.code is None or transition(state, finding.type).action is not Action.RETRY:
         return None
-    return classify(finding.code)
+    return FailureClass(finding.type.value)
