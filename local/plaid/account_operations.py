@@ -26,7 +26,7 @@ class AccountOperations(SimulatorCore):
 
     def account_rows(self, item_id: str) -> list[JsonObject]:
         with self.lock:
-            return [dict(account) for account in self.items[item_id].generator.accounts]
+            return self.items[item_id].all_accounts()
 
     def close_account(self, item_id: str, account_id: str | None = None) -> str:
         """Close an account (by default the first) at the bank; return its id. No webhook exists for that."""

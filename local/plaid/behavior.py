@@ -18,6 +18,8 @@ class Behavior:
             command line) waits for `advance_phase`.
         historical_seconds: seconds from initialization until the full history is ready; None waits for `advance_phase`.
         not_ready_cursor_null: whether `next_cursor` is null, rather than "", while the Item is NOT_READY.
+        update_status_unknown: whether sync returns TRANSACTIONS_UPDATE_STATUS_UNKNOWN in every phase of the Item.
+        null_lists: whether sync returns null, rather than an empty array, for `added`, `modified` and `removed`.
         spell_out: whether sync returns every change between two cursors instead of the net change
             (a transaction that was added and removed is then in both arrays).
         hide_reverts: whether the net change leaves out a transaction that equals what the client already has
@@ -36,6 +38,7 @@ class Behavior:
             multi-Item sessions only.
         beta_fields: whether transactions have `merchant_category_code` and `running_balance`.
         webhook_delay: seconds between an event and its webhook.
+        webhook_retries_signed_again: whether each retry has a new signature, with its own `iat`, rather than the first.
         webhook_loss: probability that a webhook is never sent.
         webhook_duplicates: probability that a webhook is sent twice.
         webhook_reorder: probability that a webhook is delayed so that later ones arrive first.
@@ -48,6 +51,8 @@ class Behavior:
     initial_seconds: float | None = 0.5
     historical_seconds: float | None = 1.5
     not_ready_cursor_null: bool = False
+    update_status_unknown: bool = False
+    null_lists: bool = False
     spell_out: bool = False
     hide_reverts: bool = False
     sync_while_login_required: bool = False
@@ -58,6 +63,7 @@ class Behavior:
     link_webhooks_always: bool = False
     beta_fields: bool = False
     webhook_delay: float = 0.0
+    webhook_retries_signed_again: bool = True
     webhook_loss: float = 0.0
     webhook_duplicates: float = 0.0
     webhook_reorder: float = 0.0

@@ -133,9 +133,10 @@ def _draft(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
     return {"body": wire.encode(sim.draft_webhook(item_id, *_webhook_type_and_code(body))).decode()}
 
 
-@_route("POST", "/items/{item}/error", '{"error_code": "ITEM_LOGIN_REQUIRED" or null}: set or clear its error')
+@_route("POST", "/items/{item}/error", '{"error_code": code or null, "reason"}: set or clear its error')
 def _error(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    sim.set_item_error(item_id, fields.optional_text(body, "error_code"))
+    reason = fields.optional_text(body, "reason")
+    sim.set_item_error(item_id, fields.optional_text(body, "error_code"), reason=reason)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -19,6 +20,10 @@ from local.plaid.rate_limits import RateLimiter
 
 if TYPE_CHECKING:
     from local.plaid.items import Item, LinkSession, LinkToken, PublicToken
+
+
+# Takes the path, the request's body, the status and the response's body of a call to Plaid's API.
+Observer = Callable[[str, bytes, int, bytes], object]
 
 
 class SimulatorCore:
@@ -43,6 +48,7 @@ class SimulatorCore:
         self.sender = WebhookSender(self.keys, clock, self.scheduler, self.random("webhooks"), lambda: self.behavior)
         self.rate_limiter = RateLimiter()
         self.faults = FaultInjector()
+        self.observer: Observer = lambda *_: None
         self.items: dict[str, Item] = {}
         self.public_tokens: dict[str, PublicToken] = {}
         self.link_tokens: dict[str, LinkToken] = {}

@@ -219,7 +219,6 @@ class Generator:
             "entity_id": entity,
             "logo_url": logo,
             "name": merchant.name,
-            "phone_number": None,
             "type": "income_source" if merchant.primary == "INCOME" else "merchant",
             "website": website,
         }

@@ -17,14 +17,16 @@ _CONSENT_PERIOD = timedelta(days=180)
 class ItemOperations(SimulatorCore):
     """Changes to the state of an Item. Those that return a bool return False if the Item has no webhook URL."""
 
-    def set_item_error(self, item_id: str, error_code: str | None, *, notify: bool = True) -> None:
-        """Set an Item's error, or clear it with None.
+    def set_item_error(
+        self, item_id: str, error_code: str | None, *, reason: str | None = None, notify: bool = True
+    ) -> None:
+        """Set an Item's error with its `error_code_reason` (one of `REASONS`, or none), or clear it with None.
 
         With `notify`, ITEM/ERROR fires (USER_PERMISSION_REVOKED for that error), or ITEM/LOGIN_REPAIRED.
         """
         with self.lock:
             item = self.items[item_id]
-            item.error_code = error_code
+            item.error_code, item.error_reason = error_code, reason
             item.last_failure = self.clock() if error_code else item.last_failure
             if notify:
                 codes = {None: "LOGIN_REPAIRED", "USER_PERMISSION_REVOKED": "USER_PERMISSION_REVOKED"}
@@ -40,7 +42,7 @@ class ItemOperations(SimulatorCore):
 
     def complete_update_mode(self, item: Item) -> None:
         """Clear an Item's error and extend a consent that can expire. Fires no webhook."""
-        item.error_code = None
+        item.error_code = item.error_reason = None
         if item.consent_expiration_time is not None:
             item.consent_expiration_time = self.clock() + _CONSENT_PERIOD
 

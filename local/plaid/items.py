@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from local.plaid.balances import BalanceChanges, balance_changes, with_balances
+from local.plaid.errors import PlaidError
 from local.plaid.update_log import UpdateLog
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ class Item:
         forced_anywhere: whether those failures also hit the first page of an incremental update.
         corruptions: for each malformed transaction, how sync corrupts it.
         final_cursors: each cursor that ended a pagination loop, with its position in the log.
+        balance_changes: by account, what its transactions come to at the position `balances_at` of the log.
     """
 
     item_id: str
@@ -99,6 +102,7 @@ class Item:
     removed: bool = False
     removal_reason: tuple[str | None, str | None] = (None, None)
     error_code: str | None = None
+    error_reason: str | None = None
     consent_expiration_time: datetime | None = None
     unlisted: dict[str, UnlistedAccount] = field(default_factory=dict)
     forced_mutations: int = 0
@@ -108,15 +112,28 @@ class Item:
     last_success: datetime | None = None
     last_failure: datetime | None = None
     last_webhook: tuple[datetime, str] | None = None
+    balance_changes: BalanceChanges = field(default_factory=dict)
+    balances_at: int = 0
+
+    @property
+    def error(self) -> PlaidError | None:
+        return PlaidError(self.error_code, reason=self.error_reason) if self.error_code else None
 
     def accounts(self, account_id: str | None = None) -> list[JsonObject]:
         """Return the accounts that have transactions, or only the given one."""
         used = {change.account_id for change in self.log.changes}
         return [
             account
-            for account in self.generator.accounts
+            for account in self.all_accounts()
             if account["account_id"] in used and account_id in (None, account["account_id"])
         ]
+
+    def all_accounts(self) -> list[JsonObject]:
+        """Return all accounts, their balances as of now."""
+        if self.balances_at != self.log.head:
+            self.balance_changes = balance_changes(self.log.live.values())
+            self.balances_at = self.log.head
+        return [with_balances(account, self.balance_changes) for account in self.generator.accounts]
 
 
 @dataclass(frozen=True, slots=True)

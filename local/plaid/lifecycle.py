@@ -16,7 +16,7 @@ from local.plaid.items import (
     Phase,
     PublicToken,
 )
-from local.plaid.transactions import release_history
+from local.plaid.transactions import copied_rows, release_history
 from local.plaid.webhooks import ENVIRONMENT
 from local.plaid.wire import entity_id, uuid4
 
@@ -101,7 +101,8 @@ class LifecycleOperations(SimulatorCore):
         days = options.days_requested or days_requested or default
         today = self.clock().date()
         oldest = (today - timedelta(days=days)).isoformat()
-        history = item.generator.history(options.transactions, options.days, today)
+        twin = self._twin(item)
+        history = copied_rows(twin, item) if twin else item.generator.history(options.transactions, options.days, today)
         item.unreleased = [row for row in history if row["date"] > oldest]
         item.phase = Phase.NOT_READY
         timers = (
@@ -111,6 +112,19 @@ class LifecycleOperations(SimulatorCore):
         for seconds, phase in timers:
             if seconds is not None:
                 self.scheduler.after(seconds, lambda phase=phase: self._advance_by_timer(item, phase))  # type: ignore[misc] # a default binds the loop variable
+
+    def _twin(self, item: Item) -> Item | None:
+        """Return the latest Item of the same login that has a history: the bank has the same transactions for both."""
+        login = (item.options.institution_id, item.options.login)
+        twins = [
+            other
+            for other in self.items.values()
+            if other is not item
+            and other.options.login is not None
+            and (other.options.institution_id, other.options.login) == login
+            and other.phase > Phase.UNINITIALIZED
+        ]
+        return twins[-1] if twins else None
 
     def _advance_by_timer(self, item: Item, phase: Phase) -> None:
         with self.lock:

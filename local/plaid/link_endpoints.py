@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.plaid import request_fields as fields
 from local.plaid.errors import PlaidError
+from local.plaid.institution_endpoints import check_institution_id
 from local.plaid.items import DEFAULT_DAYS_REQUESTED, DEFAULT_INSTITUTION_ID, ItemOptions, LinkTokenConfig
 from local.plaid.link_sessions import event_id, session_events
 from local.plaid.sample_data import COUNTRY_CODES, PRODUCTS
@@ -288,7 +289,7 @@ def public_token_create(call: Call) -> JsonObject:
     requested = fields.mapping(call.body, "options")
     days = fields.integer(fields.mapping(requested, "transactions"), "days_requested", 1, 730)
     products = fields.texts(call.body, "initial_products")
-    institution_id = fields.text(call.body, "institution_id")
+    institution_id = check_institution_id(fields.text(call.body, "institution_id"))
     options = _options(call, fields.url(requested, "webhook"), products, days, institution_id)
     return {"public_token": call.sim.create_public_token_with(options)}
 

@@ -123,7 +123,9 @@ class LinkSessionOperations(LifecycleOperations, ItemOperations, AccountOperatio
         session.finished_at = self.clock()
         if token.is_complete or self.behavior.link_webhooks_always:
             added = [item["public_token"] for item in session.added]
-            tokens = {"public_tokens": added} if added else {}
+            tokens: JsonObject = {"public_tokens": added} if added else {}
+            if token.config.user_id:
+                tokens["user_id"] = token.config.user_id
             status = "EXITED" if session.exited else "SUCCESS"
             self.emit_link(token, session, "SESSION_FINISHED", status=status, **tokens)
         if token.config.hosted or self.behavior.link_webhooks_always:

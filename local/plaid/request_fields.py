@@ -37,8 +37,8 @@ class Call:
     @property
     def healthy_item(self) -> Item:
         """The Item, for endpoints that do not serve an Item in an error state."""
-        if self.required_item.error_code:
-            raise PlaidError(self.required_item.error_code)
+        if (error := self.required_item.error) is not None:
+            raise error
         return self.required_item
 
 

@@ -131,6 +131,7 @@ INSTITUTIONS: dict[str, str] = {
     "ins_109512": "Houndstooth Bank",
     "ins_56": "Chase",
 }
+OAUTH_INSTITUTIONS = frozenset({"ins_56"})
 
 
 def institution_name(institution_id: str) -> str:

@@ -205,6 +205,28 @@ def remove_account_rows(item: Item, account_id: str) -> None:
         _record(item, "removed", row)
 
 
+def copied_rows(source: Item, item: Item) -> list[JsonObject]:
+    """Return the transactions of another Item of the same login under the ids of this one, oldest first."""
+    own = {account["persistent_account_id"]: account["account_id"] for account in item.generator.accounts}
+    account_ids = {
+        account["account_id"]: own[account["persistent_account_id"]]
+        for account in source.generator.accounts
+        if account["persistent_account_id"] in own
+    }
+    rows = [row for row in (*source.log.live.values(), *source.unreleased) if row["account_id"] in account_ids]
+    new_ids = {row["transaction_id"]: entity_id(item.rng) for row in rows}
+    copies = (
+        {
+            **row,
+            "account_id": account_ids[row["account_id"]],
+            "pending_transaction_id": None,
+            "transaction_id": new_ids[row["transaction_id"]],
+        }
+        for row in rows
+    )
+    return sorted(copies, key=lambda row: str(row["date"]))
+
+
 def release_history(item: Item, today: date) -> int:
     """Serve the transactions that are ready in the Item's phase; return their number."""
     oldest = (today - timedelta(days=INITIAL_DAYS)).isoformat() if item.phase is Phase.INITIAL else ""

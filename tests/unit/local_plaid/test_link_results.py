@@ -103,12 +103,11 @@ def test_hosted_link_fires_its_webhooks(http: Http, sim: PlaidSimulator) -> None
         "environment": "sandbox",
         "link_session_id": session_of(http, link_token)["link_session_id"],
         "link_token": link_token,
-        "user_id": "usr_1",
         "webhook_type": "LINK",
     }
     assert added == {**common, "webhook_code": "ITEM_ADD_RESULT", "public_token": public_token}
-    expected = {**common, "webhook_code": "SESSION_FINISHED", "status": "SUCCESS", "public_tokens": [public_token]}
-    assert finished == expected
+    result = {"status": "SUCCESS", "public_tokens": [public_token], "user_id": "usr_1"}
+    assert finished == {**common, "webhook_code": "SESSION_FINISHED", **result}
     assert [event["event_name"] for event in events["events"]] == ["OPEN", "HANDOFF"]
     sim.leave_link(link_token, "INVALID_CREDENTIALS")
     finished, events = link_webhooks(sim, link_token)[3:]
