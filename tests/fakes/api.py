@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import Item, ItemId, Removal
+from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.http import error_response
 from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.routes import ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
+from plaid_sync.linking.completion import Completion, FinishedSession, SessionCompleter
 from plaid_sync.linking.eligibility import LinkValidator
 from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
@@ -72,15 +74,28 @@ class Api:
         """Let a call of a port fail from now on: see `Failing`."""
         self.ports[port] = Failing(self.ports[port], name, error, **how)
 
-    def _api(self) -> ItemsApi:
+    def complete(self, finished: FinishedSession) -> Completion:
+        """Complete a session that a webhook reports, as the webhook function requests it."""
         ports = self.ports
         sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
-        linker = Linker(
+        operations = self._api().operations
+        completer = SessionCompleter(self._linker(sessions), sessions, operations.finish_update_mode)
+        deadline = self.tables.clock.deadline(900.0)
+        return completer.complete(finished, RequestContext("webhook LINK", finished.correlation_id, "", "", deadline))
+
+    def _linker(self, sessions: SessionReader) -> Linker:
+        ports = self.ports
+        return Linker(
             validator=LinkValidator(sessions, ports["links"], ports["items"]),
             accounts=ports["plaid"],
             removal=ports["plaid"],
             **{name: ports[name] for name in _LINKER_PORTS},
         )
+
+    def _api(self) -> ItemsApi:
+        ports = self.ports
+        sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
+        linker = self._linker(sessions)
         plaid, links, items, tokens, clock = (ports[name] for name in ("plaid", "links", "items", "tokens", "clock"))
         link_tokens = LinkTokens(plaid, links, items, tokens, clock, "Bank connections")
         history, transactions = ports["history"], ports["transactions"]

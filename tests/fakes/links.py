@@ -119,3 +119,24 @@ def _updated(stored: Item, item: Item) -> Item:
     }
     sets = {name: value for name, value in known.items() if value is not None}
     return replace(stored, access_token=item.access_token, link_id=item.link_id, **sets)
+
+
+@dataclass(slots=True)
+class FakeLinkSessions:
+    """Implements `LinkSessions` of the webhook function.
+
+    Attributes:
+        completed: the sessions that were completed, in order.
+        refusal: the code with which each is refused, while it is set.
+        unreachable: whether no session can be completed now.
+    """
+
+    completed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    refusal: str | None = None
+    unreachable: bool = False
+
+    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:  # noqa: ARG002 - the port's
+        if self.unreachable:
+            raise TransientError("unreachable")
+        self.completed.append((link_token, public_tokens))
+        return self.refusal
