@@ -103,7 +103,9 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
     operations = ItemOperations(items, history, sessions, tokens, plaid, queue, clock)
     routes = ItemsApi(
         link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
-        create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
+        create_link_token=lambda body, context: link_tokens.create(
+            parse_link_token_request(body, sandbox=settings.plaid_env == "sandbox"), context
+        ),
         queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock),
         operations=operations,
         webhook_url=settings.webhook_url,

@@ -130,7 +130,7 @@ class FakePlaid:
         request_id = self._call("create_link_token")
         token = f"link-{request_id}"
         self.created[token], self.results[token] = parameters, LinkResults(request_id="results")
-        url = f"https://hosted.invalid/{token}" if parameters.request.hosted_link else None
+        url = f"https://hosted.invalid/{token}" if parameters.request.hosted else None
         return LinkToken(token, self.clock.now() + timedelta(hours=4), url, request_id)
 
     def complete(
@@ -166,7 +166,7 @@ class FakePlaid:
         if link_token not in self.results:
             raise PlaidError("INVALID_LINK_TOKEN", "refusal")
         results = self.results[link_token]
-        if self.created[link_token].request.hosted_link or self.link_results_listed is ListedResults.FULL:
+        if self.created[link_token].request.hosted or self.link_results_listed is ListedResults.FULL:
             return results
         if self.link_results_listed is ListedResults.ABSENT:
             return LinkResults(request_id="results")

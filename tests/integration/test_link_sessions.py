@@ -54,7 +54,7 @@ def test_a_link_token_can_be_requested_in_every_way(world: World, user: str) -> 
         "language": "fr",
         "days_requested": 90,
         "redirect_uri": "https://app.example.com/link",
-        "hosted_link": True,
+        "hosted_link": {"url_lifetime_seconds": 3600},
         "client_name": "Blue",
     }
     created = content(world.request("POST", "/link-tokens", body), 201)
@@ -74,7 +74,8 @@ def test_a_link_token_can_be_requested_in_every_way(world: World, user: str) -> 
 @pytest.mark.parametrize(("form", "hosted"), [*((form, False) for form in FORMS), ("full", True), ("absent", True)])
 def test_a_session_completes_for_its_user(world: World, user: str, form: Form, *, hosted: bool) -> None:
     """With Hosted Link, the session itself names the public token."""
-    body = went_through_link(world, user, days_requested=60, hosted_link=hosted)
+    options = {"hosted_link": {}} if hosted else {}
+    body = went_through_link(world, user, days_requested=60, **options)
     if hosted:
         del body["public_token"]
     item_id = content(world.request("POST", "/items", body), 201)["item_id"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from plaid_sync.domain.item import Expiry, ItemState, StateName
@@ -25,7 +26,8 @@ def test_a_session_is_completed_for_its_user_and_the_application_finds_its_item(
     api: Api, listed: ListedResults, *, hosted: bool
 ) -> None:
     api.plaid.link_results_listed = listed
-    body = api.went_through_link("user", hosted_link={} if hosted else None, days_requested=60)
+    options: dict[str, Any] = {"hosted_link": {}} if hosted else {}
+    body = api.went_through_link("user", days_requested=60, **options)
     for _ in range(2):
         completion = complete(api, body["link_token"], body["public_token"])
         assert (completion.retry, completion.code) == (False, None)

@@ -24,7 +24,12 @@ def test_a_link_token_has_the_stacks_webhook_and_two_years_by_default(api: Api) 
     parameters = api.plaid.created[created["link_token"]]
     assert (parameters.client_user_id, parameters.client_name) == ("user", "Bank connections")
     assert (parameters.webhook_url, parameters.access_token) == (WEBHOOK_URL, None)
-    assert (parameters.request.days_requested, parameters.request.products) == (730, ("transactions",))
+    assert parameters.request.fields == {
+        "products": ["transactions"],
+        "country_codes": ["US"],
+        "language": "en",
+        "transactions": {"days_requested": 730},
+    }
 
 
 def test_every_option_of_a_link_token_reaches_plaid(api: Api) -> None:
@@ -34,13 +39,15 @@ def test_every_option_of_a_link_token_reaches_plaid(api: Api) -> None:
         "language": "fr",
         "days_requested": 90,
         "redirect_uri": "https://app.example.com/link",
-        "hosted_link": True,
+        "hosted_link": {"delivery_method": "sms"},
         "client_name": "Blue",
+        "user": {"phone_number": "+12025550123"},
+        "enable_multi_item_link": True,
     }
     created = content(api.request("POST", "/link-tokens", {"client_user_id": "user"} | options), 201)
     parameters = api.plaid.created[created["link_token"]]
-    sent = {name: getattr(parameters.request, name) for name in options}
-    assert sent == {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    sent = {name: value for name, value in options.items() if name not in {"days_requested", "client_name"}}
+    assert parameters.request.fields == sent | {"transactions": {"days_requested": 90}}
     assert (parameters.client_name, created["hosted_link_url"]) == (
         "Blue",
         f"https://hosted.invalid/{created['link_token']}",
@@ -232,7 +239,7 @@ def test_two_sessions_never_take_the_same_public_token(api: Api) -> None:
 def test_of_a_hosted_link_only_what_plaid_lists_is_taken(api: Api) -> None:
     """Plaid lists the results of Hosted Link for every client."""
     api.plaid.link_results_listed = ListedResults.ABSENT
-    token, other = api.link_token("user", hosted_link=True), api.went_through_link("another")
+    token, other = api.link_token("user", hosted_link={}), api.went_through_link("another")
     stolen = {"link_token": token, "client_user_id": "user", "public_token": other["public_token"]}
     problem(api.request("POST", "/items", stolen), 409, "link_session_not_finished")
     public_token = api.plaid.complete(token)
@@ -242,7 +249,7 @@ def test_of_a_hosted_link_only_what_plaid_lists_is_taken(api: Api) -> None:
 
 @pytest.mark.parametrize("forgotten", ["nothing", "index entry", "sessions", "link token"])
 def test_a_hosted_link_gives_the_same_item_again_also_after_plaid_forgot_the_session(api: Api, forgotten: str) -> None:
-    body = api.went_through_link("user", hosted_link=True)
+    body = api.went_through_link("user", hosted_link={})
     public_token = body.pop("public_token")
     item_id = content(api.request("POST", "/items", body), 201)["item_id"]
     if forgotten == "sessions":
@@ -274,7 +281,7 @@ def test_a_hosted_link_gives_the_same_item_again_also_after_plaid_forgot_the_ses
 def test_a_hosted_link_that_fails_at_any_call_before_or_after_the_exchange_is_completed_by_its_retry(
     api: Api, port: str, call: str, *, after: bool
 ) -> None:
-    body = api.went_through_link("user", hosted_link=True)
+    body = api.went_through_link("user", hosted_link={})
     del body["public_token"]
     api.fail(port, call, after=after)
     problem(api.request("POST", "/items", body), 503, "unreachable")
@@ -293,7 +300,8 @@ def test_a_link_token_for_update_mode_is_for_the_items_own_user(api: Api) -> Non
     created = content(api.request("POST", "/link-tokens", {"item_id": item_id, "account_selection": True}), 201)
     parameters = api.plaid.created[created["link_token"]]
     assert (parameters.client_user_id, parameters.access_token) == ("user", f"access-{item_id}")
-    assert (parameters.request.account_selection, parameters.request.days_requested) == (True, None)
+    assert parameters.request.fields["update"] == {"account_selection_enabled": True}
+    assert parameters.request.days_requested is None
 
 
 @pytest.mark.parametrize(
@@ -372,7 +380,7 @@ def test_a_link_token_that_is_sent_again_does_not_resolve_a_warning_of_after_the
 @pytest.mark.parametrize("hosted", [False, True])
 def test_an_update_mode_that_was_left_or_is_listed_and_not_finished_repairs_nothing(api: Api, *, hosted: bool) -> None:
     item_id = api.linked()
-    token = api.link_token("user", item_id=item_id, hosted_link=hosted)
+    token = api.link_token("user", item_id=item_id, **({"hosted_link": {}} if hosted else {}))
     if not hosted:
         api.plaid.leave(token)
     response = api.request("POST", f"/items/{item_id}/sync", {"link_token": token})

@@ -64,7 +64,8 @@ class LinkTokens:
                 days_requested=request.days_requested,
                 expires_at=expiration + SESSION_TTL,
                 created_at=now,
-                hosted=request.hosted_link,
+                hosted=request.hosted,
+                multi_item=request.multi_item,
             )
         )
         return created
