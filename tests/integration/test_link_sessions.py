@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from plaid_sync.domain.clock import format_timestamp
@@ -24,6 +24,8 @@ from tests.integration.link_flows import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.integration.harness import World
 
 EXCHANGE = "/item/public_token/exchange"
@@ -133,6 +135,39 @@ def test_a_link_that_dies_at_any_call_is_completed_by_its_retry(
     assert number > (5 if duplicate and form == "full" else 9)
     kept = [row["item_id"]["S"] for row in link_rows(world, "public#").values() if "access_token" in row]
     assert item_id not in kept
+
+
+# ---- webhooks of Link
+
+
+def deliver_webhooks(world: World) -> list[dict[str, Any]]:
+    """Deliver what Plaid has signed; return the answers."""
+    deliveries = [found for found in world.plaid.webhooks() if found.payload["webhook_type"] == "LINK"]
+    return [world.post_webhook(found.body, world.plaid.sign(found.body)) for found in deliveries]
+
+
+@pytest.mark.parametrize(("form", "hosted"), [("full", True), ("absent", True), ("partial", False)])
+@pytest.mark.usefixtures("form")
+def test_a_finished_session_is_linked_by_plaids_webhook_alone(
+    world: World, user: str, *, hosted: bool, output: Callable[[], str]
+) -> None:
+    world.plaid.configure(link_webhooks_always=True)
+    options: dict[str, Any] = {"hosted_link": {}} if hosted else {}
+    body = went_through_link(world, user, **options)
+    item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
+    output()
+    answers = deliver_webhooks(world)
+    assert {answer["statusCode"] for answer in answers} == {200}
+    assert world.item(item_id)["client_user_id"] == user
+    assert set(take_messages(world)) == {(item_id, "linked")}
+    logs = output()
+    assert body["public_token"] not in logs
+    assert body["link_token"] not in logs
+    # The application finds it, whether it has the public token or not.
+    assert content(world.request("POST", "/items", body), 201)["item_id"] == item_id
+    assert world.plaid.calls[EXCHANGE] == 1
+    rows = str(link_rows(world, "")) + str(history(world, item_id))
+    assert body["public_token"] not in rows
 
 
 # ---- update mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -130,14 +131,8 @@ def test_what_is_sent_is_what_plaids_model_takes(body: dict[str, Any], access_to
         LinkTokenParameters(request, "user", "App", "https://stack.invalid/webhooks/plaid", access_token)
     )
     (fields,) = sent.requests
-    checked = validate_and_convert_types(
-        fields,
-        (LinkTokenCreateRequest,),
-        ["body"],
-        True,
-        True,
-        plaid_python.Configuration(),
-    )
+    strict = {"spec_property_naming": True, "_check_type": True, "configuration": plaid_python.Configuration()}
+    checked = validate_and_convert_types(copy.deepcopy(fields), (LinkTokenCreateRequest,), ["body"], **strict)
     assert checked.client_name == "App"
     assert ("user" in fields) == ("user_id" not in fields)
     assert "user_id" in fields or fields["user"]["client_user_id"] == "user"
