@@ -1,7 +1,7 @@
 """The life of an account: closed, withdrawn, renumbered, shared again, erased; with and without webhooks.
 
-After any sequence of these, and wherever workers died, the live rows are those that Plaid has in accounts that it lists,
-and nothing else.
+After any sequence of these, and wherever workers died, the live rows are those that Plaid has in the accounts that it
+lists, and nothing else.
 """
 
 from __future__ import annotations
