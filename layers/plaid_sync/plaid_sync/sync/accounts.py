@@ -108,8 +108,9 @@ class AccountChecks:
             states=found.states,
             pending_checks=(*item.pending_checks, *rows),
             claim_keys=held,
-            # Whether a row that a dead attempt moved between accounts is right, only the whole history shows.
-            full_resync=bool(found.returned) or (bool(found.changed) and item.writing_since is not None),
+            # Updates of a closed account are filtered, and Plaid need not mention a row that moved into one: only the
+            # whole history shows what is right.
+            full_resync=bool(found.changed),
             entry=self._entry(attempt, found, now, request_id),
         )
         attempt.item = self.items.record_accounts(item, update)

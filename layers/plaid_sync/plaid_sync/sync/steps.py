@@ -175,7 +175,8 @@ class AttemptSteps:
         reconcile_after = reconciliation.after or self.clock.now() if reconciliation.pending else None
         report = replace(report, outcome=Outcome.COMMITTED)
         # What a sync response says about accounts is a hint, too: the next attempt compares them.
-        attempt.hinted = writes.mentions_closed or self._mentions_unknown(attempt, update.accounts)
+        mentioned = writes.mentions_closed or self._mentions_unknown(attempt, update.accounts)
+        attempt.hinted = mentioned and not attempt.accounts_checked
         state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
         commit = Commit(
             expected_cursor=item.cursor,
@@ -200,7 +201,7 @@ class AttemptSteps:
         Bounded, because the stored accounts are: one that does not fit would be new each time.
         """
         item, now = attempt.item, self.clock.now()
-        if item.cursor is None or attempt.accounts_checked:
+        if item.cursor is None:
             return False
         if item.accounts_checked_at is not None and now - item.accounts_checked_at < schedule.UNCONFIRMED_LOOKS:
             return False
