@@ -25,7 +25,7 @@ from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
 from plaid_sync.plaid.items import PlaidItems, PlaidTransactionsClient
-from plaid_sync.pull.puller import Puller
+from plaid_sync.pull.puller import Puller, PullOptions
 from plaid_sync.removal import Remover
 from plaid_sync.sync.batch import BatchProcessor
 from plaid_sync.sync.engine import SyncEngine
@@ -52,6 +52,7 @@ def build_processor(
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
     transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call)
+    options = PullOptions(settings.include_original_description == "true", settings.personal_finance_category_version)
     plaid = PlaidItems(transport, settings.plaid_env)
     items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock)
     transactions = TransactionsTable(
@@ -67,8 +68,9 @@ def build_processor(
             quarantine=QuarantineTable(dynamodb, settings.items_table, settings.quarantine_table, clock),
             tokens=tokens,
             plaid=plaid,
-            planner=UpdatePlanner(transactions, Puller(PlaidTransactionsClient(transport), clock, spread)),
+            planner=UpdatePlanner(transactions, Puller(PlaidTransactionsClient(transport, options), clock, spread)),
             clock=clock,
+            pulled_with=options.name,
         ),
         removals=Remover(
             items=items,

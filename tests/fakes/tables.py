@@ -95,7 +95,7 @@ class Tables:
         """The history of all Items."""
         return self.history.entries
 
-    def engine(self, plaid: Plaid) -> SyncEngine:
+    def engine(self, plaid: Plaid, pulled_with: str = "") -> SyncEngine:
         return SyncEngine(
             items=self.items,
             steps=AttemptSteps(
@@ -106,6 +106,7 @@ class Tables:
                 plaid=plaid,
                 planner=UpdatePlanner(self.transactions, Puller(plaid, self.clock)),
                 clock=self.clock,
+                pulled_with=pulled_with,
             ),
             removals=Remover(self.items, self.transactions, self.links, self.tokens, plaid, self.clock),
             clock=self.clock,

@@ -76,12 +76,17 @@ class ItemIds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Auditor:
-    """Audits Items, one after the other."""
+    """Audits Items, one after the other.
+
+    Attributes:
+        pulled_with: the stack's options of /transactions/sync (`PullOptions.name`).
+    """
 
     items: AuditedItems
     rows: AuditedRows
     tokens: TokenDecryptor
     puller: Puller
+    pulled_with: str = ""
 
     def audit(self, item_id: ItemId, deadline: Deadline) -> AuditReport:
         """Audit one Item; never raises for what Plaid or AWS refuses."""
@@ -129,7 +134,7 @@ class Auditor:
 
     def _outcome_of_differences(self, item: Item, token: str, deadline: Deadline) -> AuditOutcome:
         """Return what differences mean that were found since the Item was loaded."""
-        if _is_pending(item):
+        if _is_pending(item) or item.pulled_with != self.pulled_with:
             return AuditOutcome.BEHIND
         behind = self._is_behind(item, token, deadline)
         now = self.items.load(item.item_id)

@@ -255,6 +255,8 @@ class Item:
         history_complete: whether Plaid has reported the history as complete once.
         cursor_reset_at: when a stored cursor was last replaced by a pull from the beginning, because Plaid refused it.
         days_requested: days of history to request when the first sync initializes Transactions at Plaid.
+        pulled_with: the stack's options of /transactions/sync that its rows are pulled with; empty for Plaid's
+            defaults. While a full resync is pending, some are of other options.
         pull_began_at: when the pull behind the stored cursor began, by the worker's clock.
         update_status: Plaid's `transactions_update_status` in the last response; empty before the first.
         synced_at: when a sync last committed.
@@ -286,6 +288,7 @@ class Item:
     history_complete: bool = False
     cursor_reset_at: datetime | None = None
     days_requested: int | None = None
+    pulled_with: str = ""
     pull_began_at: datetime | None = None
     update_status: str = ""
     synced_at: datetime | None = None

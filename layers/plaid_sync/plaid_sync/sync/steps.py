@@ -44,7 +44,11 @@ _MAX_REQUEST_IDS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class AttemptSteps:
-    """Runs claimed attempts."""
+    """Runs claimed attempts.
+
+    Attributes:
+        pulled_with: the stack's options of /transactions/sync (`PullOptions.name`).
+    """
 
     items: SyncItems
     transactions: TransactionsStore
@@ -53,6 +57,7 @@ class AttemptSteps:
     plaid: PlaidHealth
     planner: UpdatePlanner
     clock: Clock
+    pulled_with: str = ""
 
     def run(self, attempt: Attempt) -> SyncReport:
         """Sync a claimed Item up to an outcome, and record that.
@@ -64,6 +69,7 @@ class AttemptSteps:
         """
         token = self.tokens.decrypt(attempt.item.item_id, attempt.item.access_token)
         erased = self._erase_withdrawn_accounts(attempt)
+        self._change_options(attempt)
         finding, request_ids = self._check_health(attempt, token)
         report = SyncReport(
             Outcome.CONTINUES, erased=len(erased), state=attempt.item.state.name, request_ids=request_ids
@@ -83,6 +89,16 @@ class AttemptSteps:
                 return self._record_continues(attempt, report)
 
     # ---- pull
+
+    def _change_options(self, attempt: Attempt) -> None:
+        """Make a full resync due where the Item's rows were pulled with other options than the stack's.
+
+        Both are recorded in one write, so that a worker that dies leaves the resync pending, and no attempt repeats it.
+        """
+        item = attempt.item
+        if item.pulled_with != self.pulled_with:
+            has_rows = item.cursor is not None
+            attempt.item = self.items.restart_pull(item, from_beginning=has_rows, pulled_with=self.pulled_with)
 
     def _pull(self, attempt: Attempt, token: str, report: SyncReport) -> tuple[PulledPart, SyncReport]:
         """Pull the next part; where the pull has to start again, do that first."""

@@ -18,8 +18,8 @@ of the public token; key of the index `by_link`), `client_user_id` (S, key of th
 Links table), `refreshed_at` (S), Plaid's connection to the bank as last fetched by the API: `bank_checked_at`,
 `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is removed `removal_requested_at` (S),
 `removal_erases` (BOOL), `rows_to_erase` (N), `plaid_removed_at`, `removal_completed_at` and `replaced_by` (S, the Item
-that replaced it). Beside `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is
-`consent_until` (S).
+that replaced it). `pulled_with` (S) names the options of /transactions/sync that are not Plaid's defaults. Beside
+`state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is `consent_until` (S).
 
 Unknown attributes are ignored and unknown words are kept: during a canary or after a rollback, two versions share a
 table.
@@ -79,6 +79,7 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
         history_complete=bool(values.get("history_complete", False)),
         cursor_reset_at=_optional_time(values, "cursor_reset_at"),
         days_requested=_optional_int(values, "days_requested"),
+        pulled_with=values.get("pulled_with", ""),
         pull_began_at=_optional_time(values, "pull_began_at"),
         update_status=values.get("update_status", ""),
         synced_at=_optional_time(values, "synced_at"),
