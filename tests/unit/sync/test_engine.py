@@ -229,6 +229,21 @@ def test_the_reason_beside_a_code_is_recorded_and_changes_what_the_user_is_offer
     assert "DELETE" in fix
 
 
+def test_a_check_finds_the_warning_that_was_lost_and_the_renewal_that_ends_it() -> None:
+    sync = Sync(plaid=Plaid(report=ItemHealth(consent_until=NOON + timedelta(days=3))))
+    sync.run(hint(EventType.ERROR))
+    assert sync.item.state.expiry == Expiry("PENDING_EXPIRATION", NOON + timedelta(days=3))
+    assert sync.entry.published_events == (DetailType.EXPIRING,)
+    sync.plaid.report = ItemHealth(consent_until=NOON + timedelta(days=90))
+    sync.run()
+    assert sync.item.state == ItemState(
+        StateName.ACTIVE,
+        since=NOON,
+        warnings_resolved_until=NOON + timedelta(days=3),
+        consent_until=NOON + timedelta(days=90),
+    )
+
+
 def test_a_bank_that_is_down_is_recorded_as_failure_although_plaid_serves_what_it_has() -> None:
     sync = Sync(plaid=Plaid(report=ItemHealth("INSTITUTION_DOWN")))
     report = sync.run(hint(EventType.ERROR))
