@@ -160,7 +160,7 @@ test: setup ## Run the unit, template, integration and liveness tests (ARGS="-k 
 	@$(PYTEST) $(if $(filter tests/%,$(ARGS)),,tests/unit tests/template tests/integration tests/simulation/liveness) $(ARGS)
 
 MIN_COVERAGE := 95
-test-all: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed ## Run all tests, each case of them, and measure the branch coverage
+test-all: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed .local/quickstart/.installed ## Run all tests, each case of them, and measure the branch coverage
 	@$(PYTEST) --exhaustive --cov --cov-fail-under=$(MIN_COVERAGE) $(ARGS)
 
 check: lint types imports locked supply-chain test ## Everything that must be green before a commit: style, types, dependency rule, locks, supply chain, tests
@@ -255,6 +255,13 @@ vulnerabilities: .local/tools/supply-chain/.installed
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
+
+# Plaid's Node client, for its quickstart flow against the local Plaid.
+.local/quickstart/.installed: tests/quickstart/package-lock.json
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		mkdir -p $(@D) && cp tests/quickstart/package.json tests/quickstart/package-lock.json $(@D)/ && \
+		npm ci --prefix $(@D) --silent --ignore-scripts --no-audit --no-fund && touch $@; \
+	else echo "Plaid's Node client is NOT tested: it needs node and npm"; fi
 
 aws-cli: .local/tools/aws/.installed ## Install the AWS CLI 2 for the tests of the documents (Linux on x86-64; elsewhere use your own)
 

@@ -19,7 +19,7 @@ from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.transactions import TransactionRows
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
-from plaid_sync.config import AuditSettings, from_environment
+from plaid_sync.config import KEEP, AuditSettings, from_environment
 from plaid_sync.domain.clock import SystemClock, jitter
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
@@ -55,6 +55,7 @@ def build_sampler(
         tokens=KmsTokenCipher(client("kms"), settings.token_key_id),
         puller=Puller(plaid, clock, spread),
         pulled_with=options.name,
+        keeps_gone_rows=settings.gone_account_rows == KEEP,
     )
     return Sampler(auditor, ItemIndexes(dynamodb, settings.items_table), settings.audit_sample_size, randbelow)
 

@@ -12,7 +12,7 @@ It implements Plaid's HTTP API, so that plaid-python and any other client work w
 from local.plaid.behavior import Behavior
 from local.plaid.clock import OffsetClock, SimulatedClock, utc_now
 from local.plaid.delivery import Attempt, Delivery
-from local.plaid.errors import PlaidError
+from local.plaid.errors import REASONS, PlaidError
 from local.plaid.faults import CORRUPTIONS, Fault
 from local.plaid.generator import CustomTransaction
 from local.plaid.items import ItemOptions, LinkedItem, LinkTokenConfig, Phase
@@ -21,6 +21,7 @@ from local.plaid.simulator import PlaidSimulator
 
 __all__ = [
     "CORRUPTIONS",
+    "REASONS",
     "Attempt",
     "Behavior",
     "CustomTransaction",

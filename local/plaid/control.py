@@ -133,21 +133,68 @@ def _draft(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
     return {"body": wire.encode(sim.draft_webhook(item_id, *_webhook_type_and_code(body))).decode()}
 
 
-@_route("POST", "/items/{item}/error", '{"error_code": "ITEM_LOGIN_REQUIRED" or null}: set or clear its error')
+@_route("POST", "/items/{item}/error", '{"error_code": code or null, "reason"}: set or clear its error')
 def _error(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    sim.set_item_error(item_id, fields.optional_text(body, "error_code"))
+    reason = fields.optional_text(body, "reason")
+    sim.set_item_error(item_id, fields.optional_text(body, "error_code"), reason=reason)
     return None
 
 
-@_route("POST", "/link", '{"link_token", "bank", "login", "new_account": false}: complete Link; returns a public_token')
+@_route("POST", "/items/{item}/accounts/close", '{"account_id"}: close an account at the bank, by default the first')
+def _close_account(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    return {"account_id": sim.close_account(item_id, fields.optional_text(body, "account_id"))}
+
+
+@_route("POST", "/items/{item}/accounts/renumber", '{"account_id"}: list an account under another id')
+def _renumber_account(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    old, new = sim.renumber_account(item_id, fields.optional_text(body, "account_id"))
+    return {"old_account_id": old, "account_id": new}
+
+
+@_route("POST", "/items/{item}/accounts/revoke", '{"account_id", "notify": true}: end the sharing of an account')
+def _revoke_account(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    notify = fields.flag(body, "notify", default=True)
+    return {"account_id": sim.revoke_account(item_id, fields.optional_text(body, "account_id"), notify=notify)}
+
+
+@_route(
+    "POST",
+    "/items/{item}/accounts/regrant",
+    '{"account_id", "notify": true, "webhook_code": "LOGIN_REPAIRED" or "NEW_ACCOUNTS_AVAILABLE"}: list it again',
+)
+def _regrant_account(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    code: Any = fields.choice(body, "webhook_code", ("LOGIN_REPAIRED", "NEW_ACCOUNTS_AVAILABLE"))
+    notify = fields.flag(body, "notify", default=True)
+    sim.regrant_account(item_id, fields.text(body, "account_id"), notify=notify, webhook_code=code)
+    return None
+
+
+@_route("POST", "/items/{item}/transactions/move", '{"transaction_id", "account_id"}: give it another account')
+def _move_transaction(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    sim.move_transaction(item_id, fields.text(body, "transaction_id"), fields.text(body, "account_id"))
+    return None
+
+
+@_route(
+    "POST",
+    "/link",
+    '{"link_token", "bank", "login", "new_account": false, "deselect": []}: complete Link; returns a public_token',
+)
 def _complete_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     public_token = sim.complete_link(
         fields.text(body, "link_token"),
         institution_id=fields.optional_text(body, "bank"),
         login=fields.optional_text(body, "login"),
         new_account=fields.flag(body, "new_account"),
+        deselect=fields.optional_texts(body, "deselect"),
     )
     return {"public_token": public_token}
+
+
+@_route("POST", "/link/finish", '{"link_token"}: finish the session of a multi-Item link token')
+def _finish_link(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
+    sim.finish_link(fields.text(body, "link_token"))
+    return None
 
 
 @_route("GET", "/webhooks", "list all webhooks with their attempts and state")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -18,7 +19,11 @@ from local.plaid.keys import KeyRing
 from local.plaid.rate_limits import RateLimiter
 
 if TYPE_CHECKING:
-    from local.plaid.items import Item, LinkToken, PublicToken
+    from local.plaid.items import Item, LinkSession, LinkToken, PublicToken
+
+
+# Takes the path, the request's body, the status and the response's body of a call to Plaid's API.
+Observer = Callable[[str, bytes, int, bytes], object]
 
 
 class SimulatorCore:
@@ -43,6 +48,7 @@ class SimulatorCore:
         self.sender = WebhookSender(self.keys, clock, self.scheduler, self.random("webhooks"), lambda: self.behavior)
         self.rate_limiter = RateLimiter()
         self.faults = FaultInjector()
+        self.observer: Observer = lambda *_: None
         self.items: dict[str, Item] = {}
         self.public_tokens: dict[str, PublicToken] = {}
         self.link_tokens: dict[str, LinkToken] = {}
@@ -132,3 +138,10 @@ class SimulatorCore:
         item.last_webhook = (now, webhook_code)
         self.sender.send(item.webhook_url, {**body, **extra})
         return True
+
+    def emit_link(self, token: LinkToken, session: LinkSession, webhook_code: str, **extra: object) -> None:
+        """Send a webhook about a Link session to the webhook URL of its link token, if that has one."""
+        if token.options.webhook_url is not None:
+            self.sender.send(
+                token.options.webhook_url, {**webhooks.link_payload(token, session, webhook_code), **extra}
+            )

@@ -102,7 +102,8 @@ class WebhookSender:
 
     def _attempt(self, delivery: Delivery) -> None:
         now = self._clock()
-        token = self._keys.sign(delivery.body)
+        keep = delivery.attempts and not self._behavior().webhook_retries_signed_again
+        token = delivery.attempts[0].token if keep else self._keys.sign(delivery.body)
         status = self._post(delivery, token)
         delivery.attempts.append(Attempt(now, token, status))
         delivery.next_at = None

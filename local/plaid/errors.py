@@ -46,6 +46,8 @@ _REQUEST: _Messages = {
     "INVALID_BODY": "body could not be parsed as JSON",
     "INVALID_CONFIGURATION": "please ensure that the request body is formatted correctly",
     "INVALID_HEADERS": "the request headers are invalid",
+    "INVALID_ACCOUNT_NUMBER": "The provided account number was invalid.",
+    "INCOMPATIBLE_API_VERSION": "the request uses fields that this version of the API does not have",
     "SANDBOX_ONLY": "access to this endpoint is only available in the sandbox environment",
 }
 _INPUT: _Messages = {
@@ -54,7 +56,15 @@ _INPUT: _Messages = {
     "INVALID_ACCESS_TOKEN": "could not find matching access token",
     "INVALID_ACCOUNT_ID": "one or more of the account IDs is invalid for this Item",
     "INVALID_API_KEYS": "invalid client_id or secret provided",
+    "INVALID_INSTITUTION": "invalid institution_id provided",
+    "INVALID_LINK_CUSTOMIZATION": "requested Link customization is not compatible with this request",
     "INVALID_LINK_TOKEN": "invalid link_token provided",
+    "INVALID_PROCESSOR_TOKEN": "could not find matching processor token",
+    "INVALID_USER_ID": "could not find matching user ID",
+    "INVALID_USER_IDENTITY_DATA": "the user's identity data is missing or invalid",
+    "INVALID_USER_TOKEN": "could not find matching user token",
+    "TOO_MANY_VERIFICATION_ATTEMPTS": "too many attempts to verify micro-deposit codes",
+    "USER_PERMISSION_REVOKED": "the account holder has revoked permission for this Item",
     "INVALID_PRODUCT": "client is not authorized to access the requested product",
     "INVALID_PUBLIC_TOKEN": "could not find matching public token",
     "INVALID_WEBHOOK_VERIFICATION_KEY_ID": (
@@ -65,9 +75,12 @@ _INPUT: _Messages = {
 }
 _ITEM: _Messages = {
     "ACCESS_NOT_GRANTED": "access to this product was not granted for the account",
+    "INSTANT_MATCH_FAILED": "the account number does not match the account",
     "INSUFFICIENT_CREDENTIALS": "the user did not provide sufficient authorization to link their account",
     "INVALID_CREDENTIALS": "the provided credentials were not correct",
     "INVALID_MFA": "the provided MFA response(s) were not correct",
+    "INVALID_OTP": "the provided one-time passcode was not correct",
+    "INVALID_PHONE_NUMBER": "the provided phone number is not valid",
     "INVALID_SEND_METHOD": "the send method for MFA is no longer valid",
     "INVALID_UPDATED_USERNAME": "the username does not match the original username for this Item",
     "ITEM_CONCURRENTLY_DELETED": "This item was deleted while the operation was in progress",
@@ -81,40 +94,69 @@ _ITEM: _Messages = {
         "/item/remove, or has had access removed by the user."
     ),
     "ITEM_NOT_SUPPORTED": "this account is currently not supported",
+    "MANUAL_VERIFICATION_REQUIRED": "the account needs manual verification",
     "MFA_NOT_SUPPORTED": "this account requires a MFA type that is not currently supported",
     "NO_ACCOUNTS": "no valid accounts were found for this item",
+    "NO_AUTH_ACCOUNTS": "there are no valid checking or savings account(s) associated with this Item",
+    "NO_INVESTMENT_ACCOUNTS": "there are no valid investment account(s) associated with this Item",
+    "NO_INVESTMENT_AUTH_ACCOUNTS": "there are no valid investment auth account(s) associated with this Item",
+    "NO_LIABILITY_ACCOUNTS": "there are no valid liability account(s) associated with this Item",
     "PASSWORD_RESET_REQUIRED": "user must reset their password",
     "PRODUCT_NOT_ENABLED": "the product is not enabled for this Item",
     "PRODUCT_NOT_READY": "the requested product is not yet ready. please provide a webhook or try the request again",
     "PRODUCTS_NOT_SUPPORTED": "the requested product is not supported by this Item",
     "USER_INPUT_TIMEOUT": "user failed to provide a response in time",
-    "USER_PERMISSION_REVOKED": "the account holder has revoked permission for this Item",
     "USER_SETUP_REQUIRED": "the account has not been fully set up. prompt the user to visit the issuing institution",
 }
 _INSTITUTION: _Messages = {
     "INSTITUTION_DOWN": (_NOT_RESPONDING, _INSTITUTION_DISPLAY),
     "INSTITUTION_NO_LONGER_SUPPORTED": ("this institution is no longer supported", _INSTITUTION_DISPLAY),
+    "INSTITUTION_NOT_ENABLED_IN_ENVIRONMENT": "this institution is not enabled in this environment",
     "INSTITUTION_NOT_AVAILABLE": ("this institution is not currently available", _INSTITUTION_DISPLAY),
     "INSTITUTION_NOT_RESPONDING": (_NOT_RESPONDING, _INSTITUTION_DISPLAY),
+    "INSTITUTION_REGISTRATION_REQUIRED": "this institution requires registration",
+    "UNAUTHORIZED_INSTITUTION": "not authorized to access this institution",
     "UNSUPPORTED_RESPONSE": ("the data returned from the institution is not supported", _INSTITUTION_DISPLAY),
 }
 _RATE: _Messages = {
     "CREDITS_EXHAUSTED": "the trial credits are exhausted",
     "INSTITUTION_RATE_LIMIT": "this institution is rate limiting requests",
-    "ACCOUNTS_LIMIT": _RATE_LIMIT,
-    "ADDITION_LIMIT": _RATE_LIMIT,
-    "ITEM_GET_LIMIT": _RATE_LIMIT,
-    "RATE_LIMIT": _RATE_LIMIT,
-    "TRANSACTIONS_LIMIT": _RATE_LIMIT,
-    "TRANSACTIONS_SYNC_LIMIT": _RATE_LIMIT,
+    "TRIAL_CONNECTION_LIMIT": "the limit of connections in trial is reached",
+    **dict.fromkeys(
+        (
+            *("ACCOUNTS_BALANCE_GET_LIMIT", "ACCOUNTS_LIMIT", "ADDITION_LIMIT", "AUTH_LIMIT", "BALANCE_LIMIT"),
+            *("IDENTITY_LIMIT", "INSTITUTIONS_GET_BY_ID_LIMIT", "INSTITUTIONS_GET_LIMIT"),
+            *("INVESTMENT_HOLDINGS_GET_LIMIT", "INVESTMENT_TRANSACTIONS_LIMIT", "ITEM_GET_LIMIT", "RATE_LIMIT"),
+            *("TRANSACTIONS_LIMIT", "TRANSACTIONS_REFRESH_LIMIT", "TRANSACTIONS_SYNC_LIMIT"),
+        ),
+        _RATE_LIMIT,
+    ),
+}
+_OAUTH: _Messages = {
+    "INCORRECT_LINK_TOKEN": "the link_token is not the one that this OAuth flow began with",
+    "INCORRECT_OAUTH_NONCE": "nonce does not match",
+    "OAUTH_STATE_ID_ALREADY_PROCESSED": "the OAuth state ID has already been processed",
+    "OAUTH_STATE_ID_NOT_FOUND": "the OAuth state ID could not be found",
 }
 _SANDBOX: _Messages = {
+    "SANDBOX_PRODUCT_NOT_ENABLED": "the product is not enabled for this Item",
     "SANDBOX_WEBHOOK_INVALID": "Webhook for this Item is either not set up, or invalid for the given product",
 }
 
 ERROR_CODES: dict[str, ErrorCode] = {
     **_codes("INVALID_REQUEST", 400, _REQUEST),
-    **_codes("INVALID_REQUEST", 404, {"NOT_FOUND": "not found"}),
+    **_codes(
+        "INVALID_REQUEST",
+        404,
+        {"NO_LONGER_AVAILABLE": "the endpoint is no longer available", "NOT_FOUND": "not found"},
+    ),
+    **_codes(
+        "INVALID_RESULT",
+        400,
+        {"PLAID_DIRECT_ITEM_IMPORT_RETURNED_INVALID_MFA": "the imported Item returned an invalid MFA challenge"},
+    ),
+    **_codes("OAUTH_ERROR", 400, _OAUTH),
+    **_codes("USER_ERROR", 400, {"USER_NOT_FOUND": "the User you requested cannot be found"}),
     **_codes("INVALID_INPUT", 400, _INPUT),
     **_codes("ITEM_ERROR", 400, _ITEM),
     **_codes("INSTITUTION_ERROR", 400, _INSTITUTION),
@@ -134,12 +176,25 @@ ERROR_CODES: dict[str, ErrorCode] = {
 _UNKNOWN = ErrorCode("API_ERROR", 500, "an unexpected error occurred")
 
 
-class PlaidError(Exception):
-    """An error that the server returns in Plaid's format."""
+REASONS = ("OAUTH_INVALID_TOKEN", "OAUTH_CONSENT_EXPIRED", "OAUTH_USER_REVOKED")
 
-    def __init__(self, code: str, /, *, status: int | None = None, message: str | None = None, **details: str) -> None:
+
+class PlaidError(Exception):
+    """An error that the server returns in Plaid's format; `reason` is its `error_code_reason`."""
+
+    def __init__(
+        self,
+        code: str,
+        /,
+        *,
+        status: int | None = None,
+        message: str | None = None,
+        reason: str | None = None,
+        **details: str,
+    ) -> None:
         super().__init__(code)
         self.code = code
+        self.reason = reason
         self._documented = ERROR_CODES.get(code, _UNKNOWN)
         self.status = status or self._documented.status
         self.message = message or self._documented.message.format_map(_Placeholders(details))
@@ -154,16 +209,21 @@ class PlaidError(Exception):
             "error_type": self._documented.error_type,
             "request_id": request_id,
             "suggested_action": None,
+            **({"error_code_reason": self.reason} if self.reason else {}),
         }
 
     def webhook_body(self) -> JsonObject:
-        """Return the error object of webhooks, /item/get and Link sessions: with a status, without a request id."""
+        """Return the error object of webhooks, /item/get and Link sessions: with a status, without a request id.
+
+        USER_PERMISSION_REVOKED has another type there than in responses.
+        """
+        revoked = self.code == "USER_PERMISSION_REVOKED"
         return {
             "display_message": self._documented.display,
             "error_code": self.code,
-            "error_code_reason": None,
+            "error_code_reason": self.reason,
             "error_message": self.message,
-            "error_type": self._documented.error_type,
+            "error_type": "ITEM_ERROR" if revoked else self._documented.error_type,
             "status": self.status,
         }
 

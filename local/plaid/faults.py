@@ -22,7 +22,7 @@ class Fault:
 
     Attributes:
         endpoint: path such as `/transactions/sync`, or `*` for all.
-        error_code: respond with this Plaid error; the call has no effect.
+        error_code: respond with this Plaid error, with its `reason`; the call has no effect.
         skip: number of matching calls that succeed first.
         drop: close the connection without a response, `before` or `after` the call takes effect.
         body: raw text instead of JSON (a proxy's error page), with `status`.
@@ -30,6 +30,7 @@ class Fault:
 
     endpoint: str
     error_code: str | None = None
+    reason: str | None = None
     status: int | None = None
     times: int = 1
     skip: int = 0

@@ -72,8 +72,31 @@ class Generator:
         self._weights[account["account_id"]] = _NEW_ACCOUNT_WEIGHT
         return str(account["account_id"])
 
-    def close_account(self, account_id: str) -> None:
-        self.accounts.remove(self._account_by_id(account_id))
+    def keep_accounts(self, filters: JsonObject) -> None:
+        """Keep the accounts that pass the `account_filters` of a link token."""
+        subtypes = {kind: allowed["account_subtypes"] for kind, allowed in filters.items()}
+        kept = [
+            account for account in self.accounts if {"all", account["subtype"]} & set(subtypes.get(account["type"], ()))
+        ]
+        if not kept:
+            raise ValueError("no account passes the filters: Link shows this institution as not compatible")
+        self.accounts = kept
+
+    def close_account(self, account_id: str) -> JsonObject:
+        account = self._account_by_id(account_id)
+        self.accounts.remove(account)
+        return account
+
+    def reopen_account(self, account: JsonObject) -> None:
+        self.accounts.append(account)
+
+    def renumber_account(self, account_id: str) -> str:
+        """Replace an account with the same one under another id; return that id."""
+        account = self._account_by_id(account_id)
+        new_id = entity_id(self.rng)
+        self.accounts[self.accounts.index(account)] = {**account, "account_id": new_id}
+        self._weights[new_id] = self._weights.pop(account_id)
+        return new_id
 
     def _account(self, name: str, kind: str, subtype: str, currency: str | None) -> JsonObject:
         current = self._money(Decimal(50), Decimal(9000))
@@ -196,7 +219,6 @@ class Generator:
             "entity_id": entity,
             "logo_url": logo,
             "name": merchant.name,
-            "phone_number": None,
             "type": "income_source" if merchant.primary == "INCOME" else "merchant",
             "website": website,
         }

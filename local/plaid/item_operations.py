@@ -6,12 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from local.plaid.core import SimulatorCore
-from local.plaid.transactions import remove_account_rows
 from local.plaid.wire import timestamp
 
 if TYPE_CHECKING:
     from local.plaid.items import Item
-    from local.plaid.wire import JsonObject
 
 _CONSENT_PERIOD = timedelta(days=180)
 
@@ -19,14 +17,16 @@ _CONSENT_PERIOD = timedelta(days=180)
 class ItemOperations(SimulatorCore):
     """Changes to the state of an Item. Those that return a bool return False if the Item has no webhook URL."""
 
-    def set_item_error(self, item_id: str, error_code: str | None, *, notify: bool = True) -> None:
-        """Set an Item's error, or clear it with None.
+    def set_item_error(
+        self, item_id: str, error_code: str | None, *, reason: str | None = None, notify: bool = True
+    ) -> None:
+        """Set an Item's error with its `error_code_reason` (one of `REASONS`, or none), or clear it with None.
 
         With `notify`, ITEM/ERROR fires (USER_PERMISSION_REVOKED for that error), or ITEM/LOGIN_REPAIRED.
         """
         with self.lock:
             item = self.items[item_id]
-            item.error_code = error_code
+            item.error_code, item.error_reason = error_code, reason
             item.last_failure = self.clock() if error_code else item.last_failure
             if notify:
                 codes = {None: "LOGIN_REPAIRED", "USER_PERMISSION_REVOKED": "USER_PERMISSION_REVOKED"}
@@ -42,7 +42,7 @@ class ItemOperations(SimulatorCore):
 
     def complete_update_mode(self, item: Item) -> None:
         """Clear an Item's error and extend a consent that can expire. Fires no webhook."""
-        item.error_code = None
+        item.error_code = item.error_reason = None
         if item.consent_expiration_time is not None:
             item.consent_expiration_time = self.clock() + _CONSENT_PERIOD
 
@@ -85,32 +85,6 @@ class ItemOperations(SimulatorCore):
             item.access_token = self.new_token("access")
             self.access_tokens[item.access_token] = item
             return item.access_token
-
-    def account_rows(self, item_id: str) -> list[JsonObject]:
-        with self.lock:
-            return [dict(account) for account in self.items[item_id].generator.accounts]
-
-    def revoke_account(self, item_id: str, account_id: str | None = None, *, notify: bool = True) -> str:
-        """Revoke access to an account (by default the first), and fire USER_ACCOUNT_REVOKED; return its id.
-
-        The account and its transactions are deleted at once. Only that webhook fires; the switch
-        `revoked_rows_removed` decides whether sync returns the transactions in `removed`.
-        """
-        with self.lock:
-            item = self.items[item_id]
-            if account_id is None and not item.generator.accounts:
-                raise ValueError("this Item has no account left")
-            revoked = account_id or str(item.generator.accounts[0]["account_id"])
-            item.generator.close_account(revoked)
-            item.revoked.append(revoked)
-            item.unreleased = [row for row in item.unreleased if row["account_id"] != revoked]
-            if self.behavior.revoked_rows_removed:
-                remove_account_rows(item, revoked)
-            else:
-                item.log.mute(revoked)
-            if notify:
-                self.emit(item, "ITEM", "USER_ACCOUNT_REVOKED", account_id=revoked)
-            return revoked
 
     def offer_accounts(self, item_id: str) -> bool:
         """Fire NEW_ACCOUNTS_AVAILABLE: the user can add accounts in update mode."""

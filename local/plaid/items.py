@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from local.plaid.balances import BalanceChanges, balance_changes, with_balances
+from local.plaid.errors import PlaidError
 from local.plaid.update_log import UpdateLog
 
 if TYPE_CHECKING:
@@ -57,18 +59,33 @@ class ItemOptions:
     login: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UnlistedAccount:
+    """An account that Plaid no longer lists, and what it served of it; the institution can share it again.
+
+    Attributes:
+        unreleased: see `Item`.
+    """
+
+    account: JsonObject
+    rows: list[JsonObject]
+    unreleased: list[JsonObject]
+
+
 @dataclass(slots=True)
 class Item:
     """The state of one Item.
 
     Attributes:
         unreleased: transactions that the institution holds and Plaid does not serve yet.
+        removal_reason: `reason_code` and `reason_note` of /item/remove.
         sync_called: whether /transactions/sync was called: only then does SYNC_UPDATES_AVAILABLE fire.
-        revoked: accounts that the user no longer shares, in the order of their revocation.
+        unlisted: accounts that are closed or that the user no longer shares, by id, the latest last.
         forced_mutations: number of sync calls that will fail with a mutation error.
         forced_anywhere: whether those failures also hit the first page of an incremental update.
         corruptions: for each malformed transaction, how sync corrupts it.
         final_cursors: each cursor that ended a pagination loop, with its position in the log.
+        balance_changes: by account, what its transactions come to at the position `balances_at` of the log.
     """
 
     item_id: str
@@ -83,9 +100,11 @@ class Item:
     unreleased: list[JsonObject] = field(default_factory=list)
     sync_called: bool = False
     removed: bool = False
+    removal_reason: tuple[str | None, str | None] = (None, None)
     error_code: str | None = None
+    error_reason: str | None = None
     consent_expiration_time: datetime | None = None
-    revoked: list[str] = field(default_factory=list)
+    unlisted: dict[str, UnlistedAccount] = field(default_factory=dict)
     forced_mutations: int = 0
     forced_anywhere: bool = False
     corruptions: dict[str, Corruption] = field(default_factory=dict)
@@ -93,15 +112,28 @@ class Item:
     last_success: datetime | None = None
     last_failure: datetime | None = None
     last_webhook: tuple[datetime, str] | None = None
+    balance_changes: BalanceChanges = field(default_factory=dict)
+    balances_at: int = 0
+
+    @property
+    def error(self) -> PlaidError | None:
+        return PlaidError(self.error_code, reason=self.error_reason) if self.error_code else None
 
     def accounts(self, account_id: str | None = None) -> list[JsonObject]:
         """Return the accounts that have transactions, or only the given one."""
         used = {change.account_id for change in self.log.changes}
         return [
             account
-            for account in self.generator.accounts
+            for account in self.all_accounts()
             if account["account_id"] in used and account_id in (None, account["account_id"])
         ]
+
+    def all_accounts(self) -> list[JsonObject]:
+        """Return all accounts, their balances as of now."""
+        if self.balances_at != self.log.head:
+            self.balance_changes = balance_changes(self.log.live.values())
+            self.balances_at = self.log.head
+        return [with_balances(account, self.balance_changes) for account in self.generator.accounts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +158,9 @@ class LinkTokenConfig:
     Attributes:
         lifetime: seconds until the token expires, if the client set it.
         account_selection: whether the user can add accounts in update mode.
+        multi_item: whether the user can add several Items in one session.
+        consented_products: products that the user consents to, beside those of the Item.
+        account_filters: the subtypes of each account type that the user can share; None for all.
     """
 
     client_name: str = "Local"
@@ -136,6 +171,10 @@ class LinkTokenConfig:
     hosted: bool = False
     lifetime: int | None = None
     account_selection: bool = False
+    multi_item: bool = False
+    consented_products: tuple[str, ...] = ()
+    account_filters: JsonObject | None = None
+    user_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -143,26 +182,37 @@ class LinkSession:
     """One Link session.
 
     Attributes:
-        added: the new Item in the format of `item_add_results`; None in update mode.
+        added: the new Items in the format of `item_add_results`; none in update mode.
         exited: whether the user exited Link without finishing.
     """
 
     session_id: str
     started_at: datetime
     finished_at: datetime | None = None
-    added: JsonObject | None = None
+    added: list[JsonObject] = field(default_factory=list)
     exited: bool = False
     error_code: str | None = None
 
 
 @dataclass(slots=True)
 class LinkToken:
-    """A link token; with an `item_id`, for update mode."""
+    """A link token; with an `item_id`, for update mode.
 
+    Attributes:
+        request: the fields of the call that created it, without credentials and access token.
+    """
+
+    name: str
     created_at: datetime
     expires_at: datetime
     options: ItemOptions
     config: LinkTokenConfig
     item_id: str | None = None
     hosted_url: str | None = None
+    request: JsonObject = field(default_factory=dict)
     sessions: list[LinkSession] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether Plaid gives complete results and webhooks for its sessions to all clients."""
+        return self.config.hosted or self.config.multi_item

@@ -10,14 +10,13 @@ from local.plaid.errors import PlaidError
 from local.plaid.generator import Generator
 from local.plaid.items import (
     DEFAULT_DAYS_REQUESTED,
-    INITIAL_DAYS,
     Item,
     ItemOptions,
     LinkedItem,
     Phase,
     PublicToken,
 )
-from local.plaid.update_log import Change
+from local.plaid.transactions import copied_rows, release_history
 from local.plaid.webhooks import ENVIRONMENT
 from local.plaid.wire import entity_id, uuid4
 
@@ -102,7 +101,8 @@ class LifecycleOperations(SimulatorCore):
         days = options.days_requested or days_requested or default
         today = self.clock().date()
         oldest = (today - timedelta(days=days)).isoformat()
-        history = item.generator.history(options.transactions, options.days, today)
+        twin = self._twin(item)
+        history = copied_rows(twin, item) if twin else item.generator.history(options.transactions, options.days, today)
         item.unreleased = [row for row in history if row["date"] > oldest]
         item.phase = Phase.NOT_READY
         timers = (
@@ -112,6 +112,19 @@ class LifecycleOperations(SimulatorCore):
         for seconds, phase in timers:
             if seconds is not None:
                 self.scheduler.after(seconds, lambda phase=phase: self._advance_by_timer(item, phase))  # type: ignore[misc] # a default binds the loop variable
+
+    def _twin(self, item: Item) -> Item | None:
+        """Return the latest Item of the same login that has a history: the bank has the same transactions for both."""
+        login = (item.options.institution_id, item.options.login)
+        twins = [
+            other
+            for other in self.items.values()
+            if other is not item
+            and other.options.login is not None
+            and (other.options.institution_id, other.options.login) == login
+            and other.phase > Phase.UNINITIALIZED
+        ]
+        return twins[-1] if twins else None
 
     def _advance_by_timer(self, item: Item, phase: Phase) -> None:
         with self.lock:
@@ -129,7 +142,7 @@ class LifecycleOperations(SimulatorCore):
     def _advance_to(self, item: Item, phase: Phase, *, notify: bool = True) -> None:
         while item.phase < phase:
             item.phase = Phase(item.phase + 1)
-            count = self._release(item)
+            count = release_history(item, self.clock().date())
             item.last_success = self.clock()
             if not notify:
                 continue
@@ -138,13 +151,3 @@ class LifecycleOperations(SimulatorCore):
                 self.emit(item, "TRANSACTIONS", code, new_transactions=count)
             if item.sync_called:
                 self.emit(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
-
-    def _release(self, item: Item) -> int:
-        oldest = ""
-        if item.phase is Phase.INITIAL:
-            oldest = (self.clock().date() - timedelta(days=INITIAL_DAYS)).isoformat()
-        ready = [row for row in item.unreleased if row["date"] >= oldest]
-        item.unreleased = [row for row in item.unreleased if row["date"] < oldest]
-        for row in ready:
-            item.log.append(Change("added", row["transaction_id"], row["account_id"], row))
-        return len(ready)

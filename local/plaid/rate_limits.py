@@ -19,20 +19,26 @@ _WINDOW = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The error code of one endpoint's limit, and its calls per minute."""
+    """The error code of one endpoint's limit, and its calls per minute; None is no limit."""
 
     code: str
-    per_item: int
+    per_item: int | None
     per_client: int
 
 
 # Those of the sandbox.
 _LIMITS = {
-    "/transactions/sync": Limit("TRANSACTIONS_SYNC_LIMIT", 50, 1000),
-    "/transactions/refresh": Limit("TRANSACTIONS_LIMIT", 2, 100),
-    "/item/get": Limit("ITEM_GET_LIMIT", 40, 5000),
+    "/accounts/balance/get": Limit("BALANCE_LIMIT", 25, 100),
     "/accounts/get": Limit("ACCOUNTS_LIMIT", 100, 5000),
+    "/institutions/get": Limit("INSTITUTIONS_GET_LIMIT", None, 10),
+    "/institutions/get_by_id": Limit("INSTITUTIONS_GET_BY_ID_LIMIT", None, 400),
+    "/item/get": Limit("ITEM_GET_LIMIT", 40, 5000),
+    "/item/remove": Limit("RATE_LIMIT", 100, 500),
     "/sandbox/transactions/create": Limit("RATE_LIMIT", 2, 50),
+    "/transactions/get": Limit("TRANSACTIONS_LIMIT", 80, 1000),
+    "/transactions/recurring/get": Limit("RATE_LIMIT", 20, 1000),
+    "/transactions/refresh": Limit("TRANSACTIONS_REFRESH_LIMIT", 2, 100),
+    "/transactions/sync": Limit("TRANSACTIONS_SYNC_LIMIT", 50, 1000),
 }
 
 
@@ -49,9 +55,9 @@ class RateLimiter:
             return
         windows = [
             (self._window((endpoint, item_id), now), limit.per_item),
-            (self._window((endpoint, ""), now), limit.per_client),
+            (self._window((endpoint, "client"), now), limit.per_client),
         ]
-        if any(len(calls) >= allowed for calls, allowed in windows):
+        if any(allowed is not None and len(calls) >= allowed for calls, allowed in windows):
             raise PlaidError(limit.code, endpoint=endpoint.lstrip("/"))
         for calls, _ in windows:
             calls.append(now)

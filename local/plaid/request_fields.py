@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from local.plaid.errors import PlaidError
+from local.plaid.wire import JsonObject
 
 if TYPE_CHECKING:
     from local.plaid.items import Item
     from local.plaid.simulator import PlaidSimulator
-    from local.plaid.wire import JsonObject
+
+Check = Callable[[JsonObject, str], object]
+# The fields of an object: for each one the check of its value, or the fields of the object that it is.
+Fields = Mapping[str, "Check | Fields"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,24 @@ class Call:
     @property
     def healthy_item(self) -> Item:
         """The Item, for endpoints that do not serve an Item in an error state."""
-        if self.required_item.error_code:
-            raise PlaidError(self.required_item.error_code)
+        if (error := self.required_item.error) is not None:
+            raise error
         return self.required_item
+
+
+def check(body: JsonObject, known: Fields, path: str = "") -> None:
+    """Reject unknown fields, at any depth, and values of a wrong type; null counts as absent."""
+    unknown = sorted(path + name for name in body.keys() - known.keys())
+    if unknown:
+        raise PlaidError("UNKNOWN_FIELDS", fields=", ".join(unknown))
+    for name in body:
+        expected = known[name]
+        if body[name] is None:
+            continue
+        if isinstance(expected, Mapping):
+            check(mapping(body, name), expected, f"{path}{name}.")
+        else:
+            expected(body, name)
 
 
 def require(body: JsonObject, *names: str) -> None:
@@ -77,6 +97,30 @@ def mapping(body: JsonObject, name: str, *, nullable: bool = True) -> JsonObject
     return value
 
 
+def anything(body: JsonObject, name: str) -> object:
+    return body[name]
+
+
+def between(low: int, high: int) -> Check:
+    return lambda body, name: integer(body, name, low, high)
+
+
+def one_of(*allowed: str) -> Check:
+    return lambda body, name: choice(body, name, allowed)
+
+
+def many_of(*allowed: str) -> Check:
+    """Check an array of such values, which may be empty."""
+
+    def check_entries(body: JsonObject, name: str) -> object:
+        values = optional_texts(body, name)
+        if not set(values) <= set(allowed):
+            raise PlaidError("INVALID_FIELD", detail=f"{name} must contain only: {', '.join(allowed)}")
+        return values
+
+    return check_entries
+
+
 def choice(body: JsonObject, name: str, allowed: tuple[str, ...], *, required: bool = False) -> str:
     """Return one of the allowed values, by default the first."""
     if required:
@@ -96,9 +140,18 @@ def day(body: JsonObject, name: str) -> date:
 
 def texts(body: JsonObject, name: str) -> tuple[str, ...]:
     require(body, name)
-    value: Any = body[name]
-    if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
+    values = optional_texts(body, name)
+    if not values:
         raise PlaidError("INVALID_FIELD", detail=f"{name} must be a non-empty array of strings")
+    return values
+
+
+def optional_texts(body: JsonObject, name: str) -> tuple[str, ...]:
+    value: Any = body.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(entry, str) and entry for entry in value):
+        raise PlaidError("INVALID_FIELD", detail=f"{name} must be an array of non-empty strings")
     return tuple(value)
 
 

@@ -105,6 +105,23 @@ EDGE_CASE_AMOUNTS: tuple[Decimal, ...] = tuple(
     )
 )
 
+PRODUCTS: tuple[str, ...] = tuple(
+    word
+    for line in """
+        assets auth balance balance_plus beacon identity identity_match investments investments_auth liabilities
+        payment_initiation identity_verification transactions credit_details income income_verification standing_orders
+        transfer employment recurring_transactions transactions_refresh signal statements processor_payments
+        processor_identity profile cra_base_report cra_income_insights cra_partner_insights cra_network_insights
+        cra_cashflow_insights cra_monitoring cra_lend_score cra_plaid_credit_score layer pay_by_bank protect_linked_bank
+        protect_transactions
+    """.strip().splitlines()
+    for word in line.split()
+)
+COUNTRY_CODES: tuple[str, ...] = (
+    *("US", "GB", "ES", "NL", "FR", "IE", "CA", "DE", "IT", "PL"),
+    *("DK", "NO", "SE", "EE", "LT", "LV", "PT", "BE", "AT", "FI"),
+)
+
 # Plaid's sandbox institutions, and a real one whose users can revoke single accounts.
 INSTITUTIONS: dict[str, str] = {
     "ins_109508": "First Platypus Bank",
@@ -114,6 +131,7 @@ INSTITUTIONS: dict[str, str] = {
     "ins_109512": "Houndstooth Bank",
     "ins_56": "Chase",
 }
+OAUTH_INSTITUTIONS = frozenset({"ins_56"})
 
 
 def institution_name(institution_id: str) -> str:

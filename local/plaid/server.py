@@ -42,6 +42,7 @@ class PlaidApp:
             response = control.respond(self._sim, request)
         else:
             response = self._respond(request)
+            self._sim.observer(request.path, request.get_data(), response.status_code, response.get_data())
         return response(environ, start_response)
 
     def _respond(self, request: Request) -> Response:
@@ -95,8 +96,7 @@ class PlaidApp:
             endpoint.check_fields(body)
             self._authenticate(request, body)
             item = self._item(body, required=endpoint.needs_item)
-            if item is not None:
-                sim.rate_limiter.check(request.path, item.item_id, sim.behavior, sim.clock())
+            sim.rate_limiter.check(request.path, item.item_id if item else "", sim.behavior, sim.clock())
             return endpoint.respond(Call(sim, body, item))
 
     def _authenticate(self, request: Request, body: JsonObject) -> None:
@@ -135,7 +135,7 @@ def _apply_fault(fault: Fault, request: Request) -> None:
         _drop_connection(request)
         raise _RawResponseError(Response("", 500))
     if fault.error_code is not None:
-        raise PlaidError(fault.error_code, status=fault.status, endpoint=request.path.lstrip("/"))
+        raise PlaidError(fault.error_code, status=fault.status, reason=fault.reason, endpoint=request.path.lstrip("/"))
     if fault.status is not None:
         text = fault.body if fault.body is not None else "<html><body>Bad Gateway</body></html>"
         raise _RawResponseError(Response(text, fault.status, content_type="text/html"))

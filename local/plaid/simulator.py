@@ -32,7 +32,7 @@ class PlaidSimulator(LinkSessionOperations, SyncOperations, TransactionOperation
         """Return every webhook (of one Item), with its attempts and state."""
         with self.lock:
             deliveries = list(self.sender.deliveries)
-        return [delivery for delivery in deliveries if item_id in (None, delivery.payload["item_id"])]
+        return [delivery for delivery in deliveries if item_id in (None, delivery.payload.get("item_id"))]
 
     def hold_webhooks(self) -> None:
         self.sender.holding = True

@@ -65,10 +65,14 @@ class SyncOperations(LifecycleOperations):
             page, offset = page_of(changes, cursor.offset, request.count)
             return self._page(item, request, replace(cursor, offset=offset), page, len(changes))
 
-    def _start_sync(self, item: Item, request: SyncRequest) -> None:
+    def check_served(self, item: Item) -> None:
+        """Reject a call for the transactions of an Item in an error state, if the switch does not allow it."""
         served = self.behavior.sync_while_login_required and item.error_code != "USER_PERMISSION_REVOKED"
-        if item.error_code and not served:
-            raise PlaidError(item.error_code)
+        if item.error is not None and not served:
+            raise item.error
+
+    def _start_sync(self, item: Item, request: SyncRequest) -> None:
+        self.check_served(item)
         account_ids = {account["account_id"] for account in item.generator.accounts}
         if request.account_id is not None and request.account_id not in account_ids:
             raise PlaidError("INVALID_ACCOUNT_ID")
@@ -78,13 +82,20 @@ class SyncOperations(LifecycleOperations):
     def _not_ready_page(self, item: Item) -> JsonObject:
         return {
             "accounts": [],
-            "added": [],
             "has_more": False,
-            "modified": [],
             "next_cursor": None if self.behavior.not_ready_cursor_null else "",
-            "removed": [],
-            "transactions_update_status": item.phase.update_status,
+            **dict.fromkeys(("added", "modified", "removed"), None if self.behavior.null_lists else []),
+            "transactions_update_status": self._update_status(item),
         }
+
+    def _update_status(self, item: Item) -> str:
+        if self.behavior.update_status_unknown:
+            return "TRANSACTIONS_UPDATE_STATUS_UNKNOWN"
+        return item.phase.update_status
+
+    def _entries(self, item: Item, request: SyncRequest, page: Sequence[Change], kind: Kind) -> list[object] | None:
+        entries = _entries(item, request, page, kind)
+        return None if self.behavior.null_lists and not entries else entries
 
     def _resume(self, item: Item, request: SyncRequest) -> Cursor:
         span = Span(
@@ -122,12 +133,12 @@ class SyncOperations(LifecycleOperations):
             item.final_cursors[next_cursor] = following.span.start
         return {
             "accounts": item.accounts(request.account_id),
-            "added": _entries(item, request, page, "added"),
+            "added": self._entries(item, request, page, "added"),
             "has_more": has_more,
-            "modified": _entries(item, request, page, "modified"),
+            "modified": self._entries(item, request, page, "modified"),
             "next_cursor": next_cursor,
-            "removed": _entries(item, request, page, "removed"),
-            "transactions_update_status": item.phase.update_status,
+            "removed": self._entries(item, request, page, "removed"),
+            "transactions_update_status": self._update_status(item),
         }
 
     def truth(self, item_id: str, *, include_original_description: bool = False) -> dict[str, JsonObject]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from local.plaid.core import SimulatorCore
 from local.plaid.generator import CustomTransaction
-from local.plaid.items import Item, Phase
+from local.plaid.items import INITIAL_DAYS, Item, Phase
 from local.plaid.update_log import Change, Kind
 from local.plaid.wire import entity_id
 
@@ -76,7 +76,7 @@ class TransactionOperations(SimulatorCore):
     ) -> list[str]:
         """Add transactions with given dates, names and amounts; return their ids. The history need not be ready."""
         with self._changing(item_id, notify=notify, ready=False) as item:
-            return [_add(item, item.generator.transaction(custom)) for custom in transactions]
+            return [add_row(item, item.generator.transaction(custom)) for custom in transactions]
 
     def modify(
         self, item_id: str, transaction_id: str | None = None, *, notify: bool = True, **fields: object
@@ -91,6 +91,13 @@ class TransactionOperations(SimulatorCore):
         with self._changing(item_id, notify=notify) as item:
             live = list(item.log.live.values())
             return [_record(item, "modified", row) for row in item.rng.sample(live, min(n, len(live)))]
+
+    def move_transaction(self, item_id: str, transaction_id: str, account_id: str, *, notify: bool = True) -> None:
+        """Report a transaction as modified, with another account of the Item."""
+        with self._changing(item_id, notify=notify) as item:
+            if account_id not in {account["account_id"] for account in item.generator.accounts}:
+                raise KeyError(account_id)
+            _record(item, "modified", {**item.log.live[transaction_id], "account_id": account_id})
 
     def remove(self, item_id: str, transaction_id: str | None = None, *, notify: bool = True) -> str | None:
         with self._changing(item_id, notify=notify) as item:
@@ -126,20 +133,20 @@ class TransactionOperations(SimulatorCore):
             if row is None:
                 return None
             _record(item, "removed", row)
-            return _add(item, {**row, "transaction_id": entity_id(item.rng)})
+            return add_row(item, {**row, "transaction_id": entity_id(item.rng)})
 
     def flash(self, item_id: str, *, notify: bool = True) -> str:
         """Add a transaction and remove it before any sync call; return its id."""
         with self._changing(item_id, notify=notify) as item:
             row = item.generator.transaction(CustomTransaction(self.clock().date(), pending=True))
-            _add(item, row)
+            add_row(item, row)
             return _record(item, "removed", row)
 
     def readd(self, item_id: str, transaction_id: str | None = None, *, notify: bool = True) -> str | None:
         """Add a removed transaction again under its old id; return that id, or None if none was removed."""
         with self._changing(item_id, notify=notify) as item:
             row = _pick_removed(item, transaction_id)
-            return _add(item, row) if row else None
+            return add_row(item, row) if row else None
 
     def restore_row(self, item_id: str, transaction_id: str, *, notify: bool = True) -> None:
         """End the corruption of a transaction (see `corrupt_row`); if it is live, report it as modified."""
@@ -198,6 +205,38 @@ def remove_account_rows(item: Item, account_id: str) -> None:
         _record(item, "removed", row)
 
 
+def copied_rows(source: Item, item: Item) -> list[JsonObject]:
+    """Return the transactions of another Item of the same login under the ids of this one, oldest first."""
+    own = {account["persistent_account_id"]: account["account_id"] for account in item.generator.accounts}
+    account_ids = {
+        account["account_id"]: own[account["persistent_account_id"]]
+        for account in source.generator.accounts
+        if account["persistent_account_id"] in own
+    }
+    rows = [row for row in (*source.log.live.values(), *source.unreleased) if row["account_id"] in account_ids]
+    new_ids = {row["transaction_id"]: entity_id(item.rng) for row in rows}
+    copies = (
+        {
+            **row,
+            "account_id": account_ids[row["account_id"]],
+            "pending_transaction_id": None,
+            "transaction_id": new_ids[row["transaction_id"]],
+        }
+        for row in rows
+    )
+    return sorted(copies, key=lambda row: str(row["date"]))
+
+
+def release_history(item: Item, today: date) -> int:
+    """Serve the transactions that are ready in the Item's phase; return their number."""
+    oldest = (today - timedelta(days=INITIAL_DAYS)).isoformat() if item.phase is Phase.INITIAL else ""
+    ready = [row for row in item.unreleased if row["date"] >= oldest]
+    item.unreleased = [row for row in item.unreleased if row["date"] < oldest]
+    for row in ready:
+        _record(item, "added", row)
+    return len(ready)
+
+
 def _pick(item: Item, transaction_id: str | None, *, pending: bool = False) -> JsonObject | None:
     if transaction_id is not None:
         return item.log.live[transaction_id]
@@ -206,13 +245,14 @@ def _pick(item: Item, transaction_id: str | None, *, pending: bool = False) -> J
 
 
 def _pick_removed(item: Item, transaction_id: str | None) -> JsonObject | None:
+    listed = {account["account_id"] for account in item.generator.accounts}
     removed = {
         change.transaction_id: change.row
         for change in item.log.changes
         if change.kind == "removed"
         and change.row
         and change.transaction_id not in item.log.live
-        and change.account_id not in item.revoked
+        and change.account_id in listed
     }
     if transaction_id is not None:
         return removed[transaction_id]
@@ -225,7 +265,7 @@ def _record(item: Item, kind: Kind, row: JsonObject, *, new_page: bool = False) 
     return transaction_id
 
 
-def _add(item: Item, row: JsonObject) -> str:
+def add_row(item: Item, row: JsonObject) -> str:
     """Add a transaction (unreleased, while the history is not ready); return its id."""
     if item.phase >= Phase.INITIAL:
         return _record(item, "added", row)

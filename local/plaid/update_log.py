@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from local.plaid.wire import JsonObject
 
@@ -24,6 +24,7 @@ class Change:
         row: the transaction after the change; for a removal, before it (None if it never existed).
         new_page: whether the change starts a new page.
         phantom: whether it removes a transaction that no client ever received.
+        mute: whether it deletes the account's transactions without a change that clients get.
     """
 
     kind: Kind
@@ -32,6 +33,7 @@ class Change:
     row: JsonObject | None = None
     new_page: bool = False
     phantom: bool = False
+    mute: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,14 @@ class UpdateLog:
 
     Attributes:
         live: the current transactions, by id.
-        muted: accounts whose changes no client gets any more, each with the position where that began.
+        muted: accounts whose transactions no client gets any more, each with the ids of those transactions.
+        restored: transactions that clients get as `added`, although they may hold them, each with its position.
     """
 
     changes: list[Change] = field(default_factory=list)
     live: dict[str, JsonObject] = field(default_factory=dict)
-    muted: dict[str, int] = field(default_factory=dict)
+    muted: dict[str, set[str]] = field(default_factory=dict)
+    restored: dict[str, int] = field(default_factory=dict)
     _positions: dict[str, list[int]] = field(default_factory=dict)
 
     @property
@@ -71,15 +75,23 @@ class UpdateLog:
 
     def append(self, change: Change) -> None:
         self.changes.append(change)
-        self._positions.setdefault(change.transaction_id, []).append(self.head)
+        if not change.mute:
+            self._positions.setdefault(change.transaction_id, []).append(self.head)
         _apply(self.live, change)
 
     def mute(self, account_id: str) -> None:
         """Delete an account's transactions without a change that clients get."""
-        self.live = {key: row for key, row in self.live.items() if row["account_id"] != account_id}
+        last = {key: self.changes[positions[-1] - 1] for key, positions in self._positions.items()}
+        self.muted[account_id] = {key for key, change in last.items() if change.account_id == account_id}
         # No client gets this change, but it makes a running pagination detect the mutation.
-        self.append(Change("removed", f"muted {account_id}", account_id, phantom=True))
-        self.muted[account_id] = self.head
+        self.append(Change("removed", "", account_id, mute=True))
+
+    def restore(self, account_id: str, rows: Iterable[JsonObject]) -> None:
+        """Add an account's transactions again, for every client, under their old ids."""
+        self.muted.pop(account_id, None)
+        for row in rows:
+            self.append(Change("added", row["transaction_id"], account_id, row))
+            self.restored[row["transaction_id"]] = self.head
 
     def at(self, position: int) -> dict[str, JsonObject]:
         rows: dict[str, JsonObject] = {}
@@ -92,11 +104,11 @@ class UpdateLog:
 
         From position 0 that is always the net result, all of it as `added`.
         """
-        hidden = {account_id for account_id, position in self.muted.items() if position <= span.head}
+        hidden = set().union(*self.muted.values())
         steps = [
             change
             for change in self.changes[span.start : span.head]
-            if change.account_id not in hidden and span.account_id in (None, change.account_id)
+            if not change.mute and change.transaction_id not in hidden and span.account_id in (None, change.account_id)
         ]
         if span.spell_out and span.start > 0:
             return _with_new_page_last(steps)
@@ -112,8 +124,10 @@ class UpdateLog:
             if change.kind == "removed":
                 if held is not None or (change.phantom and span.start > 0):
                     yield change
-            elif not (span.hide_reverts and held == change.row):
-                kind: Kind = "added" if held is None else "modified"
+                continue
+            again = self.restored.get(transaction_id, 0) > span.start
+            if again or not (span.hide_reverts and held == change.row):
+                kind: Kind = "added" if again or held is None else "modified"
                 new_page = change.new_page and span.start > 0
                 yield Change(kind, transaction_id, change.account_id, change.row, new_page)
 
@@ -128,7 +142,10 @@ class UpdateLog:
 
 
 def _apply(rows: dict[str, JsonObject], change: Change) -> None:
-    if change.kind == "removed":
+    if change.mute:
+        for key in [key for key, row in rows.items() if row["account_id"] == change.account_id]:
+            del rows[key]
+    elif change.kind == "removed":
         rows.pop(change.transaction_id, None)
     elif change.row is not None:
         rows[change.transaction_id] = change.row

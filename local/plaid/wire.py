@@ -48,6 +48,11 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def nanosecond_timestamp(moment: datetime) -> str:
+    """Format a timestamp with nine fractional digits, as /link/token/get does."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}653Z"
+
+
 def optional_timestamp(moment: datetime | None) -> str | None:
     return None if moment is None else timestamp(moment)
 

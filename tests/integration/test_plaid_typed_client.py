@@ -103,7 +103,7 @@ def test_an_item_is_linked_read_and_removed(client: Client) -> None:
 
 @pytest.mark.parametrize("deprecated", [False, True])
 def test_a_link_session_parses_in_every_state(client: Client, sim: PlaidSimulator, *, deprecated: bool) -> None:
-    sim.configure(link_results_deprecated=deprecated)
+    sim.configure(link_results="deprecated" if deprecated else "full")
     options = {"transactions": {"days_requested": 180}, "webhook": NO_RECEIVER, "hosted_link": {}}
     created = client.link_token_create(**LINK, products=["transactions"], **options)
     assert created.expiration > datetime.now(UTC)
@@ -124,7 +124,7 @@ def test_a_link_session_parses_in_every_state(client: Client, sim: PlaidSimulato
     public_token = sim.complete_link(created.link_token)
     finished = sessions()[0]
     assert finished.finished_at >= finished.started_at
-    assert [event.event_name for event in finished.events] == ["OPEN", "HANDOFF"]
+    assert [event.event_name for event in finished.events] == ["HANDOFF", "OPEN"]
     added = finished.on_success if deprecated else finished.results.item_add_results[0]
     assert added.public_token == public_token
     metadata = added.metadata if deprecated else added
@@ -137,7 +137,7 @@ def test_a_link_session_parses_in_every_state(client: Client, sim: PlaidSimulato
 def test_an_item_parses_before_and_after_update_mode(
     client: Client, sim: PlaidSimulator, linked: LinkedItem, *, deprecated: bool
 ) -> None:
-    sim.configure(link_results_deprecated=deprecated)
+    sim.configure(link_results="deprecated" if deprecated else "full")
     sim.warn_expiration(linked.item_id)
     sim.set_item_error(linked.item_id, "USER_PERMISSION_REVOKED")
     token = linked.access_token
@@ -146,7 +146,8 @@ def test_an_item_parses_before_and_after_update_mode(
     created = client.link_token_create(**LINK, access_token=token, update={"account_selection_enabled": True})
     assert sim.complete_link(created.link_token, new_account=True) is None
     (session,) = client.link_token_get(link_token=created.link_token).link_sessions
-    assert session.on_success is None if deprecated else session.results.item_add_results == []
+    assert "on_success" not in session
+    assert deprecated or session.results.item_add_results == []
     after = client.accounts_get(access_token=token).item
     assert after.error is None
     assert after.consent_expiration_time > before.consent_expiration_time

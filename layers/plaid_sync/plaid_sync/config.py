@@ -17,6 +17,13 @@ _PLAID_HOSTS: Final = {
     "sandbox": "https://sandbox.plaid.com",
     "production": "https://production.plaid.com",
 }
+KEEP: Final = "keep"
+_CHOICES: Final = {
+    "plaid_env": tuple(_PLAID_HOSTS),
+    "gone_account_rows": ("remove", KEEP),
+    "include_original_description": ("", "false", "true"),
+    "personal_finance_category_version": ("", "v1", "v2"),
+}
 _OPTIONAL: Final = frozenset(
     {"plaid_base_url", "webhook_url", "include_original_description", "personal_finance_category_version"}
 )
@@ -77,6 +84,7 @@ class SyncSettings(PullSettings):
 
     Attributes:
         dead_letter_queue_url: where messages that cannot be processed are dead-lettered, with the reason.
+        gone_account_rows: `remove` or `keep`: whether rows stay live whose account Plaid no longer lists.
     """
 
     sync_queue_url: str
@@ -87,6 +95,7 @@ class SyncSettings(PullSettings):
     history_table: str
     links_table: str
     token_key_id: str
+    gone_account_rows: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +123,14 @@ class AuditSettings(PullSettings):
 
     Attributes:
         audit_sample_size: how many Items a scheduled audit compares, if its time suffices.
+        gone_account_rows: see `SyncSettings`.
     """
 
     items_table: str
     transactions_table: str
     token_key_id: str
     audit_sample_size: int
+    gone_account_rows: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,14 +159,15 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
     """Read the settings of one function.
 
     Raises:
-        ConfigurationError: variables are missing (all are named), `PLAID_ENV` has another value, or a number is none.
+        ConfigurationError: variables are missing (all are named), or one has a value that it cannot have.
     """
     values: dict[str, Any] = {field.name: environment.get(field.name.upper(), "") for field in fields(settings)}
     missing = sorted(name.upper() for name, value in values.items() if not value and name not in _OPTIONAL)
     if missing:
         raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; template.yaml sets them")
-    if values.get("plaid_env") not in {None, *_PLAID_HOSTS}:
-        raise ConfigurationError(f"PLAID_ENV must be one of {', '.join(_PLAID_HOSTS)}")
+    for name, choices in _CHOICES.items():
+        if values.get(name) not in {None, *choices}:
+            raise ConfigurationError(f"{name.upper()} must be one of {', '.join(choices)}")
     for name in _NUMBERS & values.keys():
         values[name] = _positive(values[name], name.upper())
     return settings(**values)

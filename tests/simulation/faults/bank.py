@@ -18,10 +18,10 @@ def _remove_newest(plaid: PlaidSimulator, item_id: str) -> None:
 
 
 def _readd(plaid: PlaidSimulator, item_id: str) -> None:
-    """Add the row again that was removed last; not one of an account that the user withdrew."""
-    log, revoked = plaid.item(item_id).log, plaid.item(item_id).revoked
+    """Add the row again that was removed last; not one of an account that Plaid no longer lists."""
+    log, listed = plaid.item(item_id).log, {account["account_id"] for account in plaid.account_rows(item_id)}
     removed = [change for change in log.changes if change.kind == "removed" and change.row]
-    gone = [change.transaction_id for change in removed if change.account_id not in revoked]
+    gone = [change.transaction_id for change in removed if change.account_id in listed]
     gone = [transaction_id for transaction_id in gone if transaction_id not in log.live]
     if gone:
         plaid.readd(item_id, gone[-1], notify=False)

@@ -119,7 +119,7 @@ def test_rates_are_limited_per_client(sim: PlaidSimulator) -> None:
 
     for number in range(100):
         call(number)
-    assert error_code(lambda: call(100)) == "TRANSACTIONS_LIMIT"
+    assert error_code(lambda: call(100)) == "TRANSACTIONS_REFRESH_LIMIT"
 
 
 def test_a_fault_hits_only_the_matching_calls(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:

@@ -67,11 +67,66 @@ def test_a_link_token_requires_its_fields(http: Http, field: str) -> None:
         {"transactions": {"days_requested": 731}},
         {"hosted_link": {"url_lifetime_seconds": 0}},
         {"hosted_link": True},
+        {"hosted_link": {"delivery_method": "letter"}},
         {"update": {"account_selection_enabled": "yes"}},
+        {"products": ["transaction"]},
+        {"country_codes": ["XX"]},
+        {"optional_products": "auth"},
+        {"optional_products": ["auth"], "additional_consented_products": ["auth"]},
+        {"required_if_supported_products": ["transactions"]},
+        {"android_package_name": 7},
+        {"android_package_name": "com.ledger", "redirect_uri": "https://ledger.example"},
+        {"enable_multi_item_link": "yes"},
+        {"account_filters": []},
+        {"account_filters": {"credit": {"account_subtypes": "all"}}},
+        {"user": {"client_user_id": "user-1", "date_of_birth": "yesterday"}},
     ],
 )
 def test_a_link_token_with_an_invalid_field_is_rejected(http: Http, invalid: dict[str, Any]) -> None:
     assert http.error("/link/token/create", **{**NEW, **invalid}) == "INVALID_FIELD"
+
+
+@pytest.mark.parametrize(
+    ("unknown", "name"),
+    [
+        ({"product": ["auth"]}, "product"),
+        ({"hosted_link": {"url_lifetime": 60}}, "hosted_link.url_lifetime"),
+        ({"account_filters": {"savings": {}}}, "account_filters.savings"),
+        ({"account_filters": {"credit": {"subtypes": []}}}, "account_filters.credit.subtypes"),
+        ({"user": {"client_user_id": "user-1", "email": "a@b.example"}}, "user.email"),
+    ],
+)
+def test_an_unknown_field_is_rejected_at_any_depth(http: Http, unknown: dict[str, Any], name: str) -> None:
+    status, error = http("/link/token/create", **{**NEW, **unknown})
+    assert (status, error["error_code"]) == (400, "UNKNOWN_FIELDS")
+    assert error["error_message"].endswith(f": {name}")
+
+
+def test_a_link_token_takes_every_field_that_transactions_need(http: Http, sim: PlaidSimulator) -> None:
+    request: dict[str, Any] = {
+        "account_filters": {"depository": {"account_subtypes": ["checking"]}, "credit": {"account_subtypes": ["all"]}},
+        "additional_consented_products": ["liabilities"],
+        "android_package_name": "com.ledger",
+        "enable_multi_item_link": False,
+        "hosted_link": {"completion_redirect_uri": "https://ledger.example/done", "is_mobile_app": True},
+        "link_customization_name": "dark",
+        "optional_products": ["identity"],
+        "required_if_supported_products": ["auth"],
+        "update": {"account_selection_enabled": False},
+        "user_id": "usr_1",
+    }
+    link_token = create(http, **request)
+    token = sim.link_token(link_token)
+    assert token.request == {**NEW, **request}
+    assert token.options.products == ("transactions", "auth", "identity")
+    assert token.config.consented_products == ("liabilities",)
+    answer = get(http, link_token)
+    assert (answer["user_id"], answer["metadata"]["initial_products"]) == ("usr_1", ["transactions"])
+    assert answer["metadata"]["account_filters"] == request["account_filters"]
+    public_token = sim.complete_link(link_token)
+    assert public_token
+    accounts = sim.account_rows(sim.exchange(public_token).item_id)
+    assert [account["name"] for account in accounts] == ["Everyday Checking", "Travel Rewards Card", "Euro Wallet"]
 
 
 def test_link_token_get_returns_the_configuration(http: Http, sim: PlaidSimulator) -> None:

@@ -52,7 +52,7 @@ class Scene:
     def sync(self, options: str = "", plaid: Any = None) -> SyncReport:
         self.plaid.options = options
         job = SyncJob(ITEM, newest_message_at=self.tables.clock.now(), deadline=PLENTY, causes=("request",))
-        return self.tables.engine(plaid or self.plaid, options).sync(job)
+        return self.tables.engine(plaid or self.plaid, pulled_with=options).sync(job)
 
     @property
     def item(self) -> Item:

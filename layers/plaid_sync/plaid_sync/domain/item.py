@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NewType
 
+from plaid_sync.domain.accounts import NO_ACCOUNT_STATES, Account, AccountStates
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -86,34 +88,6 @@ class ItemState:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """An account of an Item, as Plaid names it (no balances).
-
-    Attributes:
-        mask: the last two to four characters of its number.
-        kind: Plaid's `type`.
-    """
-
-    account_id: str
-    name: str | None = None
-    mask: str | None = None
-    kind: str | None = None
-    subtype: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AccountList:
-    """The accounts of an Item, as /accounts/get lists them.
-
-    Attributes:
-        request_id: Plaid's id of the call; empty where there was none.
-    """
-
-    accounts: tuple[Account, ...]
-    request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ItemHealth:
     """Plaid's report about an Item (https://plaid.com/docs/api/items/#itemget).
 
@@ -136,6 +110,22 @@ class ItemHealth:
     institution_id: str | None = None
     error_type: str = ""
     code_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountList:
+    """The accounts of an Item, as /accounts/get lists them.
+
+    Attributes:
+        request_id: Plaid's id of the call; empty where there was none.
+        health: Plaid's report about the Item, which comes with them.
+        complete: whether every account was readable: else absence proves nothing.
+    """
+
+    accounts: tuple[Account, ...]
+    request_id: str = ""
+    health: ItemHealth = ItemHealth()
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +180,21 @@ class ItemFailure:
     last_at: datetime
 
 
+CHECK_ACCOUNTS: Final = "check_accounts"
+"""A pending check: compare the accounts with /accounts/get."""
+ACCOUNT_ROWS: Final = "account_rows"
+"""A pending check: bring the rows of an account to the account's state."""
+
+
 @dataclass(frozen=True, slots=True)
 class PendingCheck:
-    """What an ITEM webhook requests beyond a sync, until an attempt has processed it.
+    """What an Item needs beyond a sync, until an attempt has processed it.
 
     Attributes:
-        code: the webhook's code; that of a newer version is kept.
-        reported_at: when the webhook was queued.
+        code: of an ITEM webhook, `CHECK_ACCOUNTS` or `ACCOUNT_ROWS`; that of a newer version is kept.
+        reported_at: when it was requested: of a webhook, when it was queued.
         until: the deadline of a warning.
-        account_id: the account that the user withdrew.
+        account_id: the account that the check is about.
     """
 
     code: str
@@ -262,14 +258,15 @@ class Item:
         synced_at: when a sync last committed.
         link_id: digest of the public token that it was linked with.
         client_user_id: the caller's reference of the user; None where it was linked without a session.
-        accounts: its accounts as last seen.
-        revoked_accounts: accounts whose data the user withdrew: no row of theirs is kept.
+        accounts: those of its accounts that are listed or gone, as last seen.
+        account_states: the accounts that are not simply listed.
+        accounts_checked_at: when its accounts were last compared with /accounts/get.
         bank_login_ids: keys of its account claims (`domain.claims.claim_keys`).
         removal: set once it is removed.
         bank: Plaid's connection to the bank, as the API last fetched it.
         next_attempt_at: when the sweep enqueues it; None where nothing is left to do.
         failure: why it is retried; None where nothing failed.
-        pending_checks: what ITEM webhooks requested, until an attempt has processed it.
+        pending_checks: what webhooks and requests need beyond a sync, until an attempt has processed it.
         unfinished_attempts: attempts since the last outcome, whose workers died or still run; 0 after a request of
             the API that supersedes them.
     """
@@ -297,7 +294,8 @@ class Item:
     client_user_id: str | None = None
     institution_id: str | None = None
     accounts: tuple[Account, ...] = ()
-    revoked_accounts: frozenset[str] = frozenset()
+    account_states: AccountStates = NO_ACCOUNT_STATES
+    accounts_checked_at: datetime | None = None
     bank_login_ids: frozenset[str] = frozenset()
     removal: Removal | None = None
     bank: BankStatus | None = None
