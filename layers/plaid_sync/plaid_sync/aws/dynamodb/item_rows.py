@@ -14,8 +14,8 @@ together the key of the index `by_next_attempt` and absent where nothing is left
 `from_beginning`, `began_at`, `written`, `removes_unknown`), `reconcile_after` (S), `inconclusive_pulls` (N),
 `history_complete` (BOOL, only when true), `cursor_reset_at` (S), `link_id` (S, SHA-256
 of the public token; key of the index `by_link`), `client_user_id` (S, key of the index `by_user`),
-`institution_id` (S), `accounts` (L of M: `account_id`, `name`, `mask`, `kind`, `subtype`, `as_of` (S) and `plaid`
-(B, zlib over Plaid's whole object); those that are listed or gone), `gone_accounts`, `revoked_accounts` (those that the
+`institution_id` (S), `accounts` (L of M: `account_id`, `name`, `mask`, `kind`, `subtype`, `as_of`, `plaid`, which
+is zlib over Plaid's whole object; those that are listed or gone), `gone_accounts`, `revoked_accounts` (those that the
 user withdrew) and `erased_accounts` (SS), `accounts_checked_at` (S), `bank_login_ids` (SS, its account claims in the
 Links table), `refreshed_at` (S), Plaid's connection to the bank as last fetched by the API: `bank_checked_at`,
 `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is removed `removal_requested_at` (S),
