@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.accounts import Account, compress_account
+from plaid_sync.domain.errors import PlaidError
 from plaid_sync.domain.item import CHECK_ACCOUNTS, ItemState, StateName
 
 from tests.fakes.api import CALLER, WEBHOOK_URL, Api, content, problem
@@ -113,6 +114,23 @@ def test_an_item_is_refreshed_once_in_thirty_seconds(api: Api, item_id: ItemId) 
     api.tables.clock.time += timedelta(seconds=19.5)
     content(api.request("POST", path), 202)
     assert [entry.get("plaid_request_ids") for entry in api.history(item_id)[1:]] == [["refresh-1"], ["refresh-2"]]
+
+
+@pytest.mark.parametrize("code", ["PRODUCTS_NOT_SUPPORTED", "ITEM_LOGIN_REQUIRED"])
+def test_a_refused_refresh_says_nothing_about_the_item(api: Api, item_id: ItemId, code: str) -> None:
+    before = api.item(item_id).state
+    api.plaid.refusals["refresh"] = PlaidError(code, error_type="ITEM_ERROR", endpoint="/transactions/refresh")
+    shown = problem(api.request("POST", f"/items/{item_id}/refresh"), 409, code)
+    assert shown["remedy"] == "none"
+    assert "GET /items/{item_id}" in shown["fix"]
+    assert api.item(item_id).state == before
+
+
+def test_a_refresh_over_plaids_limit_may_be_sent_again_in_a_minute(api: Api, item_id: ItemId) -> None:
+    api.plaid.refusals["refresh"] = PlaidError("TRANSACTIONS_REFRESH_LIMIT", endpoint="/transactions/refresh")
+    response = api.request("POST", f"/items/{item_id}/refresh")
+    problem(response, 429, "TRANSACTIONS_REFRESH_LIMIT")
+    assert response["headers"]["retry-after"] == "60"
 
 
 def test_the_webhook_is_set_to_the_stacks_own(api: Api, item_id: ItemId) -> None:

@@ -68,7 +68,7 @@ class AccountChecks:
             listed = self.puller.within_limits(lambda: self.plaid.accounts(token), attempt.job.deadline)
         except (PlaidError, TransientError) as error:
             if isinstance(error, PlaidError) and error.failure_class in _ABOUT_THE_ITEM:
-                return ItemEvent(event_of_failure(error.failure_class), error.code)
+                return ItemEvent(event_of_failure(error.failure_class), error.code, code_reason=error.code_reason)
             attempt.failed_check = error if requested else None
             return finding
         self._compare(attempt, listed)
