@@ -19,7 +19,7 @@ from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.transactions import TransactionRows
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
-from plaid_sync.config import AuditSettings, from_environment
+from plaid_sync.config import KEEP, AuditSettings, from_environment
 from plaid_sync.domain.clock import SystemClock, jitter
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
@@ -27,7 +27,7 @@ from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
 from plaid_sync.plaid.items import PlaidTransactionsClient
-from plaid_sync.pull.puller import Puller
+from plaid_sync.pull.puller import Puller, PullOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,12 +47,15 @@ def build_sampler(
     settings, clock = from_environment(AuditSettings, environment), clock or SystemClock()
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
-    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, record_plaid_call))
+    options = PullOptions(settings.include_original_description == "true", settings.personal_finance_category_version)
+    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, record_plaid_call), options)
     auditor = Auditor(
         items=ItemsTable(dynamodb, settings.items_table, "", clock),
         rows=TransactionRows(dynamodb, settings.transactions_table, clock),
         tokens=KmsTokenCipher(client("kms"), settings.token_key_id),
         puller=Puller(plaid, clock, spread),
+        pulled_with=options.name,
+        keeps_gone_rows=settings.gone_account_rows == KEEP,
     )
     return Sampler(auditor, ItemIndexes(dynamodb, settings.items_table), settings.audit_sample_size, randbelow)
 

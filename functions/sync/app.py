@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.aws.clients import client, deadline_of
-from plaid_sync.aws.dynamodb.erasure import ErasableTables, ReleasableClaims
+from plaid_sync.aws.dynamodb.claims import ItemClaims
+from plaid_sync.aws.dynamodb.erasure import ErasableTables
 from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
 from plaid_sync.aws.dynamodb.transactions import TransactionsTable
@@ -19,14 +20,15 @@ from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.sqs import SqsReceivedMessages
 from plaid_sync.aws.sync_telemetry import emit_batch_telemetry
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
-from plaid_sync.config import SyncSettings, from_environment
+from plaid_sync.config import KEEP, SyncSettings, from_environment
 from plaid_sync.domain.clock import SystemClock, jitter
 from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
 from plaid_sync.plaid.items import PlaidItems, PlaidTransactionsClient
-from plaid_sync.pull.puller import Puller
+from plaid_sync.pull.puller import Puller, PullOptions
 from plaid_sync.removal import Remover
+from plaid_sync.sync.accounts import AccountChecks
 from plaid_sync.sync.batch import BatchProcessor
 from plaid_sync.sync.engine import SyncEngine
 from plaid_sync.sync.heartbeat import thread_timer
@@ -52,6 +54,7 @@ def build_processor(
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
     transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call)
+    options = PullOptions(settings.include_original_description == "true", settings.personal_finance_category_version)
     plaid = PlaidItems(transport, settings.plaid_env)
     items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock)
     transactions = TransactionsTable(
@@ -59,6 +62,9 @@ def build_processor(
     )
     tokens = KmsTokenCipher(client("kms"), settings.token_key_id)
     erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
+    claims = ItemClaims(dynamodb, settings.links_table)
+    puller = Puller(PlaidTransactionsClient(transport, options), clock, spread)
+    keeps_gone = settings.gone_account_rows == KEEP
     engine = SyncEngine(
         items=items,
         steps=AttemptSteps(
@@ -67,13 +73,15 @@ def build_processor(
             quarantine=QuarantineTable(dynamodb, settings.items_table, settings.quarantine_table, clock),
             tokens=tokens,
             plaid=plaid,
-            planner=UpdatePlanner(transactions, Puller(PlaidTransactionsClient(transport), clock, spread)),
+            planner=UpdatePlanner(transactions, puller, keeps_gone),
+            accounts=AccountChecks(items, transactions, plaid, claims, puller, keeps_gone),
             clock=clock,
+            pulled_with=options.name,
         ),
         removals=Remover(
             items=items,
             rows=ErasableTables(dynamodb, erasable, clock),
-            claims=ReleasableClaims(dynamodb, settings.links_table),
+            claims=claims,
             tokens=tokens,
             plaid=plaid,
             clock=clock,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LINKER_PORTS: Final = ("plaid", "tokens", "links", "items", "index", "registrations", "queue", "clock")
 CALLER: Final = "arn:aws:iam::123456789012:user/caller"
 WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
-_ROUTE_OF_ITEM: Final = re.compile("/items/([^/]+)(/[a-z]+)?")
+_ROUTE_OF_ITEM: Final = re.compile("/items/(?P<item_id>[^/]+)(/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore)?)?")
 
 
 @dataclass(slots=True)
@@ -126,10 +126,14 @@ class Api:
         """Send a request; a body that is no text is sent as JSON."""
         self.requests += 1
         found = _ROUTE_OF_ITEM.fullmatch(path)
-        route = path if found is None else f"/items/{{item_id}}{found[2] or ''}"
+        parts = {} if found is None else {name: part for name, part in found.groupdict().items() if part is not None}
+        route = path
+        if found is not None:
+            account = f"/{{account_id}}{found[4] or ''}" if "account_id" in parts else ""
+            route = f"/items/{{item_id}}{found[2] or ''}{account}"
         event = {
             "routeKey": f"{method} {route}",
-            "pathParameters": None if found is None else {"item_id": found[1]},
+            "pathParameters": parts or None,
             "queryStringParameters": dict(query) if query else None,
             "body": body if body is None or isinstance(body, str) else json.dumps(body),
             "requestContext": {

@@ -24,6 +24,7 @@ ENVIRONMENT: Final = {
     "SHARED_TABLE": "shared",
     "LINK_CLIENT_NAME": "Application",
     "TOKEN_KEY_ID": "key",
+    "GONE_ACCOUNT_ROWS": "remove",
     "EVENT_BUS_NAME": "bus",
     "FAILED_EVENTS_QUEUE_URL": "https://sqs.invalid/failed-events",
 }

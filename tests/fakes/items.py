@@ -7,7 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.expressions import serialize
-from plaid_sync.aws.dynamodb.item_rows import state_attributes, state_update_attributes
+from plaid_sync.aws.dynamodb.item_rows import (
+    accounts_update_attributes,
+    change_attributes,
+    state_update_attributes,
+)
+from plaid_sync.domain.accounts import NO_ACCOUNT_STATES
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, SupersededError, TransientError
 from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
@@ -18,15 +23,17 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.history import FakeHistory
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Account, BankStatus
+    from plaid_sync.domain.item import BankStatus, PendingCheck
     from plaid_sync.domain.schedule import AttemptClass, NextAttempt
-    from plaid_sync.sync.ports import FollowUp, ItemStateUpdate
+    from plaid_sync.items_api.ports import ItemChange
+    from plaid_sync.sync.ports import AccountsUpdate, FollowUp, ItemStateUpdate
 
 ACTIVE: Final = ItemState(StateName.ACTIVE)
+_FULL_RESYNC: Final[dict[str, Any]] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
 
 
 def new_item(name: str, state: ItemState = ACTIVE, **fields: Any) -> Item:
@@ -99,10 +106,12 @@ class FakeItems:
 
     def raise_generation(self, item: Item, generation: int) -> Item:
         self.require_fence(item)
-        self.set(item.item_id, generation=generation, reconcile=True, reconcile_after=None, checkpoint=None)
+        self.set(item.item_id, generation=generation, **_FULL_RESYNC)
         return self.stored[item.item_id]
 
-    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+    def restart_pull(
+        self, item: Item, *, from_beginning: bool, reset_at: datetime | None = None, pulled_with: str | None = None
+    ) -> Item:
         self.require_fence(item)
         restarts = item.pull_restarts + (0 if item.checkpoint is None else 1)
         self.set(item.item_id, generation=item.generation + 1, checkpoint=None, pull_restarts=restarts)
@@ -110,15 +119,40 @@ class FakeItems:
             self.set(item.item_id, reconcile=True, reconcile_after=None)
         if reset_at is not None:
             self.set(item.item_id, cursor_reset_at=reset_at)
+        if pulled_with is not None:
+            self.set(item.item_id, pulled_with=pulled_with)
         return self.stored[item.item_id]
 
     def postpone(self, item: Item, next_attempt: NextAttempt) -> None:
         if self.stored[item.item_id].next_attempt_at == item.next_attempt_at:
             self.plan(item.item_id, next_attempt)
 
-    def revoke_accounts(self, item: Item, accounts: Collection[str]) -> None:
+    def record_accounts(self, item: Item, update: AccountsUpdate) -> Item:
         self.require_fence(item)
-        self.set(item.item_id, revoked_accounts=frozenset(accounts))
+        require_storable(accounts_update_attributes(item, update))
+        self.history.add(update.entry)
+        found = ("accounts", "accounts_checked_at", "institution_id")
+        fields: dict[str, Any] = {name: getattr(item, name) for name in found}
+        fields |= _FULL_RESYNC if update.full_resync else {}
+        self.set(
+            item.item_id,
+            generation=item.generation + 1,
+            account_states=update.states,
+            pending_checks=update.pending_checks,
+            bank_login_ids=update.claim_keys,
+            **fields,
+        )
+        return self.stored[item.item_id]
+
+    def complete_checks(self, item: Item, pending_checks: tuple[PendingCheck, ...]) -> Item:
+        self.require_fence(item)
+        self.set(item.item_id, generation=item.generation + 1, pending_checks=pending_checks)
+        return replace(
+            self.stored[item.item_id],
+            accounts=item.accounts,
+            accounts_checked_at=item.accounts_checked_at,
+            institution_id=item.institution_id,
+        )
 
     def record(self, item: Item, update: ItemStateUpdate) -> None:
         if item.removed:
@@ -132,7 +166,7 @@ class FakeItems:
             self.history.add(update.entry)
         status = {} if update.update_status is None else {"update_status": update.update_status}
         reconcile = {"reconcile": True, "reconcile_after": None} if update.reconcile else {}
-        self.set(item.item_id, state=update.state, revoked_accounts=update.revoked_accounts, **status, **reconcile)
+        self.set(item.item_id, state=update.state, **status, **reconcile)
         planned = self.stored[item.item_id].next_attempt_at == item.next_attempt_at
         self.follow_up(item.item_id, update.follow_up, keeps_time=not planned)
 
@@ -161,7 +195,7 @@ class FakeItems:
             raise TransientError("removal_changed")
         self.history.add(entry)
         user = {"client_user_id": None, "institution_id": None} if removal.erase else {}
-        dropped: dict[str, Any] = dict.fromkeys(("revoked_accounts", "bank_login_ids"), frozenset())
+        dropped = {"account_states": NO_ACCOUNT_STATES, "bank_login_ids": frozenset(), "accounts_checked_at": None}
         completed = replace(removal, completed_at=self.clock.now())
         progress: dict[str, Any] = dict.fromkeys(
             ("cursor", "writing_since", "next_attempt_at", "checkpoint", "failure")
@@ -199,23 +233,18 @@ class FakeItems:
         self.plan(item.item_id, after_request(item.item_id, entry.at))
         return True
 
-    def update_state(self, item: Item, state: ItemState, entry: HistoryEntry) -> bool:
-        now = self.stored.get(item.item_id)
-        if now is None or state_attributes(now.state) != state_attributes(item.state):
+    def change(self, item: Item, change: ItemChange, entry: HistoryEntry) -> bool:
+        if not self.is_fenced(item.item_id, item.generation):
             return False
-        return self._change(item.item_id, entry, state=state)
-
-    def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
-        fields: dict[str, Any] = {"reconcile_after": None, "checkpoint": None, "inconclusive_pulls": 0}
-        fields |= {"pull_restarts": 0}
-        return self.lives(item_id) and self._change(item_id, entry, reconcile=True, **fields)
-
-    def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
-        if not self.lives(item_id):
-            return False
-        self.history.add(entry)
-        self.set(item_id, accounts=accounts)
-        return True
+        require_storable(change_attributes(item, change))
+        fields: dict[str, Any] = {}
+        if change.full_resync:
+            fields |= _FULL_RESYNC | {"inconclusive_pulls": 0, "pull_restarts": 0}
+        if change.check is not None:
+            fields["pending_checks"] = (*item.pending_checks, change.check)
+        changed = {name: getattr(change, name) for name in ("state", "accounts", "account_states")}
+        fields |= {name: value for name, value in changed.items() if value is not None}
+        return self._change(item.item_id, entry, **fields)
 
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         if item_id in self.stored:

@@ -61,6 +61,11 @@ class FakeLinks:
     def claims_of(self, item_id: str) -> set[str]:
         return {key for key, claim in self.held.items() if claim.item_id == item_id}
 
+    def take(self, item: Item, keys: Collection[str]) -> frozenset[str]:
+        for key in keys:
+            self.held.setdefault(key, AccountClaim(key, item.item_id, item.link_id))
+        return frozenset(self.claims_of(item.item_id).intersection(keys))
+
     def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
         for key in self.claims_of(item_id).intersection(bank_login_ids):
             del self.held[key]

@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import PlaidError
-from plaid_sync.domain.item import Account, AccountList, ItemHealth, ItemId
+from plaid_sync.domain.item import AccountList, ItemHealth, ItemId
 from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken, ListedResults
 from plaid_sync.plaid.responses import parse_page
 

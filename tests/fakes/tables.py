@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from plaid_sync.domain.errors import SupersededError, TransientError
 from plaid_sync.pull.puller import Puller
 from plaid_sync.removal import Remover
+from plaid_sync.sync.accounts import AccountChecks
 from plaid_sync.sync.engine import SyncEngine
 from plaid_sync.sync.planner import UpdatePlanner
 from plaid_sync.sync.steps import AttemptSteps
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import Item, ItemId
     from plaid_sync.domain.ports import PlaidRemoval
     from plaid_sync.pull.puller import PlaidTransactions
-    from plaid_sync.sync.ports import PlaidHealth
+    from plaid_sync.sync.ports import PlaidAccounts, PlaidHealth
     from plaid_sync.sync.quarantine import Part
 
-    class Plaid(PlaidHealth, PlaidTransactions, PlaidRemoval, Protocol):
+    class Plaid(PlaidHealth, PlaidAccounts, PlaidTransactions, PlaidRemoval, Protocol):
         """Plaid as a sync uses it."""
 
 
@@ -95,7 +96,8 @@ class Tables:
         """The history of all Items."""
         return self.history.entries
 
-    def engine(self, plaid: Plaid) -> SyncEngine:
+    def engine(self, plaid: Plaid, *, keeps_gone_rows: bool = False, pulled_with: str = "") -> SyncEngine:
+        puller = Puller(plaid, self.clock)
         return SyncEngine(
             items=self.items,
             steps=AttemptSteps(
@@ -104,8 +106,10 @@ class Tables:
                 quarantine=self.quarantine,
                 tokens=self.tokens,
                 plaid=plaid,
-                planner=UpdatePlanner(self.transactions, Puller(plaid, self.clock)),
+                planner=UpdatePlanner(self.transactions, puller, keeps_gone_rows),
+                accounts=AccountChecks(self.items, self.transactions, plaid, self.links, puller, keeps_gone_rows),
                 clock=self.clock,
+                pulled_with=pulled_with,
             ),
             removals=Remover(self.items, self.transactions, self.links, self.tokens, plaid, self.clock),
             clock=self.clock,

@@ -124,7 +124,7 @@ class FakeTransactions:
             synced_at=commit.committed_at,
             state=commit.state,
             accounts=commit.accounts,
-            revoked_accounts=commit.revoked_accounts,
+            accounts_checked_at=commit.accounts_checked_at,
         )
         self.items.follow_up(commit.entry.item_id, commit.follow_up)
 

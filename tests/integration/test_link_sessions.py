@@ -76,7 +76,7 @@ def test_a_link_token_can_be_requested_in_every_way(world: World, user: str) -> 
 @pytest.mark.parametrize(("form", "hosted"), [*((form, False) for form in FORMS), ("full", True), ("absent", True)])
 def test_a_session_completes_for_its_user(world: World, user: str, form: Form, *, hosted: bool) -> None:
     """With Hosted Link, the session itself names the public token."""
-    options = {"hosted_link": {}} if hosted else {}
+    options: dict[str, Any] = {"hosted_link": {}} if hosted else {}
     body = went_through_link(world, user, days_requested=60, **options)
     if hosted:
         del body["public_token"]

@@ -131,7 +131,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Sync", "QuarantineTable"): {"UpdateItem", "BatchWriteItem", "Query"},
     # History is append-only.
     ("Sync", "HistoryTable"): {"PutItem"},
-    ("Sync", "LinksTable"): {"DeleteItem"},
+    ("Sync", "LinksTable"): {"UpdateItem", "DeleteItem"},
     ("Sync", "SyncQueue"): {
         *("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"),
     },
@@ -172,7 +172,8 @@ def _grant(action: str, target: str) -> tuple[str, object]:
     _grant("dynamodb:GetItem", "ItemsTable"),
     (f"{WEBHOOK.removesuffix('/0')}/ShareKeys/Action", "dynamodb:GetItem"),
     (f"{STATEMENTS}/QuarantineBrokenEntries/Action", ["dynamodb:UpdateItem", "dynamodb:Scan"]),
-    (f"{STATEMENTS}/ReleaseBankLogins", ABSENT),
+    (f"{STATEMENTS}/FollowAccountsWithClaims", ABSENT),
+    (f"{STATEMENTS}/FollowAccountsWithClaims/Condition", ABSENT),
     (f"{ITEMS}/ReadTransactions/Action", ["dynamodb:Query", "dynamodb:UpdateItem"]),
     (f"{AUDIT}/ReadTransactions/Action/0", "dynamodb:UpdateItem"),
     (f"{ITEMS}/ListItems/Resource", {"Fn::GetAtt": ["ItemsTable", "Arn"]}),
@@ -187,6 +188,11 @@ def only_sync_writes_transactions_and_reads_the_queue(template: Template) -> Ite
             service, _, operation = action.partition(":")
             for resource in listed(statement.get("Resource", [])) if service in {"dynamodb", "sqs"} else []:
                 found.setdefault((name.removesuffix("FunctionRole"), _target(resource)), set()).add(operation)
+    claims = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["login#*"]}}
+    for name, statement in template.statements():
+        of_links = name == "SyncFunctionRole" and statement.get("Resource") == {"Fn::GetAtt": ["LinksTable", "Arn"]}
+        if of_links and statement.get("Condition") != claims:
+            yield "the sync function may write link sessions, not only account claims"
     for pair in found.keys() | GRANTS.keys():
         if found.get(pair) != GRANTS.get(pair):
             yield f"{pair} may {found.get(pair)}, and should {GRANTS.get(pair)}"

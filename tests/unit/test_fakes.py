@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from plaid_sync.aws.dynamodb.erasure import ErasableTables, ReleasableClaims
+from plaid_sync.aws.dynamodb.claims import ItemClaims
+from plaid_sync.aws.dynamodb.erasure import ErasableTables
 from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.links import LinksTable
@@ -14,10 +15,10 @@ from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
 from plaid_sync.aws.dynamodb.registration import Registrations
 from plaid_sync.aws.dynamodb.shared import SharedTable
 from plaid_sync.aws.dynamodb.transactions import TransactionsTable
+from plaid_sync.domain.accounts import Account, AccountStates
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import (
-    Account,
     BankStatus,
     Checkpoint,
     Cursor,
@@ -30,9 +31,10 @@ from plaid_sync.domain.item import (
 )
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
 from plaid_sync.domain.transaction import RowRemoval, TransactionId, parse_transaction
+from plaid_sync.items_api.ports import ItemChange
 from plaid_sync.linking.sessions import LinkProgress, LinkSession, Registration, Replacement
 from plaid_sync.pull.pages import InvalidEntry
-from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate, Reconciliation
+from plaid_sync.sync.ports import AccountsUpdate, Commit, FollowUp, ItemStateUpdate, Reconciliation
 from plaid_sync.sync.quarantine import split_entry
 from plaid_sync.webhook.ports import KeyRecord
 
@@ -168,6 +170,10 @@ def _link(trace: Trace) -> None:
     for item_id in (A, B, D):
         trace.do("block", lambda item_id=item_id: registrations.block_registration(item_id))  # type: ignore[misc] # bound
     trace.do("register a blocked Item", lambda: registrations.register(registration(D)))
+    for item_id in (A, C):
+        item = new_item(item_id, link_id="link", bank_login_ids=frozenset({"login#4"} if item_id == C else ()))
+        trace.do("take", lambda item=item: trace.ports["claims"].take(item, ["login#4", "login#6"]))  # type: ignore[misc] # bound
+    trace.do("claims", lambda: sorted(links.claims(["login#4", "login#6"]).items()))
     trace.do("release", lambda: trace.ports["claims"].release(C, ["login#1", "login#4"]))
     trace.do("claims", lambda: sorted(links.claims(["login#1", "login#4"]).items()))
 
@@ -199,10 +205,9 @@ def _sync(trace: Trace) -> None:
     write("wrong cursor", 2, end=commit(second, "x", "one"))
     write("commit", 2, rows[2], RowRemoval(IDS[1]), end=commit(second, None, "one"))
     write("erase", 2, RowRemoval(TransactionId("w"), "account", erase=True))
-    trace.do("revoke accounts", lambda: items.revoke_accounts(second, {"account"}))
-    trace.do("revoke accounts, superseded", lambda: items.revoke_accounts(first, {"account"}))
+    write("keep", 2, RowRemoval(TransactionId("v"), "account", kept=True))
     follow_up = FollowUp(CLAIMED, FAILURE, CHECKS)
-    update = ItemStateUpdate(LOGIN_REQUIRED, follow_up, entry(A, "failed"), frozenset({"account"}), "Y", reconcile=True)
+    update = ItemStateUpdate(LOGIN_REQUIRED, follow_up, entry(A, "failed"), "Y", reconcile=True)
     trace.do("record, superseded", lambda: items.record(first, update))
     trace.do("record", lambda: items.record(second, update))
     (part,) = split_entry(InvalidEntry.of("added", "amount", {"transaction_id": "z"}))
@@ -215,11 +220,20 @@ def _sync(trace: Trace) -> None:
     write("checkpoint, superseded", 3, rows[0], begin=True, end=checkpoint)
     trace.do("restart, superseded", lambda: items.restart_pull(second, from_beginning=False, reset_at=None))
     again = trace.do("restart", lambda: items.restart_pull(third, from_beginning=False, reset_at=None))
+    again = trace.do("other options", lambda: items.restart_pull(again, from_beginning=False, pulled_with="v2"))
     reset = trace.do("reset the cursor", lambda: items.restart_pull(again, from_beginning=True, reset_at=NOON))
     trace.do("record without an entry", lambda: items.record(reset, replace(update, entry=None)))
     trace.do("raise the generation, superseded", lambda: items.raise_generation(first, 30))
     trace.do("raise the generation", lambda: items.raise_generation(reset, 40))
     newest = trace.load(A)
+    states = AccountStates(frozenset({"gone"}), frozenset({"withdrawn"}), frozenset({"erased"}))
+    found = replace(newest, accounts=(Account("gone", plaid=b"object", as_of=NOON),), accounts_checked_at=NOON)
+    for full_resync in (False, True):
+        accounts = AccountsUpdate(states, CHECKS, frozenset({"login#9"}), full_resync, entry(A, f"a-{full_resync}"))
+        trace.do("accounts, superseded", lambda accounts=accounts: items.record_accounts(first, accounts))  # type: ignore[misc] # bound
+        found = trace.do("accounts", lambda accounts=accounts, found=found: items.record_accounts(found, accounts))  # type: ignore[misc] # bound
+    trace.do("complete checks, superseded", lambda: items.complete_checks(newest, ()))
+    newest = trace.do("complete checks", lambda: items.complete_checks(found, CHECKS[:1]))
     trace.do("postpone", lambda: items.postpone(newest, ROUTINE))
     for given in (entry(A, "failed again"), None):
         outcome = replace(update, follow_up=FollowUp(CLAIMED), entry=given)
@@ -228,15 +242,18 @@ def _sync(trace: Trace) -> None:
 
 def _request(trace: Trace) -> None:
     items = trace.ports["items"]
-    stale, item = replace(trace.load(A), state=ItemState(StateName.ACTIVE)), trace.load(A)
+    item = trace.load(A)
+    stale = replace(item, generation=item.generation - 1)
     active = ItemState(StateName.ACTIVE, since=NOON, warnings_resolved_until=NOON)
-    trace.do("change a stale state", lambda: items.update_state(stale, active, entry(A, "state")))
-    trace.do("change the state", lambda: items.update_state(item, active, entry(A, "state", DetailType.ACTIVE)))
+    change = ItemChange(state=active)
+    trace.do("change a stale Item", lambda: items.change(stale, change, entry(A, "state")))
+    trace.do("change the state", lambda: items.change(item, change, entry(A, "state", DetailType.ACTIVE)))
     interval = timedelta(seconds=30)
     for item_id in (A, B, ItemId("unknown")):
         name = f"of {item_id}"
-        trace.do(f"resync {name}", lambda: items.request_full_resync(item_id, entry(item_id, "resync")))  # noqa: B023 - run at once
-        trace.do(f"accounts {name}", lambda: items.save_accounts(item_id, (Account("b"),), entry(item_id, "accounts")))  # noqa: B023 - run at once
+        loaded = items.load(item_id) or new_item(item_id)
+        change = ItemChange(None, (Account("b"),), AccountStates(erased=frozenset({"a"})), CHECKS[0], full_resync=True)
+        trace.do(f"change {name}", lambda: items.change(loaded, change, entry(item_id, "change")))  # noqa: B023 - run at once
         trace.do(f"bank {name}", lambda: items.save_bank_status(item_id, BankStatus(NOON, None, NOON, "CODE")))  # noqa: B023 - run at once
         for seconds in (0, 10, 30):
             now = NOON + timedelta(seconds=seconds)
@@ -297,7 +314,7 @@ def adapters(client: Any) -> dict[str, Any]:
         "quarantine": QuarantineTable(client, ITEMS, QUARANTINE, clock),
         "history": HistoryTable(client, HISTORY),
         "links": LinksTable(client, LINKS, clock),
-        "claims": ReleasableClaims(client, LINKS),
+        "claims": ItemClaims(client, LINKS),
         "registrations": Registrations(client, ITEMS, LINKS, HISTORY, clock),
         "shared": SharedTable(client, SHARED),
     }

@@ -28,10 +28,10 @@ from plaid_sync.aws.dynamodb.transactions import row_attributes, stored_row_from
 from plaid_sync.aws.sync_telemetry import emit_batch_telemetry
 from plaid_sync.aws.telemetry import metrics
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.accounts import Account, compress_account
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.history import HistoryEntry
 from plaid_sync.domain.item import (
-    Account,
     BankStatus,
     Checkpoint,
     Cursor,
@@ -290,7 +290,7 @@ def test_a_page(word: str, extras: dict[str, Any], of_entry: dict[str, Any], of_
     assert (parsed.invalid, parsed.update_status) == ((), word)
     assert (row.transaction_id, row.payment_channel, row.category) == ("t", word, word)
     assert (removed.transaction_id, removed.account_id) == ("u", "a")
-    assert parsed.accounts == (Account("a", "Checking", "0000", word, word),)
+    assert parsed.accounts == (Account("a", "Checking", "0000", word, word, compress_account(account)),)
 
 
 @given(CODES, EXTRAS, EXTRAS, EXTRAS)
@@ -306,7 +306,7 @@ def test_a_report_about_an_item(
 def test_a_list_of_accounts(word: str, extras: dict[str, Any], of_account: dict[str, Any]) -> None:
     account = ACCOUNT | {"type": word} | of_account
     parsed = parse_account_list(document({"accounts": [account], "request_id": "r"} | extras))
-    assert parsed.accounts == (Account("a", "Checking", "0000", word, "checking"),)
+    assert parsed.accounts == (Account("a", "Checking", "0000", word, "checking", compress_account(account)),)
 
 
 @given(EXTRAS, EXTRAS)

@@ -1,7 +1,7 @@
 """The environment of each function, read once and checked as a whole.
 
-Every field is an environment variable: its name in upper case. `PLAID_BASE_URL` and `WEBHOOK_URL` may be absent or
-empty; all others are required. The AWS SDK's own `AWS_REGION` and `AWS_ENDPOINT_URL` select the endpoint, nothing else
+Every field is an environment variable: its name in upper case. Those with a default may be absent or empty; all others
+are required. The AWS SDK's own `AWS_REGION` and `AWS_ENDPOINT_URL` select the endpoint, nothing else
 does.
 """
 
@@ -17,7 +17,16 @@ _PLAID_HOSTS: Final = {
     "sandbox": "https://sandbox.plaid.com",
     "production": "https://production.plaid.com",
 }
-_OPTIONAL: Final = frozenset({"plaid_base_url", "webhook_url"})
+KEEP: Final = "keep"
+_CHOICES: Final = {
+    "plaid_env": tuple(_PLAID_HOSTS),
+    "gone_account_rows": ("remove", KEEP),
+    "include_original_description": ("", "false", "true"),
+    "personal_finance_category_version": ("", "v1", "v2"),
+}
+_OPTIONAL: Final = frozenset(
+    {"plaid_base_url", "webhook_url", "include_original_description", "personal_finance_category_version"}
+)
 _NUMBERS: Final = frozenset({"plaid_calls_per_minute", "audit_sample_size"})
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | SweepSettings")
 
@@ -62,11 +71,25 @@ class WebhookSettings(PlaidSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SyncSettings(PlaidSettings):
+class PullSettings(PlaidSettings):
+    """How to pull transactions.
+
+    Attributes:
+        include_original_description: `true`, or anything else for no.
+        personal_finance_category_version: `v1` or `v2`; empty for Plaid's default.
+    """
+
+    include_original_description: str = ""
+    personal_finance_category_version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSettings(PullSettings):
     """The environment of `functions/sync`.
 
     Attributes:
         dead_letter_queue_url: where messages that cannot be processed are dead-lettered, with the reason.
+        gone_account_rows: `remove` or `keep`: whether rows stay live whose account Plaid no longer lists.
     """
 
     sync_queue_url: str
@@ -77,6 +100,7 @@ class SyncSettings(PlaidSettings):
     history_table: str
     links_table: str
     token_key_id: str
+    gone_account_rows: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +123,19 @@ class ItemsSettings(PlaidSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSettings(PlaidSettings):
+class AuditSettings(PullSettings):
     """The environment of `functions/audit`.
 
     Attributes:
         audit_sample_size: how many Items a scheduled audit compares, if its time suffices.
+        gone_account_rows: see `SyncSettings`.
     """
 
     items_table: str
     transactions_table: str
     token_key_id: str
     audit_sample_size: int
+    gone_account_rows: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,14 +164,15 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
     """Read the settings of one function.
 
     Raises:
-        ConfigurationError: variables are missing (all are named), `PLAID_ENV` has another value, or a number is none.
+        ConfigurationError: variables are missing (all are named), or one has a value that it cannot have.
     """
     values: dict[str, Any] = {field.name: environment.get(field.name.upper(), "") for field in fields(settings)}
     missing = sorted(name.upper() for name, value in values.items() if not value and name not in _OPTIONAL)
     if missing:
         raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; template.yaml sets them")
-    if values.get("plaid_env") not in {None, *_PLAID_HOSTS}:
-        raise ConfigurationError(f"PLAID_ENV must be one of {', '.join(_PLAID_HOSTS)}")
+    for name, choices in _CHOICES.items():
+        if values.get(name) not in {None, *choices}:
+            raise ConfigurationError(f"{name.upper()} must be one of {', '.join(choices)}")
     for name in _NUMBERS & values.keys():
         values[name] = _positive(values[name], name.upper())
     return settings(**values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.domain.item import Cursor, ItemHealth, ItemId
+from plaid_sync.domain.item import AccountList, Cursor, ItemHealth, ItemId
 from plaid_sync.sync.heartbeat import VISIBILITY_SECONDS
 from plaid_sync.sync.job import Outcome, SyncJob
 
@@ -55,6 +55,9 @@ class LongHistory:
 
     def health(self, access_token: str, seconds: float = 0.0) -> ItemHealth:  # noqa: ARG002 - the port's
         return ItemHealth()
+
+    def accounts(self, access_token: str) -> AccountList:
+        raise AssertionError(access_token)
 
     def remove(self, access_token: str) -> None:
         raise AssertionError(access_token)

@@ -37,6 +37,7 @@ from plaid_sync.pull.puller import MUTATION_PERSISTS, Puller
 from plaid_sync.removal import Remover
 from plaid_sync.sync import engine as sync_engine
 from plaid_sync.sync import planner, steps
+from plaid_sync.sync.accounts import AccountChecks
 from plaid_sync.sync.batch import BatchProcessor
 from plaid_sync.sync.engine import SyncEngine
 from plaid_sync.sync.planner import UpdatePlanner
@@ -131,10 +132,12 @@ def small_limits(scenario: Scenario) -> Iterator[None]:
 
 def _run(body: str, responses: tuple[Response, ...]) -> Call:
     ports: Any = _Ports(responses)
-    update_planner = UpdatePlanner(ports, Puller(ports, ports))
+    puller_ = Puller(ports, ports)
+    update_planner = UpdatePlanner(ports, puller_)
+    account_checks = AccountChecks(ports, ports, ports, ports, puller_)
     engine = SyncEngine(
         items=ports,
-        steps=AttemptSteps(ports, ports, ports, ports, ports, update_planner, ports),
+        steps=AttemptSteps(ports, ports, ports, ports, ports, update_planner, account_checks, ports),
         removals=Remover(items=ports, rows=ports, claims=ports, tokens=ports, plaid=ports, clock=ports),
         clock=ports,
     )
@@ -211,7 +214,15 @@ class _Ports:
             raise TransientError(ITEM_MODIFIED)
         return _engine_item(item.item_id, claimed, None)
 
-    def restart_pull(self, item: EngineItem, *, from_beginning: bool, reset_at: datetime | None) -> EngineItem:
+    def restart_pull(
+        self,
+        item: EngineItem,
+        *,
+        from_beginning: bool,
+        reset_at: datetime | None = None,
+        pulled_with: str | None = None,
+    ) -> EngineItem:
+        assert pulled_with is None  # the model's stack never changes its options
         call = calls.RestartPull(item.generation, from_beginning, resets_cursor=reset_at is not None)
         _raise_if_refused(self._respond(call, Written))
         restarted = replace(item, generation=item.generation + 1, checkpoint=None)

@@ -14,6 +14,7 @@ from plaid_sync.audit.compare import HistoryComparison, compare_row
 from plaid_sync.audit.report import MAX_DIFFERENCES, DriftKind
 from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.transactions import stored_row_from
+from plaid_sync.domain.accounts import AccountStates
 from plaid_sync.domain.transaction import StoredRow, TransactionId, parse_transaction
 from plaid_sync.sync.planner import drop_unchanged
 
@@ -136,11 +137,25 @@ def test_a_row_that_plaid_removed_is_extra_and_one_that_it_omits_only_in_a_compl
     assert extras(nameless, complete=True) == {"gone"}
 
 
-def test_withdrawn_accounts_are_not_compared() -> None:
-    item = replace(ITEM, revoked_accounts=frozenset({"account"}))
-    comparison = compare(page(added=[transaction("a")]), rows=Rows(lambda _: None), item=item)
-    comparison.finish([live("b"), live("c", "other")], history_complete=True)
-    assert (set(comparison.drifted), len(comparison.live)) == ({"c"}, 0)
+CLOSED = frozenset({"account"})
+
+
+@pytest.mark.parametrize(
+    "states", [AccountStates(withdrawn=CLOSED), AccountStates(gone=CLOSED), AccountStates(erased=CLOSED)], ids=str
+)
+@pytest.mark.parametrize("keeps_gone_rows", [False, True])
+def test_rows_of_closed_accounts_must_not_be_live_and_accounts_that_plaid_serves_all_the_same_are_named(
+    states: AccountStates, *, keeps_gone_rows: bool
+) -> None:
+    """`moved` is stored in another account, and Plaid now serves it in the closed one."""
+    item, kept = replace(ITEM, account_states=states), bool(states.gone) and keeps_gone_rows
+    comparison = HistoryComparison(Rows(lambda _: None), item, PLENTY, keeps_gone_rows)
+    comparison.fold(page(added=[transaction("moved")]))
+    comparison.finish([live("moved", "other"), live("in"), live("unknown", "other")], history_complete=True)
+    expected = {"unknown": DriftKind.EXTRA}
+    expected |= {"moved": DriftKind.MISSING} if kept else {"moved": DriftKind.EXTRA, "in": DriftKind.EXTRA}
+    assert comparison.drifted == expected
+    assert comparison.served_accounts == (set() if states.erased else CLOSED)
 
 
 ROW = parse_transaction(transaction("t"))

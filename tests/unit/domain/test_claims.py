@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.claims import MAX_CLAIMS, claim_keys
-from plaid_sync.domain.item import Account
 
 ACCOUNT = Account("account-1", "Plaid Checking", "0000", "depository", "checking")
 

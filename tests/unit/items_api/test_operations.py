@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from plaid_sync.domain.accounts import Account, compress_account
 from plaid_sync.domain.errors import PlaidError
-from plaid_sync.domain.item import Account, ItemState, StateName
+from plaid_sync.domain.item import CHECK_ACCOUNTS, ItemState, StateName
 
 from tests.fakes.api import CALLER, WEBHOOK_URL, Api, content, problem
 from tests.fakes.clock import NOON
@@ -137,16 +139,57 @@ def test_the_webhook_is_set_to_the_stacks_own(api: Api, item_id: ItemId) -> None
     assert api.history(item_id)[-1]["plaid_request_ids"] == ["webhook-1"]
 
 
-def test_accounts_are_fetched_and_stored_and_fence_no_sync(api: Api, item_id: ItemId) -> None:
-    api.plaid.listed = (Account("a", "Checking", "0000", "depository"), Account("b"))
+def test_accounts_are_shown_as_plaid_lists_them_and_compared_by_the_next_attempt(api: Api, item_id: ItemId) -> None:
+    balances = compress_account({"account_id": "a", "balances": {"current": Decimal("1.10")}, "holder_category": "x"})
+    api.plaid.listed = (Account("a", "Checking", "0000", "depository", plaid=balances), Account("b"))
     shown = content(api.request("POST", f"/items/{item_id}/accounts"))["accounts"]
-    assert shown == [{"account_id": "a", "name": "Checking", "mask": "0000", "type": "depository"}, {"account_id": "b"}]
-    assert api.get(f"/items/{item_id}")["accounts"] == shown
-    assert api.item(item_id).generation == 0
+    first: dict[str, Any] = {
+        "account_id": "a",
+        "name": "Checking",
+        "mask": "0000",
+        "type": "depository",
+        "holder_category": "x",
+    }
+    first |= {"state": "listed", "balances": {"current": Decimal("1.10"), "as_of": "2026-06-01T12:00:00.000Z"}}
+    assert shown == [first, {"account_id": "b", "state": "listed"}]
+    assert [check.code for check in api.item(item_id).pending_checks] == [CHECK_ACCOUNTS]
+    assert api.item(item_id).generation == 1
+    assert api.queue.take() == [(item_id, "request")]
+
+
+def test_an_account_is_erased_and_restored_and_every_repeat_has_the_same_result(api: Api, item_id: ItemId) -> None:
+    account_id = api.item(item_id).accounts[0].account_id
+    path = f"/items/{item_id}/accounts/{account_id}"
+    for _ in range(2):
+        assert content(api.request("DELETE", path), 202) == {"account_id": account_id, "state": "erased"}
+        assert api.item(item_id).account_states.erased == {account_id}
+        assert {"account_id": account_id, "state": "erased"} in api.get(f"/items/{item_id}")["accounts"]
+        assert api.queue.take() == [(item_id, "request")]
+    assert api.item(item_id).pending_checks[-1].account_id == account_id
+    for requests in ([(item_id, "request")], []):
+        assert content(api.request("POST", f"{path}/restore"), 202) == {"account_id": account_id, "state": "listed"}
+        assert not api.item(item_id).account_states.erased
+        assert api.item(item_id).reconcile
+        assert api.queue.take() == requests
+    outcomes = [entry["outcome"] for entry in api.history(item_id)]
+    assert outcomes[-3:] == ["account_erasure_requested", "account_erasure_requested", "account_restored"]
+
+
+@pytest.mark.parametrize("account_id", ["unknown", "\u00e9", ""])
+@pytest.mark.parametrize("rest", ["", "/restore"])
+def test_an_account_that_the_item_does_not_have_is_not_found(
+    api: Api, item_id: ItemId, account_id: str, rest: str
+) -> None:
+    before = api.item(item_id)
+    response = api.request("POST" if rest else "DELETE", f"/items/{item_id}/accounts/{account_id}{rest}")
+    problem(response, 404, "account_not_found")
+    assert api.item(item_id) == before
 
 
 @pytest.mark.parametrize(
-    ("rest", "call"), [("/resync", "request_full_resync"), ("/accounts", "save_accounts")], ids=str
+    ("rest", "call"),
+    [("/resync", "change"), ("/accounts", "change"), ("/accounts/login-0000/restore", "load")],
+    ids=str,
 )
 def test_an_item_that_is_removed_concurrently_is_not_changed(api: Api, item_id: ItemId, rest: str, call: str) -> None:
     removed = ItemState(StateName.REMOVED)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plaid_sync.domain.accounts import AccountStates
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.item import Expiry, ItemFailure, ItemHealth, ItemState, StateName
 from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionId, parse_transaction
@@ -106,7 +107,9 @@ def test_a_failing_item_shows_it_in_its_state_of_plaid(api: Api, item_id: ItemId
 def test_an_item_is_shown_with_everything(api: Api, item_id: ItemId) -> None:
     put_rows(api, item_id, transaction("a"), transaction("b"))
     api.tables.items.set(item_id, synced_at=NOON, update_status="INITIAL_UPDATE_COMPLETE", reconcile=True)
-    api.tables.items.set(item_id, revoked_accounts=frozenset({"b", "a"}))
+    api.tables.items.set(
+        item_id, account_states=AccountStates(frozenset({"login-1111"}), frozenset({"b"}), frozenset({"a"}))
+    )
     api.plaid.report = ItemHealth(last_success_at=NOON)
     shown = api.get(f"/items/{item_id}")
     assert (shown["state"], shown["remedy"], shown["history_phase"]) == ("active", "none", "initial")
@@ -116,11 +119,14 @@ def test_an_item_is_shown_with_everything(api: Api, item_id: ItemId) -> None:
         "mask": "0000",
         "type": "depository",
         "subtype": "checking",
+        "state": "listed",
     }
+    states = [(account["account_id"], account["state"]) for account in shown["accounts"][1:]]
+    assert states == [("login-1111", "gone"), ("a", "erased"), ("b", "withdrawn")]
     bank = {"checked_at": NOON_TEXT, "last_success_at": NOON_TEXT, "last_failure_at": None}
     assert shown["freshness"] == {"pulled_at": NOON_TEXT, "bank": bank}
     assert shown["transactions"] == {"live": 2, "exact": True}
-    assert (shown["reconcile_pending"], shown["revoked_accounts"]) == (True, ["a", "b"])
+    assert shown["reconcile_pending"] is True
     assert {"removal", "pulled_at"}.isdisjoint(shown)
 
 

@@ -433,6 +433,7 @@ def test_an_update_mode_that_meets_a_concurrent_change_is_applied_to_the_new_sta
     item_id = api.linked()
     token = api.link_token("user", item_id=item_id)
     api.plaid.complete(token)
-    api.fail("items", "update_state", None, meanwhile=lambda: api.tables.items.set(item_id, state=expiring(days=5)))
+    changed: dict[str, Any] = {"state": expiring(days=5), "generation": 1}
+    api.fail("items", "change", None, meanwhile=lambda: api.tables.items.set(item_id, **changed))
     finish_update_mode(api, item_id, token)
     assert (api.item(item_id).state.name, api.item(item_id).state.expiry) == ("active", None)

@@ -19,6 +19,7 @@ from plaid_sync.linking.requests import LinkTokenParameters, parse_link_token_re
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.items import PlaidItems, PlaidTransactionsClient
 from plaid_sync.plaid.link import PlaidLinkClient
+from plaid_sync.pull.puller import PullOptions
 
 from tests.fakes.aws import secret_of_plaid
 from tests.fakes.localhost import EXCHANGES, KEY_CALLS, Plaid
@@ -37,9 +38,17 @@ REQUEST = parse_link_token_request(
 )
 ACCOUNT_SELECTION = parse_link_token_request({"item_id": "item", "account_selection": True})
 WEBHOOK_URL = "https://app.example/webhooks/plaid"
+
+
+def with_options(transport: PlaidTransport) -> PlaidTransactionsClient:
+    return PlaidTransactionsClient(transport, PullOptions(original_description=True, category_version="v2"))
+
+
 CALLS: dict[str, Callable[[PlaidTransport], object]] = {
     "/transactions/sync": lambda to: PlaidTransactionsClient(to).sync_page("access", None, 90),
     "/transactions/sync from a cursor": lambda to: PlaidTransactionsClient(to).sync_page("access", Cursor("c"), 90),
+    "/transactions/sync with options": lambda to: with_options(to).sync_page("access", None, 90),
+    "/transactions/sync from a cursor with options": lambda to: with_options(to).sync_page("access", Cursor("c"), 90),
     "/item/get": lambda to: PlaidItems(to, "sandbox").health("access"),
     "/item/remove": lambda to: PlaidItems(to, "sandbox").remove("access"),
     "/accounts/get": lambda to: PlaidItems(to, "sandbox").accounts("access"),
@@ -101,6 +110,29 @@ def test_plaid_receives_what_plaid_python_sends(name: str) -> None:
         sent, expected = received.requests
     assert path == name.partition(" ")[0]
     assert sent == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "cursor", "expected"),
+    [
+        (PullOptions(), None, {"days_requested": 90}),
+        (PullOptions(), Cursor("c"), None),
+        (PullOptions(original_description=True), Cursor("c"), {"include_original_description": True}),
+        (
+            PullOptions(category_version="v1"),
+            None,
+            {"days_requested": 90, "personal_finance_category_version": "v1"},
+        ),
+    ],
+)
+def test_the_stacks_options_are_sent_with_every_page(
+    options: PullOptions, cursor: Cursor | None, expected: dict[str, Any] | None
+) -> None:
+    with refusing_server() as received:
+        client = PlaidTransactionsClient(PlaidTransport(received.base_url, secret_of_plaid()), options)
+        with pytest.raises(PlaidError):
+            client.sync_page("access", cursor, 90)
+    assert json.loads(received.requests[0][3]).get("options") == expected
 
 
 def test_refused_credentials_are_read_again(plaid: Plaid) -> None:

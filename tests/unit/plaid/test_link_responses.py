@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import SchemaViolationError
-from plaid_sync.domain.item import Account
 from plaid_sync.linking.sessions import AddedItem
 from plaid_sync.plaid.link import parse_link_results
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 from plaid_sync.aws.sqs import SqsReceivedMessages
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import PlaidError, TransientError
-from plaid_sync.domain.item import ItemHealth, ItemId
+from plaid_sync.domain.item import AccountList, ItemHealth, ItemId
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.transaction import StoredRow, TransactionId
 from plaid_sync.plaid.responses import parse_page
@@ -67,6 +68,10 @@ class Plaid:
 
     def health(self, access_token: str) -> ItemHealth:  # noqa: ARG002 - the port's
         return ItemHealth()
+
+    def accounts(self, access_token: str) -> AccountList:  # noqa: ARG002 - the port's
+        """List the one account that has a row."""
+        return AccountList((Account("account"),))
 
     def remove(self, access_token: str) -> None:
         raise NotImplementedError

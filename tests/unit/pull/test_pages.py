@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plaid_sync.aws.dynamodb.expressions import serialize
-from plaid_sync.aws.dynamodb.item_rows import account_attributes
-from plaid_sync.domain.item import Account
 from plaid_sync.domain.transaction import RowRemoval, TransactionId, TransactionRow
-from plaid_sync.pull.pages import MAX_ACCOUNTS_BYTES, NetChanges, merge_accounts
+from plaid_sync.pull.pages import NetChanges
 
-from tests.fakes.aws import is_storable
 from tests.fakes.plaid import page, transaction
 
 if TYPE_CHECKING:
@@ -70,31 +66,3 @@ def test_the_same_invalid_entry_counts_once_per_list() -> None:
     invalid = transaction("a") | INVALID
     assert len(fold(page(added=[invalid, invalid]), page(added=[dict(reversed(invalid.items()))])).invalid) == 1
     assert len(fold(page(added=[invalid], modified=[invalid])).invalid) == 2
-
-
-def accounts(*names: str) -> tuple[Account, ...]:
-    return tuple(Account(name, f"{name} account") for name in names)
-
-
-def test_known_accounts_are_updated_and_extended_in_their_order() -> None:
-    assert merge_accounts(accounts("a", "b"), (Account("b", "new"), Account("c"))) == (
-        *accounts("a"),
-        Account("b", "new"),
-        Account("c"),
-    )
-
-
-def test_however_many_accounts_plaid_lists_they_fit_into_the_item_and_those_listed_last_are_kept() -> None:
-    """DynamoDB refuses an item of more than 400 KB, and then no update of the Item could ever be committed."""
-    texts = dict.fromkeys(("name", "mask", "type", "subtype"), "銀" * 200)
-    known: tuple[Account, ...] = ()
-    for answer in range(5):
-        listed = [{"account_id": f"{answer}-{number:0120}"} | texts for number in range(200)]
-        seen = page(accounts=listed).accounts
-        known = merge_accounts(known, seen)
-        assert len(seen) == 200
-        assert set(seen) <= set(known)
-        attribute = serialize(account_attributes(known))
-        assert is_storable({"accounts": attribute, "rest": {"S": "x" * (400 * 1024 - 150_000)}})
-    assert merge_accounts(known, accounts("a"))[-1:] == accounts("a")
-    assert sum(len(str(account)) for account in merge_accounts(known, known)) < 2 * MAX_ACCOUNTS_BYTES

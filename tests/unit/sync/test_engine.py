@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import PlaidError, Remedy
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import (
@@ -28,7 +29,6 @@ from plaid_sync.sync.engine import MAX_CLOCK_SKEW, MAX_UNFINISHED_ATTEMPTS, is_c
 from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 
 from tests.fakes.clock import NOON, PLENTY
-from tests.fakes.failing import Failing, KilledError
 from tests.fakes.items import ACTIVE, FakeItems, new_item
 from tests.fakes.plaid import FakePlaid, page, transaction
 from tests.fakes.tables import Tables
@@ -46,10 +46,15 @@ CHECKED = (
     EventType.PENDING_EXPIRATION,
     EventType.PENDING_DISCONNECT,
     EventType.USER_PERMISSION_REVOKED,
+    EventType.USER_ACCOUNT_REVOKED,
+    EventType.NEW_ACCOUNTS_AVAILABLE,
 )
-UNCHECKED = (EventType.USER_ACCOUNT_REVOKED, EventType.NEW_ACCOUNTS_AVAILABLE)
+ABOUT_ACCOUNTS = (EventType.LOGIN_REPAIRED, EventType.USER_ACCOUNT_REVOKED, EventType.NEW_ACCOUNTS_AVAILABLE)
 LOGIN_REQUIRED = ItemState(StateName.NEEDS_USER, "ITEM_LOGIN_REQUIRED", NOON)
 IN_A_WEEK = NOON + timedelta(days=7)
+
+
+ANOTHER = Account("another", "Savings")
 
 
 @dataclass(slots=True)
@@ -62,6 +67,7 @@ class Plaid(FakePlaid):
     """
 
     removals: list[dict[str, str]] = field(default_factory=list)
+    listed: tuple[Account, ...] = (Account("account"), ANOTHER)
     order: list[str] = field(default_factory=list)
 
     def _call(self, name: str) -> str:
@@ -97,7 +103,7 @@ class Sync:
         self.tables.engine(Plaid()).sync(self.job())
         del self.tables.transactions.rows_of[ITEM][NEW]
         self.tables.history.by_key.clear()
-        self.tables.items.set(ITEM, state=self.state, cursor=Cursor("one"), accounts=())
+        self.tables.items.set(ITEM, state=self.state, cursor=Cursor("one"), accounts=Plaid().listed)
 
     def job(self, *checks: PendingCheck, **fields: Any) -> SyncJob:
         known: dict[str, Any] = {"newest_message_at": NOON, "deadline": PLENTY}
@@ -124,16 +130,15 @@ def hint(event: EventType, **fields: Any) -> PendingCheck:
     return PendingCheck(event.value, reported_at=NOON, **fields)
 
 
-WITHDRAWN = hint(EventType.USER_ACCOUNT_REVOKED, account_id="account")
-
 # ---- when /item/get is called
 
 
-@pytest.mark.parametrize("event", [*CHECKED, *UNCHECKED, None])
+@pytest.mark.parametrize("event", [*CHECKED, None])
 def test_a_hint_of_a_problem_or_a_repair_leads_to_a_health_check(event: EventType | None) -> None:
     sync = Sync()
     sync.run(*(() if event is None else (hint(event),)))
-    assert sync.plaid.order == (["health", "sync"] if event in CHECKED else ["sync"])
+    accounts = ["accounts"] if event in ABOUT_ACCOUNTS else []
+    assert sync.plaid.order == (["health", *accounts, "sync"] if event in CHECKED else ["sync"])
 
 
 @pytest.mark.parametrize("name", [name for name in StateName if name not in {StateName.ACTIVE, StateName.REMOVED}])
@@ -229,6 +234,21 @@ def test_the_reason_beside_a_code_is_recorded_and_changes_what_the_user_is_offer
     assert "DELETE" in fix
 
 
+def test_a_check_finds_the_warning_that_was_lost_and_the_renewal_that_ends_it() -> None:
+    sync = Sync(plaid=Plaid(report=ItemHealth(consent_until=NOON + timedelta(days=3))))
+    sync.run(hint(EventType.ERROR))
+    assert sync.item.state.expiry == Expiry("PENDING_EXPIRATION", NOON + timedelta(days=3))
+    assert sync.entry.published_events == (DetailType.EXPIRING,)
+    sync.plaid.report = ItemHealth(consent_until=NOON + timedelta(days=90))
+    sync.run()
+    assert sync.item.state == ItemState(
+        StateName.ACTIVE,
+        since=NOON,
+        warnings_resolved_until=NOON + timedelta(days=3),
+        consent_until=NOON + timedelta(days=90),
+    )
+
+
 def test_a_bank_that_is_down_is_recorded_as_failure_although_plaid_serves_what_it_has() -> None:
     sync = Sync(plaid=Plaid(report=ItemHealth("INSTITUTION_DOWN")))
     report = sync.run(hint(EventType.ERROR))
@@ -259,14 +279,15 @@ FROZEN = ItemState("frozen", "A_CODE", NOON)
 
 
 def test_an_item_in_an_unknown_state_is_not_synced_and_remembers_what_webhooks_request() -> None:
-    sync = Sync(FROZEN)
+    sync, withdrawn = Sync(FROZEN), hint(EventType.USER_ACCOUNT_REVOKED, account_id="account")
+    sync.plaid.listed = (ANOTHER,)
     report = sync.run()
     assert (report.outcome, report.state, sync.item.generation) == (Outcome.UNKNOWN_STATE, "frozen", 1)
     assert sync.item.next_attempt_at is not None
     assert sync.item.next_attempt_at - NOON > timedelta(hours=5)
     for _ in range(MAX_UNFINISHED_ATTEMPTS + 1):
-        assert sync.run(WITHDRAWN).outcome is Outcome.UNKNOWN_STATE
-    assert (sync.item.pending_checks, sync.item.unfinished_attempts) == ((WITHDRAWN,), 0)
+        assert sync.run(withdrawn).outcome is Outcome.UNKNOWN_STATE
+    assert (sync.item.pending_checks, sync.item.unfinished_attempts) == ((withdrawn,), 0)
     assert (sync.item.state, sync.tables.entries, sync.plaid.order, sync.live) == (FROZEN, [], [], {OLD})
     # The newer version knows the state.
     sync.tables.items.set(ITEM, state=ACTIVE)
@@ -287,78 +308,17 @@ def test_an_item_that_a_newer_version_changes_before_the_claim_is_not_synced(mon
     assert (sync.item.state, sync.plaid.order, sync.live) == (FROZEN, [], {OLD})
 
 
-# ---- accounts that the user withdrew
-
-
-def test_the_rows_of_a_withdrawn_account_are_erased_and_the_others_stay() -> None:
-    sync = Sync()
-    sync.run()
-    sync.tables.history.by_key.clear()
-    report = sync.run(WITHDRAWN)
-    assert (sync.live, sync.tables.transactions.erased) == ({NEW}, {OLD})
-    assert report.erased == sync.entry.details["erased"] == 1
-    assert sync.item.revoked_accounts == {"account"}
-    assert sync.entry.published_events == (DetailType.ACCOUNT_REVOKED,)
-
-
-def test_no_row_of_a_withdrawn_account_is_written_by_its_own_sync_or_restored_by_a_full_resync() -> None:
-    sync = Sync()
-    sync.run(hint(EventType.USER_ACCOUNT_REVOKED, account_id="another"))
-    assert sync.live == {OLD}
-    sync = Sync()
-    sync.run(WITHDRAWN)
-    sync.tables.items.set(ITEM, reconcile=True)
-    report = sync.run(newest_message_at=NOON + timedelta(hours=1))
-    assert report.full_resync
-    assert sync.live == {NEW}
-    assert sync.item.revoked_accounts == {"account"}
-
-
-@pytest.mark.parametrize("code", ["ITEM_LOGIN_REQUIRED", "INSTITUTION_DOWN", "INTERNAL_SERVER_ERROR"])
-def test_the_rows_of_a_withdrawn_account_are_erased_although_the_sync_fails(code: str) -> None:
-    sync = Sync(plaid=refusing(code))
-    sync.run(WITHDRAWN)
-    assert sync.item.revoked_accounts == {"account"}
-    assert sync.live == set()
-
-
-def test_a_withdrawn_account_is_recorded_before_its_rows_are_erased_even_if_the_worker_dies() -> None:
-    sync = Sync()
-    rows: Any = Failing(sync.tables.transactions, "write", KilledError())
-    sync.tables.transactions = rows
-    with pytest.raises(KilledError):
-        sync.run(WITHDRAWN)
-    assert sync.item.revoked_accounts == {"account"}
-
-
-def test_plaid_may_remove_the_rows_of_a_withdrawn_account_in_the_same_sync() -> None:
-    """They are erased already in this attempt, which writes each row once."""
-    sync = Sync(plaid=Plaid(removals=[{"transaction_id": OLD, "account_id": "account"}]))
-    assert sync.run(WITHDRAWN).outcome is Outcome.COMMITTED
-    assert (sync.live, sync.tables.transactions.erased) == ({NEW}, {OLD})
-
-
-def test_erased_rows_are_no_partial_writes_of_a_dead_attempt() -> None:
-    """No doubt is left about them, which a full resync would have to resolve."""
-    sync = Sync()
-    sync.tables.items.set(ITEM, generation=2, writing_since=2)
-    report = sync.run(WITHDRAWN)
-    assert (report.outcome, report.recovered, report.full_resync) == (Outcome.COMMITTED, 0, False)
-    assert sync.live == {NEW}
-
-
 # ---- the history
 
 
 def test_an_entry_has_the_causes_and_the_counts_of_a_sync_and_accounts_are_stored_as_listed() -> None:
     sync = Sync()
     sync.run(hint(EventType.ERROR))
-    counts = ("modified", "removed", "unchanged", "recovered", "erased", "restarts", "quarantined")
+    counts = ("modified", "removed", "unchanged", "recovered", "erased", "gone", "restarts", "quarantined")
     omitted = (*counts, "full_resync", "cursor_reset", "reconcile_decided", "failing_since", "next_attempt_at")
     assert sync.entry.details == dict.fromkeys(omitted) | {
         "correlation_ids": None,
         "causes": ["request"],
-        "withdrawn_accounts": None,
         "generation": 2,
         "state_before": "active",
         "state": "active",
@@ -370,7 +330,7 @@ def test_an_entry_has_the_causes_and_the_counts_of_a_sync_and_accounts_are_store
         "milliseconds": 0,
         "plaid_request_ids": ["health", "page"],
     }
-    assert [(account.account_id, account.name) for account in sync.item.accounts] == [("another", "Savings")]
+    assert [account.as_of for account in sync.item.accounts] == [None, NOON]
 
 
 # ---- rows that are newer than their Item

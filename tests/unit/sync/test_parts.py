@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import MUTATION_CODE, SCHEMA_VIOLATION, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor, Item, ItemId, PendingCheck
 from plaid_sync.pull.puller import MUTATION_PERSISTS
@@ -34,7 +35,7 @@ ITEM = ItemId("item")
 PART, ROWS = 4, 3
 WRITES: Final = (
     *(("transactions", name) for name in ("write", "scan_item", "rows")),
-    *(("items", name) for name in ("claim", "restart_pull", "record", "revoke_accounts")),
+    *(("items", name) for name in ("claim", "restart_pull", "record", "record_accounts", "complete_checks")),
 )
 """Calls at which a worker can die between two effects."""
 
@@ -92,6 +93,7 @@ class Plaid(FakePlaid):
     pages: int = 0
     seconds: float = 0.0
     account_of: dict[str, str] = field(default_factory=dict)
+    listed: tuple[Account, ...] = (Account("account"),)
     omitted: set[int] = field(default_factory=set)
 
     def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
@@ -272,8 +274,7 @@ def test_rows_of_a_withdrawn_account_are_neither_kept_nor_written_by_a_pull_in_p
     scene.plaid.log += [*history(12)[5:], ("t00", None), ("t02", 7)]
     scene.sync_in_parts(PendingCheck("USER_ACCOUNT_REVOKED", NOON, account_id="gone"))
     assert scene.stored == {key: amount for key, amount in scene.plaid.truth.items() if key not in accounts}
-    assert scene.item.revoked_accounts == {"gone"}
-    assert scene.item.pending_checks == ()
+    assert scene.item.account_states.withdrawn == {"gone"}
     scene.tables.items.set(ITEM, reconcile=True)
     scene.sync_in_parts()
     assert scene.stored == {key: amount for key, amount in scene.plaid.truth.items() if key not in accounts}
@@ -435,7 +436,8 @@ def test_a_worker_may_be_killed_at_any_call_and_the_rows_are_exact_in_the_end(
             scene.sync_in_parts()
             scene.assert_exact()
             number += 1
-    assert deaths or (port, name) in {("items", "revoke_accounts"), ("items", "restart_pull"), ("transactions", "rows")}
+    rare = {("items", name) for name in ("record_accounts", "complete_checks", "restart_pull")}
+    assert deaths or (port, name) in rare | {("transactions", "rows")}
 
 
 @pytest.mark.parametrize("reconcile", [False, True])
@@ -585,6 +587,7 @@ def test_a_pull_that_started_again_often_goes_on_without_a_wait_and_shows_until_
 def test_an_erasure_that_runs_out_of_time_continues_where_it_was() -> None:
     scene = synced(*history(12))
     withdrawn = PendingCheck("USER_ACCOUNT_REVOKED", NOON, account_id="account")
+    scene.plaid.listed = ()
     writes: list[int] = []
     for _ in range(6):
         rows: Any = Failing(scene.tables.transactions, "write", KilledError(), after=True, times=1)

@@ -11,13 +11,15 @@ from plaid_sync.domain.errors import PlaidError, RowNewerThanItemError, Supersed
 from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import ItemState, PendingCheck, Removal, StateName
 from plaid_sync.domain.schedule import AttemptClass
+from plaid_sync.items_api.ports import ItemChange
 from plaid_sync.sync.engine import MAX_CHECKS, MAX_UNFINISHED_ATTEMPTS, merge_checks
 from plaid_sync.sync.job import Outcome
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.failing import Failing, KilledError
+from tests.fakes.items import ACTIVE
 from tests.fakes.plaid import page
-from tests.unit.sync.test_engine import ITEM, LOGIN_REQUIRED, NEW, OLD, Plaid, Sync, refusing
+from tests.unit.sync.test_engine import ANOTHER, ITEM, LOGIN_REQUIRED, NEW, OLD, Plaid, Sync, refusing
 
 if TYPE_CHECKING:
     from plaid_sync.domain.item import Item
@@ -180,8 +182,9 @@ def test_what_a_newer_version_requests_stays_pending() -> None:
 def test_a_superseded_attempt_leaves_what_its_messages_request_to_the_newer_one() -> None:
     sync = Sync()
     sync.plaid = Flaky(errors=[SupersededError()])
+    sync.plaid.listed = (ANOTHER,)
     assert sync.run(WITHDRAWN).outcome is Outcome.SUPERSEDED
-    sync.plaid = Plaid()
+    sync.plaid = Plaid(listed=(ANOTHER,))
     assert sync.run().outcome is Outcome.COMMITTED
     assert sync.live == {NEW}
 
@@ -259,9 +262,10 @@ def test_a_table_that_is_unavailable_or_too_slow_is_a_failure_of_the_item(name: 
     if name == "rows":
         sync.tables.items.set(ITEM, writing_since=1)
     failing(sync, "transactions", name, TransientError("out_of_time"))
+    sync.plaid.listed = (ANOTHER,)
     report = sync.run(WITHDRAWN)
     assert (report.outcome, report.code) == (Outcome.FAILED, "out_of_time")
-    assert sync.item.pending_checks == (WITHDRAWN,)
+    assert WITHDRAWN in sync.item.pending_checks
     assert sync.run().outcome is Outcome.COMMITTED
     assert sync.live == {NEW}
 
@@ -316,7 +320,7 @@ def test_a_look_that_is_requested_while_an_attempt_runs_is_not_postponed_by_anot
         items, "record", error=None, meanwhile=lambda: items.request_attempt(ITEM, clock_of(sync).now())
     )
     sync.tables.items = request
-    report = sync.run(WITHDRAWN)
+    report = sync.run(ERROR)
     assert report.outcome is {"ITEM_LOGIN_REQUIRED": Outcome.NEEDS_USER, None: Outcome.NOT_READY}.get(
         code, Outcome.FAILED
     )
@@ -326,17 +330,14 @@ def test_a_look_that_is_requested_while_an_attempt_runs_is_not_postponed_by_anot
     assert (sync.item.state.name, sync.entry.outcome) == (report.state, report.outcome)
 
 
-@pytest.mark.parametrize("name", ["request_full_resync", "update_state"])
-def test_attempts_that_requests_of_the_api_supersede_are_no_workers_that_died(name: str) -> None:
+@pytest.mark.parametrize("change", [ItemChange(full_resync=True), ItemChange(state=ACTIVE)], ids=["resync", "state"])
+def test_attempts_that_requests_of_the_api_supersede_are_no_workers_that_died(change: ItemChange) -> None:
     sync = Sync()
     items, written = sync.tables.items, sync.tables.transactions
 
     def request() -> None:
-        entry = HistoryEntry(ITEM, NOON, f"{name}-{items.stored[ITEM].generation}", EntryKind.REQUEST, "queued", {})
-        state = replace(sync.item.state, since=clock_of(sync).now())
-        assert (
-            items.request_full_resync(ITEM, entry) if "resync" in name else items.update_state(sync.item, state, entry)
-        )
+        entry = HistoryEntry(ITEM, NOON, f"{sync.item.generation}", EntryKind.REQUEST, "queued", {})
+        assert items.change(sync.item, change, entry)
 
     for _ in range(MAX_UNFINISHED_ATTEMPTS):
         rows: Any = Failing(written, "write", error=None, meanwhile=request)
@@ -349,5 +350,6 @@ def test_attempts_that_requests_of_the_api_supersede_are_no_workers_that_died(na
 def test_a_requested_full_resync_forgives_pulls_that_had_to_start_again() -> None:
     sync = Sync()
     sync.tables.items.set(ITEM, pull_restarts=3)
-    assert sync.tables.items.request_full_resync(ITEM, HistoryEntry(ITEM, NOON, "r", EntryKind.REQUEST, "queued", {}))
+    entry = HistoryEntry(ITEM, NOON, "r", EntryKind.REQUEST, "queued", {})
+    assert sync.tables.items.change(sync.item, ItemChange(full_resync=True), entry)
     assert sync.item.pull_restarts == 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from plaid_sync.audit.compare import HistoryComparison
 from plaid_sync.audit.report import AuditOutcome, AuditReport, DriftKind
 from plaid_sync.domain.errors import INVALID_FIELD_CODE, FailureClass, PlaidError, TransientError
-from plaid_sync.domain.item import StateName
+from plaid_sync.domain.item import ACCOUNT_ROWS, StateName
 from plaid_sync.pull.puller import MUTATION_PERSISTS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 MAX_ATTEMPTS: Final = 3
 AUDITABLE: Final = (StateName.ACTIVE, StateName.EXPIRING, StateName.DEGRADED)
-_CHANGES_WITH_ROWS: Final = ("generation", "cursor", "pull_began_at", "state", "revoked_accounts")
+_CHANGES_WITH_ROWS: Final = ("generation", "cursor", "pull_began_at", "state")
 """Attributes of an Item of which one changes whenever its rows change, unless something is pending."""
 _PAUSE_SECONDS: Final = 5.0
 """A concurrent sync takes seconds."""
@@ -76,12 +76,19 @@ class ItemIds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Auditor:
-    """Audits Items, one after the other."""
+    """Audits Items, one after the other.
+
+    Attributes:
+        pulled_with: the stack's options of /transactions/sync (`PullOptions.name`).
+        keeps_gone_rows: whether the rows of accounts that are gone stay live.
+    """
 
     items: AuditedItems
     rows: AuditedRows
     tokens: TokenDecryptor
     puller: Puller
+    pulled_with: str = ""
+    keeps_gone_rows: bool = False
 
     def audit(self, item_id: ItemId, deadline: Deadline) -> AuditReport:
         """Audit one Item; never raises for what Plaid or AWS refuses."""
@@ -116,7 +123,11 @@ class Auditor:
         """Compare once, and decide whether the differences count."""
         token = self.tokens.decrypt(item.item_id, item.access_token)
         pull = self.puller.pull_into(
-            lambda: HistoryComparison(self.rows, item, deadline), token, None, item.days_requested, deadline
+            lambda: HistoryComparison(self.rows, item, deadline, self.keeps_gone_rows),
+            token,
+            None,
+            item.days_requested,
+            deadline,
         )
         comparison = pull.net
         if pull.cursor is None:
@@ -129,7 +140,7 @@ class Auditor:
 
     def _outcome_of_differences(self, item: Item, token: str, deadline: Deadline) -> AuditOutcome:
         """Return what differences mean that were found since the Item was loaded."""
-        if _is_pending(item):
+        if _is_pending(item) or item.pulled_with != self.pulled_with:
             return AuditOutcome.BEHIND
         behind = self._is_behind(item, token, deadline)
         now = self.items.load(item.item_id)
@@ -150,16 +161,16 @@ class Auditor:
 
 
 def _is_pending(item: Item) -> bool:
-    """Return whether the next sync pulls the whole history, or recovers partial writes."""
-    return item.reconcile or item.writing_since is not None
+    """Return whether the next sync pulls the whole history, recovers partial writes, or closes the rows of accounts."""
+    closing = any(check.code == ACCOUNT_ROWS for check in item.pending_checks)
+    return item.reconcile or item.writing_since is not None or closing
 
 
 def _unchanged(before: Item, now: Item) -> bool:
     """Return whether no row was written in between.
 
     A claim raises the generation before it writes. An attempt that claimed before, and wrote since, has marked the Item
-    or committed, which changes the time of the pull even where the cursor is the same; or it recorded a withdrawn
-    account, whose rows it erases.
+    or committed, which changes the time of the pull even where the cursor is the same.
     """
     return not _is_pending(now) and all(getattr(before, name) == getattr(now, name) for name in _CHANGES_WITH_ROWS)
 
@@ -175,6 +186,7 @@ def _report(item: Item, outcome: AuditOutcome, pull: Pull[HistoryComparison], at
         different=comparison.count(DriftKind.DIFFERENT),
         differences=comparison.differences,
         quarantined=len(comparison.invalid),
+        served_accounts=tuple(sorted(comparison.served_accounts)),
         history_complete=pull.history_complete,
         pages=pull.pages,
         attempts=attempt,

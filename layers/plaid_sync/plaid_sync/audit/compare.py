@@ -131,6 +131,7 @@ def _json(value: Any) -> str:  # noqa: ANN401 - any attribute value
 ROW: Final = "(row)"
 ROW_LIVE: Final = "live"
 ROW_REMOVED: Final = "removed"
+ACCOUNT_CLOSED: Final = "account closed"
 
 
 class AuditedRows(Protocol):
@@ -162,9 +163,12 @@ class HistoryComparison:
     Attributes:
         item: the Item as loaded before the pull.
         deadline: when the invocation ends.
+        keeps_gone_rows: whether the rows of accounts that are gone stay live.
         live: transactions that Plaid has.
         removed: ids that Plaid lists as removed.
-        skipped_ids: ids that are not compared: of invalid entries, and of withdrawn accounts.
+        closed: transactions that Plaid has in accounts of which no row may be live.
+        served_accounts: those of these accounts that Plaid no longer listed when they were closed.
+        skipped_ids: ids that are not compared: of invalid entries.
         invalid: ids of the invalid entries.
         has_unknown_id: whether one of them has no readable transaction id.
         drifted: how each row that differs does.
@@ -173,6 +177,9 @@ class HistoryComparison:
     rows: AuditedRows
     item: Item
     deadline: Deadline
+    keeps_gone_rows: bool = False
+    closed: set[TransactionId] = field(default_factory=set)
+    served_accounts: set[str] = field(default_factory=set)
     live: set[TransactionId] = field(default_factory=set)
     removed: set[TransactionId] = field(default_factory=set)
     skipped_ids: set[TransactionId] = field(default_factory=set)
@@ -196,10 +203,14 @@ class HistoryComparison:
 
     def _compare_rows(self, rows: Iterable[TransactionRow]) -> None:
         compared: list[TransactionRow] = []
+        states = self.item.account_states
+        closed, unlisted = states.without_rows(keeps_gone=self.keeps_gone_rows), states.gone | states.withdrawn
         for row in rows:
             self._forget(row.transaction_id)
-            if row.account_id in self.item.revoked_accounts:
-                self.skipped_ids.add(row.transaction_id)
+            if row.account_id in unlisted:
+                self.served_accounts.add(row.account_id)
+            if row.account_id in closed:
+                self.closed.add(row.transaction_id)
             else:
                 self.live.add(row.transaction_id)
                 compared.append(row)
@@ -221,10 +232,14 @@ class HistoryComparison:
         row's. What Plaid lists as removed is conclusive in any case.
         """
         absence_is_conclusive = history_complete and not self.has_unknown_id
+        states = self.item.account_states
+        closed = states.without_rows(keeps_gone=self.keeps_gone_rows)
         for row in stored:
-            if not row.live or row.transaction_id in self.live or row.account_id in self.item.revoked_accounts:
+            if not row.live or row.transaction_id in self.live or row.account_id in states.gone - closed:
                 continue
-            if row.transaction_id in self.removed:
+            if row.transaction_id in self.closed or row.account_id in closed:
+                self._note(row.transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ACCOUNT_CLOSED, ROW_LIVE)])
+            elif row.transaction_id in self.removed:
                 self._note(row.transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ROW_REMOVED, ROW_LIVE)])
             elif absence_is_conclusive and row.transaction_id not in self.skipped_ids:
                 self._note(row.transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ABSENT, ROW_LIVE)])
@@ -244,6 +259,7 @@ class HistoryComparison:
         """Drop the result of an earlier page for a transaction."""
         self.live.discard(transaction_id)
         self.removed.discard(transaction_id)
+        self.closed.discard(transaction_id)
         self.drifted.pop(transaction_id, None)
         self._detail_count -= len(self._details.pop(transaction_id, ()))
 

@@ -88,10 +88,11 @@ class AuditReport:
 
     Attributes:
         code: why the audit is not conclusive: Plaid's error code or our reason.
-        at_plaid: transactions that Plaid has, except those of withdrawn accounts.
+        at_plaid: transactions that Plaid has, except those of accounts without rows.
         missing: rows of this kind; likewise `extra` and `different`.
         differences: the first of them, `MAX_DIFFERENCES` at most.
         quarantined: entries that violate Plaid's schema: their rows are not compared.
+        served_accounts: accounts that are withdrawn or gone, and whose transactions Plaid serves all the same.
         history_complete: whether Plaid had the whole history; before that nothing is `extra`.
         attempts: how often the history was pulled.
     """
@@ -105,6 +106,7 @@ class AuditReport:
     different: int = 0
     differences: tuple[Difference, ...] = ()
     quarantined: int = 0
+    served_accounts: tuple[str, ...] = ()
     history_complete: bool = False
     pages: int = 0
     attempts: int = 0
@@ -118,7 +120,8 @@ class AuditReport:
         """Return the report without any transaction data, for logs and responses."""
         names = ("at_plaid", "missing", "extra", "different", "quarantined", "history_complete", "pages", "attempts")
         view = {"item_id": self.item_id, "outcome": self.outcome.value, "code": self.code}
-        return view | {name: getattr(self, name) for name in names}
+        counts = {name: getattr(self, name) for name in names}
+        return view | counts | {"served_accounts": list(self.served_accounts)}
 
     def as_json(self, *, values: bool) -> dict[str, Any]:
         """Return the function's response."""

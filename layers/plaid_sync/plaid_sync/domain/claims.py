@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from plaid_sync.domain.item import Account
+    from plaid_sync.domain.accounts import Account
 
 MAX_CLAIMS: Final = 80
 """Account claims of one Item: a transaction has a hundred actions."""

@@ -36,7 +36,9 @@ class DetailType(StrEnum):
     REVOKED = "ItemRevoked"
     REMOVED = "ItemRemoved"
     NEW_ACCOUNTS = "NewAccountsAvailable"
+    ACCOUNT_GONE = "AccountGone"
     ACCOUNT_REVOKED = "AccountRevoked"
+    ACCOUNT_RETURNED = "AccountReturned"
     PLAID_WEBHOOK = "PlaidWebhook"
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NewType
 
+from plaid_sync.domain.accounts import NO_ACCOUNT_STATES, Account, AccountStates
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -86,22 +88,6 @@ class ItemState:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """An account of an Item, as Plaid names it (no balances).
-
-    Attributes:
-        mask: the last two to four characters of its number.
-        kind: Plaid's `type`.
-    """
-
-    account_id: str
-    name: str | None = None
-    mask: str | None = None
-    kind: str | None = None
-    subtype: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ItemHealth:
     """Plaid's report about an Item (https://plaid.com/docs/api/items/#itemget).
 
@@ -133,11 +119,13 @@ class AccountList:
     Attributes:
         request_id: Plaid's id of the call; empty where there was none.
         health: Plaid's report about the Item, which comes with them.
+        complete: whether every account was readable: else absence proves nothing.
     """
 
     accounts: tuple[Account, ...]
     request_id: str = ""
     health: ItemHealth = ItemHealth()
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +180,21 @@ class ItemFailure:
     last_at: datetime
 
 
+CHECK_ACCOUNTS: Final = "check_accounts"
+"""A pending check: compare the accounts with /accounts/get."""
+ACCOUNT_ROWS: Final = "account_rows"
+"""A pending check: bring the rows of an account to the account's state."""
+
+
 @dataclass(frozen=True, slots=True)
 class PendingCheck:
-    """What an ITEM webhook requests beyond a sync, until an attempt has processed it.
+    """What an Item needs beyond a sync, until an attempt has processed it.
 
     Attributes:
-        code: the webhook's code; that of a newer version is kept.
-        reported_at: when the webhook was queued.
+        code: of an ITEM webhook, `CHECK_ACCOUNTS` or `ACCOUNT_ROWS`; that of a newer version is kept.
+        reported_at: when it was requested: of a webhook, when it was queued.
         until: the deadline of a warning.
-        account_id: the account that the user withdrew.
+        account_id: the account that the check is about.
     """
 
     code: str
@@ -257,19 +251,22 @@ class Item:
         history_complete: whether Plaid has reported the history as complete once.
         cursor_reset_at: when a stored cursor was last replaced by a pull from the beginning, because Plaid refused it.
         days_requested: days of history to request when the first sync initializes Transactions at Plaid.
+        pulled_with: the stack's options of /transactions/sync that its rows are pulled with; empty for Plaid's
+            defaults. While a full resync is pending, some are of other options.
         pull_began_at: when the pull behind the stored cursor began, by the worker's clock.
         update_status: Plaid's `transactions_update_status` in the last response; empty before the first.
         synced_at: when a sync last committed.
         link_id: digest of the public token that it was linked with.
         client_user_id: the caller's reference of the user; None where it was linked without a session.
-        accounts: its accounts as last seen.
-        revoked_accounts: accounts whose data the user withdrew: no row of theirs is kept.
+        accounts: those of its accounts that are listed or gone, as last seen.
+        account_states: the accounts that are not simply listed.
+        accounts_checked_at: when its accounts were last compared with /accounts/get.
         bank_login_ids: keys of its account claims (`domain.claims.claim_keys`).
         removal: set once it is removed.
         bank: Plaid's connection to the bank, as the API last fetched it.
         next_attempt_at: when the sweep enqueues it; None where nothing is left to do.
         failure: why it is retried; None where nothing failed.
-        pending_checks: what ITEM webhooks requested, until an attempt has processed it.
+        pending_checks: what webhooks and requests need beyond a sync, until an attempt has processed it.
         unfinished_attempts: attempts since the last outcome, whose workers died or still run; 0 after a request of
             the API that supersedes them.
     """
@@ -288,6 +285,7 @@ class Item:
     history_complete: bool = False
     cursor_reset_at: datetime | None = None
     days_requested: int | None = None
+    pulled_with: str = ""
     pull_began_at: datetime | None = None
     update_status: str = ""
     synced_at: datetime | None = None
@@ -296,7 +294,8 @@ class Item:
     client_user_id: str | None = None
     institution_id: str | None = None
     accounts: tuple[Account, ...] = ()
-    revoked_accounts: frozenset[str] = frozenset()
+    account_states: AccountStates = NO_ACCOUNT_STATES
+    accounts_checked_at: datetime | None = None
     bank_login_ids: frozenset[str] = frozenset()
     removal: Removal | None = None
     bank: BankStatus | None = None

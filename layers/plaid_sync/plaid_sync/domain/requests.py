@@ -152,6 +152,12 @@ def item_not_found_error(field_name: str = "") -> RefusedError:
     return RefusedError(Refusal.NOT_FOUND, "item_not_found", "there is no such Item", members)
 
 
+def account_not_found_error() -> RefusedError:
+    """Return the refusal of an account that the Item does not have."""
+    members = {"fix": "GET /items/{item_id} lists its accounts", "field": "account_id"}
+    return RefusedError(Refusal.NOT_FOUND, "account_not_found", "the Item has no such account", members)
+
+
 def item_removed_error(item_id: ItemId) -> RefusedError:
     """Return the refusal of an Item that is removed."""
     members = {"fix": "link the bank again", "item_id": item_id}

@@ -95,6 +95,12 @@ ROUTINE_INTERVALS: Final = {
 For an Item in `needs_user`, a LOGIN_REPAIRED webhook may have been lost; a `revoked` one may have been restored at
 Plaid.
 """
+ACCOUNTS_INTERVAL: Final = timedelta(hours=24)
+"""After so long the accounts are compared with /accounts/get: a bank that closes or renumbers one sends no webhook."""
+UNCONFIRMED_LOOKS: Final = timedelta(hours=1)
+"""Between two looks for an account that a webhook said was withdrawn, and that Plaid still lists."""
+MAX_UNCONFIRMED: Final = timedelta(hours=24)
+"""How long that is looked for. The webhook may be an old one, sent again."""
 MAX_ITEM_AGE: Final = ROUTINE_INTERVALS[StateName.ACTIVE] * 1.5
 """Age of the last commit that no active Item reaches while the sweep and Plaid work: an alarm watches it."""
 RETRY_DELAYS: Final = {

@@ -34,7 +34,6 @@ class ItemEvent:
         code_reason: Plaid's `error_code_reason` beside it.
         until: the deadline of a warning; of `HEALTHY`, the end of the user's consent where Plaid knows one.
         reported_at: when the hint was queued; None for what was found or requested just now.
-        account_id: the account that the user withdrew.
         confirmed: of a warning: Plaid just confirmed it, so that it is not outdated. Of `HEALTHY`: the open warning
             came with it, so that no repair can have resolved it.
     """
@@ -43,7 +42,6 @@ class ItemEvent:
     code: str | None = None
     until: datetime | None = None
     reported_at: datetime | None = None
-    account_id: str | None = None
     confirmed: bool = False
     code_reason: str | None = None
 
@@ -68,7 +66,14 @@ _MAX_DELIVERY_TIME: Final = timedelta(days=1)
 _MIN_RENEWAL: Final = timedelta(minutes=1)
 _WARNINGS: Final = frozenset({EventType.PENDING_EXPIRATION, EventType.PENDING_DISCONNECT})
 _REPAIRS: Final = frozenset({EventType.LOGIN_REPAIRED, EventType.UPDATE_MODE_FINISHED})
-_ACCOUNT_EVENTS: Final = frozenset({DetailType.NEW_ACCOUNTS, DetailType.ACCOUNT_REVOKED})
+_ACCOUNT_EVENTS: Final = frozenset(
+    {
+        DetailType.NEW_ACCOUNTS,
+        DetailType.ACCOUNT_GONE,
+        DetailType.ACCOUNT_REVOKED,
+        DetailType.ACCOUNT_RETURNED,
+    }
+)
 _EVENT_OF_CLASS: Final = {
     FailureClass.INSTITUTION_DOWN: EventType.FOUND_INSTITUTION_DOWN,
     FailureClass.NEEDS_USER: EventType.FOUND_NEEDS_USER,

@@ -93,11 +93,13 @@ class RowRemoval:
 
     Attributes:
         erase: whether the content is erased, too: the user withdrew the account. Otherwise a tombstone keeps it.
+        kept: whether the tombstone stays for good: its account is gone, and may return.
     """
 
     transaction_id: TransactionId
     account_id: str | None = None
     erase: bool = False
+    kept: bool = False
 
 
 RowWrite = TransactionRow | RowRemoval

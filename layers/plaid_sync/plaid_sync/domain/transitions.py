@@ -31,6 +31,10 @@ class EventType(StrEnum):
     FOUND_TRANSIENT = "transient"
     FOUND_THROTTLED = "throttled"
     FOUND_CLIENT_ERROR = "client_error"
+    # What /accounts/get shows about an account.
+    ACCOUNT_GONE = "account_gone"
+    ACCOUNT_WITHDRAWN = "account_withdrawn"
+    ACCOUNT_RETURNED = "account_returned"
     # What the API requests.
     LINK = "link"
     SYNC = "sync"
@@ -39,6 +43,8 @@ class EventType(StrEnum):
     RESYNC = "resync"
     SET_WEBHOOK = "set_webhook"
     FETCH_ACCOUNTS = "fetch_accounts"
+    ERASE_ACCOUNT = "erase_account"
+    RESTORE_ACCOUNT = "restore_account"
     UPDATE_MODE = "update_mode"
     REMOVE = "remove"
 
@@ -50,12 +56,18 @@ class Action(StrEnum):
     """Nothing, beyond the history entry."""
     CHECK = "check"
     """Call /item/get, and sync."""
+    CHECK_ACCOUNTS = "check_accounts"
+    """Call /item/get, compare the accounts with /accounts/get, and sync."""
     SYNC = "sync"
     """Sync; if the Item is not active, call /item/get first."""
     RETRY = "retry"
     """Record the failure on the Item, with the time of the next attempt."""
+    CLOSE_ACCOUNT = "close_account"
+    """Take the account's rows out of the live rows, or leave them, as the stack is configured."""
     ERASE_ACCOUNT = "erase_account"
-    """Erase the account's rows, and accept none of it again."""
+    """Erase the account's rows, and accept none of it."""
+    RESYNC = "resync"
+    """Pull the whole history."""
     CALL_PLAID = "call_plaid"
     """Call the endpoint of Plaid that the request is for."""
     REGISTER = "register"
@@ -86,7 +98,7 @@ class Transition:
 
     Attributes:
         state: the Item's state afterwards.
-        published_event: published when the state, its code or its deadline changes (the two about accounts: always).
+        published_event: published when the state, its code or its deadline changes (those about accounts: always).
     """
 
     state: str
@@ -128,12 +140,15 @@ def _becomes(action: Action, *targets: StateName) -> _Row:
 
 _ROWS: Final[dict[EventType, _Row]] = {
     EventType.ERROR: _stays(Action.CHECK),
-    EventType.LOGIN_REPAIRED: {**_stays(Action.CHECK), _E: Transition(_A, Action.CHECK, DetailType.ACTIVE)},
+    EventType.LOGIN_REPAIRED: {
+        **_stays(Action.CHECK_ACCOUNTS),
+        _E: Transition(_A, Action.CHECK_ACCOUNTS, DetailType.ACTIVE),
+    },
     EventType.PENDING_EXPIRATION: _becomes(Action.CHECK, _E, _E, _D, _U, _R),
     EventType.PENDING_DISCONNECT: _becomes(Action.CHECK, _E, _E, _D, _U, _R),
     EventType.USER_PERMISSION_REVOKED: _stays(Action.CHECK),
-    EventType.USER_ACCOUNT_REVOKED: _stays(Action.ERASE_ACCOUNT, DetailType.ACCOUNT_REVOKED),
-    EventType.NEW_ACCOUNTS_AVAILABLE: _stays(Action.NONE, DetailType.NEW_ACCOUNTS),
+    EventType.USER_ACCOUNT_REVOKED: _stays(Action.CHECK_ACCOUNTS),
+    EventType.NEW_ACCOUNTS_AVAILABLE: _stays(Action.CHECK_ACCOUNTS, DetailType.NEW_ACCOUNTS),
     EventType.WEBHOOK_UPDATE_ACKNOWLEDGED: _stays(Action.NONE),
     EventType.HEALTHY: _becomes(Action.NONE, _A, _E, _A, _A, _A),
     EventType.FOUND_INSTITUTION_DOWN: _becomes(Action.RETRY, _D, _D, _D, _U, _R),
@@ -142,13 +157,21 @@ _ROWS: Final[dict[EventType, _Row]] = {
     EventType.FOUND_TRANSIENT: _stays(Action.RETRY),
     EventType.FOUND_THROTTLED: _stays(Action.RETRY),
     EventType.FOUND_CLIENT_ERROR: _stays(Action.RETRY),
+    EventType.ACCOUNT_GONE: _stays(Action.CLOSE_ACCOUNT, DetailType.ACCOUNT_GONE),
+    EventType.ACCOUNT_WITHDRAWN: _stays(Action.ERASE_ACCOUNT, DetailType.ACCOUNT_REVOKED),
+    EventType.ACCOUNT_RETURNED: _stays(Action.RESYNC, DetailType.ACCOUNT_RETURNED),
     EventType.LINK: _stays(Action.REGISTER, DetailType.LINKED),
     EventType.SYNC: _stays(Action.SYNC),
-    EventType.UPDATE_MODE_FINISHED: {**_stays(Action.SYNC), _E: Transition(_A, Action.SYNC, DetailType.ACTIVE)},
+    EventType.UPDATE_MODE_FINISHED: {
+        **_stays(Action.CHECK_ACCOUNTS),
+        _E: Transition(_A, Action.CHECK_ACCOUNTS, DetailType.ACTIVE),
+    },
     EventType.REFRESH: _stays(Action.CALL_PLAID, refused_in=(_U, _R)),
-    EventType.RESYNC: _stays(Action.SYNC, refused_in=(_R,)),
+    EventType.RESYNC: _stays(Action.RESYNC, refused_in=(_R,)),
     EventType.SET_WEBHOOK: _stays(Action.CALL_PLAID, refused_in=(_R,)),
-    EventType.FETCH_ACCOUNTS: _stays(Action.CALL_PLAID, refused_in=(_R,)),
+    EventType.FETCH_ACCOUNTS: _stays(Action.CHECK_ACCOUNTS, refused_in=(_R,)),
+    EventType.ERASE_ACCOUNT: _stays(Action.ERASE_ACCOUNT),
+    EventType.RESTORE_ACCOUNT: _stays(Action.RESYNC),
     EventType.UPDATE_MODE: _stays(Action.CALL_PLAID),
     EventType.REMOVE: _becomes(Action.FINISH_REMOVAL, *[_REMOVED] * len(LIVE_STATES)),
 }
@@ -161,6 +184,8 @@ _REFUSED_WHEN_REMOVED: Final = frozenset(
         EventType.RESYNC,
         EventType.SET_WEBHOOK,
         EventType.FETCH_ACCOUNTS,
+        EventType.ERASE_ACCOUNT,
+        EventType.RESTORE_ACCOUNT,
         EventType.UPDATE_MODE,
     }
 )

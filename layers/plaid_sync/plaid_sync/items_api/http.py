@@ -25,7 +25,13 @@ from plaid_sync.domain.errors import (
 )
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
-from plaid_sync.domain.requests import RequestContext, fix_for, item_not_found_error, reject_unknown
+from plaid_sync.domain.requests import (
+    RequestContext,
+    account_not_found_error,
+    fix_for,
+    item_not_found_error,
+    reject_unknown,
+)
 from plaid_sync.domain.text import is_printable_ascii
 
 if TYPE_CHECKING:
@@ -97,6 +103,18 @@ def item_id_of(event: ApiEvent) -> ItemId:
     if not is_item_id(item_id):
         raise item_not_found_error()
     return ItemId(str(item_id))
+
+
+def account_id_of(event: ApiEvent) -> str:
+    """Return the account in the path.
+
+    Raises:
+        RefusedError: no account can have such an id.
+    """
+    account_id = (event.get("pathParameters") or {}).get("account_id")
+    if not is_printable_ascii(account_id):
+        raise account_not_found_error()
+    return str(account_id)
 
 
 def body_of(event: ApiEvent) -> object:

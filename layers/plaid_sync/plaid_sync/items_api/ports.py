@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from plaid_sync.domain.accounts import Account, AccountStates
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Account, AccountList, BankStatus, Item, ItemHealth, ItemId, ItemState
+    from plaid_sync.domain.item import AccountList, BankStatus, Item, ItemHealth, ItemId, ItemState, PendingCheck
 
 PageKey = dict[str, str]
 """The key of a page's last entry: the next page begins after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChange:
+    """What a request changes about an Item; None: nothing of that kind.
+
+    Attributes:
+        check: what the next attempt has to do beyond a sync.
+        full_resync: the next attempt pulls from the beginning.
+    """
+
+    state: ItemState | None = None
+    accounts: tuple[Account, ...] | None = None
+    account_states: AccountStates | None = None
+    check: PendingCheck | None = None
+    full_resync: bool = False
 
 
 class PlaidItemCalls(Protocol):
@@ -49,16 +67,8 @@ class ApiItems(Protocol):
         """Erase the rows of a removed Item that kept them; return False where it was modified since it was loaded."""
         ...
 
-    def update_state(self, item: Item, state: ItemState, entry: HistoryEntry) -> bool:
-        """Change the state of an Item; return False where its state changed since it was loaded."""
-        ...
-
-    def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
-        """Make the next sync pull from the beginning; return False where the Item is removed."""
-        ...
-
-    def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
-        """Store an Item's accounts; return False where the Item is removed. Supersedes no sync."""
+    def change(self, item: Item, change: ItemChange, entry: HistoryEntry) -> bool:
+        """Change an Item, and supersede its attempts; return False where it was modified since it was loaded."""
         ...
 
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:

@@ -19,6 +19,7 @@ from plaid_sync.domain.requests import (
 )
 from plaid_sync.domain.text import MAX_TEXT_LENGTH
 from plaid_sync.items_api.http import (
+    account_id_of,
     body_of,
     checked_query,
     context_of,
@@ -170,6 +171,18 @@ def _fetch_accounts(api: ItemsApi, event: ApiEvent, context: RequestContext) -> 
     return respond(HTTPStatus.OK, api.operations.fetch_accounts(item_id_of(event), context))
 
 
+def _erase_account(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    shown = api.operations.erase_account(item_id_of(event), account_id_of(event), context)
+    return respond(HTTPStatus.ACCEPTED, shown)
+
+
+def _restore_account(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    shown = api.operations.restore_account(item_id_of(event), account_id_of(event), context)
+    return respond(HTTPStatus.ACCEPTED, shown)
+
+
 def _query_without_body(event: ApiEvent, *expected: str) -> Mapping[str, str]:
     """Return the query parameters of a request whose body has no fields."""
     query = checked_query(event, *expected)
@@ -190,4 +203,6 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "POST /items/{item_id}/resync": _resync,
     "POST /items/{item_id}/webhook": _set_webhook,
     "POST /items/{item_id}/accounts": _fetch_accounts,
+    "DELETE /items/{item_id}/accounts/{account_id}": _erase_account,
+    "POST /items/{item_id}/accounts/{account_id}/restore": _restore_account,
 }

@@ -7,22 +7,32 @@ from __future__ import annotations
 
 import math
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from plaid_sync.domain.accounts import Account, AccountState
 from plaid_sync.domain.errors import ITEM_MODIFIED, PlaidError, Refusal, RefusedError, TransientError
+from plaid_sync.domain.item import ACCOUNT_ROWS, CHECK_ACCOUNTS, PendingCheck
 from plaid_sync.domain.messages import Cause, SyncMessage
-from plaid_sync.domain.requests import item_not_found_error, known_request_ids, request_removal, require_allowed
+from plaid_sync.domain.requests import (
+    account_not_found_error,
+    item_not_found_error,
+    known_request_ids,
+    request_removal,
+    require_allowed,
+)
 from plaid_sync.domain.state_machine import WARNING_PERIOD, ItemEvent, TransitionResult, apply_event
 from plaid_sync.domain.transitions import EventType
-from plaid_sync.items_api.views import account_views, removal_view
+from plaid_sync.items_api.ports import ItemChange
+from plaid_sync.items_api.views import account_view, removal_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import Item, ItemId, ItemState
     from plaid_sync.domain.ports import SyncQueue, TokenDecryptor
     from plaid_sync.domain.requests import RequestContext
@@ -88,31 +98,43 @@ class ItemOperations:
         """Record that the user finished update mode, and request a sync."""
         self._load(item_id, EventType.UPDATE_MODE_FINISHED)
         mode = self.sessions.update_mode(link_token, item_id)
-        for _ in range(_MAX_TRIES):
-            item, now = self._load(item_id, EventType.UPDATE_MODE_FINISHED), self.clock.now()
-            repaired = _repair(item.state, mode, now)
+
+        def repaired(item: Item, now: datetime) -> tuple[ItemChange, HistoryEntry]:
+            result = _repair(item.state, mode, now)
             entry = context.entry(
                 item_id,
                 now,
                 "update_mode_finished",
-                *repaired.published_events,
+                *result.published_events,
                 state_before=str(item.state.name),
-                state=str(repaired.state.name),
+                state=str(result.state.name),
                 plaid_request_ids=known_request_ids(mode.request_id),
             )
-            if self.items.update_state(item, repaired.state, entry):
-                self._request_sync(item_id)
-                return {"queued": True}
-        raise TransientError(ITEM_MODIFIED)
+            # The user may have added accounts, or deselected some: no webhook says so.
+            return ItemChange(state=result.state, check=PendingCheck(CHECK_ACCOUNTS, now)), entry
+
+        self._change(item_id, EventType.UPDATE_MODE_FINISHED, repaired)
+        return {"queued": True}
 
     def resync(self, item_id: ItemId, context: RequestContext) -> View:
         """Request a full resync."""
-        self._load(item_id, EventType.RESYNC)
-        if not self.items.request_full_resync(item_id, context.entry(item_id, self.clock.now(), "queued")):
-            self._load(item_id, EventType.RESYNC)
-            raise TransientError(ITEM_MODIFIED)
-        self._request_sync(item_id)
+        self._change(
+            item_id,
+            EventType.RESYNC,
+            lambda _item, now: (ItemChange(full_resync=True), context.entry(item_id, now, "queued")),
+        )
         return {"queued": True}
+
+    def _change(
+        self, item_id: ItemId, event: EventType, plan: Callable[[Item, datetime], tuple[ItemChange, HistoryEntry]]
+    ) -> Item:
+        """Change an Item as `plan` says, and request a sync; return the Item as it was."""
+        for _ in range(_MAX_TRIES):
+            item = self._load(item_id, event)
+            if self.items.change(item, *plan(item, self.clock.now())):
+                self._request_sync(item_id)
+                return item
+        raise TransientError(ITEM_MODIFIED)
 
     def refresh(self, item_id: ItemId, context: RequestContext) -> View:
         """Request that Plaid fetches new transactions from the bank; a webhook reports the result."""
@@ -141,15 +163,50 @@ class ItemOperations:
         return {"webhook": url}
 
     def fetch_accounts(self, item_id: ItemId, context: RequestContext) -> View:
-        """Fetch the Item's accounts from Plaid, and store them."""
+        """Return the Item's accounts as Plaid lists them now, and request a comparison with the known ones."""
         access_token = self._access_token(self._load(item_id, EventType.FETCH_ACCOUNTS))
         listed = self._call(item_id, context, lambda: self.plaid.accounts(access_token))
-        request_ids = known_request_ids(listed.request_id)
-        entry = context.entry(item_id, self.clock.now(), "done", plaid_request_ids=request_ids)
-        if not self.items.save_accounts(item_id, listed.accounts, entry):
-            self._load(item_id, EventType.FETCH_ACCOUNTS)
-            raise TransientError(ITEM_MODIFIED)
-        return {"accounts": account_views(listed.accounts)}
+        request_ids, now = known_request_ids(listed.request_id), self.clock.now()
+        entry = context.entry(item_id, now, "done", plaid_request_ids=request_ids)
+        check = ItemChange(check=PendingCheck(CHECK_ACCOUNTS, now))
+        self._change(item_id, EventType.FETCH_ACCOUNTS, lambda _item, _now: (check, entry))
+        return {"accounts": [account_view(replace(account, as_of=now)) for account in listed.accounts]}
+
+    def erase_account(self, item_id: ItemId, account_id: str, context: RequestContext) -> View:
+        """Erase one account: its rows are erased, and none is accepted until it is restored."""
+
+        def erase(item: Item, now: datetime) -> tuple[ItemChange, HistoryEntry]:
+            states = item.account_states
+            change = ItemChange(
+                accounts=tuple(account for account in item.accounts if account.account_id != account_id),
+                account_states=replace(states, erased=states.erased | {account_id}),
+                check=PendingCheck(ACCOUNT_ROWS, now, account_id=account_id),
+            )
+            return change, context.entry(item_id, now, "account_erasure_requested", account_id=account_id)
+
+        _require_account(self._load(item_id, EventType.ERASE_ACCOUNT), account_id)
+        self._change(item_id, EventType.ERASE_ACCOUNT, erase)
+        return {"account_id": account_id, "state": AccountState.ERASED.value}
+
+    def restore_account(self, item_id: ItemId, account_id: str, context: RequestContext) -> View:
+        """Accept the rows of an erased account again; a full resync brings those that Plaid serves."""
+
+        def restore(item: Item, now: datetime) -> tuple[ItemChange, HistoryEntry]:
+            states = item.account_states
+            change = ItemChange(
+                accounts=(*item.accounts, Account(account_id)),
+                account_states=replace(states, erased=states.erased - {account_id}),
+                check=PendingCheck(CHECK_ACCOUNTS, now),
+                full_resync=True,
+            )
+            return change, context.entry(item_id, now, "account_restored", account_id=account_id)
+
+        item = self._load(item_id, EventType.RESTORE_ACCOUNT)
+        _require_account(item, account_id)
+        if account_id in item.account_states.erased:
+            item = self._change(item_id, EventType.RESTORE_ACCOUNT, restore)
+        states = replace(item.account_states, erased=item.account_states.erased - {account_id})
+        return {"account_id": account_id, "state": states.of(account_id).value}
 
     def _load(self, item_id: ItemId, event: EventType) -> Item:
         item = self.items.load(item_id)
@@ -173,6 +230,12 @@ class ItemOperations:
 
     def _request_sync(self, item_id: ItemId) -> None:
         self.queue.send(SyncMessage(item_id, Cause.REQUEST), str(uuid.uuid4()))
+
+
+def _require_account(item: Item, account_id: str) -> None:
+    known = {account.account_id for account in item.accounts} | item.account_states.all
+    if account_id not in known:
+        raise account_not_found_error()
 
 
 def _repair(state: ItemState, mode: UpdateMode, now: datetime) -> TransitionResult:

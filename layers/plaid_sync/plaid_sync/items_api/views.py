@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.domain.accounts import AccountState
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp
 from plaid_sync.domain.item import HISTORY_COMPLETE, HISTORY_INITIAL, HISTORY_NOT_READY
 from plaid_sync.domain.requests import remedy_and_fix
@@ -11,8 +12,9 @@ from plaid_sync.domain.requests import remedy_and_fix
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from plaid_sync.domain.accounts import Account, AccountStates
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Account, BankStatus, Item, ItemFailure, Removal
+    from plaid_sync.domain.item import BankStatus, Item, ItemFailure, Removal
 
 View = dict[str, Any]
 _PHASES: Final = {
@@ -55,8 +57,8 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
     live, exact = transactions
     summary = {name: value for name, value in item_summary(item).items() if name != "pulled_at"}
     return summary | drop_none(
-        accounts=account_views(item.accounts),
-        revoked_accounts=sorted(item.revoked_accounts),
+        accounts=account_views(item.accounts, item.account_states),
+        accounts_checked_at=format_optional_timestamp(item.accounts_checked_at),
         freshness=drop_none(pulled_at=format_optional_timestamp(item.synced_at), bank=bank),
         transactions={"live": live, "exact": exact},
         reconcile_pending=item.reconcile,
@@ -66,18 +68,27 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
     )
 
 
-def account_views(accounts: Iterable[Account]) -> list[View]:
-    """Return accounts as the API shows them."""
-    return [
-        drop_none(
-            account_id=account.account_id,
-            name=account.name,
-            mask=account.mask,
-            type=account.kind,
-            subtype=account.subtype,
-        )
-        for account in accounts
-    ]
+def account_views(accounts: Iterable[Account], states: AccountStates) -> list[View]:
+    """Return every account that is known, with its state; of those without content the id alone."""
+    shown = [account_view(account, states.of(account.account_id)) for account in accounts]
+    without_content = sorted(states.without_content)
+    return shown + [{"account_id": each, "state": states.of(each).value} for each in without_content]
+
+
+def account_view(account: Account, state: AccountState = AccountState.LISTED) -> View:
+    """Return an account: Plaid's whole object, with its state and the time of its balances."""
+    known = drop_none(
+        account_id=account.account_id,
+        name=account.name,
+        mask=account.mask,
+        type=account.kind,
+        subtype=account.subtype,
+    )
+    document = account.plaid_object
+    balances = document.get("balances")
+    if isinstance(balances, dict):
+        document["balances"] = balances | drop_none(as_of=format_optional_timestamp(account.as_of))
+    return document | known | {"state": state.value}
 
 
 def bank_view(status: BankStatus) -> View:

@@ -18,8 +18,9 @@ from plaid_sync.domain.claims import digest
 from plaid_sync.domain.errors import PlaidSyncError
 
 if TYPE_CHECKING:
+    from plaid_sync.domain.accounts import Account
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Account, Item, ItemId, ItemState
+    from plaid_sync.domain.item import Item, ItemId, ItemState
 
 SESSION_TTL: Final = timedelta(days=1)
 """How long a session is kept after its link token expires: Plaid keeps its results for six hours after its end."""

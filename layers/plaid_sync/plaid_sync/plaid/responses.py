@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.accounts import Account, compress_account
 from plaid_sync.domain.clock import parse_timestamp
 from plaid_sync.domain.errors import SchemaViolationError
-from plaid_sync.domain.item import Account, AccountList, Cursor, ItemHealth
+from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
 from plaid_sync.domain.text import is_error_code, is_printable_ascii, printable_or_empty
 from plaid_sync.domain.transaction import RowRemoval, TransactionRow, parse_removal, parse_transaction
 from plaid_sync.plaid.observing import code_reason_of, error_type_of
@@ -22,7 +23,9 @@ _MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
 _MAX_NAME_BYTES: Final = 200
 _MAX_WORD_BYTES: Final = 32
 """Of an account's mask, type and subtype."""
-_MAX_ACCOUNTS: Final = 200
+_MAX_ACCOUNTS: Final = 1000
+_MAX_OBJECT_BYTES: Final = 4000
+"""Of an account in stored form; some three hundred are usual."""
 
 
 def parse_object(document: bytes) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def _entries(response: dict[str, Any], name: str) -> list[object]:
 
 
 def parse_accounts(listed: object, id_field: str = "account_id") -> tuple[Account, ...]:
-    """Parse Plaid's list of accounts; unreadable ones are omitted, as the list is informational."""
+    """Parse Plaid's list of accounts; unreadable ones are omitted."""
     if not isinstance(listed, list):
         return ()
     accounts = [_parse_account(entry, id_field) for entry in listed[:_MAX_ACCOUNTS] if isinstance(entry, dict)]
@@ -140,8 +143,24 @@ def _parse_account(entry: dict[str, Any], id_field: str) -> Account | None:
     account_id = entry.get(id_field)
     if not is_printable_ascii(account_id):
         return None
-    words = (_account_text(entry, field, _MAX_WORD_BYTES) for field in ("mask", "type", "subtype"))
-    return Account(account_id, _account_text(entry, "name", _MAX_NAME_BYTES), *words)
+    return Account(
+        account_id,
+        name=_account_text(entry, "name", _MAX_NAME_BYTES),
+        mask=_account_text(entry, "mask", _MAX_WORD_BYTES),
+        kind=_account_text(entry, "type", _MAX_WORD_BYTES),
+        subtype=_account_text(entry, "subtype", _MAX_WORD_BYTES),
+        # Link names an account's id otherwise: that is no account object.
+        plaid=_account_object(entry) if id_field == "account_id" else None,
+    )
+
+
+def _account_object(entry: dict[str, Any]) -> bytes | None:
+    """Return the whole object in stored form; None where it is unusually large, or cannot be stored."""
+    try:
+        plaid = compress_account(entry)
+    except (exact_json.InvalidJsonError, UnicodeEncodeError):
+        return None
+    return plaid if len(plaid) <= _MAX_OBJECT_BYTES else None
 
 
 def _account_text(entry: dict[str, Any], field: str, max_bytes: int) -> str | None:
@@ -161,10 +180,12 @@ def parse_account_list(document: bytes) -> AccountList:
     response = parse_object(document)
     if not isinstance(response.get("accounts"), list):
         raise SchemaViolationError("accounts")
+    accounts = parse_accounts(response["accounts"])
     return AccountList(
-        parse_accounts(response["accounts"]),
+        accounts,
         printable_or_empty(response.get("request_id")),
         _health(_mapping(response, "item"), response),
+        complete=len(accounts) == len(response["accounts"]),
     )
 
 

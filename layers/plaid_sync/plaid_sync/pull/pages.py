@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import astuple, dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import SchemaViolationError
@@ -14,15 +14,12 @@ from plaid_sync.domain.transaction import RowRemoval, TransactionId, Transaction
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from plaid_sync.domain.item import Account, Cursor
+    from plaid_sync.domain.accounts import Account
+    from plaid_sync.domain.item import Cursor
 
 
 Source = Literal["added", "modified", "removed"]
 """The list of Plaid's response that an entry came in."""
-MAX_ACCOUNTS_BYTES: Final = 100_000
-"""Bytes of an Item's accounts: a few hundred. DynamoDB takes 400 KB, all other attributes of the Item included."""
-_ACCOUNT_OVERHEAD_BYTES: Final = 50
-"""The names of an account's attributes in the table, and the marks of their types, rounded up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +121,6 @@ class NetChanges:
     def rows(self) -> list[TransactionRow]:
         """Return the transactions that are live after the update, in Plaid's order."""
         return [change for change in self.changes.values() if isinstance(change, TransactionRow)]
-
-
-def merge_accounts(known: tuple[Account, ...], seen: tuple[Account, ...]) -> tuple[Account, ...]:
-    """Return the known accounts, updated and extended: a sync response lists accounts with transactions only.
-
-    Beyond `MAX_ACCOUNTS_BYTES`, the oldest ones that are not among those seen are dropped first.
-    """
-    merged = {account.account_id: account for account in (*known, *seen)}
-    excess = sum(map(_account_bytes, merged.values())) - MAX_ACCOUNTS_BYTES
-    seen_ids = {account.account_id for account in seen}
-    for account_id in sorted(merged, key=seen_ids.__contains__):
-        if excess <= 0:
-            break
-        excess -= _account_bytes(merged.pop(account_id))
-    return tuple(merged.values())
-
-
-def _account_bytes(account: Account) -> int:
-    return _ACCOUNT_OVERHEAD_BYTES + sum(len(text.encode()) for text in astuple(account) if text is not None)
 
 
 def _readable_id(entry: object) -> TransactionId | None:

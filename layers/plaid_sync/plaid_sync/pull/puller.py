@@ -5,9 +5,10 @@ The caller chooses what the pages are folded into: the sync's changes, or the au
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
+from plaid_sync.domain.accounts import merge_accounts
 from plaid_sync.domain.errors import (
     CURSOR_NOT_ADVANCING,
     MISSING_NEXT_CURSOR,
@@ -16,14 +17,15 @@ from plaid_sync.domain.errors import (
     TransientError,
 )
 from plaid_sync.domain.item import HISTORY_COMPLETE
-from plaid_sync.pull.pages import NetChanges, merge_accounts
+from plaid_sync.pull.pages import NetChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from plaid_sync.domain.accounts import Account
     from plaid_sync.domain.clock import Clock, Deadline
-    from plaid_sync.domain.item import Account, Cursor
+    from plaid_sync.domain.item import Cursor
     from plaid_sync.pull.pages import Page
 
 MAX_RESTARTS: Final = 5
@@ -33,6 +35,28 @@ _THROTTLE_PAUSES: Final = (4.0, 12.0, 24.0, 30.0)
 """Seconds; Plaid counts calls by the minute."""
 PAGE_SECONDS: Final = 85.0
 """A page that hangs takes 70, and then the function has to respond."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """The options of /transactions/sync that decide what a row has: the same for all Items of a stack.
+
+    Attributes:
+        original_description: whether rows have the bank's own description.
+        category_version: of `personal_finance_category`: `v1` or `v2`; empty for Plaid's default.
+    """
+
+    original_description: bool = False
+    category_version: str = ""
+
+    @property
+    def name(self) -> str:
+        """A name to store and compare; empty for Plaid's defaults."""
+        description = "original_description" if self.original_description else ""
+        return " ".join(filter(None, (description, self.category_version)))
+
+
+DEFAULT_OPTIONS: Final = PullOptions()
 
 
 class PlaidTransactions(Protocol):
@@ -173,7 +197,8 @@ class Puller:
             net.fold(page)
             pages += 1
             request_ids += [page.request_id] if page.request_id else []
-            accounts = merge_accounts(accounts, page.accounts)
+            served_at = self.clock.now()
+            accounts = merge_accounts(accounts, (replace(account, as_of=served_at) for account in page.accounts))
             cursor = page.next_cursor
             if not page.has_more or ends():
                 break

@@ -191,9 +191,8 @@ class SyncEngine:
         notable = notable or code == WORKER_DIED
         update = ItemStateUpdate(
             result.state,
-            FollowUp(following, failure, attempt.foreign_checks if final else item.pending_checks),
+            FollowUp(following, failure, attempt.open_checks if final else item.pending_checks),
             attempt.entry(report, report.outcome.value, now) if notable else None,
-            attempt.revoked_accounts,
         )
         try:
             self.items.record(item, update)

@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.domain.errors import classify
 from plaid_sync.domain.history import EntryKind, HistoryEntry
+from plaid_sync.domain.item import CHECK_ACCOUNTS, PendingCheck
 from plaid_sync.domain.messages import Cause
-from plaid_sync.domain.state_machine import ItemEvent
-from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, EventType
+from plaid_sync.domain.schedule import MAX_UNCONFIRMED
+from plaid_sync.domain.state_machine import ItemEvent, event_of_failure
+from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, Action, EventType, transition
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.domain.clock import Deadline
-    from plaid_sync.domain.item import Item, ItemFailure, ItemId, PendingCheck
+    from plaid_sync.domain.errors import PlaidError, TransientError
+    from plaid_sync.domain.item import Item, ItemFailure, ItemHealth, ItemId
     from plaid_sync.pull.pages import InvalidEntry
 
-_COUNTS: Final = ("added", "modified", "removed", "unchanged", "recovered", "erased", "pages", "restarts")
+_COUNTS: Final = ("added", "modified", "removed", "unchanged", "recovered", "erased", "gone", "pages", "restarts")
 _FLAGS: Final = ("full_resync", "cursor_reset", "reconcile_decided")
+_WITHDRAWN: Final = EventType.USER_ACCOUNT_REVOKED.value
 _MAX_RECORDED: Final = 10
 """Causes and correlation ids in a history entry."""
 
@@ -55,7 +60,8 @@ class SyncReport:
         removed: tombstones written, recovered ones included.
         unchanged: transactions that were stored already.
         recovered: tombstones for partial writes of a dead attempt.
-        erased: rows whose account the user withdrew, or that were erased with their Item.
+        erased: rows whose account was withdrawn or erased, or that were erased with their Item.
+        gone: rows that left the live rows because their account is gone.
         quarantined: entries that violate Plaid's schema.
         full_resync: the whole history was pulled.
         cursor_reset: Plaid refused the stored cursor, so that the whole history was pulled.
@@ -82,6 +88,7 @@ class SyncReport:
     unchanged: int = 0
     recovered: int = 0
     erased: int = 0
+    gone: int = 0
     quarantined: tuple[InvalidEntry, ...] = ()
     pages: int = 0
     restarts: int = 0
@@ -142,44 +149,69 @@ class Attempt:
         item: as claimed, with all checks that are pending; each checkpoint raises its generation.
         began_at: when the attempt began.
         report: what it has done so far.
+        accounts_checked: the accounts were compared with Plaid's list.
+        unconfirmed: accounts that webhooks say the user withdrew, and that Plaid lists all the same.
+        failed_check: why accounts could not be compared although that was requested.
+        hinted: what Plaid served suggests that accounts have changed.
     """
 
     item: Item
     job: SyncJob
     began_at: datetime
     report: SyncReport = SyncReport(Outcome.FAILED)
+    accounts_checked: bool = False
+    unconfirmed: frozenset[str] = frozenset()
+    failed_check: PlaidError | TransientError | None = None
+    hinted: bool = False
 
     @property
     def hints(self) -> tuple[ItemEvent, ...]:
-        """The pending checks as events; those of a newer version are omitted."""
+        """The pending checks of ITEM webhooks as events; those of a newer version are omitted."""
         return tuple(
-            ItemEvent(EventType(check.code), None, check.until, check.reported_at, check.account_id)
+            ItemEvent(EventType(check.code), None, check.until, check.reported_at)
             for check in self.item.pending_checks
             if check.code in ITEM_WEBHOOK_EVENTS
         )
 
     @property
-    def foreign_checks(self) -> tuple[PendingCheck, ...]:
-        """The pending checks that this version does not know: they stay pending."""
-        return tuple(check for check in self.item.pending_checks if check.code not in ITEM_WEBHOOK_EVENTS)
+    def requests_accounts(self) -> bool:
+        """Whether a pending check requests that the accounts are compared."""
+        return any(map(self._is_about_accounts, self.item.pending_checks))
+
+    def _is_about_accounts(self, check: PendingCheck) -> bool:
+        if check.code not in ITEM_WEBHOOK_EVENTS:
+            return check.code == CHECK_ACCOUNTS
+        return transition(self.item.state.name, EventType(check.code)).action is Action.CHECK_ACCOUNTS
 
     @property
-    def withdrawn(self) -> frozenset[str]:
-        """The accounts that the hints say the user withdrew."""
-        hinted = (hint.account_id for hint in self.hints if hint.type is EventType.USER_ACCOUNT_REVOKED)
-        return frozenset(account_id for account_id in hinted if account_id is not None)
+    def reported_withdrawn(self) -> frozenset[str]:
+        """The accounts that webhooks say the user withdrew."""
+        reported = (check.account_id for check in self.item.pending_checks if check.code == _WITHDRAWN)
+        return frozenset(account_id for account_id in reported if account_id is not None)
 
     @property
-    def revoked_accounts(self) -> frozenset[str]:
-        """The accounts of which no row may be kept."""
-        return self.item.revoked_accounts | self.withdrawn
+    def open_checks(self) -> tuple[PendingCheck, ...]:
+        """The pending checks that stay after an outcome: those that could not be processed, or not finally."""
+        unanswered = self.requests_accounts and not self.accounts_checked
+        check = (PendingCheck(CHECK_ACCOUNTS, self.began_at),) if unanswered or self.hinted else ()
+        return (*filter(self._stays_open, self.item.pending_checks), *check)
+
+    @property
+    def open_withdrawals(self) -> bool:
+        """Whether an account is looked at again that a webhook said was withdrawn."""
+        return self.accounts_checked and any(check.code == _WITHDRAWN for check in self.open_checks)
+
+    def _stays_open(self, check: PendingCheck) -> bool:
+        if check.code == _WITHDRAWN:
+            young = self.began_at - (check.reported_at or self.began_at) < MAX_UNCONFIRMED
+            return not self.accounts_checked or (check.account_id in self.unconfirmed and young)
+        return check.code != CHECK_ACCOUNTS and check.code not in ITEM_WEBHOOK_EVENTS
 
     def entry(self, report: SyncReport, outcome: str, now: datetime) -> HistoryEntry:
         """Return the history entry of the attempt; counts of zero are omitted."""
         item, job = self.item, self.job
         details: dict[str, Any] = {
             "causes": list(job.causes[:_MAX_RECORDED]),
-            "withdrawn_accounts": sorted(self.withdrawn) or None,
             "generation": item.generation,
             "state_before": str(item.state.name),
             "state": str(report.state) or None,
@@ -197,3 +229,29 @@ class Attempt:
         }
         suffix = f"g{item.generation}"
         return HistoryEntry(item.item_id, now, suffix, EntryKind.SYNC, outcome, details, report.published_events)
+
+    def accounts_entry(
+        self,
+        outcome: str,
+        now: datetime,
+        published_events: tuple[str, ...],
+        **details: Any,  # noqa: ANN401 - any value that a history entry can hold
+    ) -> HistoryEntry:
+        """Return the history entry of what was concluded about accounts."""
+        item, job = self.item, self.job
+        common: dict[str, Any] = {
+            "causes": list(job.causes[:_MAX_RECORDED]),
+            "generation": item.generation,
+            "state": str(item.state.name),
+            "correlation_ids": list(job.correlation_ids[:_MAX_RECORDED]) or None,
+        }
+        suffix = f"a{item.generation}"
+        return HistoryEntry(item.item_id, now, suffix, EntryKind.SYNC, outcome, common | details, published_events)
+
+
+def finding_of(health: ItemHealth) -> ItemEvent:
+    """Return what Plaid's report about an Item means for its state."""
+    if health.error_code is None:
+        return ItemEvent(EventType.HEALTHY, until=health.consent_until)
+    event = event_of_failure(classify(health.error_code, health.error_type))
+    return ItemEvent(event, health.error_code, code_reason=health.code_reason)

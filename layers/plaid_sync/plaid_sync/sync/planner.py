@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from plaid_sync.domain.accounts import AccountStates
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.item import GenerationRanges, Item
     from plaid_sync.domain.transaction import RowWrite, StoredRow, TransactionId
@@ -114,6 +115,7 @@ class PlannedWrites:
         reconciliation: what is pending of a full resync afterwards.
         recovered: how many of the rows are tombstones for partial writes, or reconciled.
         decided: absence counts although the history was never reported as complete.
+        mentions_closed: Plaid serves a transaction of an account that it no longer listed.
     """
 
     rows: list[RowWrite]
@@ -121,6 +123,7 @@ class PlannedWrites:
     unchanged: int = 0
     recovered: int = 0
     decided: bool = False
+    mentions_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +141,15 @@ class PartialWriteRecovery:
 
 @dataclass(frozen=True, slots=True)
 class UpdatePlanner:
-    """Pulls an update, part by part, and decides what it writes."""
+    """Pulls an update, part by part, and decides what it writes.
+
+    Attributes:
+        keeps_gone_rows: whether the rows of accounts that are gone stay live.
+    """
 
     transactions: TransactionsStore
     puller: Puller
+    keeps_gone_rows: bool = False
 
     def pull(self, attempt: Attempt, token: str) -> PulledPart:
         """Pull the next part: from the checkpoint, from the stored cursor, or a full resync from the beginning.
@@ -187,17 +195,20 @@ class UpdatePlanner:
     def _partial_writes(self, attempt: Attempt, part: PulledPart) -> tuple[StoredRow, ...]:
         """Return the rows that a dead attempt may have written; read late, so that its last write has arrived.
 
-        Rows of withdrawn accounts are erased already, and those of this pull are not partial.
+        Rows of closed accounts are closed already, and those of this pull are not partial.
         """
         item = attempt.item
         if item.writing_since is None:
             return ()
+        closed = self._closed(item)
         rows = self.transactions.scan_item(item.item_id, attempt.job.deadline, item.writing_since)
         return tuple(
-            row
-            for row in rows
-            if not in_ranges(row.generation, part.written) and row.account_id not in attempt.revoked_accounts
+            row for row in rows if not in_ranges(row.generation, part.written) and row.account_id not in closed
         )
+
+    def _closed(self, item: Item) -> frozenset[str]:
+        """Return the accounts of which no row may be live."""
+        return item.account_states.without_rows(keeps_gone=self.keeps_gone_rows)
 
     # ---- when a pull starts again
 
@@ -247,14 +258,12 @@ class UpdatePlanner:
 
     # ---- what is written
 
-    def plan(self, attempt: Attempt, part: PulledPart, erased: Collection[TransactionId]) -> PlannedWrites:
-        """Return what a part writes: what changed, and at the end tombstones for rows that are recovered or gone.
-
-        Rows that this attempt erased are left out.
-        """
+    def plan(self, attempt: Attempt, part: PulledPart) -> PlannedWrites:
+        """Return what a part writes: what changed, and at the end tombstones for rows that are recovered or gone."""
         item, update = attempt.item, part.update
-        changes, unchanged = self._changes(attempt, part)
-        rows = [row for row in changes if row.transaction_id not in erased]
+        rows, unchanged = self._changes(attempt, part)
+        unlisted = item.account_states.gone | item.account_states.withdrawn
+        mentions_closed = any(row.account_id in unlisted for row in update.net.rows())
         if not part.is_complete:
             return PlannedWrites(rows, _unchanged_reconciliation(item, update), unchanged)
         recovery = _recovery(item, part)
@@ -265,19 +274,23 @@ class UpdatePlanner:
         recovered = recovery.tombstones
         if conclusive:
             stored = self.transactions.scan_item(item.item_id, attempt.job.deadline)
-            others = (row for row in stored if not in_ranges(row.generation, part.written))
+            kept = item.account_states.gone if self.keeps_gone_rows else frozenset()
+            others = (
+                row for row in stored if not in_ranges(row.generation, part.written) and row.account_id not in kept
+            )
             recovered = reconcile(others, update.net.mentioned)
-        return PlannedWrites([*rows, *recovered], reconciliation, unchanged, len(recovered), decided)
+        return PlannedWrites([*rows, *recovered], reconciliation, unchanged, len(recovered), decided, mentions_closed)
 
     def _changes(self, attempt: Attempt, part: PulledPart) -> tuple[list[RowWrite], int]:
         """Return the changes to write, and how many are stored already."""
         item, net = attempt.item, part.update.net
-        # Whether Plaid keeps serving rows of an account that the user withdrew is not documented.
-        allowed = list(without_accounts(net.changes.values(), attempt.revoked_accounts))
+        # Whether Plaid keeps serving rows of an account that it does not list is not documented.
+        closed = self._closed(item)
+        allowed = [*without_accounts(net.changes.values(), closed), *self._moved(attempt, net, closed)]
         if not part.whole:
             # Everything that the pull mentions gets one of its generations: at the end a row without one is not
             # mentioned, and no invocation has to remember what the others pulled.
-            unreadable = list(without_accounts(self._mentioned_only(attempt, part), attempt.revoked_accounts))
+            unreadable = list(without_accounts(self._mentioned_only(attempt, part), closed))
             return [*allowed, *unreadable], len(unreadable)
         # An `added` transaction is new, unless an attempt died or the history is pulled: do not pay for the read.
         everything = part.full_resync or item.writing_since is not None
@@ -286,6 +299,16 @@ class UpdatePlanner:
         # A row that is newer than its Item is written, which shows that the generation must be raised.
         stored = {key: row for key, row in read.items() if row.generation < item.generation}
         return drop_unchanged(allowed, stored)
+
+    def _moved(self, attempt: Attempt, net: NetChanges, closed: frozenset[str]) -> list[RowRemoval]:
+        """Return the removals of stored rows that Plaid now serves in a closed account: they moved there."""
+        served = {row.transaction_id: row.account_id for row in net.rows() if row.account_id in closed}
+        if not served:
+            return []
+        item = attempt.item
+        read = self.transactions.rows(item.item_id, served.keys(), attempt.job.deadline)
+        removals = (closing(row, served[row.transaction_id], item.account_states) for row in read.values())
+        return [removal for removal in removals if removal is not None]
 
     def _mentioned_only(self, attempt: Attempt, part: PulledPart) -> list[RowWrite]:
         """Return the stored rows that the part mentions by an invalid entry alone: they are not gone."""
@@ -412,9 +435,22 @@ def drop_unchanged(writes: Iterable[RowWrite], stored: Mapping[TransactionId, St
     return kept, unchanged
 
 
-def without_accounts(writes: Iterable[RowWrite], revoked: Collection[str]) -> Iterator[RowWrite]:
-    """Drop transactions of accounts that the user withdrew."""
-    return (write for write in writes if not (isinstance(write, TransactionRow) and write.account_id in revoked))
+def without_accounts(writes: Iterable[RowWrite], closed: Collection[str]) -> Iterator[RowWrite]:
+    """Drop transactions of closed accounts."""
+    return (write for write in writes if not (isinstance(write, TransactionRow) and write.account_id in closed))
+
+
+def closing(row: StoredRow, account_id: str | None, states: AccountStates) -> RowRemoval | None:
+    """Return the removal of a row whose account is closed; None where it is closed already.
+
+    Args:
+        row: as stored.
+        account_id: the account that Plaid says it is in; its own, or the one that it moved to.
+        states: the states of the Item's accounts.
+    """
+    if account_id in states.without_content:
+        return None if row.erased else RowRemoval(row.transaction_id, erase=True)
+    return RowRemoval(row.transaction_id, kept=True) if row.live else None
 
 
 def split_writes(writes: Iterable[RowWrite]) -> Iterator[list[RowWrite]]:

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
+    from plaid_sync.domain.accounts import Account, AccountStates
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import (
-        Account,
+        AccountList,
         Checkpoint,
         Cursor,
         Item,
@@ -69,8 +70,8 @@ class Commit:
         update_status: Plaid's `transactions_update_status`.
         pull_began_at: every message sent (well) before this is covered.
         state: the Item's state afterwards.
-        accounts: its accounts as last seen, without those that the user withdrew.
-        revoked_accounts: accounts of which no row is kept.
+        accounts: its accounts as last seen.
+        accounts_checked_at: when they were last compared with /accounts/get.
     """
 
     expected_cursor: Cursor | None
@@ -84,7 +85,26 @@ class Commit:
     reconciliation: Reconciliation
     expected_next_attempt_at: datetime | None = None
     accounts: tuple[Account, ...] = ()
-    revoked_accounts: frozenset[str] = frozenset()
+    accounts_checked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsUpdate:
+    """What an attempt concluded about an Item's accounts, beside the accounts themselves, which the Item has.
+
+    Attributes:
+        states: the accounts that are not simply listed.
+        pending_checks: the Item's, and those for the rows of the accounts whose state changed.
+        claim_keys: the account claims that the Item holds.
+        full_resync: a full resync is pending from now on, and begins at once.
+        entry: its history entry.
+    """
+
+    states: AccountStates
+    pending_checks: tuple[PendingCheck, ...]
+    claim_keys: frozenset[str]
+    full_resync: bool
+    entry: HistoryEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +120,6 @@ class ItemStateUpdate:
     state: ItemState
     follow_up: FollowUp
     entry: HistoryEntry | None
-    revoked_accounts: frozenset[str] = frozenset()
     update_status: str | None = None
     reconcile: bool = False
 
@@ -147,13 +166,16 @@ class SyncItems(Protocol):
         """
         ...
 
-    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+    def restart_pull(
+        self, item: Item, *, from_beginning: bool, reset_at: datetime | None = None, pulled_with: str | None = None
+    ) -> Item:
         """Drop the checkpoint of an attempt's pull, and raise its generation by one; return the Item.
 
         Args:
             item: the Item as claimed.
             from_beginning: a full resync is pending from now on, and begins at once.
             reset_at: set where Plaid refuses the stored cursor.
+            pulled_with: the options that the Item's rows are pulled with from now on; None for the same.
 
         Raises:
             SupersededError: a newer attempt holds the Item, or it is removed.
@@ -161,8 +183,23 @@ class SyncItems(Protocol):
         """
         ...
 
-    def revoke_accounts(self, item: Item, accounts: Collection[str]) -> None:
-        """Record, under the fence, the accounts of which no row is accepted any more.
+    def record_accounts(self, item: Item, update: AccountsUpdate) -> Item:
+        """Record what was concluded about accounts, in one transaction with its history entry; return the Item.
+
+        The generation is raised by one.
+
+        Args:
+            item: as claimed, with its accounts, the time of the comparison and its institution as they are now.
+            update: the rest.
+
+        Raises:
+            SupersededError: a newer attempt holds the Item, or it is removed.
+            TransientError: DynamoDB cannot accept the write now.
+        """
+        ...
+
+    def complete_checks(self, item: Item, pending_checks: tuple[PendingCheck, ...]) -> Item:
+        """Record the checks that are left, and raise the generation by one; return the Item.
 
         Raises:
             SupersededError: a newer attempt holds the Item, or it is removed.
@@ -265,6 +302,39 @@ class Removals(Protocol):
         Raises:
             PlaidError: Plaid does not remove the Item.
             TransientError: a transient failure, or time is running out.
+        """
+        ...
+
+
+class PlaidAccounts(Protocol):
+    """Plaid's /accounts/get."""
+
+    def accounts(self, access_token: str) -> AccountList:
+        """Return the Item's accounts, and Plaid's report about the Item.
+
+        Raises:
+            PlaidError: Plaid refused.
+            TransientError: Plaid was unreachable, or did not respond as documented.
+        """
+        ...
+
+
+class AccountClaims(Protocol):
+    """The claims by which an Item holds its accounts, so that no second Item is linked for them."""
+
+    def take(self, item: Item, keys: Collection[str]) -> frozenset[str]:
+        """Take those of the claims that are free; return those that the Item holds now; idempotent.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
+
+    def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
+        """Release those that the Item still holds.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The steps of a claimed attempt, up to its outcome: erase, check, pull, write, commit. Failures are the engine's."""
+"""The steps of a claimed attempt, up to its outcome: check, pull, write, commit. Failures are the engine's."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain import schedule
-from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError, classify
+from plaid_sync.domain.accounts import merge_accounts
+from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError
 from plaid_sync.domain.item import Checkpoint, StateName
-from plaid_sync.domain.state_machine import ItemEvent, apply_events, event_of_failure
-from plaid_sync.domain.transaction import RowRemoval, TransactionRow
+from plaid_sync.domain.state_machine import ItemEvent, apply_events
+from plaid_sync.domain.transaction import TransactionRow
 from plaid_sync.domain.transitions import Action, EventType, transition
-from plaid_sync.pull.pages import merge_accounts
 from plaid_sync.pull.puller import MAX_RESTARTS, MUTATION_PERSISTS, PAGE_SECONDS
-from plaid_sync.sync.job import Attempt, Outcome, SyncReport
+from plaid_sync.sync.job import Attempt, Outcome, SyncReport, finding_of
 from plaid_sync.sync.planner import (
     MAX_PULL_RESTARTS,
     PART_SECONDS,
@@ -28,11 +28,13 @@ from plaid_sync.sync.quarantine import split_entry
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from plaid_sync.domain.accounts import Account
     from plaid_sync.domain.clock import Clock
-    from plaid_sync.domain.item import Cursor, ItemState
+    from plaid_sync.domain.item import Cursor, Item, ItemState
     from plaid_sync.domain.ports import TokenDecryptor
-    from plaid_sync.domain.transaction import RowWrite, TransactionId
+    from plaid_sync.domain.transaction import RowWrite
     from plaid_sync.pull.pages import InvalidEntry
+    from plaid_sync.sync.accounts import AccountChecks
     from plaid_sync.sync.planner import PlannedWrites, PulledPart, Restart, UpdatePlanner
     from plaid_sync.sync.ports import PlaidHealth, Quarantine, SyncItems, TransactionsStore
 
@@ -40,11 +42,16 @@ _WRITE_SECONDS: Final = 40.0
 _MAX_RESTARTS: Final = 2 * MAX_RESTARTS
 """Of an attempt: after more, those of its first parts included, no pull begins."""
 _MAX_REQUEST_IDS: Final = 20
+_CHECKS: Final = frozenset({Action.CHECK, Action.CHECK_ACCOUNTS})
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptSteps:
-    """Runs claimed attempts."""
+    """Runs claimed attempts.
+
+    Attributes:
+        pulled_with: the stack's options of /transactions/sync (`PullOptions.name`).
+    """
 
     items: SyncItems
     transactions: TransactionsStore
@@ -52,7 +59,9 @@ class AttemptSteps:
     tokens: TokenDecryptor
     plaid: PlaidHealth
     planner: UpdatePlanner
+    accounts: AccountChecks
     clock: Clock
+    pulled_with: str = ""
 
     def run(self, attempt: Attempt) -> SyncReport:
         """Sync a claimed Item up to an outcome, and record that.
@@ -63,17 +72,16 @@ class AttemptSteps:
             TransientError: a transient failure, or time is running out.
         """
         token = self.tokens.decrypt(attempt.item.item_id, attempt.item.access_token)
-        erased = self._erase_withdrawn_accounts(attempt)
-        finding, request_ids = self._check_health(attempt, token)
-        report = SyncReport(
-            Outcome.CONTINUES, erased=len(erased), state=attempt.item.state.name, request_ids=request_ids
-        )
+        self._change_options(attempt)
+        self.accounts.close_rows(attempt)
+        finding = self.accounts.check(attempt, token, self._check_health(attempt, token))
+        report = replace(attempt.report, outcome=Outcome.CONTINUES, state=attempt.item.state.name)
         while True:
             part, report = self._pull(attempt, token, report)
             attempt.report = report
             if part.update.cursor is None:
                 return self._record_not_ready(attempt, part, finding, report)
-            writes = self.planner.plan(attempt, part, erased)
+            writes = self.planner.plan(attempt, part)
             report = _with_part(report, part, writes)
             if part.is_complete:
                 return self._commit(attempt, part, part.update.cursor, writes, finding, report)
@@ -83,6 +91,16 @@ class AttemptSteps:
                 return self._record_continues(attempt, report)
 
     # ---- pull
+
+    def _change_options(self, attempt: Attempt) -> None:
+        """Make a full resync due where the Item's rows were pulled with other options than the stack's.
+
+        Both are recorded in one write, so that a worker that dies leaves the resync pending, and no attempt repeats it.
+        """
+        item = attempt.item
+        if item.pulled_with != self.pulled_with:
+            has_rows = item.cursor is not None
+            attempt.item = self.items.restart_pull(item, from_beginning=has_rows, pulled_with=self.pulled_with)
 
     def _pull(self, attempt: Attempt, token: str, report: SyncReport) -> tuple[PulledPart, SyncReport]:
         """Pull the next part; where the pull has to start again, do that first."""
@@ -110,22 +128,20 @@ class AttemptSteps:
                 raise TransientError(MUTATION_PERSISTS) from failed
         raise TransientError(MUTATION_PERSISTS)
 
-    def _check_health(self, attempt: Attempt, token: str) -> tuple[ItemEvent, tuple[str, ...]]:
-        """Call /item/get where a hint or the state suggests a problem; return the finding with the call's id.
+    def _check_health(self, attempt: Attempt, token: str) -> ItemEvent:
+        """Call /item/get where a hint or the state suggests a problem; return the finding.
 
         A successful sync is no proof of health: whether Plaid serves one while the user has to log in is not
         documented.
         """
         state = attempt.item.state.name
         actions = {transition(state, hint.type).action for hint in attempt.hints}
-        if state == StateName.ACTIVE and Action.CHECK not in actions:
-            return ItemEvent(EventType.HEALTHY), ()
+        if state == StateName.ACTIVE and actions.isdisjoint(_CHECKS):
+            return ItemEvent(EventType.HEALTHY)
         health = self.planner.puller.within_limits(lambda: self.plaid.health(token), attempt.job.deadline)
-        request_ids = (health.request_id,) if health.request_id else ()
-        if health.error_code is None:
-            return ItemEvent(EventType.HEALTHY, until=health.consent_until), request_ids
-        event = event_of_failure(classify(health.error_code, health.error_type))
-        return ItemEvent(event, health.error_code, code_reason=health.code_reason), request_ids
+        if health.request_id:
+            attempt.report = replace(attempt.report, request_ids=(health.request_id,))
+        return finding_of(health)
 
     # ---- outcomes
 
@@ -142,7 +158,6 @@ class AttemptSteps:
             item.state,
             FollowUp(following, failure, item.pending_checks),
             attempt.entry(report, report.outcome.value, now),
-            attempt.revoked_accounts,
         )
         self.items.record(item, update)
         return report
@@ -157,7 +172,7 @@ class AttemptSteps:
         state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
         entry = attempt.entry(report, report.outcome.value, self.clock.now())
         reconcile = item.cursor is not None
-        update = ItemStateUpdate(state, follow_up, entry, attempt.revoked_accounts, status, reconcile)
+        update = ItemStateUpdate(state, follow_up, entry, status, reconcile)
         self.items.record(item, update)
         return report
 
@@ -175,8 +190,10 @@ class AttemptSteps:
         # One that was requested during a pull in parts has no time yet: the next attempt must not be a routine one.
         reconcile_after = reconciliation.after or self.clock.now() if reconciliation.pending else None
         report = replace(report, outcome=Outcome.COMMITTED)
+        # What a sync response says about accounts is a hint, too: the next attempt compares them.
+        mentioned = writes.mentions_closed or self._mentions_unknown(attempt, update.accounts)
+        attempt.hinted = mentioned and not attempt.accounts_checked
         state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
-        accounts = merge_accounts(item.accounts, update.accounts)
         commit = Commit(
             expected_cursor=item.cursor,
             cursor=cursor,
@@ -188,11 +205,29 @@ class AttemptSteps:
             follow_up=follow_up,
             reconciliation=reconciliation,
             expected_next_attempt_at=item.next_attempt_at,
-            accounts=tuple(account for account in accounts if account.account_id not in attempt.revoked_accounts),
-            revoked_accounts=attempt.revoked_accounts,
+            accounts=self._accounts_after(item, update.accounts),
+            accounts_checked_at=item.accounts_checked_at,
         )
         self._write(attempt, part.invalid, writes.rows, commit)
         return report
+
+    def _mentions_unknown(self, attempt: Attempt, listed: tuple[Account, ...]) -> bool:
+        """Return whether a sync response lists an account that is new since the first sync: others may be gone.
+
+        Bounded, because the stored accounts are: one that does not fit would be new each time.
+        """
+        item, now = attempt.item, self.clock.now()
+        if item.cursor is None:
+            return False
+        if item.accounts_checked_at is not None and now - item.accounts_checked_at < schedule.UNCONFIRMED_LOOKS:
+            return False
+        known = {account.account_id for account in item.accounts} | item.account_states.all
+        return any(account.account_id not in known for account in listed)
+
+    @staticmethod
+    def _accounts_after(item: Item, listed: tuple[Account, ...]) -> tuple[Account, ...]:
+        closed = item.account_states.without_content
+        return merge_accounts(item.accounts, (each for each in listed if each.account_id not in closed))
 
     def _conclude(
         self,
@@ -205,14 +240,18 @@ class AttemptSteps:
         """Return the Item's state after the attempt, its next attempt, and the report with both."""
         item, now = attempt.item, self.clock.now()
         result = apply_events(item.state, (*attempt.hints, finding), now)
-        failure_class = _retry_class(item.state.name, finding)
+        code, failure_class = _retry_of(attempt, finding)
         if failure_class is None:
             failure = None
             following = schedule.after_outcome(item, result.state.name, update_status, now, reconcile_after)
         else:
-            failure = schedule.next_failure(item.failure, finding.code or "", failure_class, now)
+            failure = schedule.next_failure(item.failure, code, failure_class, now)
             # Plaid serves the Item meanwhile: there is no hurry, of whichever class its report is.
             following = schedule.after_failure(item.item_id, FailureClass.INSTITUTION_DOWN, item.failure, failure)
+        if attempt.open_withdrawals:
+            following = replace(following, at=min(following.at, now + schedule.UNCONFIRMED_LOOKS))
+        if attempt.hinted and failure is None:
+            following = schedule.to_continue(now)
         report = replace(
             report,
             generation=item.generation,
@@ -224,30 +263,9 @@ class AttemptSteps:
             failure=failure,
             next_attempt_at=following.at,
         )
-        return result.state, FollowUp(following, failure, attempt.foreign_checks), report
+        return result.state, FollowUp(following, failure, attempt.open_checks), report
 
     # ---- writes
-
-    def _erase_withdrawn_accounts(self, attempt: Attempt) -> frozenset[TransactionId]:
-        """Erase the rows of accounts that the user withdrew, before the outcome of the sync is known; return their ids.
-
-        Under the fence, so that no older attempt can restore one; read after the claim, so that none is missed.
-        """
-        item, withdrawn = attempt.item, attempt.withdrawn
-        if not withdrawn:
-            return frozenset()
-        if not withdrawn <= item.revoked_accounts:
-            # First of all: from now on no row of theirs is accepted, even if this attempt and its message are lost.
-            self.items.revoke_accounts(item, attempt.revoked_accounts)
-        rows: list[RowWrite] = [
-            RowRemoval(row.transaction_id, row.account_id, erase=True)
-            for row in self.transactions.scan_item(item.item_id, attempt.job.deadline)
-            if row.account_id in withdrawn and not row.erased
-        ]
-        for batch in split_writes(rows) if rows else ():
-            attempt.job.deadline.require(_WRITE_SECONDS)
-            self.transactions.write(item.item_id, item.generation, batch, begin=False)
-        return frozenset(row.transaction_id for row in rows)
 
     def _keep(self, attempt: Attempt, invalid: tuple[InvalidEntry, ...]) -> None:
         """Keep invalid entries before anything of the update is written: the cursor never passes one that is not."""
@@ -324,8 +342,15 @@ def _with_part(report: SyncReport, part: PulledPart, writes: PlannedWrites) -> S
     )
 
 
-def _retry_class(state: str, finding: ItemEvent) -> FailureClass | None:
-    """Return the class of a failure that Plaid reports about an Item although it serves it; None for no retry."""
-    if finding.code is None or transition(state, finding.type).action is not Action.RETRY:
-        return None
-    return FailureClass(finding.type.value)
+def _retry_of(attempt: Attempt, finding: ItemEvent) -> tuple[str, FailureClass | None]:
+    """Return the code and the class of a failure although Plaid serves the Item; None for no retry.
+
+    Plaid reports a failure of the Item, or its accounts could not be compared.
+    """
+    retried = transition(attempt.item.state.name, finding.type).action is Action.RETRY
+    if finding.code is not None and retried:
+        return finding.code, FailureClass(finding.type.value)
+    error = attempt.failed_check
+    if error is None:
+        return "", None
+    return error.code, error.failure_class if isinstance(error, PlaidError) else FailureClass.TRANSIENT

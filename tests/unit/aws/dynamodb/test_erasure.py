@@ -7,7 +7,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from plaid_sync.aws.dynamodb.erasure import ErasableTables, ReleasableClaims
+from plaid_sync.aws.dynamodb.claims import ItemClaims
+from plaid_sync.aws.dynamodb.erasure import ErasableTables
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES
 from plaid_sync.domain.clock import Deadline
 from plaid_sync.domain.errors import TransientError
@@ -70,5 +71,5 @@ def test_an_item_releases_the_claims_that_it_still_holds(dynamodb: Any) -> None:
         claim = {"link_key": {"S": key}, "item_id": {"S": holder}, "link_id": {"S": "link"}}
         dynamodb.put_item(TableName=LINKS, Item=claim)
     for _ in range(2):
-        ReleasableClaims(dynamodb, LINKS).release(ITEM, {"login#mine", "login#taken", "login#absent"})
+        ItemClaims(dynamodb, LINKS).release(ITEM, {"login#mine", "login#taken", "login#absent"})
     assert [row["link_key"]["S"] for row in dynamodb.scan(TableName=LINKS)["Items"]] == ["login#taken"]

@@ -10,12 +10,24 @@ import boto3
 import pytest
 from botocore.config import Config
 from plaid_sync.aws.dynamodb.attempts import ItemAttempts
+from plaid_sync.domain.accounts import Account, AccountStates
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import SupersededError, TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
-from plaid_sync.domain.item import Account, Cursor, Expiry, ItemFailure, ItemId, ItemState, Removal, StateName
+from plaid_sync.domain.item import (
+    ACCOUNT_ROWS,
+    Cursor,
+    Expiry,
+    ItemFailure,
+    ItemId,
+    ItemState,
+    PendingCheck,
+    Removal,
+    StateName,
+)
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
-from plaid_sync.sync.ports import FollowUp, ItemStateUpdate
+from plaid_sync.items_api.ports import ItemChange
+from plaid_sync.sync.ports import AccountsUpdate, FollowUp, ItemStateUpdate
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import (
@@ -97,19 +109,19 @@ def test_a_sync_records_its_result_and_its_entry_in_one_transaction(
 ) -> None:
     expiry = Expiry("PENDING_DISCONNECT", NOON + timedelta(days=7))
     state = ItemState(StateName.EXPIRING, expiry.code, NOON, expiry, warnings_resolved_until=NOON)
-    accounts = (Account("account", "Checking", "0000", "depository", "checking"), Account("another"))
+    checking = Account("account", "Checking", "0000", "depository", "checking", b"object", NOON)
+    accounts = (checking, Account("another"))
     claim(items)
-    commit = replace(COMMIT, state=state, accounts=accounts, revoked_accounts=frozenset({"gone"}))
+    commit = replace(COMMIT, state=state, accounts=accounts, accounts_checked_at=NOON)
     transactions.write(ITEM, 1, [ROW], begin=False, end=commit)
     stored = loaded(items)
     assert (stored.state, stored.accounts) == (state, accounts)
-    assert stored.revoked_accounts == {"gone"}
+    assert stored.accounts_checked_at == NOON
     assert history_of_kind(dynamodb, EntryKind.SYNC) == [ENTRY]
 
     items.record(claim(items), replace(NEEDS_USER, update_status="NOT_READY"))
     broken = loaded(items)
     assert (broken.state, broken.accounts, broken.update_status) == (NEEDS_USER.state, accounts, "NOT_READY")
-    assert broken.revoked_accounts == frozenset()
     assert history_of_kind(dynamodb, EntryKind.SYNC) == [NEEDS_USER.entry, ENTRY]
 
     commit = replace(COMMIT, expected_cursor=Cursor("one"), cursor=Cursor("two"), accounts=accounts)
@@ -199,12 +211,26 @@ def test_an_item_that_is_removed_during_a_sync_stays_removed(items: ItemsTable, 
     assert history_of_kind(dynamodb, EntryKind.SYNC) == []
 
 
-def test_only_the_newest_attempt_revokes_accounts(items: ItemsTable) -> None:
+def test_only_the_newest_attempt_records_accounts_and_in_one_transaction_with_its_entry(
+    items: ItemsTable, dynamodb: Any
+) -> None:
     older, newer = claim(items, "older"), claim(items, "newer")
+    states = AccountStates(frozenset({"gone"}), frozenset({"withdrawn"}), frozenset({"erased"}))
+    checks = (PendingCheck(ACCOUNT_ROWS, NOON, account_id="gone"),)
+    update = AccountsUpdate(states, checks, frozenset({"login#1"}), full_resync=True, entry=ENTRY)
     with pytest.raises(SupersededError):
-        items.revoke_accounts(older, {"account"})
-    items.revoke_accounts(newer, {"account"})
-    assert loaded(items).revoked_accounts == {"account"}
+        items.record_accounts(older, update)
+    assert loaded(items) == newer
+    found = replace(newer, accounts=(Account("gone"),), accounts_checked_at=NOON, institution_id="ins_1")
+    recorded = items.record_accounts(found, update)
+    assert recorded == loaded(items)
+    assert (recorded.generation, recorded.account_states, recorded.pending_checks) == (3, states, checks)
+    assert recorded.bank_login_ids == {"login#1"}
+    assert recorded.reconcile
+    assert history_of_kind(dynamodb, EntryKind.SYNC) == [ENTRY]
+    with pytest.raises(SupersededError):
+        items.complete_checks(newer, ())
+    assert items.complete_checks(recorded, ()) == loaded(items) == replace(recorded, generation=4, pending_checks=())
 
 
 # ---- requests of the API
@@ -214,16 +240,16 @@ def test_a_request_that_supersedes_an_attempt_clears_the_unfinished_attempts(ite
     claim(items, "first")
     claimed = claim(items, "second")
     assert claimed.unfinished_attempts == 2
-    assert items.request_full_resync(ITEM, replace(ENTRY, entry_suffix="resync"))
+    assert items.change(loaded(items), ItemChange(full_resync=True), replace(ENTRY, entry_suffix="resync"))
     assert claim(items, "third").unfinished_attempts == 1
-    state = ItemState(StateName.ACTIVE, since=NOON)
-    assert items.update_state(loaded(items), state, replace(ENTRY, entry_suffix="repaired"))
+    change = ItemChange(state=ItemState(StateName.ACTIVE, since=NOON))
+    assert items.change(loaded(items), change, replace(ENTRY, entry_suffix="repaired"))
     assert loaded(items).unfinished_attempts == 0
 
 
 def test_a_requested_full_resync_is_a_new_start(items: ItemsTable, dynamodb: Any) -> None:
     set_attribute(dynamodb, "pull_restarts", {"N": "3"})
-    assert items.request_full_resync(ITEM, ENTRY)
+    assert items.change(loaded(items), ItemChange(full_resync=True), ENTRY)
     assert loaded(items) == replace(loaded(items), reconcile=True, pull_restarts=0, checkpoint=None)
 
 

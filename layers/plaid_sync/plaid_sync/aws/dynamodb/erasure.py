@@ -1,4 +1,4 @@
-"""What a removed Item leaves: its rows are erased, its account claims are released."""
+"""What a removed Item leaves: its rows are erased."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
-from plaid_sync.aws.dynamodb.expressions import Expression, serialize
+from plaid_sync.aws.dynamodb.expressions import Expression
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES, back_off, query_pages
 from plaid_sync.domain.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -77,26 +77,3 @@ class ErasableTables:
                 return
             back_off(self.clock, attempt)
         raise TransientError("UnprocessedItems")
-
-
-@dataclass(frozen=True, slots=True)
-class ReleasableClaims:
-    """The account claims of an Item in the Links table; implements `AccountClaims`."""
-
-    client: DynamoDBClient
-    table: str
-
-    def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
-        """See `AccountClaims`. A claim that another Item took over stays that Item's."""
-        for key in sorted(bank_login_ids):
-            expression = Expression()
-            with aws_errors():
-                try:
-                    self.client.delete_item(
-                        TableName=self.table,
-                        Key={"link_key": serialize(key)},
-                        ConditionExpression=expression.equals("item_id", item_id),
-                        **expression.arguments(),
-                    )
-                except self.client.exceptions.ConditionalCheckFailedException:
-                    continue

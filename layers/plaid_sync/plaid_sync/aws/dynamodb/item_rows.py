@@ -14,12 +14,14 @@ together the key of the index `by_next_attempt` and absent where nothing is left
 `from_beginning`, `began_at`, `written`, `removes_unknown`), `reconcile_after` (S), `inconclusive_pulls` (N),
 `history_complete` (BOOL, only when true), `cursor_reset_at` (S), `link_id` (S, SHA-256
 of the public token; key of the index `by_link`), `client_user_id` (S, key of the index `by_user`),
-`institution_id` (S), `accounts` (L of M), `revoked_accounts` (SS), `bank_login_ids` (SS, its account claims in the
+`institution_id` (S), `accounts` (L of M: `account_id`, `name`, `mask`, `kind`, `subtype`, `as_of`, `plaid`, which
+is zlib over Plaid's whole object; those that are listed or gone), `gone_accounts`, `revoked_accounts` (those that the
+user withdrew) and `erased_accounts` (SS), `accounts_checked_at` (S), `bank_login_ids` (SS, its account claims in the
 Links table), `refreshed_at` (S), Plaid's connection to the bank as last fetched by the API: `bank_checked_at`,
 `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is removed `removal_requested_at` (S),
 `removal_erases` (BOOL), `rows_to_erase` (N), `plaid_removed_at`, `removal_completed_at` and `replaced_by` (S, the Item
-that replaced it). Beside `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is
-`consent_until` (S).
+that replaced it). `pulled_with` (S) names the options of /transactions/sync that are not Plaid's defaults. Beside
+`state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is `consent_until` (S).
 
 Unknown attributes are ignored and unknown words are kept: during a canary or after a rollback, two versions share a
 table.
@@ -31,9 +33,9 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.expressions import deserialize
+from plaid_sync.domain.accounts import Account, AccountStates
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp, read_timestamp
 from plaid_sync.domain.item import (
-    Account,
     BankStatus,
     Checkpoint,
     Cursor,
@@ -52,7 +54,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.domain.schedule import AttemptClass, NextAttempt
-    from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate
+    from plaid_sync.items_api.ports import ItemChange
+    from plaid_sync.sync.ports import AccountsUpdate, Commit, FollowUp, ItemStateUpdate
 
 NEXT_ATTEMPT: Final = ("next_attempt_at", "attempt_shard")
 _ACCOUNT: Final = ("account_id", "name", "mask", "kind", "subtype")
@@ -79,6 +82,7 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
         history_complete=bool(values.get("history_complete", False)),
         cursor_reset_at=_optional_time(values, "cursor_reset_at"),
         days_requested=_optional_int(values, "days_requested"),
+        pulled_with=values.get("pulled_with", ""),
         pull_began_at=_optional_time(values, "pull_began_at"),
         update_status=values.get("update_status", ""),
         synced_at=_optional_time(values, "synced_at"),
@@ -87,7 +91,12 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
         client_user_id=values.get("client_user_id"),
         institution_id=values.get("institution_id"),
         accounts=_accounts_from_row(values),
-        revoked_accounts=frozenset(values.get("revoked_accounts", ())),
+        account_states=AccountStates(
+            gone=frozenset(values.get("gone_accounts", ())),
+            withdrawn=frozenset(values.get("revoked_accounts", ())),
+            erased=frozenset(values.get("erased_accounts", ())),
+        ),
+        accounts_checked_at=_optional_time(values, "accounts_checked_at"),
         bank_login_ids=frozenset(values.get("bank_login_ids", ())),
         removal=_removal_from_row(values),
         bank=_bank_status_from_row(values),
@@ -114,9 +123,14 @@ def _state_from_row(values: dict[str, Any]) -> ItemState:
 
 
 def _accounts_from_row(values: dict[str, Any]) -> tuple[Account, ...]:
-    rows = values.get("accounts", ())
     return tuple(
-        Account(**{name: row[name] for name in _ACCOUNT if name in row}) for row in rows if "account_id" in row
+        Account(
+            **{name: row[name] for name in _ACCOUNT if name in row},
+            plaid=bytes(row["plaid"]) if "plaid" in row else None,
+            as_of=_optional_time(row, "as_of"),
+        )
+        for row in values.get("accounts", ())
+        if "account_id" in row
     )
 
 
@@ -275,9 +289,38 @@ def state_attributes(state: ItemState) -> dict[str, Any]:
     }
 
 
-def account_attributes(accounts: Iterable[Account]) -> list[dict[str, str]]:
+def account_attributes(accounts: Iterable[Account]) -> list[dict[str, Any]]:
     """Return the value of `accounts`."""
-    return [{name: value for name in _ACCOUNT if (value := getattr(account, name)) is not None} for account in accounts]
+    rows = (
+        {name: getattr(account, name) for name in (*_ACCOUNT, "plaid")}
+        | {"as_of": format_optional_timestamp(account.as_of)}
+        for account in accounts
+    )
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+
+def account_state_attributes(states: AccountStates) -> dict[str, Any]:
+    """Return the attributes of the accounts that are not simply listed."""
+    return {
+        "gone_accounts": set(states.gone) or None,
+        "revoked_accounts": set(states.withdrawn) or None,
+        "erased_accounts": set(states.erased) or None,
+    }
+
+
+def accounts_update_attributes(item: Item, update: AccountsUpdate) -> dict[str, Any]:
+    """Return the attributes of what an attempt concluded about accounts."""
+    full_resync = {"reconcile": True, "reconcile_after": None, "checkpoint": None} if update.full_resync else {}
+    return {
+        "generation": item.generation + 1,
+        "accounts": account_attributes(item.accounts) or None,
+        "accounts_checked_at": format_optional_timestamp(item.accounts_checked_at),
+        "institution_id": item.institution_id,
+        "pending_checks": check_attributes(update.pending_checks) or None,
+        "bank_login_ids": set(update.claim_keys) or None,
+        **account_state_attributes(update.states),
+        **full_resync,
+    }
 
 
 def commit_attributes(commit: Commit) -> dict[str, Any]:
@@ -296,8 +339,8 @@ def commit_attributes(commit: Commit) -> dict[str, Any]:
         "pull_began_at": format_timestamp(commit.pull_began_at),
         "synced_at": committed_at,
         "fresh_at": committed_at,
-        "revoked_accounts": set(commit.revoked_accounts) or None,
         "accounts": account_attributes(commit.accounts) or None,
+        "accounts_checked_at": format_optional_timestamp(commit.accounts_checked_at),
         **_follow_up_attributes(commit.entry.item_id, commit.follow_up),
         **state_attributes(commit.state),
     }
@@ -308,11 +351,26 @@ def state_update_attributes(item_id: ItemId, update: ItemStateUpdate) -> dict[st
     update_status = {} if update.update_status is None else {"update_status": update.update_status}
     reconcile = {"reconcile": True, "reconcile_after": None} if update.reconcile else {}
     return {
-        "revoked_accounts": set(update.revoked_accounts) or None,
         **update_status,
         **reconcile,
         **_follow_up_attributes(item_id, update.follow_up),
         **state_attributes(update.state),
+    }
+
+
+def change_attributes(item: Item, change: ItemChange) -> dict[str, Any]:
+    """Return the attributes of a change that the API requests."""
+    full_resync: dict[str, Any] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
+    # A new start: full resyncs without a result, and pulls that had to start again, are not held against it.
+    full_resync |= {"inconclusive_pulls": None, "pull_restarts": None}
+    states = {} if change.account_states is None else account_state_attributes(change.account_states)
+    checks = {"pending_checks": check_attributes((*item.pending_checks, change.check))} if change.check else {}
+    return {
+        **({} if change.state is None else state_attributes(change.state)),
+        **states,
+        **({} if change.accounts is None else {"accounts": account_attributes(change.accounts) or None}),
+        **checks,
+        **(full_resync if change.full_resync else {}),
     }
 
 

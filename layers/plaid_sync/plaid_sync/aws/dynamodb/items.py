@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Account, BankStatus, Item, ItemState
+    from plaid_sync.domain.item import BankStatus, Item, ItemState, PendingCheck
     from plaid_sync.domain.schedule import NextAttempt
-    from plaid_sync.sync.ports import ItemStateUpdate
+    from plaid_sync.items_api.ports import ItemChange
+    from plaid_sync.sync.ports import AccountsUpdate, ItemStateUpdate
 
 _REMOVED: Final = StateName.REMOVED.value
+_FULL_RESYNC: Final[dict[str, Any]] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
+"""Attributes, and fields of an Item, while a full resync is pending that begins at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,8 @@ class ItemsTable:
 
     def raise_generation(self, item: Item, generation: int) -> Item:
         """See `SyncItems`."""
-        sets = {"generation": generation, "reconcile": True, "reconcile_after": None, "checkpoint": None}
-        self._update_fenced(item, sets)
-        return replace(item, generation=generation, reconcile=True, reconcile_after=None, checkpoint=None)
+        self._update_fenced(item, {"generation": generation, **_FULL_RESYNC})
+        return replace(item, generation=generation, **_FULL_RESYNC)
 
     def postpone(self, item: Item, next_attempt: NextAttempt) -> None:
         """See `SyncItems`. Not fenced: a concurrent write of the Item wins."""
@@ -103,21 +105,43 @@ class ItemsTable:
             sets = item_rows.next_attempt_attributes(item.item_id, next_attempt)
             self._update(item.item_id, sets, lambda expression: expression.equals("next_attempt_at", planned))
 
-    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+    def restart_pull(
+        self, item: Item, *, from_beginning: bool, reset_at: datetime | None = None, pulled_with: str | None = None
+    ) -> Item:
         """See `SyncItems`."""
         restarts = item.pull_restarts + (0 if item.checkpoint is None else 1)
         sets: dict[str, Any] = {"generation": item.generation + 1, "checkpoint": None}
         sets |= {"pull_restarts": restarts or None}
         sets |= {"reconcile": True, "reconcile_after": None} if from_beginning else {}
         sets |= {} if reset_at is None else {"cursor_reset_at": format_timestamp(reset_at)}
+        sets |= {} if pulled_with is None else {"pulled_with": pulled_with or None}
         self._update_fenced(item, sets)
         restarted = replace(item, generation=item.generation + 1, checkpoint=None, pull_restarts=restarts)
+        restarted = restarted if pulled_with is None else replace(restarted, pulled_with=pulled_with)
         restarted = replace(restarted, reconcile=True, reconcile_after=None) if from_beginning else restarted
         return restarted if reset_at is None else replace(restarted, cursor_reset_at=reset_at)
 
-    def revoke_accounts(self, item: Item, accounts: Collection[str]) -> None:
+    def record_accounts(self, item: Item, update: AccountsUpdate) -> Item:
         """See `SyncItems`."""
-        self._update_fenced(item, {"revoked_accounts": set(accounts)})
+        sets = item_rows.accounts_update_attributes(item, update)
+        try:
+            self._change(item.item_id, sets, _fenced(item.generation), update.entry)
+        except ConditionFailedError as error:
+            raise SupersededError from error
+        recorded = replace(
+            item,
+            generation=item.generation + 1,
+            account_states=update.states,
+            pending_checks=update.pending_checks,
+            bank_login_ids=update.claim_keys,
+        )
+        return replace(recorded, **_FULL_RESYNC) if update.full_resync else recorded
+
+    def complete_checks(self, item: Item, pending_checks: tuple[PendingCheck, ...]) -> Item:
+        """See `SyncItems`."""
+        checks = item_rows.check_attributes(pending_checks) or None
+        self._update_fenced(item, {"generation": item.generation + 1, "pending_checks": checks})
+        return replace(item, generation=item.generation + 1, pending_checks=pending_checks)
 
     def record(self, item: Item, update: ItemStateUpdate) -> None:
         """See `SyncItems`.
@@ -176,7 +200,8 @@ class ItemsTable:
     def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
         """See `RemovalItems`. What identifies the user goes with the erased rows."""
         erase = item.removal is not None and item.removal.erase
-        dropped = ["accounts", "revoked_accounts", "bank_login_ids", "cursor", "writing_since", "reconcile"]
+        dropped = ["accounts", "gone_accounts", "revoked_accounts", "erased_accounts", "accounts_checked_at"]
+        dropped += ["bank_login_ids", "cursor", "writing_since", "reconcile"]
         dropped += ["next_attempt_at", "attempt_shard", "pending_checks", "unfinished_attempts"]
         dropped += ["checkpoint", "pull_restarts"]
         dropped += ["failing_since", "failed_at", "failure_code", "failure_class"]
@@ -212,27 +237,10 @@ class ItemsTable:
 
         return self._try_change(item.item_id, sets, kept, entry, fences=False)
 
-    def update_state(self, item: Item, state: ItemState, entry: HistoryEntry) -> bool:
+    def change(self, item: Item, change: ItemChange, entry: HistoryEntry) -> bool:
         """See `ApiItems`."""
-        loaded = item_rows.state_attributes(item.state)
-
-        def as_loaded(expression: Expression) -> str:
-            return " AND ".join(expression.equals(name, value) for name, value in loaded.items())
-
-        sets = item_rows.state_attributes(state) | item_rows.superseding_attributes(item.item_id, entry.at)
-        return self._try_change(item.item_id, sets, as_loaded, entry, fences=True)
-
-    def request_full_resync(self, item_id: ItemId, entry: HistoryEntry) -> bool:
-        """See `ApiItems`."""
-        sets = {"reconcile": True, "reconcile_after": None, "checkpoint": None, "inconclusive_pulls": None}
-        # A new start: pulls that had to start again before are not held against it.
-        sets |= {"pull_restarts": None, **item_rows.superseding_attributes(item_id, entry.at)}
-        return self._try_change(item_id, sets, _exists_and_lives, entry, fences=True)
-
-    def save_accounts(self, item_id: ItemId, accounts: tuple[Account, ...], entry: HistoryEntry) -> bool:
-        """See `ApiItems`."""
-        sets = {"accounts": item_rows.account_attributes(accounts)}
-        return self._try_change(item_id, sets, _exists_and_lives, entry, fences=False)
+        sets = item_rows.change_attributes(item, change) | item_rows.superseding_attributes(item.item_id, entry.at)
+        return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
 
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         """See `ApiItems`. Not fenced: no sync reads it."""

@@ -3,7 +3,7 @@
 Key: `item_id` + `transaction_id`. Attributes of a live row: see `TransactionRow`; absent where Plaid has null.
 `date_id` (`<date>#<transaction_id>`) puts it into the index `by_account`. Every row: `generation`,
 `first_generation` (N). A tombstone has `removed_at` (S) and `expires_at` (N, epoch seconds, TTL) and no `date_id`;
-that of an account that the user withdrew has no content either.
+that of a gone account does not expire, and that of an account that the user withdrew has no content.
 Any other attribute is the application's own and is never touched.
 """
 
@@ -285,7 +285,7 @@ def row_attributes(write: RowWrite, now: datetime) -> dict[str, Any]:
         removal: dict[str, Any] = {
             "date_id": None,
             "removed_at": format_timestamp(now),
-            "expires_at": int((now + TOMBSTONE_TTL).timestamp()),
+            "expires_at": None if write.kept else int((now + TOMBSTONE_TTL).timestamp()),
         }
         erased = dict.fromkeys(_CONTENT[1:]) if write.erase else {}
         return erased | removal | ({"account_id": write.account_id} if write.account_id else {})

@@ -1,0 +1,60 @@
+"""The Links table: the account claims of an Item, which follow its accounts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plaid_sync.aws.clients import aws_errors
+from plaid_sync.aws.dynamodb.expressions import Expression, serialize
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from plaid_sync.domain.item import Item, ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class ItemClaims:
+    """Takes and releases claims; implements `AccountClaims` of the sync and of the removal."""
+
+    client: DynamoDBClient
+    table: str
+
+    def take(self, item: Item, keys: Collection[str]) -> frozenset[str]:
+        """See `AccountClaims`. One that another Item holds stays that Item's."""
+        return frozenset(key for key in sorted(keys) if key in item.bank_login_ids or self._take(item, key))
+
+    def _take(self, item: Item, key: str) -> bool:
+        expression = Expression()
+        sets: dict[str, Any] = {"item_id": item.item_id, "link_id": item.link_id}
+        free = f"{expression.equals('link_key', None)} OR {expression.equals('item_id', item.item_id)}"
+        with aws_errors():
+            try:
+                self.client.update_item(
+                    TableName=self.table,
+                    Key={"link_key": serialize(key)},
+                    UpdateExpression=expression.update(sets),
+                    ConditionExpression=free,
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+    def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:
+        """See `AccountClaims`. A claim that another Item took over stays that Item's."""
+        for key in sorted(bank_login_ids):
+            expression = Expression()
+            with aws_errors():
+                try:
+                    self.client.delete_item(
+                        TableName=self.table,
+                        Key={"link_key": serialize(key)},
+                        ConditionExpression=expression.equals("item_id", item_id),
+                        **expression.arguments(),
+                    )
+                except self.client.exceptions.ConditionalCheckFailedException:
+                    continue
