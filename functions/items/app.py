@@ -44,6 +44,7 @@ from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
 from plaid_sync.linking.service import Linker
 from plaid_sync.linking.session_reader import SessionReader
+from plaid_sync.linking.siblings import Siblings
 from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
@@ -85,6 +86,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
     links = LinksTable(dynamodb, settings.links_table, clock)
     tables = settings.items_table, settings.links_table, settings.history_table
     sessions = SessionReader(links, plaid_link, clock)
+    operations = ItemOperations(items, history, sessions, tokens, plaid, queue, clock)
     link_tokens = LinkTokens(plaid_link, links, items, tokens, clock, settings.link_client_name)
     linker = Linker(
         validator=LinkValidator(sessions, links, items),
@@ -97,15 +99,16 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         index=indexes,
         registrations=Registrations(dynamodb, *tables, clock),
         queue=queue,
+        check_item=operations.check,
         clock=clock,
     )
     transactions = TransactionRows(dynamodb, settings.transactions_table, clock)
-    operations = ItemOperations(items, history, sessions, tokens, plaid, queue, clock)
     routes = ItemsApi(
         link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
         create_link_token=lambda body, context: link_tokens.create(
             parse_link_token_request(body, sandbox=settings.plaid_env == "sandbox"), context
         ),
+        siblings=Siblings(items, indexes).of,
         queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock),
         operations=operations,
         webhook_url=settings.webhook_url,

@@ -21,6 +21,7 @@ from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
 from plaid_sync.linking.service import Linker
 from plaid_sync.linking.session_reader import SessionReader
+from plaid_sync.linking.siblings import Siblings
 
 from tests.fakes.failing import UNREACHABLE, Failing
 from tests.fakes.links import FakeRegistrations
@@ -83,12 +84,19 @@ class Api:
         deadline = self.tables.clock.deadline(900.0)
         return completer.complete(finished, RequestContext("webhook LINK", finished.correlation_id, "", "", deadline))
 
+    def _operations(self, sessions: SessionReader) -> ItemOperations:
+        return ItemOperations(
+            sessions=sessions,
+            **{name: self.ports[name] for name in ("items", "history", "tokens", "plaid", "queue", "clock")},
+        )
+
     def _linker(self, sessions: SessionReader) -> Linker:
         ports = self.ports
         return Linker(
             validator=LinkValidator(sessions, ports["links"], ports["items"]),
             accounts=ports["plaid"],
             removal=ports["plaid"],
+            check_item=self._operations(sessions).check,
             **{name: ports[name] for name in _LINKER_PORTS},
         )
 
@@ -103,7 +111,8 @@ class Api:
             link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
             create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
             queries=ItemQueries(items, ports["index"], history, transactions, tokens, plaid, clock),
-            operations=ItemOperations(items, history, sessions, tokens, plaid, ports["queue"], clock),
+            operations=self._operations(sessions),
+            siblings=Siblings(items, ports["index"]).of,
             webhook_url=WEBHOOK_URL,
         )
 

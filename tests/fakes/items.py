@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import BankStatus, PendingCheck
+    from plaid_sync.domain.item import BankStatus, PendingCheck, RemovalReason
     from plaid_sync.domain.schedule import AttemptClass, NextAttempt
     from plaid_sync.items_api.ports import ItemChange
     from plaid_sync.sync.ports import AccountsUpdate, FollowUp, ItemStateUpdate
@@ -211,17 +211,27 @@ class FakeItems:
 
     # ---- the Items API and linking
 
-    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+    def remove(
+        self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool, reason: RemovalReason | None = None
+    ) -> bool:
         if not self.lives(item.item_id):
             return False
         self.history.add(entry)
-        self.mark_removed(item.item_id, state, entry, erase=erase)
+        self.mark_removed(item.item_id, state, entry, erase=erase, reason=reason)
         self._raise(item.item_id)
         return True
 
-    def mark_removed(self, item_id: ItemId, state: ItemState, entry: HistoryEntry, *, erase: bool) -> None:
+    def mark_removed(
+        self,
+        item_id: ItemId,
+        state: ItemState,
+        entry: HistoryEntry,
+        *,
+        erase: bool,
+        reason: RemovalReason | None = None,
+    ) -> None:
         """Record a requested removal."""
-        self.set(item_id, state=state, removal=Removal(entry.at, erase))
+        self.set(item_id, state=state, removal=Removal(entry.at, erase, reason=reason))
         self.plan(item_id, after_request(item_id, entry.at))
 
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:

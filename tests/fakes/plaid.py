@@ -17,7 +17,7 @@ from plaid_sync.plaid.responses import parse_page
 from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:
-    from plaid_sync.domain.item import Cursor
+    from plaid_sync.domain.item import Cursor, RemovalReason
     from plaid_sync.linking.requests import LinkTokenParameters
     from plaid_sync.pull.pages import Page
 
@@ -69,6 +69,7 @@ class FakePlaid:
         connected: what the user connected, by access token.
         webhooks: the URL that each access token's webhooks go to.
         removed: the access tokens of removed Items.
+        reasons: why each was removed.
         created: the parameters of each link token.
         results: the results of each link token.
         exchangeable: the Items that unused public tokens lead to.
@@ -84,6 +85,7 @@ class FakePlaid:
     connected: dict[str, AddedItem] = field(default_factory=dict)
     webhooks: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
+    reasons: list[RemovalReason | None] = field(default_factory=list)
     created: dict[str, LinkTokenParameters] = field(default_factory=dict)
     results: dict[str, LinkResults] = field(default_factory=dict)
     exchangeable: dict[str, ExchangedItem] = field(default_factory=dict)
@@ -107,9 +109,10 @@ class FakePlaid:
         self._call("health")
         return self.report
 
-    def remove(self, access_token: str) -> None:
+    def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
         self._call("remove")
         self.removed.append(access_token)
+        self.reasons.append(reason)
 
     def accounts(self, access_token: str) -> AccountList:
         request_id = self._call("accounts")

@@ -102,7 +102,7 @@ class Remover:
         if removal is None or removal.completed_at is not None:
             return 0
         if removal.plaid_removed_at is None:
-            self.plaid.remove(self.tokens.decrypt(item.item_id, item.access_token))
+            self.plaid.remove(self.tokens.decrypt(item.item_id, item.access_token), removal.reason)
             self.items.record_plaid_removed(item.item_id)
         erased = self._erase(item, removal, deadline) if removal.erase else 0
         self.claims.release(item.item_id, item.bank_login_ids)

@@ -249,7 +249,9 @@ def test_a_link_without_a_session_learns_its_institution_and_accounts(api: Api) 
     api.plaid.connected[ACCESS_TOKEN] = AddedItem(TOKEN, "ins_7", accounts)
     content(api.request("POST", "/items", BODY), 201)
     item = api.item(ITEM)
-    assert (item.institution_id, item.accounts, item.bank_login_ids) == ("ins_7", accounts, frozenset())
+    assert (item.institution_id, item.bank_login_ids) == ("ins_7", frozenset())
+    assert item.accounts == tuple(replace(account, as_of=item.linked_at) for account in accounts)
+    assert (item.accounts_checked_at, item.pending_checks) == (item.linked_at, ())
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,9 @@ def test_a_link_without_a_session_learns_its_institution_and_accounts(api: Api) 
 def test_an_item_whose_accounts_cannot_be_listed_now_is_stored_without_them(api: Api, error: Exception) -> None:
     api.fail("plaid", "accounts", error)
     content(api.request("POST", "/items", BODY), 201)
-    assert (api.item(ITEM).accounts, api.plaid.removed) == ((), [])
+    item = api.item(ITEM)
+    assert (item.accounts, item.accounts_checked_at, api.plaid.removed) == ((), None, [])
+    assert [check.code for check in item.pending_checks] == ["check_accounts"]
 
 
 @pytest.mark.parametrize("code", ["ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN", "ITEM_NOT_SUPPORTED"])

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.accounts import Account, AccountStates
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import AccountList, BankStatus, Item, ItemHealth, ItemId, ItemState, PendingCheck
+    from plaid_sync.domain.item import (
+        AccountList,
+        BankStatus,
+        Item,
+        ItemHealth,
+        ItemId,
+        ItemState,
+        PendingCheck,
+        RemovalReason,
+    )
 
 PageKey = dict[str, str]
 """The key of a page's last entry: the next page begins after it."""
@@ -59,7 +68,9 @@ class ApiItems(Protocol):
         """Return an Item, consistently; None where there is none."""
         ...
 
-    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+    def remove(
+        self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool, reason: RemovalReason | None = None
+    ) -> bool:
         """Mark an Item removed; return False where it is removed already, or gone: load it again."""
         ...
 

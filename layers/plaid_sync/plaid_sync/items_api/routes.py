@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.clock import format_optional_timestamp
-from plaid_sync.domain.errors import Refusal, RefusedError
-from plaid_sync.domain.item import StateName
+from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError
+from plaid_sync.domain.item import MAX_REASON_NOTE_LENGTH, REMOVAL_REASONS, RemovalReason, StateName
 from plaid_sync.domain.requests import (
     MAX_USER_ID_LENGTH,
     erase_requested,
@@ -32,7 +32,7 @@ from plaid_sync.items_api.http import (
     respond,
     route_of,
 )
-from plaid_sync.items_api.views import drop_none
+from plaid_sync.items_api.views import drop_none, sibling_warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,11 +62,13 @@ class ItemsApi:
 
     Attributes:
         link: links an Item, from the parsed body and the query of the request.
+        siblings: names the user's other Items that may be the same bank login.
         create_link_token: creates a link token, from the parsed body of the request.
         webhook_url: where Plaid sends webhooks; empty for the host of the request.
     """
 
     link: Callable[[object, Mapping[str, str], RequestContext], ItemId]
+    siblings: Callable[[ItemId], tuple[ItemId, ...]]
     create_link_token: Callable[[object, RequestContext], CreatedLinkToken]
     queries: ItemQueries
     operations: ItemOperations
@@ -98,7 +100,9 @@ def _create_link_token(api: ItemsApi, event: ApiEvent, context: RequestContext) 
 
 def _link(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     item_id = api.link(body_of(event), query_of(event), context)
-    return respond(HTTPStatus.CREATED, {"item_id": item_id}, location=f"/items/{item_id}")
+    warnings = [sibling_warning(sibling) for sibling in api.siblings(item_id)]
+    shown = {"item_id": item_id} | ({"warnings": warnings} if warnings else {})
+    return respond(HTTPStatus.CREATED, shown, location=f"/items/{item_id}")
 
 
 def _list_items(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
@@ -136,10 +140,20 @@ def _list_transactions(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Res
 
 
 def _remove(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
-    query = _query_without_body(event, "transactions")
+    query = _query_without_body(event, "transactions", "reason_code", "reason_note")
     item_id = item_id_of(event)
-    shown = api.operations.remove(item_id, context, erase=erase_requested(query))
+    shown = api.operations.remove(item_id, context, erase=erase_requested(query), reason=_removal_reason(query))
     return respond(HTTPStatus.ACCEPTED, shown, location=f"/items/{item_id}")
+
+
+def _removal_reason(query: Mapping[str, str]) -> RemovalReason | None:
+    code = optional_choice(query, "reason_code", REMOVAL_REASONS)
+    note = optional_text(query, "reason_note", MAX_REASON_NOTE_LENGTH)
+    if code is None:
+        if note is not None:
+            raise InvalidRequestError("reason_note", "requires reason_code: send both")
+        return None
+    return RemovalReason(code, note)
 
 
 def _sync(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Item, ItemId, ItemState
+    from plaid_sync.domain.item import Item, ItemId, ItemState, RemovalReason
     from plaid_sync.domain.ports import SyncQueue, TokenDecryptor
     from plaid_sync.domain.requests import RequestContext
     from plaid_sync.items_api.ports import ApiItems, HistoryStore, PlaidItemCalls, UpdateMode, UpdateModeSessions
@@ -63,10 +63,12 @@ class ItemOperations:
     queue: SyncQueue
     clock: Clock
 
-    def remove(self, item_id: ItemId, context: RequestContext, *, erase: bool) -> View:
+    def remove(
+        self, item_id: ItemId, context: RequestContext, *, erase: bool, reason: RemovalReason | None = None
+    ) -> View:
         """Remove an Item: nothing is written for it any more, and its worker does the rest."""
         for _ in range(_MAX_TRIES):
-            if self._record_removal(self._load(item_id, EventType.REMOVE), context, erase=erase):
+            if self._record_removal(self._load(item_id, EventType.REMOVE), context, reason, erase=erase):
                 break
         else:
             raise TransientError(ITEM_MODIFIED)
@@ -76,12 +78,15 @@ class ItemOperations:
         removal = {} if item.removal is None else {"removal": removal_view(item.removal)}
         return {"item_id": item_id, "state": str(item.state.name), **removal}
 
-    def _record_removal(self, item: Item, context: RequestContext, *, erase: bool) -> bool:
+    def _record_removal(
+        self, item: Item, context: RequestContext, reason: RemovalReason | None, *, erase: bool
+    ) -> bool:
         """Record the request, unless it changes nothing; return False where the Item was modified concurrently."""
         now = self.clock.now()
         if not item.removed:
-            state, entry = request_removal(item, context, now, erase=erase)
-            return self.items.remove(item, state, entry, erase=erase)
+            code = None if reason is None else reason.code
+            state, entry = request_removal(item, context, now, erase=erase, reason_code=code)
+            return self.items.remove(item, state, entry, erase=erase, reason=reason)
         if erase and item.removal is not None and not item.removal.erase:
             entry = context.entry(item.item_id, now, "erasure_requested", transactions="erase")
             return self.items.also_erase_transactions(item, entry)
@@ -161,6 +166,12 @@ class ItemOperations:
         request_ids = known_request_ids(self._call(item_id, context, lambda: self.plaid.set_webhook(access_token, url)))
         self.history.add(context.entry(item_id, self.clock.now(), "done", plaid_request_ids=request_ids))
         return {"webhook": url}
+
+    def check(self, item_id: ItemId, context: RequestContext) -> None:
+        """Request a check of an Item and its accounts, because something may have ended its connection."""
+        check = PendingCheck(CHECK_ACCOUNTS, self.clock.now())
+        entry = context.entry(item_id, self.clock.now(), "check_requested")
+        self._change(item_id, EventType.SYNC, lambda _item, _now: (ItemChange(check=check), entry))
 
     def fetch_accounts(self, item_id: ItemId, context: RequestContext) -> View:
         """Return the Item's accounts as Plaid lists them now, and request a comparison with the known ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.claims import claim_keys
 from plaid_sync.domain.errors import Refusal, RefusedError
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from plaid_sync.linking.requests import LinkRequest
     from plaid_sync.linking.session_reader import SessionReader
     from plaid_sync.linking.sessions import LinkSession
+
+ENDS_OLDER_CONNECTION: Final = frozenset({"ins_56", "ins_13", "ins_15", "ins_11"})
+"""Chase, PNC, Navy Federal and Charles Schwab: a second connection of one login ends the first
+(https://plaid.com/docs/link/duplicate-items/)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +212,25 @@ class LinkValidator:
         return item
 
 
-def duplicate_item_error(holder: ItemId | None, otherwise: str) -> RefusedError:
-    """Return the refusal of a bank account that another Item holds."""
-    return RefusedError(
-        Refusal.CONFLICT,
-        "duplicate_item",
-        "the user linked one of these bank accounts already",
-        {
-            "fix": f"use that Item, in update mode where it needs repair, {otherwise}",
-            **({} if holder is None else {"field": "item_id", "item_id": holder}),
-        },
-    )
+def duplicate_item_error(holder: ItemId | None, *, exchanged: bool, ends_older: bool) -> RefusedError:
+    """Return the refusal of a bank account that another Item holds.
+
+    Args:
+        holder: that Item; None where it is unknown.
+        exchanged: the public token is used: to replace the Item, the user has to go through Link again.
+        ends_older: the bank ends the older connection when the user connects again.
+    """
+    replacing = f"?replace={holder}" if holder else "?replace="
+    replace = f"go through Link again and send {replacing}" if exchanged else f"send again with {replacing}"
+    if ends_older:
+        fix = (
+            f"{replace}: this bank ends the older connection when the user connects again, and that Item is checked now"
+        )
+    else:
+        fix = f"use that Item, in update mode where it needs repair, or {replace}"
+    named = {} if holder is None else {"field": "item_id", "item_id": holder}
+    detail = "the user linked one of these bank accounts already"
+    return RefusedError(Refusal.CONFLICT, "duplicate_item", detail, {"fix": fix, **named})
 
 
 def _session_used_error() -> RefusedError:

@@ -89,6 +89,20 @@ class LinkItems(Protocol):
         ...
 
 
+class UserItems(Protocol):
+    """The index of Items by user; eventually consistent."""
+
+    def page(
+        self, client_user_id: str | None, state: str | None, limit: int, after: dict[str, str] | None
+    ) -> tuple[list[Item], dict[str, str] | None]:
+        """Return up to `limit` Items of a user, as far as the index has them.
+
+        Raises:
+            TransientError: the index cannot be read now.
+        """
+        ...
+
+
 class ErasableItems(LinkItems, Protocol):
     """Items that are replaced, and whose rows can still be erased after their removal."""
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.domain.accounts import bounded
 from plaid_sync.domain.errors import (
     ITEM_MODIFIED,
     ExchangeUnknownError,
@@ -25,14 +26,16 @@ from plaid_sync.domain.errors import (
     TransientError,
 )
 from plaid_sync.domain.history import DetailType
-from plaid_sync.domain.item import MAX_HISTORY_DAYS, Item, ItemState, StateName
+from plaid_sync.domain.item import CHECK_ACCOUNTS, MAX_HISTORY_DAYS, Item, ItemState, PendingCheck, StateName
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import known_request_ids
-from plaid_sync.linking.eligibility import duplicate_item_error
+from plaid_sync.linking.eligibility import ENDS_OLDER_CONNECTION, duplicate_item_error
 from plaid_sync.linking.session_reader import RESULTS_UNAVAILABLE
 from plaid_sync.linking.sessions import PROGRESS_TTL, ClaimHeldError, ExchangedItem, Registration, link_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.item import ItemId
     from plaid_sync.domain.ports import PlaidRemoval, SyncQueue
@@ -57,7 +60,6 @@ _PAUSE_SECONDS: Final = 0.5
 _USED_TOKEN_CODE: Final = "INVALID_PUBLIC_TOKEN"  # noqa: S105 - an error code
 _GATEWAY_CODE_PREFIX: Final = "HTTP_5"
 """A gateway's response, not Plaid's: it does not say what Plaid did."""
-_LINK_AGAIN: Final = "the user has to go through Link again, for the other Item"
 _DEAD_TOKEN_CODE: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
 EXCHANGE_SECONDS: Final = 160.0
 """From the exchange to the end, where every call times out: reading the secret 9, the exchange 15, encrypting 9,
@@ -70,7 +72,11 @@ response, which takes milliseconds."""
 
 @dataclass(frozen=True, slots=True)
 class Linker:
-    """Links Items."""
+    """Links Items.
+
+    Attributes:
+        check_item: requests a check of an Item and its accounts.
+    """
 
     validator: LinkValidator
     plaid: PlaidLink
@@ -82,6 +88,7 @@ class Linker:
     index: LinkIndex
     registrations: Registrations
     queue: SyncQueue
+    check_item: Callable[[ItemId, RequestContext], object]
     clock: Clock
 
     def link(self, request: LinkRequest, context: RequestContext) -> ItemId:
@@ -155,7 +162,7 @@ class Linker:
                 return self._complete(candidate, progress, exchanged, progress.item_id, context)
             self._undo_duplicate(progress, exchanged, progress.duplicate_of)
         if progress.duplicate_of is not None:
-            raise duplicate_item_error(progress.duplicate_of, _LINK_AGAIN)
+            raise self._duplicate(progress.duplicate_of, candidate.added.institution_id, context, exchanged=True)
         item = self.items.load(progress.item_id)
         if item is None or item.link_id != progress.link_id:
             return None
@@ -185,8 +192,7 @@ class Linker:
         if holders.existing_item is not None:
             return self.validator.confirm(holders.existing_item, candidate.request)
         if holders.duplicate is not None:
-            holder = holders.duplicate.item_id
-            raise duplicate_item_error(holder, f"or send again with ?replace={holder}")
+            raise self._duplicate(holders.duplicate.item_id, candidate.added.institution_id, context)
         if not context.deadline.allows(EXCHANGE_SECONDS):
             raise TransientError("not_enough_time_to_exchange")
         try:
@@ -237,10 +243,11 @@ class Linker:
         try:
             if not progress.access_token:
                 progress = self._saved(progress, item_id, exchanged)
-            self._register(self._with_accounts(candidate, exchanged), progress, item_id, context)
+            candidate = self._with_accounts(candidate, exchanged)
+            self._register(candidate, progress, item_id, context)
         except ClaimHeldError as error:
             self._undo_duplicate(progress, exchanged, error.holder)
-            raise duplicate_item_error(error.holder, _LINK_AGAIN) from error
+            raise self._duplicate(error.holder, candidate.added.institution_id, context, exchanged=True) from error
         except Exception as error:
             if self._is_stored(item_id):
                 item = self.items.load(item_id)
@@ -278,9 +285,11 @@ class Linker:
             return candidate
         except TransientError:
             return candidate
-        institution_id = listed.health.institution_id or added.institution_id
+        institution_id, now = listed.health.institution_id or added.institution_id, self.clock.now()
+        accounts = bounded(replace(account, as_of=now) for account in listed.accounts)
         return replace(
-            candidate, added=replace(added, institution_id=institution_id, accounts=listed.accounts or added.accounts)
+            candidate,
+            added=replace(added, institution_id=institution_id, accounts=accounts or added.accounts, as_of=now),
         )
 
     def _register(
@@ -306,6 +315,9 @@ class Linker:
             client_user_id=candidate.client_user_id,
             institution_id=candidate.added.institution_id,
             accounts=candidate.added.accounts,
+            accounts_checked_at=candidate.added.as_of,
+            # The first sync lists the accounts where they are unknown, and lets the claims follow.
+            pending_checks=() if candidate.added.is_complete else (PendingCheck(CHECK_ACCOUNTS, now),),
             bank_login_ids=frozenset(candidate.claim_keys),
         )
         entry = context.entry(
@@ -322,6 +334,16 @@ class Linker:
         self.registrations.register(Registration(item, stored, entry, holders.releasable_item_ids, replacement))
 
     # ---- rolling back
+
+    def _duplicate(
+        self, holder: ItemId | None, institution_id: str | None, context: RequestContext, *, exchanged: bool = False
+    ) -> RefusedError:
+        """Return the refusal of a duplicate; if its bank may have ended the older connection, have that one checked."""
+        ends_older = institution_id in ENDS_OLDER_CONNECTION
+        if holder is not None and ends_older:
+            with suppress(RefusedError, TransientError):
+                self.check_item(holder, context)
+        return duplicate_item_error(holder, exchanged=exchanged, ends_older=ends_older)
 
     def _undo_duplicate(self, progress: LinkProgress, exchanged: ExchangedItem, holder: ItemId | None) -> None:
         """Remove a duplicate at Plaid; a repeat of the request does the same."""

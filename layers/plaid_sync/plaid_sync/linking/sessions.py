@@ -79,6 +79,7 @@ class AddedItem:
     Attributes:
         institution_id: the bank, where Plaid names one.
         accounts: those that the user shares.
+        as_of: when /accounts/get listed them; None where Link did.
         proven: Plaid itself names the public token as the session's.
         listed: what Plaid lists of it; None where there is no session.
         request_id: Plaid's id of the call that listed it; empty where there was none.
@@ -87,6 +88,7 @@ class AddedItem:
     public_token: str = field(repr=False)
     institution_id: str | None = None
     accounts: tuple[Account, ...] = ()
+    as_of: datetime | None = None
     proven: bool = False
     listed: ListedResults | None = None
     request_id: str = ""

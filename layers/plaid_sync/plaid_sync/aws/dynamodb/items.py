@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import BankStatus, Item, ItemState, PendingCheck
+    from plaid_sync.domain.item import BankStatus, Item, ItemState, PendingCheck, RemovalReason
     from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.items_api.ports import ItemChange
     from plaid_sync.sync.ports import AccountsUpdate, ItemStateUpdate
@@ -222,9 +222,11 @@ class ItemsTable:
 
     # ---- the Items API: each change raises the generation, against a sync that loaded the Item before
 
-    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+    def remove(
+        self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool, reason: RemovalReason | None = None
+    ) -> bool:
         """See `ApiItems`."""
-        sets = item_rows.removal_attributes(item.item_id, state, entry.at, erase=erase)
+        sets = item_rows.removal_attributes(item.item_id, state, entry.at, erase=erase, reason=reason)
         return self._try_change(item.item_id, sets, _exists_and_lives, entry, fences=True)
 
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:

@@ -85,6 +85,7 @@ def _upsert(items_table: str, item: Item) -> Action:
         "client_user_id": item.client_user_id,
         "institution_id": item.institution_id,
         "accounts": item_rows.account_attributes(item.accounts) or None,
+        "accounts_checked_at": format_optional_timestamp(item.accounts_checked_at),
         "bank_login_ids": set(item.bank_login_ids) or None,
     }
     sets = {"access_token": item.access_token, "link_id": item.link_id}
@@ -96,6 +97,8 @@ def _upsert(items_table: str, item: Item) -> Action:
         "linked_at": linked_at,
         "fresh_at": linked_at,
     }
+    if item.pending_checks:
+        defaults["pending_checks"] = item_rows.check_attributes(item.pending_checks)
     if item.linked_at is not None:
         defaults |= item_rows.request_attributes(item.item_id, item.linked_at)
 
