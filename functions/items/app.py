@@ -24,6 +24,7 @@ from plaid_sync.aws.telemetry import correlate, correlation_id, count, logger, m
 from plaid_sync.config import ItemsSettings, from_environment
 from plaid_sync.domain.clock import SystemClock
 from plaid_sync.domain.errors import (
+    AccessTokenLostError,
     ExchangeUnknownError,
     InvalidRequestError,
     ItemOrphanedError,
@@ -36,6 +37,7 @@ from plaid_sync.domain.errors import (
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.http import error_response, route_of
 from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import LINK_ROUTE, ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
 from plaid_sync.linking.completion import SessionCompleter, parse_finished_session
@@ -111,6 +113,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         siblings=Siblings(items, indexes).of,
         queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock),
         operations=operations,
+        rotation=TokenRotation(items, tokens, plaid, queue, clock),
         webhook_url=settings.webhook_url,
     )
     return Wired(routes, SessionCompleter(linker, sessions, operations.finish_update_mode))
@@ -181,6 +184,9 @@ def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
         case ItemOrphanedError():
             count(Metric.ITEM_ORPHANED)
             logger.critical("item orphaned at plaid", item_id=error.item_id, plaid_request_id=error.request_id)
+        case AccessTokenLostError():
+            count(Metric.ACCESS_TOKEN_LOST)
+            logger.critical("access token lost", item_id=error.item_id, plaid_request_id=error.request_id)
         case TransientError():
             count(Metric.LINK_FAILED if linking else Metric.REQUEST_FAILED)
             logger.error("request failed", route=route, code=error.code)

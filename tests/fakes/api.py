@@ -13,6 +13,7 @@ from plaid_sync.domain.item import Item, ItemId, Removal
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.http import error_response
 from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
 from plaid_sync.linking.completion import Completion, FinishedSession, SessionCompleter
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 _LINKER_PORTS: Final = ("plaid", "tokens", "links", "items", "index", "registrations", "queue", "clock")
 CALLER: Final = "arn:aws:iam::123456789012:user/caller"
 WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
-_ROUTE_OF_ITEM: Final = re.compile("/items/(?P<item_id>[^/]+)(/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore)?)?")
+_ROUTE_OF_ITEM: Final = re.compile(
+    "/items/(?P<item_id>[^/]+)(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore)?)?"
+)
 
 
 @dataclass(slots=True)
@@ -112,6 +115,7 @@ class Api:
             create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
             queries=ItemQueries(items, ports["index"], history, transactions, tokens, plaid, clock),
             operations=self._operations(sessions),
+            rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
             siblings=Siblings(items, ports["index"]).of,
             webhook_url=WEBHOOK_URL,
         )

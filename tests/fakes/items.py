@@ -256,6 +256,25 @@ class FakeItems:
         fields |= {name: value for name, value in changed.items() if value is not None}
         return self._change(item.item_id, entry, **fields)
 
+    def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
+        if not self.is_fenced(item.item_id, item.generation):
+            return False
+        self.history.add(entry)
+        self.set(item.item_id, token_rotation_began_at=entry.at)
+        self._raise(item.item_id)
+        return True
+
+    def finish_token_rotation(
+        self, item_id: ItemId, began_at: datetime, access_token: bytes | None, entry: HistoryEntry
+    ) -> bool:
+        if item_id not in self.stored or self.stored[item_id].token_rotation_began_at != began_at:
+            return False
+        if access_token is None:
+            self.history.add(entry)
+            self.set(item_id, token_rotation_began_at=None)
+            return True
+        return self._change(item_id, entry, token_rotation_began_at=None, access_token=access_token)
+
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         if item_id in self.stored:
             self.set(item_id, bank=status)

@@ -11,6 +11,7 @@ from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import PlaidError
 from plaid_sync.domain.item import AccountList, ItemHealth, ItemId
+from plaid_sync.items_api.ports import RotatedToken
 from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken, ListedResults
 from plaid_sync.plaid.responses import parse_page
 
@@ -70,6 +71,7 @@ class FakePlaid:
         webhooks: the URL that each access token's webhooks go to.
         removed: the access tokens of removed Items.
         reasons: why each was removed.
+        dead: the access tokens that were replaced.
         created: the parameters of each link token.
         results: the results of each link token.
         exchangeable: the Items that unused public tokens lead to.
@@ -86,6 +88,7 @@ class FakePlaid:
     webhooks: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     reasons: list[RemovalReason | None] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
     created: dict[str, LinkTokenParameters] = field(default_factory=dict)
     results: dict[str, LinkResults] = field(default_factory=dict)
     exchangeable: dict[str, ExchangedItem] = field(default_factory=dict)
@@ -107,6 +110,8 @@ class FakePlaid:
 
     def health(self, access_token: str, seconds: float = 0.0) -> ItemHealth:  # noqa: ARG002 - the port's
         self._call("health")
+        if access_token in self.dead:
+            raise PlaidError("INVALID_ACCESS_TOKEN", "refusal")
         return self.report
 
     def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
@@ -123,6 +128,14 @@ class FakePlaid:
 
     def refresh(self, access_token: str) -> str:  # noqa: ARG002 - the port's
         return self._call("refresh")
+
+    def invalidate_access_token(self, access_token: str) -> RotatedToken:
+        """See `PlaidItemCalls`: the old token is dead at once."""
+        request_id = self._call("invalidate")
+        if access_token in self.dead:
+            raise PlaidError("INVALID_ACCESS_TOKEN", "refusal")
+        self.dead.add(access_token)
+        return RotatedToken(f"{access_token.partition('+')[0]}+{request_id}", request_id)
 
     def set_webhook(self, access_token: str, url: str) -> str:
         self.webhooks[access_token] = url

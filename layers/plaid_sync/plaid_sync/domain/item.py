@@ -288,6 +288,8 @@ class Item:
         accounts: those of its accounts that are listed or gone, as last seen.
         account_states: the accounts that are not simply listed.
         accounts_checked_at: when its accounts were last compared with /accounts/get.
+        token_rotation_began_at: when a rotation of its access token began that is not completed: the stored token may
+            be dead, and the new one lost.
         bank_login_ids: keys of its account claims (`domain.claims.claim_keys`).
         removal: set once it is removed.
         bank: Plaid's connection to the bank, as the API last fetched it.
@@ -323,6 +325,7 @@ class Item:
     accounts: tuple[Account, ...] = ()
     account_states: AccountStates = NO_ACCOUNT_STATES
     accounts_checked_at: datetime | None = None
+    token_rotation_began_at: datetime | None = None
     bank_login_ids: frozenset[str] = frozenset()
     removal: Removal | None = None
     bank: BankStatus | None = None

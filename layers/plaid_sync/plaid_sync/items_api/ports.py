@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from plaid_sync.domain.ports import TokenDecryptor, TokenEncryptor
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -41,6 +43,18 @@ class ItemChange:
     full_resync: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RotatedToken:
+    """The access token that replaced another one.
+
+    Attributes:
+        request_id: Plaid's id of the call; empty where there was none.
+    """
+
+    access_token: str = field(repr=False)
+    request_id: str = ""
+
+
 class PlaidItemCalls(Protocol):
     """Plaid's endpoints about one Item, apart from its transactions. All raise `PlaidError` and `TransientError`."""
 
@@ -54,6 +68,14 @@ class PlaidItemCalls(Protocol):
 
     def refresh(self, access_token: str) -> str:
         """Request that Plaid fetches new transactions from the bank; return Plaid's id of the call."""
+        ...
+
+    def invalidate_access_token(self, access_token: str) -> RotatedToken:
+        """Replace the access token; the old one is dead at once.
+
+        Raises:
+            OutcomeUnknownError: Plaid's response is lost: whether the token was replaced is unknown.
+        """
         ...
 
     def set_webhook(self, access_token: str, url: str) -> str:
@@ -82,6 +104,19 @@ class ApiItems(Protocol):
         """Change an Item, and supersede its attempts; return False where it was modified since it was loaded."""
         ...
 
+    def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
+        """Record that the access token is about to be replaced; return False where the Item was modified since."""
+        ...
+
+    def finish_token_rotation(
+        self, item_id: ItemId, began_at: datetime, access_token: bytes | None, entry: HistoryEntry
+    ) -> bool:
+        """Store the new access token of the rotation that began then, and supersede the Item's attempts.
+
+        Without one, the old token is still valid. Return False where that rotation is completed, or another one began.
+        """
+        ...
+
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         """Store Plaid's connection to the bank, without history; does nothing where there is no Item."""
         ...
@@ -89,6 +124,10 @@ class ApiItems(Protocol):
     def start_refresh(self, item_id: ItemId, now: datetime, min_interval: timedelta) -> datetime | None:
         """Record a refresh, if the last one is at least `min_interval` ago; otherwise return when that was."""
         ...
+
+
+class TokenCipher(TokenDecryptor, TokenEncryptor, Protocol):
+    """Encrypts and decrypts access tokens."""
 
 
 class ItemLists(Protocol):

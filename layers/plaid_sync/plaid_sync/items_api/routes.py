@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from plaid_sync.items_api.http import ApiEvent, Response
     from plaid_sync.items_api.ports import CreatedLinkToken
     from plaid_sync.items_api.queries import ItemQueries
+    from plaid_sync.items_api.rotation import TokenRotation
     from plaid_sync.items_api.service import ItemOperations
 
 LINK_ROUTE: Final = "POST /items"
@@ -72,6 +73,7 @@ class ItemsApi:
     create_link_token: Callable[[object, RequestContext], CreatedLinkToken]
     queries: ItemQueries
     operations: ItemOperations
+    rotation: TokenRotation
     webhook_url: str
 
 
@@ -180,6 +182,11 @@ def _set_webhook(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Res
     return respond(HTTPStatus.OK, api.operations.set_webhook(item_id_of(event), context))
 
 
+def _rotate_token(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    return respond(HTTPStatus.OK, api.rotation.rotate(item_id_of(event), context))
+
+
 def _fetch_accounts(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     _query_without_body(event)
     return respond(HTTPStatus.OK, api.operations.fetch_accounts(item_id_of(event), context))
@@ -216,6 +223,7 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "POST /items/{item_id}/refresh": _refresh,
     "POST /items/{item_id}/resync": _resync,
     "POST /items/{item_id}/webhook": _set_webhook,
+    "POST /items/{item_id}/access-token/rotate": _rotate_token,
     "POST /items/{item_id}/accounts": _fetch_accounts,
     "DELETE /items/{item_id}/accounts/{account_id}": _erase_account,
     "POST /items/{item_id}/accounts/{account_id}/restore": _restore_account,

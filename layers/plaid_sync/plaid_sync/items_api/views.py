@@ -67,6 +67,7 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
         failing=None if item.failure is None else failure_view(item.failure),
         removal=None if item.removal is None else removal_view(item.removal),
         repair=repair_view(item),
+        token_rotation_began_at=format_optional_timestamp(item.token_rotation_began_at),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid.model.accounts_get_request import AccountsGetRequest
+from plaid.model.item_access_token_invalidate_request import ItemAccessTokenInvalidateRequest
 from plaid.model.item_get_request import ItemGetRequest
 from plaid.model.item_remove_reason_code import ItemRemoveReasonCode
 from plaid.model.item_remove_request import ItemRemoveRequest
@@ -17,11 +18,18 @@ from plaid.model.transactions_sync_request_options import TransactionsSyncReques
 
 from plaid_sync.domain.errors import PlaidError
 from plaid_sync.domain.item import REMOVAL_REASONS
-from plaid_sync.plaid.responses import parse_account_list, parse_health, parse_page, request_id_of
+from plaid_sync.plaid.responses import (
+    parse_account_list,
+    parse_health,
+    parse_page,
+    parse_rotated_token,
+    request_id_of,
+)
 from plaid_sync.pull.puller import DEFAULT_OPTIONS
 
 if TYPE_CHECKING:
     from plaid_sync.domain.item import AccountList, Cursor, ItemHealth, RemovalReason
+    from plaid_sync.items_api.ports import RotatedToken
     from plaid_sync.plaid.client import PlaidTransport
     from plaid_sync.pull.pages import Page
     from plaid_sync.pull.puller import PullOptions
@@ -31,6 +39,7 @@ PAGE_SIZE: Final = 500
 _SYNC_SECONDS: Final = 60.0
 _HEALTH_SECONDS: Final = 15.0
 _ACCOUNTS_SECONDS: Final = 10.0
+_INVALIDATE_SECONDS: Final = 10.0
 _WEBHOOK_SECONDS: Final = 5.0
 _REMOVE_SECONDS: Final = 5.0
 _REFRESH_SECONDS: Final = 20.0
@@ -93,6 +102,11 @@ class PlaidItems:
         """See `PlaidItemCalls`."""
         request = TransactionsRefreshRequest(access_token=access_token)
         return self.transport.call("/transactions/refresh", request, _REFRESH_SECONDS, request_id_of)
+
+    def invalidate_access_token(self, access_token: str) -> RotatedToken:
+        """See `PlaidItemCalls`. Never retried here: the old token works once."""
+        request = ItemAccessTokenInvalidateRequest(access_token=access_token)
+        return self.transport.call("/item/access_token/invalidate", request, _INVALIDATE_SECONDS, parse_rotated_token)
 
     def set_webhook(self, access_token: str, url: str) -> str:
         """See `PlaidItemCalls`."""

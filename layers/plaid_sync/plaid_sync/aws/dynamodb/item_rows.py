@@ -21,7 +21,8 @@ the Links table), `refreshed_at` (S), Plaid's connection to the bank as last fet
 `removal_erases` (BOOL), `rows_to_erase` (N), `removal_reason_code` and `removal_reason_note` (S), `plaid_removed_at`,
 `removal_completed_at` and `replaced_by` (S, the Item that replaced it). `pulled_with` (S) names the options of
 /transactions/sync that are not Plaid's defaults. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the
-end of the user's consent is `consent_until` (S).
+end of the user's consent is `consent_until` (S). `token_rotation_began_at` (S): a rotation of the access token that is
+not completed.
 
 Unknown attributes are ignored and unknown words are kept: during a canary or after a rollback, two versions share a
 table.
@@ -98,6 +99,7 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
             erased=frozenset(values.get("erased_accounts", ())),
         ),
         accounts_checked_at=_optional_time(values, "accounts_checked_at"),
+        token_rotation_began_at=_optional_time(values, "token_rotation_began_at"),
         bank_login_ids=frozenset(values.get("bank_login_ids", ())),
         removal=_removal_from_row(values),
         bank=_bank_status_from_row(values),
