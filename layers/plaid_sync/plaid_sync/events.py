@@ -23,7 +23,8 @@ Lambda discards records of two hours (template.yaml), without their content: nev
 _MAX_VALUE_LENGTH: Final = 1024
 _PUBLISHED_ATTRIBUTES: Final = (
     *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "code_reason", "until"),
-    *("causes", "withdrawn_accounts", "webhook_type", "webhook_code", "omitted_members"),
+    *("causes", "gone_accounts", "withdrawn_accounts", "returned_accounts"),
+    *("webhook_type", "webhook_code", "omitted_members"),
 )
 
 
