@@ -185,7 +185,7 @@ def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
             count(Metric.ITEM_ORPHANED)
             logger.critical("item orphaned at plaid", item_id=error.item_id, plaid_request_id=error.request_id)
         case AccessTokenLostError():
-            count(Metric.ACCESS_TOKEN_LOST)
+            count(Metric.ITEM_ORPHANED)
             logger.critical("access token lost", item_id=error.item_id, plaid_request_id=error.request_id)
         case TransientError():
             count(Metric.LINK_FAILED if linking else Metric.REQUEST_FAILED)

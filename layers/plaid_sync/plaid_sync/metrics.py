@@ -82,7 +82,6 @@ class Metric(StrEnum):
     LINK_ROLLED_BACK = "LinkRolledBack"
     EXCHANGE_UNKNOWN = "ExchangeUnknown"
     ITEM_ORPHANED = "ItemOrphaned"
-    ACCESS_TOKEN_LOST = "AccessTokenLost"  # noqa: S105 - a metric
     # changes
     EVENTS_PUBLISHED = "EventsPublished"
     PUBLISH_FAILURES = "PublishFailures"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plaid_sync.linking.ports import LinkItems, Links
     from plaid_sync.linking.requests import LinkRequest
     from plaid_sync.linking.session_reader import SessionReader
-    from plaid_sync.linking.sessions import LinkSession
+    from plaid_sync.linking.sessions import LinkSession, ListedResults
 
 ENDS_OLDER_CONNECTION: Final = frozenset({"ins_56", "ins_13", "ins_15", "ins_11"})
 """Chase, PNC, Navy Federal and Charles Schwab: a second connection of one login ends the first
@@ -68,6 +68,13 @@ class LinkCandidate:
     def days_requested(self) -> int | None:
         """Days of history; None for all."""
         return self.request.days_requested or (None if self.session is None else self.session.days_requested)
+
+    @property
+    def listed(self) -> ListedResults | None:
+        """What Plaid lists of a session whose results it lists only for the clients that it enabled."""
+        if self.session is None or self.session.hosted or self.session.multi_item:
+            return None
+        return self.added.listed
 
     @property
     def claim_keys(self) -> tuple[str, ...]:

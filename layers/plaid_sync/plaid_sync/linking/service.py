@@ -327,7 +327,7 @@ class Linker:
             DetailType.LINKED,
             plaid_request_ids=known_request_ids(candidate.added.request_id, progress.request_id),
             replaces=candidate.request.replace,
-            link_results=candidate.added.listed,
+            link_results=candidate.listed,
         )
         replacement = candidate.replacement(item_id, now, context)
         stored = self._closed(progress)
