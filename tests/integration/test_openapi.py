@@ -55,7 +55,7 @@ MORE_THAN_A_SCHEMA: Final = {
     "DELETE /items/{item_id}": {"reason_note"},
 }
 """Fields for which valid data can get 400: some Items require `client_user_id`, others do not; `replace` and
-`transactions` depend on the body, as do fields of which one excludes another; and only Plaid knows its public tokens."""
+`transactions` depend on the body, as do fields that exclude each other; and only Plaid knows its public tokens."""
 
 
 @schemathesis.check
