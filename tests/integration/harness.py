@@ -11,6 +11,7 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
@@ -42,9 +43,11 @@ def http_event(
     method: str, path: str, body: str | None = None, query: dict[str, str] | None = None, route: str | None = None
 ) -> dict[str, Any]:
     """Return an event of an HTTP API, payload 2.0, whose caller has signed for IAM."""
-    first, *rest = path.strip("/").split("/")
-    parameters = {"item_id": unquote(rest[0])} if first == "items" and rest else {}
-    key = route or f"{method} /{'/'.join([first, *(['{item_id}', *rest[1:]] if parameters else rest)])}"
+    names = {"items": "item_id", "accounts": "account_id"}
+    steps = path.strip("/").split("/")
+    parameters = {names[before]: unquote(step) for before, step in pairwise(steps) if before in names}
+    template = [f"{{{names[before]}}}" if before in names else step for before, step in pairwise(["", *steps])]
+    key = route or f"{method} /{'/'.join(template)}"
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": key,
