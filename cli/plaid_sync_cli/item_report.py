@@ -113,7 +113,8 @@ def headline(item: Document, now: datetime) -> str:
     """Return the state, why and since when."""
     state, code, since = str(item["state"]), item.get("code"), parse_timestamp(item.get("since"))
     parts = [f"{item['item_id']} {_VERB.get(state, f'is {state}')}"]
-    parts += [f"because of {code}"] if code else []
+    reason = f" ({item['code_reason']})" if "code_reason" in item else ""
+    parts += [f"because of {code}{reason}"] if code else []
     parts += [f"since {duration(now - since)} ({item['since']})"] if since else []
     parts += [f"until {item['until']}"] if "until" in item else []
     return ", ".join(parts)
@@ -200,7 +201,7 @@ def _details(entry: Document) -> Iterator[str]:
     if before and after and before != after:
         yield f"{before} -> {after}"
     if entry.get("code"):
-        yield str(entry["code"])
+        yield " ".join(str(entry[name]) for name in ("code", "code_reason") if name in entry)
         if entry.get("plaid_request_ids"):
             yield f"Plaid's request_id {entry['plaid_request_ids'][-1]}"
     yield from _counts(entry)

@@ -11,7 +11,7 @@ import urllib3
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.clock import SystemClock, utc_now
 from plaid_sync.plaid.credentials import PlaidSecret
-from plaid_sync.plaid.observing import error_code
+from plaid_sync.plaid.observing import parse_error
 from plaid_sync.plaid.verification_keys import PlaidVerificationKeyApi
 
 from plaid_sync_cli.errors import CommandError, ExitCode
@@ -84,9 +84,9 @@ class Plaid:
             document = {}
         if response.status == HTTPStatus.OK:
             return document
-        code = error_code(document, response.status)
+        error = parse_error(document, response.status, path)
         raise CommandError(
-            f"Plaid returned {code} for {path} (request_id {document.get('request_id', 'none')})",
+            f"Plaid returned {error.code} for {path} (request_id {error.request_id or 'none'})",
             "See https://plaid.com/docs/errors/; plaid-sync doctor checks the keys.",
             ExitCode.UNREACHABLE,
         )

@@ -194,4 +194,5 @@ def describe_effect(body: bytes) -> str:
     except UnprocessableWebhookError as error:
         return f"rejected with 400: {error}"
     what = f"{webhook.webhook_type} {webhook.webhook_code} of {webhook.item_id or 'no Item'}"
-    return f"{what}: {'queued for a sync' if webhook.is_queued else 'recorded, no sync'}"
+    effects = {"queued for a sync": webhook.is_queued, "published": not webhook.is_handled}
+    return f"{what}: {', '.join(effect for effect, happens in effects.items() if happens)}"

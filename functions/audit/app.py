@@ -27,7 +27,7 @@ from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
 from plaid_sync.plaid.items import PlaidTransactionsClient
-from plaid_sync.pull.puller import Puller
+from plaid_sync.pull.puller import Puller, PullOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,12 +47,14 @@ def build_sampler(
     settings, clock = from_environment(AuditSettings, environment), clock or SystemClock()
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
-    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, record_plaid_call))
+    options = PullOptions(settings.include_original_description == "true", settings.personal_finance_category_version)
+    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, record_plaid_call), options)
     auditor = Auditor(
         items=ItemsTable(dynamodb, settings.items_table, "", clock),
         rows=TransactionRows(dynamodb, settings.transactions_table, clock),
         tokens=KmsTokenCipher(client("kms"), settings.token_key_id),
         puller=Puller(plaid, clock, spread),
+        pulled_with=options.name,
         keeps_gone_rows=settings.gone_account_rows == KEEP,
     )
     return Sampler(auditor, ItemIndexes(dynamodb, settings.items_table), settings.audit_sample_size, randbelow)

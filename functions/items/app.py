@@ -122,7 +122,16 @@ def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
             logger.info("request refused", route=route, status=status, code=code)
         case PlaidError():
             count(Metric.LINK_REFUSED if linking else Metric.REQUEST_REFUSED)
-            logger.warning("plaid refused", route=route, code=error.code, plaid_request_id=error.request_id)
+            logger.warning(
+                "plaid refused",
+                route=route,
+                endpoint=error.endpoint,
+                http_status=error.status,
+                error_type=error.error_type,
+                code=error.code,
+                code_reason=error.code_reason,
+                plaid_request_id=error.request_id,
+            )
         case LinkRolledBackError():
             count(Metric.LINK_ROLLED_BACK)
             logger.error("link rolled back", code=error.code)

@@ -26,7 +26,7 @@ from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
 from plaid_sync.plaid.items import PlaidItems, PlaidTransactionsClient
-from plaid_sync.pull.puller import Puller
+from plaid_sync.pull.puller import Puller, PullOptions
 from plaid_sync.removal import Remover
 from plaid_sync.sync.accounts import AccountChecks
 from plaid_sync.sync.batch import BatchProcessor
@@ -54,6 +54,7 @@ def build_processor(
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
     transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call)
+    options = PullOptions(settings.include_original_description == "true", settings.personal_finance_category_version)
     plaid = PlaidItems(transport, settings.plaid_env)
     items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock)
     transactions = TransactionsTable(
@@ -62,7 +63,7 @@ def build_processor(
     tokens = KmsTokenCipher(client("kms"), settings.token_key_id)
     erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
     claims = ItemClaims(dynamodb, settings.links_table)
-    puller = Puller(PlaidTransactionsClient(transport), clock, spread)
+    puller = Puller(PlaidTransactionsClient(transport, options), clock, spread)
     keeps_gone = settings.gone_account_rows == KEEP
     engine = SyncEngine(
         items=items,
@@ -75,6 +76,7 @@ def build_processor(
             planner=UpdatePlanner(transactions, puller, keeps_gone),
             accounts=AccountChecks(items, transactions, plaid, claims, puller, keeps_gone),
             clock=clock,
+            pulled_with=options.name,
         ),
         removals=Remover(
             items=items,

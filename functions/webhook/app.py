@@ -1,9 +1,10 @@
 """Receives Plaid's webhooks: verifies them and puts their Item on the sync queue.
 
-Event: API Gateway HTTP API, payload 2.0. Responds 200 `{"result": "queued"|"ignored"}` only after SQS accepted the
-message, 401 `{"error": reason}` if the webhook is not verified, 400 if it is verified but unusable. Plaid has to send
-it again after 503, a transient failure, and after 429, an unknown key id that got no look-up among many others: a 5xx
-would let a stranger ring an alarm that stops deployments.
+Event: API Gateway HTTP API, payload 2.0. Responds 200 `{"result": "queued"|"published"}` only after SQS accepted the
+message, and DynamoDB the entry from which a webhook is published that the stack does not act on. Responds 401
+`{"error": reason}` if the webhook is not verified, 400 if it is verified but unusable. Plaid has to send it again after
+503, a transient failure, and after 429, an unknown key id that got no look-up among many others: a 5xx would let a
+stranger ring an alarm that stops deployments.
 Environment: `plaid_sync.config.WebhookSettings`.
 """
 
@@ -29,6 +30,7 @@ from plaid_sync.plaid.credentials import PlaidSecret
 from plaid_sync.plaid.verification_keys import PlaidVerificationKeyApi
 from plaid_sync.webhook.keys import VerificationKeys
 from plaid_sync.webhook.receiver import (
+    NotPublishedError,
     NotQueuedError,
     StaleWebhookError,
     UnprocessableWebhookError,
@@ -88,15 +90,18 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         logger.error("webhook unprocessable", reason=str(error))
         return _respond(HTTPStatus.BAD_REQUEST, {"error": str(error)})
     except TransientError as error:
-        count(Metric.WEBHOOK_VERIFIED, int(isinstance(error, NotQueuedError)))
+        count(Metric.WEBHOOK_VERIFIED, int(isinstance(error, NotQueuedError | NotPublishedError)))
         count(Metric.WEBHOOK_FAILED)
         logger.error("webhook not accepted", reason=error.code)
         return _respond(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code})
-    webhook, result = receipt.webhook, "queued" if receipt.queued else "ignored"
+    webhook, result = receipt.webhook, "queued" if receipt.queued else "published"
     count(Metric.WEBHOOK_VERIFIED)
-    count(Metric.WEBHOOK_QUEUED if receipt.queued else Metric.WEBHOOK_IGNORED)
+    if receipt.queued:
+        count(Metric.WEBHOOK_QUEUED)
+    if not webhook.is_handled:
+        count(Metric.WEBHOOK_PUBLISHED)
     measure(Metric.WEBHOOK_DELAY, receipt.delay)
-    if receipt.recorded is False:
+    if not receipt.recorded:
         count(Metric.WEBHOOK_NOT_RECORDED)
     logger.info(
         "webhook accepted",

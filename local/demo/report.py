@@ -102,7 +102,7 @@ def _activity(report: Report) -> Iterator[str]:
     totals, happened = report.totals, report.happened
     webhooks = totals.webhooks
     yield (
-        f"webhooks  {webhooks['queued']} led to a sync, {webhooks['ignored']} needed none, "
+        f"webhooks  {webhooks['queued']} led to a sync, {webhooks['published']} needed none, "
         f"{happened.get(LOST, 0)} were lost on the way"
     )
     yield f"          {webhooks['failed']} got 503 and were retried, {webhooks['rejected']} were rejected: 401 or 429"

@@ -109,7 +109,9 @@ class FakeItems:
         self.set(item.item_id, generation=generation, **_FULL_RESYNC)
         return self.stored[item.item_id]
 
-    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+    def restart_pull(
+        self, item: Item, *, from_beginning: bool, reset_at: datetime | None = None, pulled_with: str | None = None
+    ) -> Item:
         self.require_fence(item)
         restarts = item.pull_restarts + (0 if item.checkpoint is None else 1)
         self.set(item.item_id, generation=item.generation + 1, checkpoint=None, pull_restarts=restarts)
@@ -117,6 +119,8 @@ class FakeItems:
             self.set(item.item_id, reconcile=True, reconcile_after=None)
         if reset_at is not None:
             self.set(item.item_id, cursor_reset_at=reset_at)
+        if pulled_with is not None:
+            self.set(item.item_id, pulled_with=pulled_with)
         return self.stored[item.item_id]
 
     def postpone(self, item: Item, next_attempt: NextAttempt) -> None:

@@ -62,7 +62,7 @@ class FakePlaid:
 
     Attributes:
         calls: how often each call was made.
-        refusals: the code with which a call is refused, for as long as it is set.
+        refusals: the code or the error with which a call is refused, for as long as it is set.
         report: Plaid's report about the Item.
         listed: what /accounts/get lists.
         webhooks: the URL that each access token's webhooks go to.
@@ -75,7 +75,7 @@ class FakePlaid:
 
     clock: FakeClock = field(default_factory=FakeClock)
     calls: Counter[str] = field(default_factory=Counter)
-    refusals: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, str | PlaidError] = field(default_factory=dict)
     report: ItemHealth = field(default_factory=lambda: ItemHealth(request_id="health"))
     listed: tuple[Account, ...] = ()
     webhooks: dict[str, str] = field(default_factory=dict)
@@ -88,7 +88,8 @@ class FakePlaid:
     def _call(self, name: str) -> str:
         self.calls[name] += 1
         if name in self.refusals:
-            raise PlaidError(self.refusals[name], "refusal")
+            refusal = self.refusals[name]
+            raise refusal if isinstance(refusal, PlaidError) else PlaidError(refusal, "refusal")
         return f"{name}-{self.calls[name]}"
 
     # ---- one Item

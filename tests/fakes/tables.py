@@ -96,7 +96,7 @@ class Tables:
         """The history of all Items."""
         return self.history.entries
 
-    def engine(self, plaid: Plaid, *, keeps_gone_rows: bool = False) -> SyncEngine:
+    def engine(self, plaid: Plaid, *, keeps_gone_rows: bool = False, pulled_with: str = "") -> SyncEngine:
         puller = Puller(plaid, self.clock)
         return SyncEngine(
             items=self.items,
@@ -109,6 +109,7 @@ class Tables:
                 planner=UpdatePlanner(self.transactions, puller, keeps_gone_rows),
                 accounts=AccountChecks(self.items, self.transactions, plaid, self.links, puller, keeps_gone_rows),
                 clock=self.clock,
+                pulled_with=pulled_with,
             ),
             removals=Remover(self.items, self.transactions, self.links, self.tokens, plaid, self.clock),
             clock=self.clock,

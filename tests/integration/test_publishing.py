@@ -45,14 +45,14 @@ def application(stack: LocalStack) -> Iterator[str]:
     sqs.delete_queue(QueueUrl=url)
 
 
-def received(stack: LocalStack, url: str, item_id: str, last: str) -> list[dict[str, Any]]:
-    """Return the events about an Item, up to the last one that is waited for."""
+def received(stack: LocalStack, url: str, item_id: str | None, last: str) -> list[dict[str, Any]]:
+    """Return the events about an Item, or about none, up to the last one that is waited for."""
     sqs, found, deadline = stack.client("sqs"), list[dict[str, Any]](), time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and last not in {event["detail-type"] for event in found}:
         for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             event = json.loads(message["Body"])
-            found += [event] if event["detail"]["item_id"] == item_id else []
+            found += [event] if event["detail"].get("item_id") == item_id else []
     return found
 
 
@@ -71,6 +71,27 @@ def test_each_change_of_an_item_is_published_on_the_bus(world: World, applicatio
     needs_user = next(event["detail"] for event in events if event["detail-type"] == "ItemNeedsUser")
     found = (needs_user["state_before"], needs_user["state"], needs_user["code"], needs_user["causes"])
     assert found == ("active", "needs_user", "ITEM_LOGIN_REQUIRED", ["request"])
+
+
+@pytest.mark.parametrize("item_id", ["item-of-the-webhook", None])
+def test_a_webhook_that_the_stack_does_not_act_on_is_published_without_its_tokens(
+    world: World, application: str, item_id: str | None
+) -> None:
+    document = {
+        "webhook_type": "AUTH",
+        "webhook_code": "AUTOMATICALLY_VERIFIED",
+        "item_id": item_id,
+        "account_id": "account",
+        "public_token": "public-sandbox-1f2e",
+    }
+    body = json.dumps(document, indent=2).encode()
+    with publishing(world.stack):
+        answer = world.post_webhook(body, world.plaid.sign(body))
+        assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"result": "published"})
+        (event,) = received(world.stack, application, item_id, "PlaidWebhook")
+    detail = event["detail"]
+    assert (detail["webhook_type"], detail["webhook_code"]) == ("AUTH", "AUTOMATICALLY_VERIFIED")
+    assert detail["body"] == document | {"public_token": "[redacted]"}
 
 
 def record(number: int, published_events: str) -> dict[str, Any]:

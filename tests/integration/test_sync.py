@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from plaid_sync.domain.transaction import decompress_object
 
 from local.plaid import CustomTransaction, Phase
 from tests.integration.in_process import waits_long
@@ -37,6 +38,28 @@ def test_an_evolving_history_stays_exact(world: World, *, spell_out: bool) -> No
         world.plaid.evolve(item_id, steps=step)
         world.sync(item_id)
         world.assert_exact(item_id)
+
+
+def test_other_options_of_the_stack_lead_to_one_full_resync_and_the_audit_uses_them(world: World) -> None:
+    item_id = world.synced(transactions=30)
+    options: Any = {"INCLUDE_ORIGINAL_DESCRIPTION": "true", "PERSONAL_FINANCE_CATEGORY_VERSION": "v1"}
+    assert world.invoke("audit", {"item_id": item_id}, time_left=900.0, **options)["outcome"] == "behind"
+    resyncs = []
+    for _ in range(2):
+        world.enqueue(item_id)
+        records = world.receive()
+        assert world.invoke("sync", {"Records": records}, **options) == {"batchItemFailures": []}
+        for record in records:
+            world.delete(record)
+        newest = json.loads(world.request("GET", f"/items/{item_id}/history")["body"])["history"][0]
+        resyncs.append(newest.get("full_resync"))
+    assert resyncs == [True, None]
+    rows = [decompress_object(row["plaid"]) for row in world.live(item_id).values()]
+    assert len(rows) == 30
+    assert all(row["original_description"] for row in rows)
+    assert {row["personal_finance_category"]["version"] for row in rows} == {"v1"}
+    assert world.item(item_id)["pulled_with"] == "original_description v1"
+    assert world.invoke("audit", {"item_id": item_id}, time_left=900.0, **options)["outcome"] == "clean"
 
 
 def test_amounts_survive_to_the_table_exactly(world: World) -> None:

@@ -234,12 +234,12 @@ def test_a_proven_but_unusable_body_is_400_and_says_why(world: World, body: byte
     assert world.receive() == []
 
 
-def test_codes_that_need_nothing_are_acknowledged_and_not_queued(world: World) -> None:
+def test_codes_that_the_stack_does_not_act_on_are_published_and_not_queued(world: World) -> None:
     codes = ("TRANSACTIONS", "DEFAULT_UPDATE"), ("ITEM", "WEBHOOK_UPDATE_ACKNOWLEDGED"), ("HOLDINGS", "NEW_CODE")
     for kind, code in codes:
         body = genuine(code=code, kind=kind)
         answer = world.post_webhook(body, world.plaid.sign(body))
-        assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"result": "ignored"})
+        assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"result": "published"})
     assert world.receive() == []
 
 

@@ -25,7 +25,7 @@ WEBHOOK = {
 SWEEP = {"SYNC_QUEUE_URL": "https://queue", "ITEMS_TABLE": "items", "QUARANTINE_TABLE": "quarantine"}
 AUDIT = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "TOKEN_KEY_ID": "key"}
 AUDIT |= {"ITEMS_TABLE": "items", "TRANSACTIONS_TABLE": "transactions", "GONE_ACCOUNT_ROWS": "remove"}
-OPTIONAL = {"PLAID_BASE_URL", "WEBHOOK_URL"}
+OPTIONAL = {"PLAID_BASE_URL", "WEBHOOK_URL", "INCLUDE_ORIGINAL_DESCRIPTION", "PERSONAL_FINANCE_CATEGORY_VERSION"}
 
 
 def test_plaids_own_server_is_chosen_by_the_environment() -> None:

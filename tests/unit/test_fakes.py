@@ -209,6 +209,7 @@ def _sync(trace: Trace) -> None:
     write("checkpoint, superseded", 3, rows[0], begin=True, end=checkpoint)
     trace.do("restart, superseded", lambda: items.restart_pull(second, from_beginning=False, reset_at=None))
     again = trace.do("restart", lambda: items.restart_pull(third, from_beginning=False, reset_at=None))
+    again = trace.do("other options", lambda: items.restart_pull(again, from_beginning=False, pulled_with="v2"))
     reset = trace.do("reset the cursor", lambda: items.restart_pull(again, from_beginning=True, reset_at=NOON))
     trace.do("record without an entry", lambda: items.record(reset, replace(update, entry=None)))
     trace.do("raise the generation, superseded", lambda: items.raise_generation(first, 30))

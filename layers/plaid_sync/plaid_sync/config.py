@@ -1,7 +1,7 @@
 """The environment of each function, read once and checked as a whole.
 
-Every field is an environment variable: its name in upper case. `PLAID_BASE_URL` and `WEBHOOK_URL` may be absent or
-empty; all others are required. The AWS SDK's own `AWS_REGION` and `AWS_ENDPOINT_URL` select the endpoint, nothing else
+Every field is an environment variable: its name in upper case. Those with a default may be absent or empty; all others
+are required. The AWS SDK's own `AWS_REGION` and `AWS_ENDPOINT_URL` select the endpoint, nothing else
 does.
 """
 
@@ -18,8 +18,15 @@ _PLAID_HOSTS: Final = {
     "production": "https://production.plaid.com",
 }
 KEEP: Final = "keep"
-_CHOICES: Final = {"plaid_env": tuple(_PLAID_HOSTS), "gone_account_rows": ("remove", KEEP)}
-_OPTIONAL: Final = frozenset({"plaid_base_url", "webhook_url"})
+_CHOICES: Final = {
+    "plaid_env": tuple(_PLAID_HOSTS),
+    "gone_account_rows": ("remove", KEEP),
+    "include_original_description": ("", "false", "true"),
+    "personal_finance_category_version": ("", "v1", "v2"),
+}
+_OPTIONAL: Final = frozenset(
+    {"plaid_base_url", "webhook_url", "include_original_description", "personal_finance_category_version"}
+)
 _NUMBERS: Final = frozenset({"plaid_calls_per_minute", "audit_sample_size"})
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | SweepSettings")
 
@@ -59,7 +66,20 @@ class WebhookSettings(PlaidSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SyncSettings(PlaidSettings):
+class PullSettings(PlaidSettings):
+    """How to pull transactions.
+
+    Attributes:
+        include_original_description: `true`, or anything else for no.
+        personal_finance_category_version: `v1` or `v2`; empty for Plaid's default.
+    """
+
+    include_original_description: str = ""
+    personal_finance_category_version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSettings(PullSettings):
     """The environment of `functions/sync`.
 
     Attributes:
@@ -98,7 +118,7 @@ class ItemsSettings(PlaidSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSettings(PlaidSettings):
+class AuditSettings(PullSettings):
     """The environment of `functions/audit`.
 
     Attributes:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.history import NO_ITEM
 from plaid_sync.domain.text import is_printable_ascii
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ MAX_RETRY_AGE: Final = timedelta(hours=1)
 Lambda discards records of two hours (template.yaml), without their content: never before this."""
 _MAX_VALUE_LENGTH: Final = 1024
 _PUBLISHED_ATTRIBUTES: Final = (
-    *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "until", "causes"),
-    "withdrawn_accounts",
+    *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "code_reason", "until"),
+    *("causes", "gone_accounts", "withdrawn_accounts", "returned_accounts"),
+    *("webhook_type", "webhook_code", "omitted_members"),
 )
 
 
@@ -31,7 +34,8 @@ class BusEvent:
 
     Attributes:
         detail_type: EventBridge's detail-type (`domain.history.DetailType`, or a newer version's).
-        detail: no name, no amount, no token; the Items API has the rest.
+        detail: no name, no amount, no token, and of a webhook that the stack does not act on Plaid's body; the Items
+            API has the rest.
     """
 
     detail_type: str
@@ -111,7 +115,18 @@ def events_of_entry(entry: Mapping[str, Any]) -> list[BusEvent]:
     """Return the events of a history entry, given as plain values; a newer version's detail-type is kept."""
     detail_types = str(entry.get("published_events", "")).split()
     detail = {name: entry[name] for name in _PUBLISHED_ATTRIBUTES if _is_publishable(entry.get(name))}
+    if detail.get("item_id") == NO_ITEM:
+        del detail["item_id"]
+    detail |= _body_of(entry)
     return [BusEvent(detail_type, detail) for detail_type in detail_types if is_printable_ascii(detail_type)]
+
+
+def _body_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a webhook, which is stored as JSON; empty where there is none that is readable."""
+    try:
+        return {"body": exact_json.loads(entry["body"])} if isinstance(entry.get("body"), str) else {}
+    except exact_json.InvalidJsonError:
+        return {}
 
 
 def _is_publishable(value: object) -> bool:

@@ -24,7 +24,7 @@ class Metric(StrEnum):
     # webhook
     WEBHOOK_VERIFIED = "WebhookVerified"
     WEBHOOK_QUEUED = "WebhookQueued"
-    WEBHOOK_IGNORED = "WebhookIgnored"
+    WEBHOOK_PUBLISHED = "WebhookPublished"
     WEBHOOK_REJECTED = "WebhookRejected"
     WEBHOOK_UNPROCESSABLE = "WebhookUnprocessable"
     WEBHOOK_FAILED = "WebhookFailed"

@@ -214,7 +214,15 @@ class _Ports:
             raise TransientError(ITEM_MODIFIED)
         return _engine_item(item.item_id, claimed, None)
 
-    def restart_pull(self, item: EngineItem, *, from_beginning: bool, reset_at: datetime | None) -> EngineItem:
+    def restart_pull(
+        self,
+        item: EngineItem,
+        *,
+        from_beginning: bool,
+        reset_at: datetime | None = None,
+        pulled_with: str | None = None,
+    ) -> EngineItem:
+        assert pulled_with is None  # the model's stack never changes its options
         call = calls.RestartPull(item.generation, from_beginning, resets_cursor=reset_at is not None)
         _raise_if_refused(self._respond(call, Written))
         restarted = replace(item, generation=item.generation + 1, checkpoint=None)

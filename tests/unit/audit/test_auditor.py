@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,6 +120,13 @@ def test_differences_do_not_count_while_a_sync_is_pending(pending: dict[str, obj
     scene.tables.items.set(ITEM, **pending)
     assert scene.audit().outcome is AuditOutcome.BEHIND
     assert Scene(rows=EMPTY, plaid=Plaid(later=("u",))).audit().outcome is AuditOutcome.BEHIND
+
+
+def test_rows_that_were_pulled_with_other_options_are_behind() -> None:
+    scene = Scene(rows=EMPTY)
+    assert replace(scene.auditor, pulled_with="v2").audit(ITEM, PLENTY).outcome is AuditOutcome.BEHIND
+    scene.tables.items.set(ITEM, pulled_with="v2")
+    assert replace(scene.auditor, pulled_with="v2").audit(ITEM, PLENTY).outcome is AuditOutcome.DRIFTED
 
 
 def test_differences_are_inconclusive_while_the_item_changes_during_each_attempt() -> None:

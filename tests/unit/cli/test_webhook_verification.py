@@ -111,7 +111,8 @@ def test_a_malformed_key_is_rejected(content: bytes) -> None:
     ("body", "effect"),
     [
         (BODY, "ITEM ERROR of a: queued for a sync"),
-        (BODY.replace(b"ERROR", b"OTHER"), "ITEM OTHER of a: recorded, no sync"),
+        (BODY.replace(b"ERROR", b"OTHER"), "ITEM OTHER of a: queued for a sync, published"),
+        (BODY.replace(b"ITEM", b"AUTH"), "AUTH ERROR of a: published"),
         (b"[]", "rejected with 400"),
     ],
 )

@@ -5,6 +5,7 @@ test_items_document.py compares the whole table with docs/items.md.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 
@@ -71,6 +72,10 @@ def warning(
     until: datetime | None, reported_at: datetime = NOON, event: EventType = EventType.PENDING_DISCONNECT
 ) -> ItemEvent:
     return ItemEvent(event, until=until, reported_at=reported_at)
+
+
+def consent(period: timedelta) -> ItemEvent:
+    return ItemEvent(EventType.HEALTHY, until=NOON + period)
 
 
 # ---- the table
@@ -228,16 +233,81 @@ def test_a_warning_that_was_sent_after_the_repair_is_published() -> None:
         assert result.published_events == (DetailType.EXPIRING,)
 
 
-def test_a_renewed_consent_resolves_the_warning_of_its_end_and_no_other() -> None:
-    renewed = ItemEvent(EventType.HEALTHY, until=NOON + 90 * DAY)
-    of_consent = apply_event(ACTIVE, warning(NOON + 5 * DAY, event=EventType.PENDING_EXPIRATION), NOON).state
-    same_end = ItemEvent(EventType.HEALTHY, until=NOON + 5 * DAY)
-    assert apply_event(of_consent, renewed, NOON).state.name == StateName.ACTIVE
-    assert apply_event(of_consent, same_end, NOON) == TransitionResult(of_consent)
-    assert apply_event(EXPIRING, renewed, NOON) == TransitionResult(EXPIRING)
+@pytest.mark.parametrize("event", WARNINGS)
+def test_a_renewed_consent_resolves_either_warning(event: EventType) -> None:
+    warned = apply_event(ACTIVE, warning(NOON + 5 * DAY, event=event), NOON).state
+    same_end = apply_event(warned, consent(5 * DAY), NOON)
+    assert same_end == TransitionResult(replace(warned, consent_until=NOON + 5 * DAY))
+    for before in (warned, same_end.state):
+        result = apply_event(before, consent(90 * DAY), NOON)
+        assert (result.state.name, result.state.expiry) == (StateName.ACTIVE, None)
+        assert result.published_events == (DetailType.ACTIVE,)
 
 
-def test_a_warning_that_the_check_disproves_is_not_published() -> None:
-    hint = warning(NOON + 5 * DAY, event=EventType.PENDING_EXPIRATION)
-    result = apply_events(ACTIVE, (hint, ItemEvent(EventType.HEALTHY, until=NOON + 90 * DAY)), NOON)
-    assert result == TransitionResult(ACTIVE)
+def test_a_consent_that_ended_later_all_the_time_does_not_resolve_a_disconnect() -> None:
+    """A bank's migration ends the connection, however long the consent is."""
+    hint = warning(NOON + 5 * DAY)
+    for known in (None, NOON + 90 * DAY):
+        warned = apply_events(replace(ACTIVE, consent_until=known), (hint, consent(90 * DAY)), NOON)
+        assert warned.published_events == (DetailType.EXPIRING,)
+        later = apply_event(warned.state, consent(90 * DAY), NOON + DAY)
+        assert later == TransitionResult(warned.state)
+        assert apply_event(later.state, consent(180 * DAY), NOON + DAY).state.name == StateName.ACTIVE
+
+
+@pytest.mark.parametrize("event", WARNINGS)
+def test_a_warning_that_the_check_disproves_is_not_published(event: EventType) -> None:
+    before, hint = replace(ACTIVE, consent_until=NOON + 5 * DAY), warning(NOON + 5 * DAY, event=event)
+    result = apply_events(before, (hint, consent(90 * DAY)), NOON)
+    assert result == TransitionResult(replace(before, consent_until=NOON + 90 * DAY))
+
+
+# ---- a warning that was lost
+
+
+@pytest.mark.parametrize("name", LIVE_STATES)
+def test_a_consent_that_ends_within_the_week_opens_the_warning_that_was_lost(name: StateName) -> None:
+    before = replace(in_state(name), name=name if name is not StateName.EXPIRING else StateName.ACTIVE, expiry=None)
+    found = apply_event(before, consent(WEEK), NOON)
+    assert (found.state.name, found.state.code) == (StateName.EXPIRING, "PENDING_EXPIRATION")
+    assert (found.state.until, found.published_events) == (NOON + WEEK, (DetailType.EXPIRING,))
+    late = warning(NOON + WEEK, event=EventType.PENDING_EXPIRATION)
+    assert apply_event(found.state, late, NOON).published_events == ()
+    assert apply_event(found.state, consent(WEEK), NOON + DAY) == TransitionResult(found.state)
+    assert apply_event(found.state, consent(90 * DAY), NOON + DAY).published_events == (DetailType.ACTIVE,)
+
+
+@pytest.mark.parametrize("period", [timedelta(0), -DAY, WEEK + timedelta(seconds=1)])
+def test_a_consent_that_ended_or_ends_later_than_plaid_warns_opens_no_warning(period: timedelta) -> None:
+    result = apply_event(ACTIVE, consent(period), NOON)
+    assert (result.state.name, result.published_events) == (StateName.ACTIVE, ())
+
+
+def test_the_end_of_a_consent_does_not_replace_an_open_warning() -> None:
+    assert apply_event(EXPIRING, consent(2 * DAY), NOON).state.expiry == EXPIRING.expiry
+
+
+@pytest.mark.parametrize("event", REPAIRS)
+def test_the_end_that_a_repair_may_have_moved_counts_again_a_day_later(event: EventType) -> None:
+    repair = ItemEvent(event, reported_at=NOON)
+    repaired = apply_events(ACTIVE, (repair, consent(6 * DAY)), NOON)
+    assert repaired.published_events == ()
+    assert apply_event(repaired.state, consent(6 * DAY), NOON + DAY).state.name == StateName.ACTIVE
+    later = apply_event(repaired.state, consent(6 * DAY), NOON + DAY + timedelta(seconds=1))
+    assert later.published_events == (DetailType.EXPIRING,)
+
+
+# ---- the reason beside a code
+
+
+def test_another_reason_of_the_same_code_is_published_and_health_clears_it() -> None:
+    revoked = replace(LOGIN_REQUIRED, code_reason="OAUTH_USER_REVOKED")
+    before = in_state(StateName.NEEDS_USER)
+    result = apply_event(before, revoked, NOON)
+    assert (result.state.code, result.state.code_reason) == ("ITEM_LOGIN_REQUIRED", "OAUTH_USER_REVOKED")
+    assert (result.state.since, result.published_events) == (NOON, (DetailType.NEEDS_USER,))
+    assert apply_event(result.state, revoked, NOON + DAY) == TransitionResult(result.state)
+    assert apply_event(result.state, INSTITUTION_DOWN, NOON) == TransitionResult(result.state)
+    assert apply_events(before, (revoked,), NOON) == result
+    for event in (HEALTHY, ItemEvent(EventType.REMOVE), GONE):
+        assert apply_event(result.state, event, NOON).state.code_reason is None

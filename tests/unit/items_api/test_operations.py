@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.accounts import Account, compress_account
+from plaid_sync.domain.errors import PlaidError
 from plaid_sync.domain.item import ItemState, StateName
 
 from tests.fakes.api import CALLER, WEBHOOK_URL, Api, content, problem
@@ -115,6 +116,23 @@ def test_an_item_is_refreshed_once_in_thirty_seconds(api: Api, item_id: ItemId) 
     assert [entry.get("plaid_request_ids") for entry in api.history(item_id)[1:]] == [["refresh-1"], ["refresh-2"]]
 
 
+@pytest.mark.parametrize("code", ["PRODUCTS_NOT_SUPPORTED", "ITEM_LOGIN_REQUIRED"])
+def test_a_refused_refresh_says_nothing_about_the_item(api: Api, item_id: ItemId, code: str) -> None:
+    before = api.item(item_id).state
+    api.plaid.refusals["refresh"] = PlaidError(code, error_type="ITEM_ERROR", endpoint="/transactions/refresh")
+    shown = problem(api.request("POST", f"/items/{item_id}/refresh"), 409, code)
+    assert shown["remedy"] == "none"
+    assert "GET /items/{item_id}" in shown["fix"]
+    assert api.item(item_id).state == before
+
+
+def test_a_refresh_over_plaids_limit_may_be_sent_again_in_a_minute(api: Api, item_id: ItemId) -> None:
+    api.plaid.refusals["refresh"] = PlaidError("TRANSACTIONS_REFRESH_LIMIT", endpoint="/transactions/refresh")
+    response = api.request("POST", f"/items/{item_id}/refresh")
+    problem(response, 429, "TRANSACTIONS_REFRESH_LIMIT")
+    assert response["headers"]["retry-after"] == "60"
+
+
 def test_the_webhook_is_set_to_the_stacks_own(api: Api, item_id: ItemId) -> None:
     assert content(api.request("POST", f"/items/{item_id}/webhook")) == {"webhook": WEBHOOK_URL}
     assert api.plaid.webhooks == {f"access-{item_id}": WEBHOOK_URL}
@@ -125,7 +143,13 @@ def test_accounts_are_shown_as_plaid_lists_them_and_compared_by_the_next_attempt
     balances = compress_account({"account_id": "a", "balances": {"current": Decimal("1.10")}, "holder_category": "x"})
     api.plaid.listed = (Account("a", "Checking", "0000", "depository", plaid=balances), Account("b"))
     shown = content(api.request("POST", f"/items/{item_id}/accounts"))["accounts"]
-    first = {"account_id": "a", "name": "Checking", "mask": "0000", "type": "depository", "holder_category": "x"}
+    first: dict[str, Any] = {
+        "account_id": "a",
+        "name": "Checking",
+        "mask": "0000",
+        "type": "depository",
+        "holder_category": "x",
+    }
     first |= {"state": "listed", "balances": {"current": Decimal("1.10"), "as_of": "2026-06-01T12:00:00.000Z"}}
     assert shown == [first, {"account_id": "b", "state": "listed"}]
     assert api.item(item_id).generation == 0, "an attempt that runs is not superseded"
@@ -143,7 +167,8 @@ def test_an_account_is_erased_and_restored_and_every_repeat_has_the_same_result(
     assert api.item(item_id).pending_checks[-1].account_id == account_id
     for requests in ([(item_id, "request")], []):
         assert content(api.request("POST", f"{path}/restore"), 202) == {"account_id": account_id, "state": "listed"}
-        assert (api.item(item_id).account_states.erased, api.item(item_id).reconcile) == (set(), True)
+        assert not api.item(item_id).account_states.erased
+        assert api.item(item_id).reconcile
         assert api.queue.take() == requests
     outcomes = [entry["outcome"] for entry in api.history(item_id)]
     assert outcomes[-3:] == ["account_erasure_requested", "account_erasure_requested", "account_restored"]

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import plaid as plaid_python
 import pytest
 from plaid.api.plaid_api import PlaidApi
-from plaid_sync.domain.errors import OutcomeUnknownError, PlaidError, TransientError
+from plaid_sync.domain.errors import FailureClass, OutcomeUnknownError, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor
 from plaid_sync.linking.requests import LinkTokenParameters, LinkTokenRequest
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.items import PlaidItems, PlaidTransactionsClient
 from plaid_sync.plaid.link import PlaidLinkClient
+from plaid_sync.pull.puller import PullOptions
 
 from tests.fakes.aws import secret_of_plaid
 from tests.fakes.localhost import EXCHANGES, KEY_CALLS, Plaid
@@ -43,9 +44,17 @@ ACCOUNT_SELECTION = replace(
     REQUEST, products=(), days_requested=None, redirect_uri=None, hosted_link=False, account_selection=True
 )
 WEBHOOK_URL = "https://app.example/webhooks/plaid"
+
+
+def with_options(transport: PlaidTransport) -> PlaidTransactionsClient:
+    return PlaidTransactionsClient(transport, PullOptions(original_description=True, category_version="v2"))
+
+
 CALLS: dict[str, Callable[[PlaidTransport], object]] = {
     "/transactions/sync": lambda to: PlaidTransactionsClient(to).sync_page("access", None, 90),
     "/transactions/sync from a cursor": lambda to: PlaidTransactionsClient(to).sync_page("access", Cursor("c"), 90),
+    "/transactions/sync with options": lambda to: with_options(to).sync_page("access", None, 90),
+    "/transactions/sync from a cursor with options": lambda to: with_options(to).sync_page("access", Cursor("c"), 90),
     "/item/get": lambda to: PlaidItems(to, "sandbox").health("access"),
     "/item/remove": lambda to: PlaidItems(to, "sandbox").remove("access"),
     "/accounts/get": lambda to: PlaidItems(to, "sandbox").accounts("access"),
@@ -109,6 +118,29 @@ def test_plaid_receives_what_plaid_python_sends(name: str) -> None:
     assert sent == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "cursor", "expected"),
+    [
+        (PullOptions(), None, {"days_requested": 90}),
+        (PullOptions(), Cursor("c"), None),
+        (PullOptions(original_description=True), Cursor("c"), {"include_original_description": True}),
+        (
+            PullOptions(category_version="v1"),
+            None,
+            {"days_requested": 90, "personal_finance_category_version": "v1"},
+        ),
+    ],
+)
+def test_the_stacks_options_are_sent_with_every_page(
+    options: PullOptions, cursor: Cursor | None, expected: dict[str, Any] | None
+) -> None:
+    with refusing_server() as received:
+        client = PlaidTransactionsClient(PlaidTransport(received.base_url, secret_of_plaid()), options)
+        with pytest.raises(PlaidError):
+            client.sync_page("access", cursor, 90)
+    assert json.loads(received.requests[0][3]).get("options") == expected
+
+
 def test_refused_credentials_are_read_again(plaid: Plaid) -> None:
     token = plaid.simulator.create_public_token()
     plaid.store_secret("retired")
@@ -169,6 +201,51 @@ def test_an_error_code_is_kept_and_one_of_an_invalid_form_is_replaced_by_both_cl
         with pytest.raises(TransientError) as failed:
             plaid.key_api.fetch("kid")
         assert failed.value.code == f"verification_key_{expected}"
+
+
+def test_an_error_has_everything_that_plaid_says_about_it(plaid: Plaid) -> None:
+    body = {
+        "error_type": "ITEM_ERROR",
+        "error_code": "ITEM_LOGIN_REQUIRED",
+        "error_code_reason": "OAUTH_USER_REVOKED",
+        "request_id": "r1",
+    }
+    plaid.simulator.inject_fault(EXCHANGES, status=400, body=json.dumps(body))
+    with pytest.raises(PlaidError) as refused:
+        plaid.link.exchange("public-sandbox-1")
+    error = refused.value
+    assert (error.error_type, error.code, error.code_reason) == tuple(body.values())[:3]
+    assert (error.status, error.endpoint, error.request_id) == (400, EXCHANGES, "r1")
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "a b", "\ud800", ["A"]], ids=ascii)
+def test_a_type_or_reason_of_an_invalid_form_is_omitted(plaid: Plaid, value: object) -> None:
+    body = {"error_code": "ITEM_LOGIN_REQUIRED", "error_type": value, "error_code_reason": value}
+    plaid.simulator.inject_fault(EXCHANGES, status=400, body=json.dumps(body))
+    with pytest.raises(PlaidError) as refused:
+        plaid.link.exchange("public-sandbox-1")
+    assert (refused.value.error_type, refused.value.code_reason) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "failure"),
+    [
+        (429, "slow down", FailureClass.THROTTLED),
+        (429, {"error_code": "A_LIMIT_OF_NEXT_YEAR", "error_type": "API_ERROR"}, FailureClass.THROTTLED),
+        (400, {"error_code": "A_LIMIT_OF_NEXT_YEAR", "error_type": "RATE_LIMIT_EXCEEDED"}, FailureClass.THROTTLED),
+        (400, {"error_code": "A_CODE_OF_NEXT_YEAR", "error_type": "ITEM_ERROR"}, FailureClass.NEEDS_USER),
+        (400, {"error_code": "A_CODE_OF_NEXT_YEAR", "error_type": "INVALID_INPUT"}, FailureClass.CLIENT_ERROR),
+        (400, {"error_code": "A_CODE_OF_NEXT_YEAR"}, FailureClass.TRANSIENT),
+        (502, "<html>", FailureClass.TRANSIENT),
+    ],
+    ids=str,
+)
+def test_an_error_is_classified_by_all_of_it(plaid: Plaid, status: int, body: object, failure: FailureClass) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    plaid.simulator.inject_fault(EXCHANGES, status=status, body=text)
+    with pytest.raises(PlaidError) as refused:
+        plaid.link.exchange("public-sandbox-1")
+    assert refused.value.failure_class is failure
 
 
 def test_a_request_id_that_no_log_line_can_hold_is_omitted(plaid: Plaid) -> None:

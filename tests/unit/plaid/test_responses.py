@@ -142,6 +142,21 @@ def test_a_report_has_the_error_code_and_the_end_of_the_consent() -> None:
     assert found.consent_until == datetime(2026, 6, 1, tzinfo=UTC)
 
 
+def test_a_report_has_the_type_and_the_reason_of_an_error() -> None:
+    error = {
+        "error_code": "ITEM_LOGIN_REQUIRED",
+        "error_type": "ITEM_ERROR",
+        "error_code_reason": "OAUTH_USER_REVOKED",
+    }
+    found = health(error=error)
+    assert (found.error_type, found.code_reason) == ("ITEM_ERROR", "OAUTH_USER_REVOKED")
+    for value in (None, 7, "", "a b"):
+        odd = health(error=error | {"error_type": value, "error_code_reason": value})
+        assert (odd.error_code, odd.error_type, odd.code_reason) == ("ITEM_LOGIN_REQUIRED", "", None)
+    unreadable = health(error=error | {"error_code": None})
+    assert (unreadable.error_code, unreadable.error_type) == (UNREADABLE_CODE, "")
+
+
 @pytest.mark.parametrize(
     "error", [{"error_code": None}, {"error_code": "no code"}, {"x": 1}, "down", 7, [], True], ids=str
 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.sqs import SqsSyncQueue
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.history import NO_ITEM
 from plaid_sync.domain.messages import Cause, parse_message
 from plaid_sync.plaid.verification_keys import PlaidVerificationKeyApi
 from plaid_sync.webhook.keys import VerificationKeys
@@ -47,11 +48,11 @@ CODES: Final = (
     *(("ITEM", code) for code in ITEM_CODES),
     ("HOLDINGS", "DEFAULT_UPDATE"),
 )
+ACKNOWLEDGMENT: Final = ("ITEM", "WEBHOOK_UPDATE_ACKNOWLEDGED")
 NEED_A_SYNC: Final = frozenset(
-    {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")}
-    | {("ITEM", code) for code in ITEM_CODES if code != "WEBHOOK_UPDATE_ACKNOWLEDGED"}
+    {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")} | {("ITEM", code) for code in ITEM_CODES if code != ACKNOWLEDGMENT[1]}
 )
-QUEUED, IGNORED, UNPROCESSABLE = "queued", "ignored", "unprocessable"
+QUEUED, PUBLISHED, UNPROCESSABLE = "queued", "published", "unprocessable"
 HEADER_NAMES: Final = ("plaid-verification", "Plaid-Verification", "PLAID-VERIFICATION", "pLaId-VeRiFiCaTiOn")
 OTHER_HEADERS: Final = {
     "x-plaid-verification": "a.b.c",
@@ -137,10 +138,12 @@ def result_of(body: bytes) -> tuple[str, str | None]:
     names = [document.get(name) for name in ("webhook_type", "webhook_code")] if isinstance(document, dict) else [None]
     if not all(is_short_ascii(name, first=" ") for name in names):
         return UNPROCESSABLE, None
-    if tuple(names) not in NEED_A_SYNC:
-        return IGNORED, None
     item_id = document.get("item_id")
-    return (QUEUED, item_id) if is_short_ascii(item_id, first="!") else (UNPROCESSABLE, None)
+    has_item = is_short_ascii(item_id, first="!")
+    if tuple(names) in NEED_A_SYNC:
+        return (QUEUED, item_id) if has_item else (UNPROCESSABLE, None)
+    is_hint = names[0] == "ITEM" and tuple(names) != ACKNOWLEDGMENT
+    return (QUEUED, item_id) if is_hint and has_item else (PUBLISHED, None)
 
 
 @pytest.mark.parametrize("kind", TOKENS)
@@ -168,7 +171,7 @@ def deliver(webhook: Webhook, app: Any, delivery: Delivery, *, first: bool) -> N
     max_cached = MAX_CACHED_WHILE_UNREACHABLE if unreachable else MAX_CACHED
     body = delivery.body
     proven = body is not None and webhook.signer.proves(delivery.token, body, max_cached=max_cached)
-    made_to_fail = unreachable or webhook.queue.failing
+    made_to_fail = unreachable or webhook.queue.failing or webhook.history.failing
     assert status in {200, 400, 401} or (status == 503 and made_to_fail)
     assert proven or (status in {401, 503} and not webhook.history.stored)
     if document.get("error") == "stale":
@@ -190,10 +193,13 @@ def deliver(webhook: Webhook, app: Any, delivery: Delivery, *, first: bool) -> N
         assert parsed.cause == Cause.WEBHOOK
         assert parsed.item_id == message["MessageGroupId"] == item_id
     if status == 200:
-        named = read(body or b"").get("item_id")
-        is_recorded = is_short_ascii(named, first="!") and not webhook.history.failing
+        document = read(body or b"")
+        item_id, kind = document.get("item_id"), (document["webhook_type"], document["webhook_code"])
+        named = item_id if is_short_ascii(item_id, first="!") else NO_ITEM
         recorded = [(entry["item_id"], entry["outcome"]) for entry in webhook.history.stored]
-        assert recorded == ([(named, result)] if is_recorded else [])
+        assert recorded == ([] if webhook.history.failing else [(named, result)])
+        published = ["body" in entry for entry in webhook.history.stored]
+        assert published == ([] if webhook.history.failing else [kind not in NEED_A_SYNC])
 
 
 class Webhook:

@@ -1,6 +1,6 @@
 """The life of an account: closed, withdrawn, renumbered, shared again, erased; with and without webhooks.
 
-At the end, whatever happened and wherever workers died, the live rows are those that Plaid has in accounts that it
+After any sequence of these, and wherever workers died, the live rows are those that Plaid has in the accounts that it
 lists, and nothing else.
 """
 
@@ -454,7 +454,7 @@ _WRITES: Final = (
 
 @settings(max_examples=150, deadline=None)
 @given(st.data(), st.booleans(), st.booleans(), st.booleans())
-def test_whatever_happens_to_accounts_the_table_equals_plaid_at_the_end(
+def test_after_any_life_of_accounts_the_table_equals_plaid(
     data: st.DataObject,
     keeps_gone_rows: bool,  # noqa: FBT001
     removes: bool,  # noqa: FBT001

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.accounts import Account
+from plaid_sync.domain.errors import PlaidError, Remedy
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import (
     Cursor,
@@ -20,6 +21,7 @@ from plaid_sync.domain.item import (
     PendingCheck,
     StateName,
 )
+from plaid_sync.domain.requests import remedy_and_fix
 from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.domain.transaction import TransactionId
 from plaid_sync.domain.transitions import EventType
@@ -80,8 +82,8 @@ class Plaid(FakePlaid):
         return page(next_cursor="two", request_id="page", added=rows, removed=self.removals, accounts=accounts)
 
 
-def refusing(code: str) -> Plaid:
-    return Plaid(refusals={"sync": code})
+def refusing(refusal: str | PlaidError) -> Plaid:
+    return Plaid(refusals={"sync": refusal})
 
 
 @dataclass(slots=True)
@@ -201,6 +203,52 @@ def test_a_permanent_failure_is_recorded_as_the_items_state(code: str, name: Sta
     assert (sync.entry.outcome, sync.entry.details["code"]) == (outcome.value, code)
 
 
+@pytest.mark.parametrize("found_by", ["sync", "health"])
+def test_an_unknown_error_of_the_item_is_recorded_published_and_tried_again_the_next_day(found_by: str) -> None:
+    code, day = "A_CODE_OF_NEXT_YEAR", timedelta(days=1)
+    if found_by == "sync":
+        sync = Sync(plaid=refusing(PlaidError(code, error_type="ITEM_ERROR")))
+    else:
+        sync = Sync(plaid=Plaid(report=ItemHealth(code, error_type="ITEM_ERROR")))
+    report = sync.run(hint(EventType.ERROR))
+    assert report.outcome is (Outcome.NEEDS_USER if found_by == "sync" else Outcome.COMMITTED)
+    assert (sync.item.state.name, sync.item.state.code, sync.item.failure) == (StateName.NEEDS_USER, code, None)
+    assert sync.entry.published_events == (DetailType.NEEDS_USER,)
+    assert remedy_and_fix(sync.item)[0] is Remedy.UPDATE_MODE
+    assert sync.item.next_attempt_at is not None
+    assert 0.9 * day <= sync.item.next_attempt_at - NOON <= 1.1 * day
+
+
+@pytest.mark.parametrize("found_by", ["sync", "health"])
+def test_the_reason_beside_a_code_is_recorded_and_changes_what_the_user_is_offered(found_by: str) -> None:
+    code, reason = "ITEM_LOGIN_REQUIRED", "OAUTH_USER_REVOKED"
+    if found_by == "sync":
+        sync = Sync(plaid=refusing(PlaidError(code, code_reason=reason)))
+    else:
+        sync = Sync(plaid=Plaid(report=ItemHealth(code, code_reason=reason)))
+    sync.run(hint(EventType.ERROR))
+    assert (sync.item.state.code, sync.item.state.code_reason) == (code, reason)
+    assert (sync.entry.details["code"], sync.entry.details["code_reason"]) == (code, reason)
+    remedy, fix = remedy_and_fix(sync.item)
+    assert remedy is Remedy.UPDATE_MODE
+    assert "DELETE" in fix
+
+
+def test_a_check_finds_the_warning_that_was_lost_and_the_renewal_that_ends_it() -> None:
+    sync = Sync(plaid=Plaid(report=ItemHealth(consent_until=NOON + timedelta(days=3))))
+    sync.run(hint(EventType.ERROR))
+    assert sync.item.state.expiry == Expiry("PENDING_EXPIRATION", NOON + timedelta(days=3))
+    assert sync.entry.published_events == (DetailType.EXPIRING,)
+    sync.plaid.report = ItemHealth(consent_until=NOON + timedelta(days=90))
+    sync.run()
+    assert sync.item.state == ItemState(
+        StateName.ACTIVE,
+        since=NOON,
+        warnings_resolved_until=NOON + timedelta(days=3),
+        consent_until=NOON + timedelta(days=90),
+    )
+
+
 def test_a_bank_that_is_down_is_recorded_as_failure_although_plaid_serves_what_it_has() -> None:
     sync = Sync(plaid=Plaid(report=ItemHealth("INSTITUTION_DOWN")))
     report = sync.run(hint(EventType.ERROR))
@@ -275,6 +323,7 @@ def test_an_entry_has_the_causes_and_the_counts_of_a_sync_and_accounts_are_store
         "state_before": "active",
         "state": "active",
         "code": None,
+        "code_reason": None,
         "until": None,
         "added": 1,
         "pages": 1,

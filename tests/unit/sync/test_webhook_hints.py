@@ -40,6 +40,12 @@ def test_every_queued_item_webhook_requests_its_check() -> None:
     assert checks == {code: PendingCheck(code, reported_at=NOON) for code in ITEM_WEBHOOK_EVENTS}
 
 
+@pytest.mark.parametrize("code", ["A_CODE_OF_NEXT_YEAR", EventType.HEALTHY.value, EventType.REMOVE.value])
+def test_an_item_webhook_that_plaid_has_added_is_a_hint_to_look(code: str) -> None:
+    later = {"consent_expiration_time": "2026-06-08T12:00:00Z", "account_id": "account"}
+    assert check_of(code, **later) == PendingCheck("ERROR", reported_at=NOON)
+
+
 @pytest.mark.parametrize(
     "webhook",
     [
@@ -48,10 +54,8 @@ def test_every_queued_item_webhook_requests_its_check() -> None:
         {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE"},
         {"webhook_type": "TRANSACTIONS", "webhook_code": "ERROR"},
         {"webhook_type": "ITEM", "webhook_code": "WEBHOOK_UPDATE_ACKNOWLEDGED"},
-        {"webhook_type": "ITEM", "webhook_code": "SOMETHING_NEW"},
         {"webhook_type": "ITEM", "webhook_code": ["ERROR"]},
-        {"webhook_type": "ITEM", "webhook_code": EventType.HEALTHY.value},
-        {"webhook_type": "ITEM", "webhook_code": EventType.REMOVE.value},
+        {"webhook_type": "ITEM", "webhook_code": None},
     ],
     ids=str,
 )

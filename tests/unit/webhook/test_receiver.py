@@ -8,15 +8,20 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from plaid_sync.aws.dynamodb.expressions import deserialize
+from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.history import NO_ITEM
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import SyncMessage, parse_message
 from plaid_sync.domain.schedule import AttemptClass
+from plaid_sync.events import BusEvent, events_of_entry
 from plaid_sync.webhook.keys import VerificationKeys
 from plaid_sync.webhook.receiver import (
     MAX_STALE_AGE,
     STALE_EVERY,
+    NotPublishedError,
     NotQueuedError,
     Receipt,
     StaleWebhookError,
@@ -47,7 +52,7 @@ QUEUED = {
         "NEW_ACCOUNTS_AVAILABLE",
     },
 }
-IGNORED = {
+PUBLISHED = {
     "TRANSACTIONS": {
         "INITIAL_UPDATE",
         "HISTORICAL_UPDATE",
@@ -57,6 +62,10 @@ IGNORED = {
     },
     "ITEM": {"WEBHOOK_UPDATE_ACKNOWLEDGED"},
     "LINK": {"SESSION_FINISHED"},
+    "AUTH": {"AUTOMATICALLY_VERIFIED"},
+    "HOLDINGS": {"DEFAULT_UPDATE"},
+    "LIABILITIES": {"DEFAULT_UPDATE"},
+    "STATEMENTS": {"STATEMENTS_REFRESH_COMPLETE"},
     "SOMETHING_NEW": {"SYNC_UPDATES_AVAILABLE"},
 }
 
@@ -91,17 +100,25 @@ class Scene:
         return stale.value.queued, self.queue.take()
 
 
+def published(scene: Scene) -> list[BusEvent]:
+    """Return the events of all history entries, as the stream's function publishes them."""
+    rows = [entry_put("history", entry).request["Put"]["Item"] for entry in scene.history.entries]
+    return [event for row in rows for event in events_of_entry(deserialize(row))]
+
+
 def body_of(**members: str) -> bytes:
     texts = {"webhook_type": '"ITEM"', "webhook_code": '"ERROR"', "item_id": '"item"'} | members
     return ("{" + ",".join(f'"{name}":{text}' for name, text in texts.items()) + "}").encode()
 
 
-def test_the_codes_that_can_change_an_items_rows_or_state_are_queued_and_no_other() -> None:
-    def is_queued(kind: str, code: str) -> bool:
-        return parse_webhook(body_of(webhook_type=f'"{kind}"', webhook_code=f'"{code}"')).is_queued
+def test_the_codes_that_can_change_an_items_rows_or_state_are_queued_and_all_others_are_published() -> None:
+    def effects(kind: str, code: str) -> tuple[bool, bool]:
+        webhook = parse_webhook(body_of(webhook_type=f'"{kind}"', webhook_code=f'"{code}"'))
+        return webhook.is_queued, not webhook.is_handled
 
-    assert all(is_queued(kind, code) for kind, codes in QUEUED.items() for code in codes)
-    assert not any(is_queued(kind, code) for kind, codes in IGNORED.items() for code in codes)
+    assert {effects(kind, code) for kind, codes in QUEUED.items() for code in codes} == {(True, False)}
+    assert {effects(kind, code) for kind, codes in PUBLISHED.items() for code in codes} == {(False, True)}
+    assert effects("ITEM", "A_CODE_OF_NEXT_YEAR") == (True, True)
 
 
 @pytest.mark.parametrize("item_id", ["7", '""', '"a b"', '"\\u00e9"', "null"])
@@ -162,14 +179,96 @@ def test_of_a_deeply_nested_or_large_webhook_the_codes_and_the_account_are_queue
     )
 
 
-def test_every_verified_webhook_about_an_item_is_recorded() -> None:
+def test_every_verified_webhook_is_recorded() -> None:
     scene = Scene()
-    ignored = body_of(webhook_code='"WEBHOOK_UPDATE_ACKNOWLEDGED"')
+    acknowledged = body_of(webhook_code='"WEBHOOK_UPDATE_ACKNOWLEDGED"')
     no_item = body_of(webhook_type='"LINK"', webhook_code='"SESSION_FINISHED"', item_id="null")
-    receipts = [scene.receive(body) for body in (body_of(), ignored, no_item)]
-    assert [(receipt.queued, receipt.recorded) for receipt in receipts] == [(True, True), (False, True), (False, None)]
+    receipts = [scene.receive(body) for body in (body_of(), acknowledged, no_item)]
+    assert [(receipt.queued, receipt.recorded) for receipt in receipts] == [(True, True), (False, True), (False, True)]
     recorded = [(entry.item_id, entry.details["webhook_code"], entry.outcome) for entry in scene.history.entries]
-    assert recorded == [("item", "ERROR", "queued"), ("item", "WEBHOOK_UPDATE_ACKNOWLEDGED", "ignored")]
+    assert recorded == [
+        ("item", "ERROR", "queued"),
+        ("item", "WEBHOOK_UPDATE_ACKNOWLEDGED", "published"),
+        (NO_ITEM, "SESSION_FINISHED", "published"),
+    ]
+    assert "body" not in scene.history.entries[0].details
+
+
+@pytest.mark.parametrize(("item_id", "published_item"), [('"item"', {"item_id": "item"}), ("null", {}), ("7", {})])
+def test_a_webhook_that_the_stack_does_not_act_on_is_published_whole_without_its_tokens(
+    item_id: str, published_item: dict[str, str]
+) -> None:
+    scene = Scene()
+    body = body_of(
+        webhook_type='"AUTH"',
+        webhook_code='"AUTOMATICALLY_VERIFIED"',
+        item_id=item_id,
+        account_id='"account"',
+        amount="12.3400",
+        public_token='"opaque"',
+        note='"access-sandbox-1f2e"',
+    )
+    scene.receive(body)
+    (event,) = published(scene)
+    assert event.detail_type == "PlaidWebhook"
+    assert {name: event.detail[name] for name in ("kind", "outcome", "webhook_type", "webhook_code")} == {
+        "kind": "webhook",
+        "outcome": "published",
+        "webhook_type": "AUTH",
+        "webhook_code": "AUTOMATICALLY_VERIFIED",
+    }
+    assert {"item_id": event.detail["item_id"]} if "item_id" in event.detail else published_item == {}
+    text = exact_json.dumps(event.detail["body"])
+    assert exact_json.loads(text) == exact_json.loads(body) | {"public_token": "[redacted]", "note": "[redacted]"}
+    assert '"amount":12.3400' in text
+
+
+def test_a_delivery_that_comes_twice_is_published_once() -> None:
+    """A captured one can be replayed for five minutes."""
+    scene, body = Scene(), body_of(webhook_type='"HOLDINGS"', webhook_code='"DEFAULT_UPDATE"')
+    token = sign(body)
+    scene.receive(body, token)
+    scene.clock.sleep(60)
+    scene.receive(body, token)
+    assert len(published(scene)) == 1
+    scene.receive(body, sign(body, iat=int(NOW.timestamp()) + 60))
+    assert len(published(scene)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "omitted"),
+    [('"' + "x" * 300_000 + '"', ["extra"]), ("[" * 90 + "]" * 90, None), ('"\\ud800"', None)],
+    ids=["large", "deep", "surrogate"],
+)
+def test_a_webhook_that_no_event_can_hold_is_published_without_what_is_too_much(
+    text: str, omitted: list[str] | None
+) -> None:
+    scene = Scene()
+    scene.receive(body_of(webhook_type='"NEW"', extra=text))
+    (event,) = published(scene)
+    assert event.detail.get("omitted_members") == omitted
+    assert event.detail["body"]["item_id"] == "item"
+    assert len(exact_json.dumps(dict(event.detail)).encode()) < 200_000
+
+
+@pytest.mark.parametrize("kind", ["AUTH", "ITEM"])
+def test_a_webhook_that_can_not_be_published_is_sent_again_by_plaid(kind: str) -> None:
+    scene = Scene(history=Failing(FakeHistory(), "add"))
+    body = body_of(webhook_type=f'"{kind}"', webhook_code='"A_CODE_OF_NEXT_YEAR"')
+    token = sign(body)
+    with pytest.raises(NotPublishedError):
+        scene.receive(body, token)
+    assert scene.receive(body, token).recorded
+    assert len(scene.queue.sent) == int(kind == "ITEM")
+
+
+def test_an_item_webhook_that_plaid_has_added_is_queued_and_published() -> None:
+    scene = Scene()
+    receipt = scene.receive(body_of(webhook_code='"A_CODE_OF_NEXT_YEAR"'))
+    assert (receipt.queued, scene.queue.take()) == (True, [("item", "webhook")])
+    assert [event.detail["outcome"] for event in published(scene)] == ["queued"]
+    without_item = scene.receive(body_of(webhook_code='"A_CODE_OF_NEXT_YEAR"', item_id="null"))
+    assert (without_item.queued, scene.queue.take(), len(published(scene))) == (False, [], 2)
 
 
 def test_a_queue_that_fails_makes_plaid_send_again_and_a_history_that_fails_does_not() -> None:
@@ -193,12 +292,13 @@ def test_two_deliveries_of_equal_bodies_are_two_messages_and_a_repeated_delivery
 
 
 def test_a_genuine_webhook_that_is_only_too_old_is_rejected_and_looks_at_its_item_once_in_ten_minutes() -> None:
-    scene, other, ignored = Scene(), body_of(item_id='"other"'), body_of(webhook_code='"WEBHOOK_UPDATE_ACKNOWLEDGED"')
+    scene, other = Scene(), body_of(item_id='"other"')
+    acknowledged = body_of(webhook_code='"WEBHOOK_UPDATE_ACKNOWLEDGED"')
     scene.clock.time = NOW + timedelta(minutes=5, seconds=1)
     assert scene.receive_stale(body_of()) == (True, [("item", "stale_webhook")])
     assert scene.receive_stale(body_of(webhook_code='"LOGIN_REPAIRED"')) == (None, [])
     assert scene.receive_stale(other) == (True, [("other", "stale_webhook")])
-    assert scene.receive_stale(ignored) == scene.receive_stale(b"[]") == (None, [])
+    assert scene.receive_stale(acknowledged) == scene.receive_stale(b"[]") == (None, [])
     scene.clock.time += STALE_EVERY - timedelta(seconds=1)
     assert scene.receive_stale(body_of()) == (None, [])
     scene.clock.time += timedelta(seconds=1)

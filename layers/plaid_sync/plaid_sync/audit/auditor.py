@@ -79,6 +79,7 @@ class Auditor:
     """Audits Items, one after the other.
 
     Attributes:
+        pulled_with: the stack's options of /transactions/sync (`PullOptions.name`).
         keeps_gone_rows: whether the rows of accounts that are gone stay live.
     """
 
@@ -86,6 +87,7 @@ class Auditor:
     rows: AuditedRows
     tokens: TokenDecryptor
     puller: Puller
+    pulled_with: str = ""
     keeps_gone_rows: bool = False
 
     def audit(self, item_id: ItemId, deadline: Deadline) -> AuditReport:
@@ -138,7 +140,7 @@ class Auditor:
 
     def _outcome_of_differences(self, item: Item, token: str, deadline: Deadline) -> AuditOutcome:
         """Return what differences mean that were found since the Item was loaded."""
-        if _is_pending(item):
+        if _is_pending(item) or item.pulled_with != self.pulled_with:
             return AuditOutcome.BEHIND
         behind = self._is_behind(item, token, deadline)
         now = self.items.load(item.item_id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from plaid_sync.aws.telemetry import count, logger, measure
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp
 from plaid_sync.domain.errors import is_known
+from plaid_sync.domain.text import is_error_code
 from plaid_sync.metrics import Metric
 from plaid_sync.sync.job import Outcome
 
@@ -67,6 +68,8 @@ def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
     }
     for metric, number in counts.items():
         count(metric, number)
+    if is_error_code(report.code) and not is_known(report.code):
+        count(Metric.UNKNOWN_PLAID_CODES)
     if report.outcome is Outcome.FAILED:
         _emit_failure(item_id, report, job)
     else:
@@ -95,6 +98,7 @@ def _log_success(item_id: ItemId, report: SyncReport, job: SyncJob, counts: dict
             "state": report.state,
             "published_events": report.published_events,
             "code": report.code,
+            "code_reason": report.code_reason,
             "plaid_request_id": report.request_ids[-1] if report.request_ids else "",
             **counts,
         },
@@ -105,8 +109,6 @@ def _emit_failure(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
     failure = report.failure
     failure_class = "" if failure is None else failure.failure_class
     count(Metric.SYNC_FAILED, by=failure_class)
-    if failure is not None and report.request_ids and not is_known(report.code):
-        count(Metric.UNKNOWN_PLAID_CODES)
     logger.error(
         "sync failed",
         item_id=item_id,

@@ -19,7 +19,8 @@
 
 Plaid's `error_code` is the key of the table ("safe for programmatic use", unlike messages, and unlike the HTTP status:
 institution outages arrive as 400). Source: https://plaid.com/docs/errors/. Codes of products and endpoints that the
-engine never calls are omitted. An unknown code is retried and counted.
+engine never calls are omitted. The error's type and the HTTP status decide about a code that is not in the table; such
+a code is counted. The endpoint decides whether the error says anything about the Item.
 """
 
 from __future__ import annotations
@@ -49,17 +50,41 @@ class PlaidError(PlaidSyncError):
     Attributes:
         code: Plaid's `error_code`, or `HTTP_<status>` where the body was not Plaid's.
         request_id: Plaid's id of the call, for its support; empty where there was none.
+        error_type: Plaid's `error_type`; empty where there was none.
+        code_reason: Plaid's `error_code_reason`, such as `OAUTH_USER_REVOKED`; None where there was none.
+        status: the HTTP status; None where it is unknown.
+        endpoint: the path of the call; empty where it is unknown.
     """
 
-    def __init__(self, code: str, request_id: str = "") -> None:
+    def __init__(  # noqa: PLR0913 - what an error of Plaid's consists of
+        self,
+        code: str,
+        request_id: str = "",
+        *,
+        error_type: str = "",
+        code_reason: str | None = None,
+        status: int | None = None,
+        endpoint: str = "",
+    ) -> None:
         super().__init__(f"Plaid refused: {code} (request_id {request_id or 'none'})")
         self.code = code
         self.request_id = request_id
+        self.error_type = error_type
+        self.code_reason = code_reason
+        self.status = status
+        self.endpoint = endpoint
 
     @property
     def failure_class(self) -> FailureClass:
         """What must happen next."""
-        return classify(self.code)
+        return classify(self.code, self.error_type, self.status)
+
+    @property
+    def remedy(self) -> Remedy:
+        """What the user of the Item has to do: nothing where only an optional endpoint refuses."""
+        if self.endpoint in OPTIONAL_ENDPOINTS:
+            return Remedy.NONE
+        return remedy_for(self.code, self.failure_class)
 
 
 class TransientError(PlaidSyncError):
@@ -122,7 +147,7 @@ class FailureClass(StrEnum):
     TERMINAL = "terminal"
     """Permanent: recorded as the Item's state."""
     CLIENT_ERROR = "client_error"
-    """Our keys or our request are wrong: retried, with an alarm."""
+    """Our keys, our quota or our request are wrong: retried, with an alarm."""
 
 
 class Remedy(StrEnum):
@@ -149,6 +174,12 @@ WORKER_DIED: Final = "worker_died"
 """Our own codes: of responses of Plaid that lead nowhere (the last one begins with this, and ends with the field), and
 of an Item whose attempts have no outcome.
 """
+OAUTH_USER_REVOKED: Final = "OAUTH_USER_REVOKED"
+"""The `error_code_reason` of an ITEM_LOGIN_REQUIRED whose user ended the access at the bank."""
+OPTIONAL_ENDPOINTS: Final = frozenset({"/transactions/refresh"})
+"""Endpoints that no sync needs. Their errors are often about a product that this bank or client does not have, and
+leave the Item's state to /item/get and the sync.
+"""
 REFUSED_CREDENTIALS: Final = frozenset({"INVALID_API_KEYS", "INVALID_SECRET", "INVALID_CLIENT_ID"})
 """The client_id or the secret is wrong, or was just rotated."""
 PENDING_EXPIRATION: Final = "PENDING_EXPIRATION"
@@ -171,7 +202,9 @@ CODES_BY_CLASS: Final[dict[FailureClass, tuple[str, ...]]] = {
         "INSTITUTION_RATE_LIMIT",
         "INSTITUTIONS_GET_LIMIT",
         "INSTITUTIONS_GET_BY_ID_LIMIT",
-        "ADDITION_LIMIT",
+        "TRANSACTIONS_REFRESH_LIMIT",
+        "BALANCE_LIMIT",
+        "ACCOUNTS_BALANCE_GET_LIMIT",
         "HTTP_429",
     ),
     FailureClass.INSTITUTION_DOWN: (
@@ -186,9 +219,12 @@ CODES_BY_CLASS: Final[dict[FailureClass, tuple[str, ...]]] = {
         "NO_ACCOUNTS",
         "INVALID_CREDENTIALS",
         "INVALID_MFA",
+        "INVALID_OTP",
+        "INVALID_PHONE_NUMBER",
         "INVALID_SEND_METHOD",
         "INVALID_UPDATED_USERNAME",
         "INSUFFICIENT_CREDENTIALS",
+        "MANUAL_VERIFICATION_REQUIRED",
         "ITEM_LOCKED",
         "PASSWORD_RESET_REQUIRED",
         "USER_SETUP_REQUIRED",
@@ -207,7 +243,19 @@ CODES_BY_CLASS: Final[dict[FailureClass, tuple[str, ...]]] = {
     FailureClass.CLIENT_ERROR: (
         "INVALID_ACCESS_TOKEN",
         "INVALID_API_KEYS",
+        "INVALID_SECRET",
+        "INVALID_CLIENT_ID",
+        "INVALID_LINK_TOKEN",
+        "INVALID_PUBLIC_TOKEN",
+        "INVALID_LINK_CUSTOMIZATION",
+        "INVALID_INSTITUTION",
+        "INVALID_USER_ID",
+        "INVALID_USER_TOKEN",
+        "INVALID_WEBHOOK_VERIFICATION_KEY_ID",
         "UNAUTHORIZED_ENVIRONMENT",
+        "UNAUTHORIZED_INSTITUTION",
+        "INSTITUTION_NOT_ENABLED_IN_ENVIRONMENT",
+        "INSTITUTION_REGISTRATION_REQUIRED",
         "UNAUTHORIZED_ROUTE_ACCESS",
         "DIRECT_INTEGRATION_NOT_ENABLED",
         "INVALID_CONFIGURATION",
@@ -219,8 +267,12 @@ CODES_BY_CLASS: Final[dict[FailureClass, tuple[str, ...]]] = {
         INVALID_FIELD_CODE,
         "INVALID_ACCOUNT_ID",
         "NOT_FOUND",
+        "NO_LONGER_AVAILABLE",
+        "INCOMPATIBLE_API_VERSION",
         "SANDBOX_ONLY",
         "CREDITS_EXHAUSTED",
+        "TRIAL_CONNECTION_LIMIT",
+        "ADDITION_LIMIT",
     ),
 }
 _REMEDY_OF_CLASS: Final = {
@@ -238,23 +290,47 @@ _REMEDY_OF_CODE: Final = {
     PENDING_DISCONNECT: Remedy.UPDATE_MODE,
 }
 _CLASS_OF_CODE: Final = {code: failure for failure, codes in CODES_BY_CLASS.items() for code in codes}
+_QUOTA_CODES: Final = frozenset({"CREDITS_EXHAUSTED", "TRIAL_CONNECTION_LIMIT", "ADDITION_LIMIT"})
+"""Of type RATE_LIMIT_EXCEEDED, too, but no minute ends them: the client's plan does."""
+_RATE_LIMIT_TYPE: Final = "RATE_LIMIT_EXCEEDED"
+_TOO_MANY_REQUESTS: Final = 429
+_CLASS_OF_TYPE: Final = {
+    "ITEM_ERROR": FailureClass.NEEDS_USER,
+    "INVALID_REQUEST": FailureClass.CLIENT_ERROR,
+    "INVALID_INPUT": FailureClass.CLIENT_ERROR,
+}
+"""The class of a code that is not in the table. Most errors of an Item need its user: it shows as such, is published,
+and is looked at daily. All others are transient, also where the HTTP status is 400."""
 
 
-def classify(error_code: str) -> FailureClass:
-    """Return the class of a Plaid error code; an unknown code is transient."""
-    return _CLASS_OF_CODE.get(error_code, FailureClass.TRANSIENT)
+def classify(error_code: str, error_type: str = "", status: int | None = None) -> FailureClass:
+    """Return the class of an error: a limit by its type or HTTP status, else by its code, else by its type.
+
+    The same code can have different types (USER_PERMISSION_REVOKED: ITEM_ERROR and INVALID_INPUT), so that a code of
+    the table wins over a type.
+    """
+    limited = error_type == _RATE_LIMIT_TYPE or status == _TOO_MANY_REQUESTS
+    if limited and error_code not in _QUOTA_CODES:
+        return FailureClass.THROTTLED
+    known = _CLASS_OF_CODE.get(error_code)
+    return known or _CLASS_OF_TYPE.get(error_type, FailureClass.TRANSIENT)
 
 
 def is_known(error_code: str) -> bool:
-    """Return whether the code is in the table, or not Plaid's: `HTTP_502` is a proxy's response."""
-    return error_code in _CLASS_OF_CODE or error_code.startswith("HTTP_")
+    """Return whether the code is in the table, a warning's, or not Plaid's: `HTTP_502` is a proxy's response."""
+    return error_code in _CLASS_OF_CODE or error_code in _REMEDY_OF_CODE or error_code.startswith("HTTP_")
 
 
-def remedy_for(code: str | None) -> Remedy:
-    """Return what the user has to do about an Item with this code (None: nothing is wrong)."""
+def remedy_for(code: str | None, failure_class: FailureClass | None = None) -> Remedy:
+    """Return what the user has to do about an Item with this code (None: nothing is wrong).
+
+    Args:
+        code: Plaid's error code, or a warning's.
+        failure_class: its class, where more than the code decided it.
+    """
     if code is None:
         return Remedy.NONE
-    return _REMEDY_OF_CODE.get(code) or _REMEDY_OF_CLASS.get(classify(code), Remedy.NONE)
+    return _REMEDY_OF_CODE.get(code) or _REMEDY_OF_CLASS.get(failure_class or classify(code), Remedy.NONE)
 
 
 class InvalidRequestError(PlaidSyncError):

@@ -1,5 +1,7 @@
 """An Item's history: one entry for each sync that ended, each request and each verified webhook.
 
+Verified webhooks that are not about an Item have entries, too, because their events are published from them.
+
 The entry of a transition is written in the transaction that makes the transition, so that neither exists without the
 other. `functions/changes` publishes the entry's events from the table's stream.
 """
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 HISTORY_TTL: Final = timedelta(days=90)
 """How long DynamoDB keeps an entry."""
+NO_ITEM: Final = "webhooks-without-item"
+"""In place of the Item, of entries that are not about one; no Item of Plaid's has this id."""
 
 
 class DetailType(StrEnum):
@@ -35,6 +39,7 @@ class DetailType(StrEnum):
     ACCOUNT_GONE = "AccountGone"
     ACCOUNT_REVOKED = "AccountRevoked"
     ACCOUNT_RETURNED = "AccountReturned"
+    PLAID_WEBHOOK = "PlaidWebhook"
 
 
 class EntryKind(StrEnum):
@@ -51,6 +56,7 @@ class HistoryEntry:
     """One entry.
 
     Attributes:
+        item_id: the Item, or `NO_ITEM`.
         at: when it happened.
         entry_suffix: separates entries of the same millisecond; a repeat of the same event has the same suffix, so that
             writing it again is idempotent.

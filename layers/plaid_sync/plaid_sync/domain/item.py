@@ -61,9 +61,11 @@ class ItemState:
     Attributes:
         name: a `StateName`, or the word of a newer version: such an Item is shown as it is, and never synced.
         code: what is wrong: Plaid's error code, or the warning's.
-        since: since when name and code are what they are.
+        code_reason: Plaid's `error_code_reason` beside the code.
+        since: since when name, code and reason are what they are.
         expiry: the open warning, kept while the bank is down or the user is needed.
         warnings_resolved_until: the latest deadline that a repair resolved: a late copy of its warning is outdated.
+        consent_until: when the user's consent ends, as Plaid last reported it.
     """
 
     name: str
@@ -71,6 +73,8 @@ class ItemState:
     since: datetime | None = None
     expiry: Expiry | None = None
     warnings_resolved_until: datetime | None = None
+    code_reason: str | None = None
+    consent_until: datetime | None = None
 
     @property
     def is_known(self) -> bool:
@@ -94,6 +98,8 @@ class ItemHealth:
         last_failure_at: when it last failed to.
         request_id: Plaid's id of the call; empty where there was none.
         institution_id: the bank, where Plaid names one.
+        error_type: the error's type; empty where there is none.
+        code_reason: Plaid's `error_code_reason` beside the error code.
     """
 
     error_code: str | None = None
@@ -102,6 +108,8 @@ class ItemHealth:
     last_failure_at: datetime | None = None
     request_id: str = ""
     institution_id: str | None = None
+    error_type: str = ""
+    code_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +251,8 @@ class Item:
         history_complete: whether Plaid has reported the history as complete once.
         cursor_reset_at: when a stored cursor was last replaced by a pull from the beginning, because Plaid refused it.
         days_requested: days of history to request when the first sync initializes Transactions at Plaid.
+        pulled_with: the stack's options of /transactions/sync that its rows are pulled with; empty for Plaid's
+            defaults. While a full resync is pending, some are of other options.
         pull_began_at: when the pull behind the stored cursor began, by the worker's clock.
         update_status: Plaid's `transactions_update_status` in the last response; empty before the first.
         synced_at: when a sync last committed.
@@ -275,6 +285,7 @@ class Item:
     history_complete: bool = False
     cursor_reset_at: datetime | None = None
     days_requested: int | None = None
+    pulled_with: str = ""
     pull_began_at: datetime | None = None
     update_status: str = ""
     synced_at: datetime | None = None

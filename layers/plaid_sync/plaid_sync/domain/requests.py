@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError, Remedy, remedy_for
+from plaid_sync.domain.errors import (
+    OAUTH_USER_REVOKED,
+    FailureClass,
+    InvalidRequestError,
+    Refusal,
+    RefusedError,
+    Remedy,
+    remedy_for,
+)
 from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import StateName
 from plaid_sync.domain.state_machine import ItemEvent, apply_event
@@ -29,6 +37,10 @@ _FIXES: Final = {
     Remedy.WAIT: "no action; retried automatically",
     Remedy.NONE: "no action",
 }
+_REVOKED_AT_BANK_FIX: Final = (
+    "the user ended the access at the bank: if the user wants it again, let the user go through Link in update mode: "
+    "POST /link-tokens with this item_id; else DELETE the Item"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +130,19 @@ def remedy_and_fix(item: Item) -> tuple[Remedy, str]:
     """Return what the user of an Item has to do, as a word and as a sentence."""
     if item.removed:
         return Remedy.NONE, "no action: the Item is removed"
-    remedy = Remedy.RELINK if item.state.name == StateName.REVOKED else remedy_for(item.state.code)
+    state = item.state
+    # The code alone need not be known: Plaid's `error_type` decided the state.
+    failure_class = FailureClass.NEEDS_USER if state.name == StateName.NEEDS_USER else None
+    remedy = Remedy.RELINK if state.name == StateName.REVOKED else remedy_for(state.code, failure_class)
     if remedy is Remedy.NONE and item.failure is not None:
         remedy = Remedy.WAIT
-    return remedy, _FIXES[remedy]
+    return remedy, fix_for(remedy, state.code_reason)
 
 
-def fix_for(remedy: Remedy) -> str:
+def fix_for(remedy: Remedy, code_reason: str | None = None) -> str:
     """Return a remedy as a sentence."""
+    if remedy is Remedy.UPDATE_MODE and code_reason == OAUTH_USER_REVOKED:
+        return _REVOKED_AT_BANK_FIX
     return _FIXES[remedy]
 
 

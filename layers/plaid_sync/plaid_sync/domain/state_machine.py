@@ -2,7 +2,8 @@
 
 Plaid's webhooks are hints: they arrive late, twice and out of order, and carry no timestamp. So the state follows from
 what /item/get and the sync find, and an old ERROR does not break a healthy Item. Only the two expiry warnings cannot be
-looked up: they carry their deadline, and a repair resolves them.
+looked up: they carry their deadline, and a repair resolves them. The end of the user's consent can be: a later one
+resolves a warning, and a near one without a warning opens it.
 
 Two rules are added to the table: an active Item with an open warning is expiring, and an event that changes nothing is
 not published.
@@ -30,6 +31,7 @@ class ItemEvent:
 
     Attributes:
         code: Plaid's error code, of a failure that was found.
+        code_reason: Plaid's `error_code_reason` beside it.
         until: the deadline of a warning; of `HEALTHY`, the end of the user's consent where Plaid knows one.
         reported_at: when the hint was queued; None for what was found or requested just now.
         confirmed: of a warning: Plaid just confirmed it, so that it is not outdated. Of `HEALTHY`: the open warning
@@ -41,6 +43,7 @@ class ItemEvent:
     until: datetime | None = None
     reported_at: datetime | None = None
     confirmed: bool = False
+    code_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +98,10 @@ def apply_event(state: ItemState, event: ItemEvent, now: datetime) -> Transition
     if event.type in _WARNINGS and not _is_current_warning(event, state, now):
         return TransitionResult(state)
     after = _with_state(_with_expiry(state, event, now), step, event)
-    if (after.name, after.code, after.expiry) == (state.name, state.code, state.expiry):
+    if (_finding(after), after.expiry) == (_finding(state), state.expiry):
         published = (step.published_event,) if step.published_event in _ACCOUNT_EVENTS else ()
         return TransitionResult(replace(after, since=state.since), published)
-    moved = (after.name, after.code) != (state.name, state.code)
+    moved = _finding(after) != _finding(state)
     since = now if moved else state.since
     published = (DETAIL_TYPE_OF_STATE[after.name],) if moved or _is_expiring(after) else ()
     return TransitionResult(replace(after, since=since), published)
@@ -113,7 +116,7 @@ def apply_events(state: ItemState, events: Iterable[ItemEvent], now: datetime) -
     consent_until = ordered[-1].until if ordered and ordered[-1].type is EventType.HEALTHY else None
     account_events: list[DetailType] = []
     for event in ordered:
-        if _is_renewed(event, consent_until):
+        if event.type in _WARNINGS and _is_renewed(event, before, consent_until, now):
             continue
         confirmed = event.type is EventType.PENDING_EXPIRATION and None not in {event.until, consent_until}
         if event.type is EventType.HEALTHY:
@@ -121,18 +124,27 @@ def apply_events(state: ItemState, events: Iterable[ItemEvent], now: datetime) -
         result = apply_event(state, replace(event, confirmed=confirmed), now)
         state = result.state
         account_events += [published for published in result.published_events if published in _ACCOUNT_EVENTS]
-    moved = (state.name, state.code) != (before.name, before.code)
+    moved = _finding(state) != _finding(before)
     changed = moved or (_is_expiring(state) and state.expiry != before.expiry)
     state_events = [DETAIL_TYPE_OF_STATE[state.name]] if changed else []
     since = state.since if moved else before.since
     return TransitionResult(replace(state, since=since), tuple(dict.fromkeys([*account_events, *state_events])))
 
 
-def _is_renewed(warning: ItemEvent, consent_until: datetime | None) -> bool:
-    """Return whether the user's consent now ends later than the warning says."""
-    if warning.type is not EventType.PENDING_EXPIRATION or warning.until is None or consent_until is None:
-        return False
-    return consent_until - _MIN_RENEWAL > warning.until
+def _finding(state: ItemState) -> tuple[str, str | None, str | None]:
+    return state.name, state.code, state.code_reason
+
+
+def _is_renewed(warning: ItemEvent, before: ItemState, consent_until: datetime | None, now: datetime) -> bool:
+    """Return whether the user's consent was renewed before its warning arrived."""
+    if warning.type is EventType.PENDING_EXPIRATION:
+        return warning.until is not None and _is_later(consent_until, warning.until)
+    known = before.consent_until
+    return known is not None and _is_later(consent_until, known) and _is_later(consent_until, _deadline(warning, now))
+
+
+def _is_later(consent_until: datetime | None, than: datetime) -> bool:
+    return consent_until is not None and consent_until > than + _MIN_RENEWAL
 
 
 def _is_expiring(state: ItemState) -> bool:
@@ -169,13 +181,10 @@ def _with_expiry(state: ItemState, event: ItemEvent, now: datetime) -> ItemState
     if event.type in _REPAIRS:
         # A warning that was sent before the repair, and has not arrived yet, ends before this.
         return _resolve_warning(state, (event.reported_at or now) + WARNING_PERIOD)
-    if event.type is not EventType.HEALTHY or expiry is None:
+    if event.type is not EventType.HEALTHY:
         return state
-    # A repair renews the connection; unless Plaid still reports the same end of the user's consent.
-    recovered = state.name in {StateName.NEEDS_USER, StateName.REVOKED}
-    same_end = expiry.code == PENDING_EXPIRATION and event.until is not None
-    repaired = recovered and not event.confirmed and not same_end
-    return _resolve_warning(state) if repaired or _warning_expired(expiry, event, now) else state
+    resolved = _resolve_warning(state) if _is_resolved(state, event, now) else state
+    return replace(_with_found_warning(resolved, event, now), consent_until=event.until or state.consent_until)
 
 
 def _resolve_warning(state: ItemState, before: datetime | None = None) -> ItemState:
@@ -184,23 +193,57 @@ def _resolve_warning(state: ItemState, before: datetime | None = None) -> ItemSt
     return replace(state, expiry=None, warnings_resolved_until=latest)
 
 
-def _warning_expired(expiry: Expiry, healthy: ItemEvent, now: datetime) -> bool:
-    """Return whether a healthy Item outlived the warning, or the user's consent was renewed."""
-    if now >= expiry.until:
+def _is_resolved(state: ItemState, healthy: ItemEvent, now: datetime) -> bool:
+    """Return whether a healthy Item outlived its warning, was repaired, or has a renewed consent."""
+    expiry = state.expiry
+    if expiry is None:
+        return False
+    if now >= expiry.until or _renews_consent(healthy, expiry, state.consent_until):
         return True
-    return (
-        expiry.code == PENDING_EXPIRATION and healthy.until is not None and healthy.until > expiry.until + _MIN_RENEWAL
-    )
+    # A repair renews the connection; unless Plaid still reports the same end of the user's consent.
+    recovered = state.name in {StateName.NEEDS_USER, StateName.REVOKED}
+    same_end = expiry.code == PENDING_EXPIRATION and healthy.until is not None
+    return recovered and not healthy.confirmed and not same_end
+
+
+def _renews_consent(healthy: ItemEvent, expiry: Expiry, known: datetime | None) -> bool:
+    """Return whether the user's consent now ends after the open warning, because it was renewed.
+
+    PENDING_DISCONNECT can have another reason than the consent, whose end was later all the time.
+
+    Args:
+        healthy: what was found.
+        expiry: the open warning.
+        known: the end of the consent that Plaid reported before.
+    """
+    if not _is_later(healthy.until, expiry.until):
+        return False
+    if expiry.code == PENDING_EXPIRATION:
+        return True
+    return not healthy.confirmed if known is None else _is_later(healthy.until, known)
+
+
+def _with_found_warning(state: ItemState, healthy: ItemEvent, now: datetime) -> ItemState:
+    """Open a warning where the user's consent ends soon: its webhook was lost."""
+    until, resolved = healthy.until, state.warnings_resolved_until
+    if until is None or state.expiry is not None or not now < until <= now + WARNING_PERIOD:
+        return state
+    # Plaid may still report the end that a repair has just moved. A day after the repair it is the end.
+    if resolved is not None and until <= resolved and now <= resolved - WARNING_PERIOD + _MAX_DELIVERY_TIME:
+        return state
+    return replace(state, expiry=Expiry(PENDING_EXPIRATION, until))
 
 
 def _with_state(state: ItemState, step: Transition, event: ItemEvent) -> ItemState:
     name, expiry = step.state, state.expiry
     if name in {StateName.ACTIVE, StateName.EXPIRING}:
         if expiry is None:
-            return replace(state, name=StateName.ACTIVE, code=None)
-        return replace(state, name=StateName.EXPIRING, code=expiry.code)
+            return replace(state, name=StateName.ACTIVE, code=None, code_reason=None)
+        return replace(state, name=StateName.EXPIRING, code=expiry.code, code_reason=None)
     if name == StateName.REMOVED:
-        return replace(state, name=StateName.REMOVED, code=None, expiry=None)
+        return replace(state, name=StateName.REMOVED, code=None, code_reason=None, expiry=None)
     entered = name != state.name or event.type in _ITEM_FAILURES
     keeps_code = event.type is EventType.FOUND_INSTITUTION_DOWN and name in {StateName.NEEDS_USER, StateName.REVOKED}
-    return replace(state, name=name, code=event.code if entered and not keeps_code else state.code)
+    if not entered or keeps_code:
+        return replace(state, name=name)
+    return replace(state, name=name, code=event.code, code_reason=event.code_reason)

@@ -20,8 +20,8 @@ from plaid_sync.domain.errors import (
     PlaidSyncError,
     Refusal,
     RefusedError,
+    Remedy,
     TransientError,
-    remedy_for,
 )
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
@@ -56,6 +56,9 @@ _THROTTLED_RETRY_SECONDS: Final = 60
 _RETRY_FIX: Final = "send the same request again"
 _WAIT_FIX: Final = "wait as long as Retry-After says"
 _CLIENT_ERROR_FIX: Final = "see Plaid's documentation of the code: the stack's keys or its request are wrong"
+_OPTIONAL_FIX: Final = (
+    "this request is not possible now, or not for this Item; GET /items/{item_id} shows the Item's state"
+)
 _LINK_AGAIN_FIX: Final = (
     "a public token works once: if this request was sent twice, send it again in a moment, else run Link again"
 )
@@ -268,8 +271,8 @@ def _plaid_error_response(error: PlaidError) -> Response:
         return problem_response(HTTPStatus.BAD_REQUEST, code, detail, members)
     match error.failure_class:
         case FailureClass.NEEDS_USER | FailureClass.TERMINAL:
-            remedy = remedy_for(code)
-            members |= {"remedy": remedy.value, "fix": fix_for(remedy)}
+            fix = _OPTIONAL_FIX if error.remedy is Remedy.NONE else fix_for(error.remedy, error.code_reason)
+            members |= {"remedy": error.remedy.value, "fix": fix}
             return problem_response(HTTPStatus.CONFLICT, code, detail, members)
         case FailureClass.THROTTLED:
             members |= {"fix": _WAIT_FIX}

@@ -230,7 +230,8 @@ class ItemOperations:
             return call()
         except PlaidError as error:
             request_ids, now = known_request_ids(error.request_id), self.clock.now()
-            self.history.add(context.entry(item_id, now, "refused", code=error.code, plaid_request_ids=request_ids))
+            details = {"code": error.code, "code_reason": error.code_reason, "plaid_request_ids": request_ids}
+            self.history.add(context.entry(item_id, now, "refused", **details))
             raise
 
     def _request_sync(self, item_id: ItemId, cause: Cause = Cause.REQUEST) -> None:

@@ -32,6 +32,7 @@ def item_summary(item: Item) -> View:
         item_id=item.item_id,
         state=str(state.name),
         code=state.code,
+        code_reason=state.code_reason,
         since=format_optional_timestamp(state.since or item.linked_at),
         until=None if state.expiry is None else format_timestamp(state.expiry.until),
         remedy=remedy.value,

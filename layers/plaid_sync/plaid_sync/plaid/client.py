@@ -19,16 +19,15 @@ from plaid_sync.domain.errors import (
     REFUSED_CREDENTIALS,
     SCHEMA_VIOLATION,
     OutcomeUnknownError,
-    PlaidError,
     SchemaViolationError,
     TransientError,
 )
-from plaid_sync.domain.text import printable_or_empty
-from plaid_sync.plaid.observing import error_code, no_op, observed
+from plaid_sync.plaid.observing import no_op, observed, parse_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from plaid_sync.domain.errors import PlaidError
     from plaid_sync.domain.ports import PlaidCallObserver
     from plaid_sync.plaid.credentials import PlaidCredentials, PlaidSecret
 
@@ -100,7 +99,7 @@ class PlaidTransport:
             )
             body: bytes = response.data
         except plaid.ApiException as error:
-            raise self._refusal(error) from error
+            raise self._refusal(error, path) from error
         except (urllib3.exceptions.HTTPError, AttributeError, UnicodeDecodeError) as error:
             # plaid-python decodes an error's body without checking: AttributeError where there is none.
             failure = TransientError if _was_never_sent(error) else OutcomeUnknownError
@@ -112,15 +111,15 @@ class PlaidTransport:
         except SchemaViolationError as error:
             raise OutcomeUnknownError(f"{SCHEMA_VIOLATION}{error.field}") from error
 
-    def _refusal(self, error: plaid.ApiException) -> PlaidError:
+    def _refusal(self, error: plaid.ApiException, path: str) -> PlaidError:
         try:
             body = exact_json.loads(error.body or "")
         except exact_json.InvalidJsonError:
             body = None
-        code = error_code(body, error.status)
-        if code in REFUSED_CREDENTIALS:
+        refusal = parse_error(body, error.status, path)
+        if refusal.code in REFUSED_CREDENTIALS:
             self.secret.forget()
-        return PlaidError(code, printable_or_empty(body.get("request_id")) if isinstance(body, dict) else "")
+        return refusal
 
     def _connected(self) -> plaid.ApiClient:
         credentials = self.secret.get()

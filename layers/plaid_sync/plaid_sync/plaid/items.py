@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid.model.accounts_get_request import AccountsGetRequest
 from plaid.model.item_get_request import ItemGetRequest
 from plaid.model.item_remove_request import ItemRemoveRequest
 from plaid.model.item_webhook_update_request import ItemWebhookUpdateRequest
+from plaid.model.personal_finance_category_version import PersonalFinanceCategoryVersion
 from plaid.model.transactions_refresh_request import TransactionsRefreshRequest
 from plaid.model.transactions_sync_request import TransactionsSyncRequest
 from plaid.model.transactions_sync_request_options import TransactionsSyncRequestOptions
 
 from plaid_sync.domain.errors import PlaidError
 from plaid_sync.plaid.responses import parse_account_list, parse_health, parse_page, request_id_of
+from plaid_sync.pull.puller import DEFAULT_OPTIONS
 
 if TYPE_CHECKING:
     from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
     from plaid_sync.plaid.client import PlaidTransport
     from plaid_sync.pull.pages import Page
+    from plaid_sync.pull.puller import PullOptions
 
 PAGE_SIZE: Final = 500
 """Plaid's maximum; with fewer pages a mutation during the pagination is rarer."""
@@ -96,12 +99,21 @@ class PlaidTransactionsClient:
     """Pulls transactions; implements `PlaidTransactions`."""
 
     transport: PlaidTransport
+    options: PullOptions = DEFAULT_OPTIONS
 
     def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:
         """See `PlaidTransactions`."""
         request = TransactionsSyncRequest(access_token=access_token, count=PAGE_SIZE)
+        fields: dict[str, Any] = {}
         if cursor is not None:
             request.cursor = cursor
         elif days_requested is not None:
-            request.options = TransactionsSyncRequestOptions(days_requested=days_requested)
+            fields["days_requested"] = days_requested
+        if self.options.original_description:
+            fields["include_original_description"] = True
+        if self.options.category_version:
+            version = PersonalFinanceCategoryVersion(self.options.category_version)
+            fields["personal_finance_category_version"] = version
+        if fields:
+            request.options = TransactionsSyncRequestOptions(**fields)
         return self.transport.call("/transactions/sync", request, _SYNC_SECONDS, parse_page)

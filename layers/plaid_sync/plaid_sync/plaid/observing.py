@@ -1,4 +1,4 @@
-"""How calls to Plaid go, reported to an observer; and Plaid's error codes.
+"""How calls to Plaid go, reported to an observer; and Plaid's errors.
 
 Imports nothing of plaid-python.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.errors import PlaidError, TransientError
 from plaid_sync.domain.ports import PlaidCall, PlaidCallObserver
-from plaid_sync.domain.text import is_error_code
+from plaid_sync.domain.text import is_error_code, printable_or_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 UNREACHABLE: Final = "unreachable"
 """The class of a failure in which Plaid did not respond, or not as documented."""
@@ -44,10 +44,30 @@ def observed(observer: PlaidCallObserver) -> Iterator[None]:
     observer(PlaidCall(duration()))
 
 
-def error_code(response: object, status: int | None) -> str:
-    """Return the `error_code` of a parsed response, or `HTTP_<status>` where it has none.
+def parse_error(response: object, status: int | None, endpoint: str) -> PlaidError:
+    """Return the error of a parsed response; its code is `HTTP_<status>` where it has none.
 
     A text of another form is not a code: codes are stored, logged and shown, and a proxy may respond in Plaid's place.
     """
-    code = response.get("error_code") if isinstance(response, dict) else None
-    return code if is_error_code(code) else f"HTTP_{status}"
+    body = response if isinstance(response, dict) else {}
+    code = body.get("error_code")
+    return PlaidError(
+        code if is_error_code(code) else f"HTTP_{status}",
+        printable_or_empty(body.get("request_id")),
+        error_type=error_type_of(body),
+        code_reason=code_reason_of(body),
+        status=status,
+        endpoint=endpoint,
+    )
+
+
+def error_type_of(error: Mapping[str, Any]) -> str:
+    """Return Plaid's `error_type`; empty where there is none that is readable."""
+    error_type = error.get("error_type")
+    return error_type if is_error_code(error_type) else ""
+
+
+def code_reason_of(error: Mapping[str, Any]) -> str | None:
+    """Return Plaid's `error_code_reason`; None where there is none that is readable."""
+    reason = error.get("error_code_reason")
+    return reason if is_error_code(reason) else None

@@ -11,6 +11,7 @@ from plaid_sync.domain.errors import SchemaViolationError
 from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
 from plaid_sync.domain.text import is_error_code, is_printable_ascii, printable_or_empty
 from plaid_sync.domain.transaction import RowRemoval, TransactionRow, parse_removal, parse_transaction
+from plaid_sync.plaid.observing import code_reason_of, error_type_of
 from plaid_sync.pull.pages import InvalidEntry, Page, Source
 
 if TYPE_CHECKING:
@@ -207,14 +208,18 @@ def parse_health(document: bytes) -> ItemHealth:
 
 def _health(item: dict[str, Any], response: dict[str, Any]) -> ItemHealth:
     updates = _mapping(_mapping(response, "status"), "transactions")
-    institution_id = item.get("institution_id")
+    institution_id, error = item.get("institution_id"), item.get("error")
+    code = _item_error_code(error)
+    details = error if isinstance(error, dict) and code != UNREADABLE_CODE else {}
     return ItemHealth(
-        error_code=_item_error_code(item.get("error")),
+        error_code=code,
         consent_until=parse_timestamp(item.get("consent_expiration_time")),
         last_success_at=parse_timestamp(updates.get("last_successful_update")),
         last_failure_at=parse_timestamp(updates.get("last_failed_update")),
         request_id=printable_or_empty(response.get("request_id")),
         institution_id=institution_id if is_printable_ascii(institution_id) else None,
+        error_type=error_type_of(details),
+        code_reason=code_reason_of(details),
     )
 
 

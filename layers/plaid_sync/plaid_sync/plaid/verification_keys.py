@@ -12,13 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import PlaidError, TransientError
-from plaid_sync.plaid.observing import error_code, no_op, observed
+from plaid_sync.plaid.observing import no_op, observed, parse_error
 from plaid_sync.webhook.signature import ALGORITHM, VerificationKey
 
 if TYPE_CHECKING:
     from plaid_sync.domain.ports import PlaidCallObserver
     from plaid_sync.plaid.credentials import CredentialsSource, PlaidCredentials
 
+_PATH: Final = "/webhook_verification_key/get"
 _TIMEOUT: Final = urllib3.Timeout(connect=0.5, read=1.5)
 _OK: Final = 200
 _UNKNOWN_KEY_CODES: Final = frozenset({"INVALID_WEBHOOK_VERIFICATION_KEY_ID", "INVALID_FIELD"})
@@ -53,7 +54,7 @@ class PlaidVerificationKeyApi:
         try:
             response = self.http.request(
                 "POST",
-                f"{self.host}/webhook_verification_key/get",
+                f"{self.host}{_PATH}",
                 body=exact_json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
                 timeout=_TIMEOUT,
@@ -63,10 +64,10 @@ class PlaidVerificationKeyApi:
             raise TransientError(f"verification_key_{type(error).__name__}") from error
         if response.status == _OK:
             return parse_key(key_id, document)
-        code = error_code(document, response.status)
-        if code in _UNKNOWN_KEY_CODES:
+        refusal = parse_error(document, response.status, _PATH)
+        if refusal.code in _UNKNOWN_KEY_CODES:
             return None
-        raise PlaidError(code)
+        raise refusal
 
 
 def parse_key(key_id: str, document: Any) -> VerificationKey:  # noqa: ANN401 - foreign JSON

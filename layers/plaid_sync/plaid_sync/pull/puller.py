@@ -37,6 +37,28 @@ PAGE_SECONDS: Final = 85.0
 """A page that hangs takes 70, and then the function has to respond."""
 
 
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """The options of /transactions/sync that decide what a row has: the same for all Items of a stack.
+
+    Attributes:
+        original_description: whether rows have the bank's own description.
+        category_version: of `personal_finance_category`: `v1` or `v2`; empty for Plaid's default.
+    """
+
+    original_description: bool = False
+    category_version: str = ""
+
+    @property
+    def name(self) -> str:
+        """A name to store and compare; empty for Plaid's defaults."""
+        description = "original_description" if self.original_description else ""
+        return " ".join(filter(None, (description, self.category_version)))
+
+
+DEFAULT_OPTIONS: Final = PullOptions()
+
+
 class PlaidTransactions(Protocol):
     """Plaid's /transactions/sync."""
 

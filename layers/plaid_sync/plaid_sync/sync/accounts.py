@@ -68,7 +68,7 @@ class AccountChecks:
             listed = self.puller.within_limits(lambda: self.plaid.accounts(token), attempt.job.deadline)
         except (PlaidError, TransientError) as error:
             if isinstance(error, PlaidError) and error.failure_class in _ABOUT_THE_ITEM:
-                return ItemEvent(event_of_failure(error.failure_class), error.code)
+                return ItemEvent(event_of_failure(error.failure_class), error.code, code_reason=error.code_reason)
             attempt.failed_check = error if requested else None
             return finding
         self._compare(attempt, listed)
@@ -108,8 +108,9 @@ class AccountChecks:
             states=found.states,
             pending_checks=(*item.pending_checks, *rows),
             claim_keys=held,
-            # Whether a row that a dead attempt moved between accounts is right, only the whole history shows.
-            full_resync=bool(found.returned) or (bool(found.changed) and item.writing_since is not None),
+            # Updates of a closed account are filtered, and Plaid need not mention a row that moved into one: only the
+            # whole history shows what is right.
+            full_resync=bool(found.changed),
             entry=self._entry(attempt, found, now, request_id),
         )
         attempt.item = self.items.record_accounts(item, update)

@@ -219,12 +219,14 @@ def check_of_message(received: ReceivedMessage) -> PendingCheck | None:
     if webhook is None or webhook.get("webhook_type") != ITEM_WEBHOOK_TYPE:
         return None
     code = webhook.get("webhook_code")
-    if not isinstance(code, str) or code not in ITEM_WEBHOOK_EVENTS:
+    if not isinstance(code, str) or code == EventType.WEBHOOK_UPDATE_ACKNOWLEDGED:
         return None
-    event, account_id = EventType(code), webhook.get("account_id")
+    # A code that Plaid has added since is a hint to look, as an ERROR is.
+    event = EventType(code) if code in ITEM_WEBHOOK_EVENTS else EventType.ERROR
+    account_id = webhook.get("account_id")
     withdrawn = event is EventType.USER_ACCOUNT_REVOKED and is_printable_ascii(account_id)
     return PendingCheck(
-        code,
+        event.value,
         reported_at=received.sent_at,
         until=_parse_deadline(webhook.get(_DEADLINES.get(event, "")), received.sent_at),
         account_id=str(account_id) if withdrawn else None,

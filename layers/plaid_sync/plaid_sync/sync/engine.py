@@ -148,14 +148,14 @@ class SyncEngine:
 
     def _record_error(self, attempt: Attempt, error: Exception) -> SyncReport:
         if isinstance(error, PlaidError):
-            return self._record_failure(attempt, error.code, error.failure_class, error.request_id)
+            return self._record_failure(attempt, error.code, error.failure_class, error)
         if isinstance(error, TransientError):
             return self._record_failure(attempt, error.code, FailureClass.TRANSIENT)
         report = self._record_failure(attempt, type(error).__name__, FailureClass.CLIENT_ERROR)
         return replace(report, bug=error)
 
     def _record_failure(
-        self, attempt: Attempt, code: str, failure_class: FailureClass, request_id: str = ""
+        self, attempt: Attempt, code: str, failure_class: FailureClass, refusal: PlaidError | None = None
     ) -> SyncReport:
         """Record a failure on the Item, with the time of its next attempt.
 
@@ -166,7 +166,8 @@ class SyncEngine:
         """
         item, now, outcome = attempt.item, self.clock.now(), _FINAL.get(failure_class, Outcome.FAILED)
         final = outcome is not Outcome.FAILED and not item.removed
-        event = ItemEvent(event_of_failure(failure_class), code)
+        request_id, code_reason = (refusal.request_id, refusal.code_reason) if refusal else ("", None)
+        event = ItemEvent(event_of_failure(failure_class), code, code_reason=code_reason)
         result = apply_events(item.state, (*(attempt.hints if final else ()), event), now)
         failure = None if final else schedule.next_failure(item.failure, code, failure_class, now)
         if failure is None:
@@ -180,6 +181,7 @@ class SyncEngine:
             state=result.state.name,
             published_events=result.published_events,
             code=code,
+            code_reason=code_reason,
             request_ids=(*attempt.report.request_ids, *((request_id,) if request_id else ())),
             failure=failure,
             next_attempt_at=following.at,

@@ -72,6 +72,7 @@ class SyncReport:
         published_events: detail-types that are published.
         until: when an expiring Item stops working.
         code: Plaid's code: of its refusal, of what is wrong with the Item, or of the open warning.
+        code_reason: Plaid's `error_code_reason` beside the code.
         request_ids: Plaid's ids of the calls, the newest last.
         failure: why the Item is retried, though it may be committed: Plaid reports that its bank is down.
         next_attempt_at: when the Item is attempted next; None where this attempt did not decide that.
@@ -100,6 +101,7 @@ class SyncReport:
     published_events: tuple[str, ...] = ()
     until: datetime | None = None
     code: str = ""
+    code_reason: str | None = None
     request_ids: tuple[str, ...] = ()
     failure: ItemFailure | None = None
     next_attempt_at: datetime | None = None
@@ -214,6 +216,7 @@ class Attempt:
             "state_before": str(item.state.name),
             "state": str(report.state) or None,
             "code": report.code or None,
+            "code_reason": report.code_reason,
             "until": report.until,
             **{name: getattr(report, name) or None for name in _COUNTS},
             "quarantined": len(report.quarantined) or None,
@@ -250,4 +253,5 @@ def finding_of(health: ItemHealth) -> ItemEvent:
     """Return what Plaid's report about an Item means for its state."""
     if health.error_code is None:
         return ItemEvent(EventType.HEALTHY, until=health.consent_until)
-    return ItemEvent(event_of_failure(classify(health.error_code)), health.error_code)
+    event = event_of_failure(classify(health.error_code, health.error_type))
+    return ItemEvent(event, health.error_code, code_reason=health.code_reason)

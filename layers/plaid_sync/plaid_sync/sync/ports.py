@@ -166,13 +166,16 @@ class SyncItems(Protocol):
         """
         ...
 
-    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+    def restart_pull(
+        self, item: Item, *, from_beginning: bool, reset_at: datetime | None = None, pulled_with: str | None = None
+    ) -> Item:
         """Drop the checkpoint of an attempt's pull, and raise its generation by one; return the Item.
 
         Args:
             item: the Item as claimed.
             from_beginning: a full resync is pending from now on, and begins at once.
             reset_at: set where Plaid refuses the stored cursor.
+            pulled_with: the options that the Item's rows are pulled with from now on; None for the same.
 
         Raises:
             SupersededError: a newer attempt holds the Item, or it is removed.

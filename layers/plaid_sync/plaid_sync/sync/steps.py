@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain import schedule
 from plaid_sync.domain.accounts import merge_accounts
-from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError, classify
+from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError
 from plaid_sync.domain.item import Checkpoint, StateName
 from plaid_sync.domain.state_machine import ItemEvent, apply_events
 from plaid_sync.domain.transaction import TransactionRow
@@ -47,7 +47,11 @@ _CHECKS: Final = frozenset({Action.CHECK, Action.CHECK_ACCOUNTS})
 
 @dataclass(frozen=True, slots=True)
 class AttemptSteps:
-    """Runs claimed attempts."""
+    """Runs claimed attempts.
+
+    Attributes:
+        pulled_with: the stack's options of /transactions/sync (`PullOptions.name`).
+    """
 
     items: SyncItems
     transactions: TransactionsStore
@@ -57,6 +61,7 @@ class AttemptSteps:
     planner: UpdatePlanner
     accounts: AccountChecks
     clock: Clock
+    pulled_with: str = ""
 
     def run(self, attempt: Attempt) -> SyncReport:
         """Sync a claimed Item up to an outcome, and record that.
@@ -67,6 +72,7 @@ class AttemptSteps:
             TransientError: a transient failure, or time is running out.
         """
         token = self.tokens.decrypt(attempt.item.item_id, attempt.item.access_token)
+        self._change_options(attempt)
         self.accounts.close_rows(attempt)
         finding = self.accounts.check(attempt, token, self._check_health(attempt, token))
         report = replace(attempt.report, outcome=Outcome.CONTINUES, state=attempt.item.state.name)
@@ -85,6 +91,16 @@ class AttemptSteps:
                 return self._record_continues(attempt, report)
 
     # ---- pull
+
+    def _change_options(self, attempt: Attempt) -> None:
+        """Make a full resync due where the Item's rows were pulled with other options than the stack's.
+
+        Both are recorded in one write, so that a worker that dies leaves the resync pending, and no attempt repeats it.
+        """
+        item = attempt.item
+        if item.pulled_with != self.pulled_with:
+            has_rows = item.cursor is not None
+            attempt.item = self.items.restart_pull(item, from_beginning=has_rows, pulled_with=self.pulled_with)
 
     def _pull(self, attempt: Attempt, token: str, report: SyncReport) -> tuple[PulledPart, SyncReport]:
         """Pull the next part; where the pull has to start again, do that first."""
@@ -175,7 +191,8 @@ class AttemptSteps:
         reconcile_after = reconciliation.after or self.clock.now() if reconciliation.pending else None
         report = replace(report, outcome=Outcome.COMMITTED)
         # What a sync response says about accounts is a hint, too: the next attempt compares them.
-        attempt.hinted = writes.mentions_closed or self._mentions_unknown(attempt, update.accounts)
+        mentioned = writes.mentions_closed or self._mentions_unknown(attempt, update.accounts)
+        attempt.hinted = mentioned and not attempt.accounts_checked
         state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
         commit = Commit(
             expected_cursor=item.cursor,
@@ -200,7 +217,7 @@ class AttemptSteps:
         Bounded, because the stored accounts are: one that does not fit would be new each time.
         """
         item, now = attempt.item, self.clock.now()
-        if item.cursor is None or attempt.accounts_checked:
+        if item.cursor is None:
             return False
         if item.accounts_checked_at is not None and now - item.accounts_checked_at < schedule.UNCONFIRMED_LOOKS:
             return False
@@ -242,6 +259,7 @@ class AttemptSteps:
             published_events=result.published_events,
             until=result.state.until,
             code=finding.code or result.state.code or "",
+            code_reason=finding.code_reason if finding.code else result.state.code_reason,
             failure=failure,
             next_attempt_at=following.at,
         )
@@ -331,7 +349,7 @@ def _retry_of(attempt: Attempt, finding: ItemEvent) -> tuple[str, FailureClass |
     """
     retried = transition(attempt.item.state.name, finding.type).action is Action.RETRY
     if finding.code is not None and retried:
-        return finding.code, classify(finding.code)
+        return finding.code, FailureClass(finding.type.value)
     error = attempt.failed_check
     if error is None:
         return "", None

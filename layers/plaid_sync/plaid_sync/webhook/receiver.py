@@ -1,8 +1,9 @@
 """What a verified webhook leads to, by its type and code.
 
-Only a webhook that can change the response of /transactions/sync, or the Item's state, is queued. The older transaction
-codes fire beside SYNC_UPDATES_AVAILABLE for the same change (https://plaid.com/docs/transactions/webhooks/). Every
-verified webhook about an Item is recorded in the Item's history.
+Only a webhook that can change the response of /transactions/sync, or the Item's state, is queued:
+SYNC_UPDATES_AVAILABLE and the ITEM webhooks, also those that Plaid adds. Every verified webhook is recorded in the
+history. Those that the stack has no rule for are published from there, on the event bus: an application may act on
+them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import PlaidSyncError, TransientError
-from plaid_sync.domain.history import EntryKind, HistoryEntry
+from plaid_sync.domain.history import NO_ITEM, DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import ITEM_WEBHOOK_TYPE, Cause, SyncMessage, is_item_id
 from plaid_sync.domain.text import MAX_TEXT_LENGTH, is_printable_ascii
-from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS
+from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, EventType
+from plaid_sync.webhook.redaction import fit, redact
 from plaid_sync.webhook.signature import MAX_AGE, RejectedError, key_id_of, verify
 
 if TYPE_CHECKING:
@@ -30,13 +32,15 @@ if TYPE_CHECKING:
     from plaid_sync.webhook.keys import VerificationKeys
     from plaid_sync.webhook.ports import AttemptRequests, SharedState
 
-QUEUED_CODES: Final = frozenset(
+HANDLED_CODES: Final = frozenset(
     {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"), *((ITEM_WEBHOOK_TYPE, code.value) for code in ITEM_WEBHOOK_EVENTS)}
 )
+_ACKNOWLEDGMENT: Final = (ITEM_WEBHOOK_TYPE, EventType.WEBHOOK_UPDATE_ACKNOWLEDGED.value)
 MAX_STALE_AGE: Final = timedelta(days=1)
 """Plaid retries a webhook for up to 24 hours, and does not document whether it signs each retry."""
 STALE_EVERY: Final = timedelta(minutes=10)
 """One stale webhook of an Item in this time leads to a message: a captured one can be replayed all day."""
+_MAX_OMITTED_NAMES: Final = 20
 _MAX_QUEUED_WEBHOOK_BYTES: Final = 64 * 1024
 _MAX_QUEUED_BRACKETS: Final = 200
 """A deeper body might parse here, and fail to serialize, or to parse in the sync function."""
@@ -48,6 +52,10 @@ class UnprocessableWebhookError(PlaidSyncError):
 
 class NotQueuedError(TransientError):
     """The webhook is verified, and the queue has not accepted its message."""
+
+
+class NotPublishedError(TransientError):
+    """The webhook is verified, and the history has not accepted the entry from which it is published."""
 
 
 class StaleWebhookError(RejectedError):
@@ -76,9 +84,16 @@ class Webhook:
     body: dict[str, Any]
 
     @property
+    def is_handled(self) -> bool:
+        """Whether the stack knows what to do about it."""
+        return (self.webhook_type, self.webhook_code) in HANDLED_CODES
+
+    @property
     def is_queued(self) -> bool:
-        """Whether it leads to an action."""
-        return (self.webhook_type, self.webhook_code) in QUEUED_CODES
+        """Whether it leads to a look at its Item: an ITEM webhook that Plaid has added is a hint, too."""
+        kind = self.webhook_type, self.webhook_code
+        is_hint = self.webhook_type == ITEM_WEBHOOK_TYPE and kind != _ACKNOWLEDGMENT
+        return self.is_handled or (is_hint and self.item_id is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +101,15 @@ class Receipt:
     """The result of an acknowledged webhook.
 
     Attributes:
-        queued: whether a message was sent; else it needs no action.
+        queued: whether a message was sent.
         delay: from Plaid's signature until it was received, by two clocks.
-        recorded: whether the Item's history has it; None where it is not about an Item.
+        recorded: whether the history has it; it always has one that is published.
     """
 
     webhook: Webhook
     queued: bool
     delay: timedelta
-    recorded: bool | None = None
+    recorded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +134,7 @@ class WebhookReceiver:
         Raises:
             RejectedError: it is not verified; a `StaleWebhookError` if only its age is wrong, by a day at most.
             UnprocessableWebhookError: it is verified, but unusable.
-            TransientError: it could not be verified, or not enqueued: Plaid has to send it again.
+            TransientError: it could not be verified, enqueued or published: Plaid has to send it again.
         """
         now = self.clock.now()
         key = self.keys.get(key_id_of(token), now)
@@ -128,13 +143,17 @@ class WebhookReceiver:
         if now - signed_at > MAX_AGE:
             raise StaleWebhookError(self._queue_stale(body, delivery, now))
         webhook = parse_webhook(body)
-        if webhook.is_queued:
-            if webhook.item_id is None:
-                raise UnprocessableWebhookError("item_id must be 1 to 128 printable ASCII characters")
-            self._queue(_message(webhook, webhook.item_id, body), delivery)
-        return Receipt(
-            webhook, webhook.is_queued, now - signed_at, self._record(webhook, delivery, now, correlation_id)
-        )
+        self._act_on(webhook, body, delivery)
+        recorded = self._record(webhook, delivery, signed_at, correlation_id)
+        return Receipt(webhook, webhook.is_queued, now - signed_at, recorded)
+
+    def _act_on(self, webhook: Webhook, body: bytes, delivery: str) -> None:
+        """Do what the webhook is about, before it is recorded."""
+        if not webhook.is_queued:
+            return
+        if webhook.item_id is None:
+            raise UnprocessableWebhookError("item_id must be 1 to 128 printable ASCII characters")
+        self._queue(_message(webhook, webhook.item_id, body), delivery)
 
     def _queue(self, message: SyncMessage, delivery: str) -> None:
         try:
@@ -171,20 +190,20 @@ class WebhookReceiver:
             return False
         return True
 
-    def _record(self, webhook: Webhook, delivery: str, now: datetime, correlation_id: str) -> bool | None:
-        """Record it; a failure is no reason for Plaid to send again what the queue accepted."""
-        if webhook.item_id is None:
-            return None
-        details = {
-            "webhook_type": webhook.webhook_type,
-            "webhook_code": webhook.webhook_code,
-            "correlation_ids": [correlation_id] if correlation_id else None,
-        }
-        outcome = "queued" if webhook.is_queued else "ignored"
-        entry = HistoryEntry(webhook.item_id, now, f"w{delivery[:16]}", EntryKind.WEBHOOK, outcome, details)
+    def _record(self, webhook: Webhook, delivery: str, signed_at: datetime, correlation_id: str) -> bool:
+        """Record it, and publish it with its entry unless the stack handles it.
+
+        The same delivery has the same entry, however often it comes, so that it is published once. A failure is no
+        reason for Plaid to send again what the queue accepted.
+
+        Raises:
+            NotPublishedError: it has to be published, and is not recorded.
+        """
         try:
-            self.history.add(entry)
-        except TransientError:
+            self.history.add(_entry(webhook, delivery, signed_at, correlation_id))
+        except TransientError as error:
+            if not webhook.is_handled:
+                raise NotPublishedError(error.code) from error
             return False
         return True
 
@@ -225,3 +244,20 @@ def _message(webhook: Webhook, item_id: ItemId, raw: bytes) -> SyncMessage:
         kept = ("webhook_type", "webhook_code", "account_id")
         body = {name: body[name] for name in kept if is_printable_ascii(body.get(name))}
     return SyncMessage(item_id, Cause.WEBHOOK, body)
+
+
+def _entry(webhook: Webhook, delivery: str, signed_at: datetime, correlation_id: str) -> HistoryEntry:
+    details: dict[str, Any] = {
+        "webhook_type": webhook.webhook_type,
+        "webhook_code": webhook.webhook_code,
+        "correlation_ids": [correlation_id] if correlation_id else None,
+    }
+    published: tuple[str, ...] = ()
+    if not webhook.is_handled:
+        body, omitted = fit(redact(webhook.body))
+        names = [name[:MAX_TEXT_LENGTH] for name in omitted[:_MAX_OMITTED_NAMES]]
+        details |= {"body": body, "omitted_members": names or None}
+        published = (DetailType.PLAID_WEBHOOK,)
+    item_id, suffix = webhook.item_id or ItemId(NO_ITEM), f"w{delivery[:16]}"
+    outcome = "queued" if webhook.is_queued else "published"
+    return HistoryEntry(item_id, signed_at, suffix, EntryKind.WEBHOOK, outcome, details, published)

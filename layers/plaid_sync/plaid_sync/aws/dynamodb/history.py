@@ -2,11 +2,13 @@
 
 Key: `item_id` + `entry_id` (`<at>#<suffix>`). Attributes: `kind`, `at`, `outcome` (S), `expires_at` (N, epoch seconds,
 TTL), `published_events` (S, detail-types separated by spaces, absent when there are none: `functions/changes` publishes
-them from the stream), and the entry's details by their names, absent where they are None.
+them from the stream), and the entry's details by their names, absent where they are None. A webhook's `body` is JSON
+(S).
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.aws.dynamodb.transact import Action, put
+from plaid_sync.domain import exact_json
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.history import HISTORY_TTL, HistoryEntry
 from plaid_sync.domain.item import ItemId
@@ -98,7 +101,7 @@ def entry_from_row(attributes: dict[str, Any]) -> HistoryEntry:
         entry_suffix=values["entry_id"].partition("#")[2],
         kind=values["kind"],
         outcome=values["outcome"],
-        details={name: _plain_number(value) for name, value in values.items() if name not in _COMMON},
+        details={name: _plain_value(name, value) for name, value in values.items() if name not in _COMMON},
         published_events=tuple(values.get("published_events", "").split()),
     )
 
@@ -106,9 +109,14 @@ def entry_from_row(attributes: dict[str, Any]) -> HistoryEntry:
 def _storable(value: object) -> object:
     if isinstance(value, datetime):
         return format_timestamp(value)
+    if isinstance(value, dict):
+        return exact_json.dumps(value, ascii_only=True)
     return list(value) if isinstance(value, tuple) else value
 
 
-def _plain_number(value: object) -> object:
-    """Return an integer as such: DynamoDB has decimals only."""
+def _plain_value(name: str, value: object) -> object:
+    """Return an integer as such, where DynamoDB has decimals only, and a webhook's body as an object."""
+    if name == "body" and isinstance(value, str):
+        with suppress(exact_json.InvalidJsonError):
+            return exact_json.loads(value)
     return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else value

@@ -14,13 +14,14 @@ together the key of the index `by_next_attempt` and absent where nothing is left
 `from_beginning`, `began_at`, `written`, `removes_unknown`), `reconcile_after` (S), `inconclusive_pulls` (N),
 `history_complete` (BOOL, only when true), `cursor_reset_at` (S), `link_id` (S, SHA-256
 of the public token; key of the index `by_link`), `client_user_id` (S, key of the index `by_user`),
-`institution_id` (S), `accounts` (L of M: `account_id`, `name`, `mask`, `kind`, `subtype`, `as_of` (S) and `plaid`
-(B, zlib over Plaid's whole object); those that are listed or gone), `gone_accounts`, `revoked_accounts` (those that the
+`institution_id` (S), `accounts` (L of M: `account_id`, `name`, `mask`, `kind`, `subtype`, `as_of`, `plaid`, which
+is zlib over Plaid's whole object; those that are listed or gone), `gone_accounts`, `revoked_accounts` (those that the
 user withdrew) and `erased_accounts` (SS), `accounts_checked_at` (S), `bank_login_ids` (SS, its account claims in the
 Links table), `refreshed_at` (S), Plaid's connection to the bank as last fetched by the API: `bank_checked_at`,
 `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is removed `removal_requested_at` (S),
 `removal_erases` (BOOL), `rows_to_erase` (N), `plaid_removed_at`, `removal_completed_at` and `replaced_by` (S, the Item
-that replaced it).
+that replaced it). `pulled_with` (S) names the options of /transactions/sync that are not Plaid's defaults. Beside
+`state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is `consent_until` (S).
 
 Unknown attributes are ignored and unknown words are kept: during a canary or after a rollback, two versions share a
 table.
@@ -81,6 +82,7 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
         history_complete=bool(values.get("history_complete", False)),
         cursor_reset_at=_optional_time(values, "cursor_reset_at"),
         days_requested=_optional_int(values, "days_requested"),
+        pulled_with=values.get("pulled_with", ""),
         pull_began_at=_optional_time(values, "pull_began_at"),
         update_status=values.get("update_status", ""),
         synced_at=_optional_time(values, "synced_at"),
@@ -115,6 +117,8 @@ def _state_from_row(values: dict[str, Any]) -> ItemState:
         since=_optional_time(values, "state_since"),
         expiry=None if until is None else Expiry(code, until),
         warnings_resolved_until=_optional_time(values, "warnings_resolved_until"),
+        code_reason=values.get("state_code_reason") if "state_code" in values else None,
+        consent_until=_optional_time(values, "consent_until"),
     )
 
 
@@ -280,6 +284,8 @@ def state_attributes(state: ItemState) -> dict[str, Any]:
         "expiry_code": None if expiry is None else expiry.code,
         "expiry_until": None if expiry is None else format_timestamp(expiry.until),
         "warnings_resolved_until": format_optional_timestamp(state.warnings_resolved_until),
+        "state_code_reason": state.code_reason,
+        "consent_until": format_optional_timestamp(state.consent_until),
     }
 
 

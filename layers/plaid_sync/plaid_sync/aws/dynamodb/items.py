@@ -105,15 +105,19 @@ class ItemsTable:
             sets = item_rows.next_attempt_attributes(item.item_id, next_attempt)
             self._update(item.item_id, sets, lambda expression: expression.equals("next_attempt_at", planned))
 
-    def restart_pull(self, item: Item, *, from_beginning: bool, reset_at: datetime | None) -> Item:
+    def restart_pull(
+        self, item: Item, *, from_beginning: bool, reset_at: datetime | None = None, pulled_with: str | None = None
+    ) -> Item:
         """See `SyncItems`."""
         restarts = item.pull_restarts + (0 if item.checkpoint is None else 1)
         sets: dict[str, Any] = {"generation": item.generation + 1, "checkpoint": None}
         sets |= {"pull_restarts": restarts or None}
         sets |= {"reconcile": True, "reconcile_after": None} if from_beginning else {}
         sets |= {} if reset_at is None else {"cursor_reset_at": format_timestamp(reset_at)}
+        sets |= {} if pulled_with is None else {"pulled_with": pulled_with or None}
         self._update_fenced(item, sets)
         restarted = replace(item, generation=item.generation + 1, checkpoint=None, pull_restarts=restarts)
+        restarted = restarted if pulled_with is None else replace(restarted, pulled_with=pulled_with)
         restarted = replace(restarted, reconcile=True, reconcile_after=None) if from_beginning else restarted
         return restarted if reset_at is None else replace(restarted, cursor_reset_at=reset_at)
 
