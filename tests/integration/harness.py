@@ -73,7 +73,11 @@ def http_event(
 
 @dataclass(slots=True)
 class World:
-    """One test's Plaid, beside the deployment."""
+    """One test's Plaid, beside the deployment.
+
+    Attributes:
+        settings: environment variables of the functions that differ from the deployed ones.
+    """
 
     deployment: Deployment
     plaid: PlaidSimulator
@@ -81,6 +85,7 @@ class World:
     clock: Callable[[], datetime]
     pause: Callable[[float], None] = lambda _: None
     functions: Functions = field(default_factory=InProcess)
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def stack(self) -> LocalStack:
@@ -93,7 +98,7 @@ class World:
         return FunctionClock(self.clock, self.pause)
 
     def environment(self, name: str) -> dict[str, str]:
-        return self.deployment.environments[name] | {"PLAID_BASE_URL": self.server.base_url}
+        return self.deployment.environments[name] | {"PLAID_BASE_URL": self.server.base_url} | self.settings
 
     def invoke(self, name: str, event: object, *, time_left: float | None = None, **changes: str) -> Any:
         """Invoke a function, with so many seconds left and some of its environment changed, and return its answer."""
@@ -140,6 +145,14 @@ class World:
         request = {"body": body.decode(), "isBase64Encoded": False, "headers": headers} | (event or {})
         answer: dict[str, Any] = self.invoke("webhook", request)
         return answer
+
+    def deliver_webhooks(self, item_id: str) -> None:
+        """Deliver the webhooks about an Item that Plaid holds, and work through the queue."""
+        for delivery in self.plaid.webhooks(item_id):
+            if delivery.state == "held":
+                delivery.state = "delivered"
+                assert self.post_webhook(delivery.body, self.plaid.sign(delivery.body))["statusCode"] == 200
+        self.drain()
 
     def restart_webhook_function(self, **changes: str) -> None:
         """Start the webhook function with an empty memory, and with some of its environment changed."""

@@ -182,6 +182,7 @@ class Scene:
         assert {key: row for key, row in self.stored.items() if row[0] not in kept} == expected
         assert states.gone | states.withdrawn <= set(ACCOUNTS) - self.plaid.open | states.erased
         assert (self.item.pending_checks, self.item.failure, self.item.reconcile) == ((), None, False)
+        assert self.tables.links.claims_of(ITEM) == self.item.bank_login_ids
         for row in self.tables.transactions.rows_of[ITEM].values():
             assert row.erased or row.account_id not in states.without_content
 
