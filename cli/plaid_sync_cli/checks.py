@@ -151,6 +151,25 @@ def _has_webhooks(api: ItemApi, item_id: str) -> bool:
     return any(entry["kind"] == "webhook" for entry in history)
 
 
+def link_results(deployment: Deployment) -> Finding:
+    """What Plaid lists of ordinary Link sessions: whether it enabled the client for Link events."""
+    api = ItemApi.of(deployment)
+    items = api.call("GET", "/items", state="active", limit=str(_SAMPLE))["items"]
+    seen: dict[str, str] = {}
+    for item in items:
+        history = api.call("GET", item_path(str(item["item_id"]), "history"), limit=_HISTORY)["history"]
+        seen |= {str(entry["at"]): str(entry["link_results"]) for entry in history if "link_results" in entry}
+    if not seen:
+        return _ok("unknown: none of the sampled Items was linked with an ordinary link session")
+    listed = seen[max(seen)]
+    meaning = {
+        "full": "duplicates are refused before the public token is used",
+        "partial": "the end of a session only: duplicates are undone after the public token is used",
+        "absent": "none: duplicates are undone after the public token is used",
+    }
+    return _ok(f"{listed}: {meaning.get(listed, 'see docs/items.md')}")
+
+
 def _clocks(deployment: Deployment) -> Finding:
     """The clocks of this machine, AWS and Plaid agree."""
     response = deployment.client("sts").get_caller_identity()
@@ -275,6 +294,7 @@ CHECKS: Final = (
     Check("Plaid's keys: accepted", _plaid_keys),
     Check("webhook URL", _webhook_url),
     Check("webhooks registered", _webhooks_registered),
+    Check("results of Link sessions", link_results),
     Check("clocks", _clocks),
     Check("event source mapping", _mapping),
     Check("schedules", _schedules),

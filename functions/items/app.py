@@ -1,15 +1,17 @@
 """The Items API: links, lists, shows, syncs, refreshes and removes Items (docs/api.md).
 
 Event: API Gateway HTTP API, payload 2.0, authorized by IAM. Responses are JSON, or problem details (RFC 9457) that name
-the field and the fix. Environment: `plaid_sync.config.ItemsSettings`.
+the field and the fix. Or, invoked by the webhook function: `{"finished_link_session": {"link_token", "public_tokens"},
+"correlation_id"}`, with the response `{"item_ids", "code", "retry"}`. Environment: `plaid_sync.config.ItemsSettings`.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.aws.clients import ITEMS_CONFIG, client
+from plaid_sync.aws.clients import ITEMS_CONFIG, client, deadline_of
 from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.items import ItemsTable
@@ -20,8 +22,9 @@ from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.sqs import SqsSyncQueue
 from plaid_sync.aws.telemetry import correlate, correlation_id, count, logger, metrics, record_plaid_call
 from plaid_sync.config import ItemsSettings, from_environment
-from plaid_sync.domain.clock import Deadline, SystemClock
+from plaid_sync.domain.clock import SystemClock
 from plaid_sync.domain.errors import (
+    AccessTokenLostError,
     ExchangeUnknownError,
     InvalidRequestError,
     ItemOrphanedError,
@@ -31,15 +34,19 @@ from plaid_sync.domain.errors import (
     RefusedError,
     TransientError,
 )
+from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.http import error_response, route_of
 from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import LINK_ROUTE, ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
+from plaid_sync.linking.completion import SessionCompleter, parse_finished_session
 from plaid_sync.linking.eligibility import LinkValidator
 from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
 from plaid_sync.linking.service import Linker
 from plaid_sync.linking.session_reader import SessionReader
+from plaid_sync.linking.siblings import Siblings
 from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
@@ -50,12 +57,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.clock import Clock, Deadline
     from plaid_sync.items_api.http import Response
+    from plaid_sync.linking.completion import FinishedSession
+
+LINK_WEBHOOK: Final = "webhook LINK"
+"""The route of a completed session, as the history records it."""
 
 
-def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> ItemsApi:
-    """Wire the API; nothing is called yet."""
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """The use cases: those behind the routes, and that of the webhook function."""
+
+    routes: ItemsApi
+    completer: SessionCompleter
+
+
+def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wired:
+    """Wire the use cases; nothing is called yet."""
     settings, clock = from_environment(ItemsSettings, environment), clock or SystemClock()
     secret = PlaidSecret(lambda: client("secretsmanager", ITEMS_CONFIG), settings.plaid_secret_id, clock)
     transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call)
@@ -69,26 +88,35 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Ite
     links = LinksTable(dynamodb, settings.links_table, clock)
     tables = settings.items_table, settings.links_table, settings.history_table
     sessions = SessionReader(links, plaid_link, clock)
+    operations = ItemOperations(items, history, sessions, tokens, plaid, queue, clock)
     link_tokens = LinkTokens(plaid_link, links, items, tokens, clock, settings.link_client_name)
     linker = Linker(
         validator=LinkValidator(sessions, links, items),
         plaid=plaid_link,
+        accounts=plaid,
         removal=plaid,
         tokens=tokens,
+        links=links,
         items=items,
         index=indexes,
         registrations=Registrations(dynamodb, *tables, clock),
         queue=queue,
+        check_item=operations.check,
         clock=clock,
     )
     transactions = TransactionRows(dynamodb, settings.transactions_table, clock)
-    return ItemsApi(
+    routes = ItemsApi(
         link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
-        create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
+        create_link_token=lambda body, context: link_tokens.create(
+            parse_link_token_request(body, sandbox=settings.plaid_env == "sandbox"), context
+        ),
+        siblings=Siblings(items, indexes).of,
         queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock),
-        operations=ItemOperations(items, history, sessions, tokens, plaid, queue, clock),
+        operations=operations,
+        rotation=TokenRotation(items, tokens, plaid, queue, clock),
         webhook_url=settings.webhook_url,
     )
+    return Wired(routes, SessionCompleter(linker, sessions, operations.finish_update_mode))
 
 
 api = build_api(os.environ)
@@ -97,12 +125,15 @@ api = build_api(os.environ)
 @metrics.log_metrics(capture_cold_start_metric=True)
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Response:
-    """Serve one request."""
+    """Serve one request, or complete a link session that a webhook reports."""
+    finished, deadline = parse_finished_session(event), deadline_of(context)
+    if finished is not None:
+        return _complete(finished, deadline)
     correlate(event)
     route = route_of(event)
     count(Metric.REQUESTS_RECEIVED)
     try:
-        response = handle_request(api, event, Deadline(lambda: context.get_remaining_time_in_millis() / 1000))
+        response = handle_request(api.routes, event, deadline)
     except PlaidSyncError as error:
         response = error_response(error)
         _emit_failure(route, error, response["statusCode"])
@@ -110,6 +141,18 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Response:
     count(Metric.ITEM_LINKED if route == LINK_ROUTE else Metric.REQUEST_SERVED)
     logger.info("request served", route=route, status=response["statusCode"], item_id=_item_id(event, response))
     return response
+
+
+def _complete(finished: FinishedSession, deadline: Deadline) -> dict[str, Any]:
+    """Complete a link session; the response says why it is not complete, and whether to retry."""
+    correlate({"requestContext": {"requestId": finished.correlation_id}})
+    context = RequestContext(LINK_WEBHOOK, correlation_id(), "", api.routes.webhook_url, deadline)
+    completion = api.completer.complete(finished, context)
+    for error in completion.failures:
+        _emit_failure(LINK_ROUTE, error, error_response(error)["statusCode"])
+    count(Metric.ITEM_LINKED, len(completion.item_ids))
+    logger.info("link session completed", item_ids=completion.item_ids, code=completion.code, retry=completion.retry)
+    return {"item_ids": list(completion.item_ids), "code": completion.code, "retry": completion.retry}
 
 
 def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
@@ -141,6 +184,9 @@ def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
         case ItemOrphanedError():
             count(Metric.ITEM_ORPHANED)
             logger.critical("item orphaned at plaid", item_id=error.item_id, plaid_request_id=error.request_id)
+        case AccessTokenLostError():
+            count(Metric.ITEM_ORPHANED)
+            logger.critical("access token lost", item_id=error.item_id, plaid_request_id=error.request_id)
         case TransientError():
             count(Metric.LINK_FAILED if linking else Metric.REQUEST_FAILED)
             logger.error("request failed", route=route, code=error.code)

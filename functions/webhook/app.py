@@ -1,7 +1,8 @@
 """Receives Plaid's webhooks: verifies them and puts their Item on the sync queue.
 
-Event: API Gateway HTTP API, payload 2.0. Responds 200 `{"result": "queued"|"published"}` only after SQS accepted the
-message, and DynamoDB the entry from which a webhook is published that the stack does not act on. Responds 401
+Event: API Gateway HTTP API, payload 2.0. Responds 200 `{"result": "queued"|"linked"|"published"}` only after SQS
+accepted the message, the items function completed a link session, and DynamoDB accepted the entry from which a webhook
+is published that the stack does not act on. Responds 401
 `{"error": reason}` if the webhook is not verified, 400 if it is verified but unusable. Plaid has to send it again after
 503, a transient failure, and after 429, an unknown key id that got no look-up among many others: a 5xx would let a
 stranger ring an alarm that stops deployments.
@@ -15,10 +16,11 @@ import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.aws.clients import RECORD_CONFIG, WEBHOOK_CONFIG, client
+from plaid_sync.aws.clients import INVOKE_CONFIG, RECORD_CONFIG, WEBHOOK_CONFIG, client
 from plaid_sync.aws.dynamodb.attempts import ItemAttempts
 from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.dynamodb.shared import SharedTable
+from plaid_sync.aws.items_function import ItemsFunction
 from plaid_sync.aws.sqs import SqsSyncQueue
 from plaid_sync.aws.telemetry import correlate, correlation_id, count, logger, measure, metrics, record_plaid_call
 from plaid_sync.config import WebhookSettings, from_environment
@@ -30,6 +32,7 @@ from plaid_sync.plaid.credentials import PlaidSecret
 from plaid_sync.plaid.verification_keys import PlaidVerificationKeyApi
 from plaid_sync.webhook.keys import VerificationKeys
 from plaid_sync.webhook.receiver import (
+    NotLinkedError,
     NotPublishedError,
     NotQueuedError,
     StaleWebhookError,
@@ -43,15 +46,18 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.domain.clock import Clock
-    from plaid_sync.webhook.ports import SharedStateError
+    from plaid_sync.webhook.ports import LinkSessions, SharedStateError
+    from plaid_sync.webhook.receiver import Receipt
 
 _RETRY_SECONDS: Final = 30
 """Plaid's first delay: by its second try, the key id counts as seen before."""
 Response = dict[str, Any]
 
 
-def build_receiver(environment: Mapping[str, str], clock: Clock | None = None) -> WebhookReceiver:
-    """Wire the receiver; nothing is called yet, and Secrets Manager's client is created only for a key look-up."""
+def build_receiver(
+    environment: Mapping[str, str], clock: Clock | None = None, links: LinkSessions | None = None
+) -> WebhookReceiver:
+    """Wire the receiver; nothing is called yet, and clients that few webhooks need are created when one does."""
     settings, clock = from_environment(WebhookSettings, environment), clock or SystemClock()
     secret = PlaidSecret(lambda: client("secretsmanager", WEBHOOK_CONFIG), settings.plaid_secret_id, clock)
     api = PlaidVerificationKeyApi(settings.plaid_host, secret, observer=record_plaid_call)
@@ -63,6 +69,7 @@ def build_receiver(environment: Mapping[str, str], clock: Clock | None = None) -
         history=HistoryTable(dynamodb, settings.history_table),
         items=ItemAttempts(dynamodb, settings.items_table),
         shared=shared,
+        links=links or ItemsFunction(lambda: client("lambda", INVOKE_CONFIG), settings.items_function),
         clock=clock,
     )
 
@@ -90,15 +97,15 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         logger.error("webhook unprocessable", reason=str(error))
         return _respond(HTTPStatus.BAD_REQUEST, {"error": str(error)})
     except TransientError as error:
-        count(Metric.WEBHOOK_VERIFIED, int(isinstance(error, NotQueuedError | NotPublishedError)))
+        count(Metric.WEBHOOK_VERIFIED, int(isinstance(error, NotQueuedError | NotLinkedError | NotPublishedError)))
         count(Metric.WEBHOOK_FAILED)
         logger.error("webhook not accepted", reason=error.code)
         return _respond(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code})
-    webhook, result = receipt.webhook, "queued" if receipt.queued else "published"
+    webhook, result = receipt.webhook, _result(receipt)
     count(Metric.WEBHOOK_VERIFIED)
     if receipt.queued:
         count(Metric.WEBHOOK_QUEUED)
-    if not webhook.is_handled:
+    if receipt.published:
         count(Metric.WEBHOOK_PUBLISHED)
     measure(Metric.WEBHOOK_DELAY, receipt.delay)
     if not receipt.recorded:
@@ -112,6 +119,12 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         recorded=receipt.recorded,
     )
     return _respond(HTTPStatus.OK, {"result": result})
+
+
+def _result(receipt: Receipt) -> str:
+    if receipt.queued:
+        return "queued"
+    return "published" if receipt.published else "linked"
 
 
 def _reject(error: RejectedError) -> Response:

@@ -36,6 +36,7 @@ ENVIRONMENT: Final = {
     "POWERTOOLS_SERVICE_NAME": "build",
     "QUARANTINE_TABLE": "quarantine",
     "PLAID_CALLS_PER_MINUTE": "1000",
+    "ITEMS_FUNCTION": "stack-items:live",
     "SHARED_TABLE": "shared",
     "SYNC_QUEUE_URL": "http://127.0.0.1:9/queue",
     "TOKEN_KEY_ID": "key",

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import Item, ItemId, Removal
+from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.http import error_response
 from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
+from plaid_sync.linking.completion import Completion, FinishedSession, SessionCompleter
 from plaid_sync.linking.eligibility import LinkValidator
 from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
 from plaid_sync.linking.service import Linker
 from plaid_sync.linking.session_reader import SessionReader
+from plaid_sync.linking.siblings import Siblings
 
 from tests.fakes.failing import UNREACHABLE, Failing
 from tests.fakes.links import FakeRegistrations
@@ -32,9 +36,12 @@ if TYPE_CHECKING:
 
     from plaid_sync.items_api.http import Response
 
+_LINKER_PORTS: Final = ("plaid", "tokens", "links", "items", "index", "registrations", "queue", "clock")
 CALLER: Final = "arn:aws:iam::123456789012:user/caller"
 WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
-_ROUTE_OF_ITEM: Final = re.compile("/items/(?P<item_id>[^/]+)(/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore)?)?")
+_ROUTE_OF_ITEM: Final = re.compile(
+    "/items/(?P<item_id>[^/]+)(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore)?)?"
+)
 
 
 @dataclass(slots=True)
@@ -67,18 +74,39 @@ class Api:
             "clock": tables.clock,
         }
 
-    def fail(self, port: str, name: str, error: Exception | None = UNREACHABLE, **how: Any) -> None:
+    def fail(self, port: str, name: str, error: BaseException | None = UNREACHABLE, **how: Any) -> None:
         """Let a call of a port fail from now on: see `Failing`."""
         self.ports[port] = Failing(self.ports[port], name, error, **how)
+
+    def complete(self, finished: FinishedSession) -> Completion:
+        """Complete a session that a webhook reports, as the webhook function requests it."""
+        ports = self.ports
+        sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
+        operations = self._api().operations
+        completer = SessionCompleter(self._linker(sessions), sessions, operations.finish_update_mode)
+        deadline = self.tables.clock.deadline(900.0)
+        return completer.complete(finished, RequestContext("webhook LINK", finished.correlation_id, "", "", deadline))
+
+    def _operations(self, sessions: SessionReader) -> ItemOperations:
+        return ItemOperations(
+            sessions=sessions,
+            **{name: self.ports[name] for name in ("items", "history", "tokens", "plaid", "queue", "clock")},
+        )
+
+    def _linker(self, sessions: SessionReader) -> Linker:
+        ports = self.ports
+        return Linker(
+            validator=LinkValidator(sessions, ports["links"], ports["items"]),
+            accounts=ports["plaid"],
+            removal=ports["plaid"],
+            check_item=self._operations(sessions).check,
+            **{name: ports[name] for name in _LINKER_PORTS},
+        )
 
     def _api(self) -> ItemsApi:
         ports = self.ports
         sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
-        linker = Linker(
-            validator=LinkValidator(sessions, ports["links"], ports["items"]),
-            removal=ports["plaid"],
-            **{name: ports[name] for name in ("plaid", "tokens", "items", "index", "registrations", "queue", "clock")},
-        )
+        linker = self._linker(sessions)
         plaid, links, items, tokens, clock = (ports[name] for name in ("plaid", "links", "items", "tokens", "clock"))
         link_tokens = LinkTokens(plaid, links, items, tokens, clock, "Bank connections")
         history, transactions = ports["history"], ports["transactions"]
@@ -86,7 +114,9 @@ class Api:
             link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
             create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
             queries=ItemQueries(items, ports["index"], history, transactions, tokens, plaid, clock),
-            operations=ItemOperations(items, history, sessions, tokens, plaid, ports["queue"], clock),
+            operations=self._operations(sessions),
+            rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
+            siblings=Siblings(items, ports["index"]).of,
             webhook_url=WEBHOOK_URL,
         )
 

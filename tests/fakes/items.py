@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import BankStatus, PendingCheck
+    from plaid_sync.domain.item import BankStatus, PendingCheck, RemovalReason
     from plaid_sync.domain.schedule import AttemptClass, NextAttempt
     from plaid_sync.items_api.ports import ItemChange
     from plaid_sync.sync.ports import AccountsUpdate, FollowUp, ItemStateUpdate
@@ -211,17 +211,27 @@ class FakeItems:
 
     # ---- the Items API and linking
 
-    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+    def remove(
+        self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool, reason: RemovalReason | None = None
+    ) -> bool:
         if not self.lives(item.item_id):
             return False
         self.history.add(entry)
-        self.mark_removed(item.item_id, state, entry, erase=erase)
+        self.mark_removed(item.item_id, state, entry, erase=erase, reason=reason)
         self._raise(item.item_id)
         return True
 
-    def mark_removed(self, item_id: ItemId, state: ItemState, entry: HistoryEntry, *, erase: bool) -> None:
+    def mark_removed(
+        self,
+        item_id: ItemId,
+        state: ItemState,
+        entry: HistoryEntry,
+        *,
+        erase: bool,
+        reason: RemovalReason | None = None,
+    ) -> None:
         """Record a requested removal."""
-        self.set(item_id, state=state, removal=Removal(entry.at, erase))
+        self.set(item_id, state=state, removal=Removal(entry.at, erase, reason=reason))
         self.plan(item_id, after_request(item_id, entry.at))
 
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
@@ -245,6 +255,25 @@ class FakeItems:
         changed = {name: getattr(change, name) for name in ("state", "accounts", "account_states")}
         fields |= {name: value for name, value in changed.items() if value is not None}
         return self._change(item.item_id, entry, **fields)
+
+    def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
+        if not self.is_fenced(item.item_id, item.generation):
+            return False
+        self.history.add(entry)
+        self.set(item.item_id, token_rotation_began_at=entry.at)
+        self._raise(item.item_id)
+        return True
+
+    def finish_token_rotation(
+        self, item_id: ItemId, began_at: datetime, access_token: bytes | None, entry: HistoryEntry
+    ) -> bool:
+        if item_id not in self.stored or self.stored[item_id].token_rotation_began_at != began_at:
+            return False
+        if access_token is None:
+            self.history.add(entry)
+            self.set(item_id, token_rotation_began_at=None)
+            return True
+        return self._change(item_id, entry, token_rotation_began_at=None, access_token=access_token)
 
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         if item_id in self.stored:

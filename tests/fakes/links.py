@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.domain.item import Item, ItemId
-    from plaid_sync.linking.sessions import LinkSession, Registration, Replacement
+    from plaid_sync.linking.sessions import LinkProgress, LinkSession, Registration, Replacement
 
     from tests.fakes.items import FakeItems
 
@@ -24,11 +24,13 @@ class FakeLinks:
     """Implements `Links` and `AccountClaims`.
 
     Attributes:
+        links: how far links are, by the digest of the public token.
         held: the account claims by key.
         blocked: Items that are never registered.
     """
 
     sessions: dict[str, LinkSession] = field(default_factory=dict)
+    links: dict[str, LinkProgress] = field(default_factory=dict)
     held: dict[str, AccountClaim] = field(default_factory=dict)
     blocked: set[ItemId] = field(default_factory=set)
 
@@ -38,6 +40,20 @@ class FakeLinks:
     def session(self, key: str, now: datetime) -> LinkSession | None:
         session = self.sessions.get(key)
         return None if session is None or session.expires_at <= now else session
+
+    def begin(self, progress: LinkProgress, session: LinkSession | None) -> LinkProgress:
+        if progress.link_id in self.links:
+            return self.links[progress.link_id]
+        stored = None if session is None else self.sessions.get(session.key)
+        if session is not None and stored is not None and stored.link_id is not None:
+            raise TransientError("link_session_modified")
+        self.links[progress.link_id] = progress
+        if session is not None:
+            self.sessions[session.key] = replace(session, link_id=progress.link_id)
+        return progress
+
+    def save_progress(self, progress: LinkProgress) -> None:
+        self.links[progress.link_id] = progress
 
     def claims(self, keys: Collection[str]) -> Mapping[str, AccountClaim]:
         return {key: self.held[key] for key in keys if key in self.held}
@@ -65,7 +81,8 @@ class FakeRegistrations:
     def register(self, registration: Registration) -> None:
         item, replacement = registration.item, registration.replacement
         stored = self.items.load(item.item_id)
-        if item.item_id in self.links.blocked or (stored is not None and stored.removed):
+        other_user = stored is not None and stored.client_user_id != item.client_user_id
+        if item.item_id in self.links.blocked or (stored is not None and stored.removed) or other_user:
             raise TransientError("item_modified_concurrently")
         allowed = {item.item_id, *registration.releasable_item_ids}
         for claim in self.links.claims(sorted(item.bank_login_ids)).values():
@@ -77,6 +94,7 @@ class FakeRegistrations:
         self.items.put(item if stored is None else _updated(stored, item))
         if stored is None and item.linked_at is not None:
             self.items.plan(item.item_id, after_request(item.item_id, item.linked_at))
+        self.links.save_progress(registration.progress)
         self.links.held |= {key: AccountClaim(key, item.item_id, item.link_id) for key in item.bank_login_ids}
 
     def _replace(self, replacement: Replacement, item: Item) -> None:
@@ -106,3 +124,24 @@ def _updated(stored: Item, item: Item) -> Item:
     }
     sets = {name: value for name, value in known.items() if value is not None}
     return replace(stored, access_token=item.access_token, link_id=item.link_id, **sets)
+
+
+@dataclass(slots=True)
+class FakeLinkSessions:
+    """Implements `LinkSessions` of the webhook function.
+
+    Attributes:
+        completed: the sessions that were completed, in order.
+        refusal: the code with which each is refused, while it is set.
+        unreachable: whether no session can be completed now.
+    """
+
+    completed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    refusal: str | None = None
+    unreachable: bool = False
+
+    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:  # noqa: ARG002 - the port's
+        if self.unreachable:
+            raise TransientError("unreachable")
+        self.completed.append((link_token, public_tokens))
+        return self.refusal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,14 @@ from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import PlaidError
 from plaid_sync.domain.item import AccountList, ItemHealth, ItemId
-from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken
+from plaid_sync.items_api.ports import RotatedToken
+from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken, ListedResults
 from plaid_sync.plaid.responses import parse_page
 
 from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:
-    from plaid_sync.domain.item import Cursor
+    from plaid_sync.domain.item import Cursor, RemovalReason
     from plaid_sync.linking.requests import LinkTokenParameters
     from plaid_sync.pull.pages import Page
 
@@ -64,9 +65,13 @@ class FakePlaid:
         calls: how often each call was made.
         refusals: the code or the error with which a call is refused, for as long as it is set.
         report: Plaid's report about the Item.
-        listed: what /accounts/get lists.
+        listed: what /accounts/get lists; where that is nothing, what the user connected in Link.
+        link_results_listed: what /link/token/get lists of sessions that are not hosted.
+        connected: what the user connected, by access token.
         webhooks: the URL that each access token's webhooks go to.
         removed: the access tokens of removed Items.
+        reasons: why each was removed.
+        dead: the access tokens that were replaced.
         created: the parameters of each link token.
         results: the results of each link token.
         exchangeable: the Items that unused public tokens lead to.
@@ -78,8 +83,12 @@ class FakePlaid:
     refusals: dict[str, str | PlaidError] = field(default_factory=dict)
     report: ItemHealth = field(default_factory=lambda: ItemHealth(request_id="health"))
     listed: tuple[Account, ...] = ()
+    link_results_listed: ListedResults = ListedResults.FULL
+    connected: dict[str, AddedItem] = field(default_factory=dict)
     webhooks: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
+    reasons: list[RemovalReason | None] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
     created: dict[str, LinkTokenParameters] = field(default_factory=dict)
     results: dict[str, LinkResults] = field(default_factory=dict)
     exchangeable: dict[str, ExchangedItem] = field(default_factory=dict)
@@ -101,17 +110,32 @@ class FakePlaid:
 
     def health(self, access_token: str, seconds: float = 0.0) -> ItemHealth:  # noqa: ARG002 - the port's
         self._call("health")
+        if access_token in self.dead:
+            raise PlaidError("INVALID_ACCESS_TOKEN", "refusal")
         return self.report
 
-    def remove(self, access_token: str) -> None:
+    def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
         self._call("remove")
         self.removed.append(access_token)
+        self.reasons.append(reason)
 
-    def accounts(self, access_token: str) -> AccountList:  # noqa: ARG002 - the port's
-        return AccountList(self.listed, self._call("accounts"))
+    def accounts(self, access_token: str) -> AccountList:
+        request_id = self._call("accounts")
+        added = self.connected.get(access_token)
+        if self.listed or added is None:
+            return AccountList(self.listed, request_id)
+        return AccountList(added.accounts, request_id, ItemHealth(institution_id=added.institution_id))
 
     def refresh(self, access_token: str) -> str:  # noqa: ARG002 - the port's
         return self._call("refresh")
+
+    def invalidate_access_token(self, access_token: str) -> RotatedToken:
+        """See `PlaidItemCalls`: the old token is dead at once."""
+        request_id = self._call("invalidate")
+        if access_token in self.dead:
+            raise PlaidError("INVALID_ACCESS_TOKEN", "refusal")
+        self.dead.add(access_token)
+        return RotatedToken(f"{access_token.partition('+')[0]}+{request_id}", request_id)
 
     def set_webhook(self, access_token: str, url: str) -> str:
         self.webhooks[access_token] = url
@@ -123,7 +147,7 @@ class FakePlaid:
         request_id = self._call("create_link_token")
         token = f"link-{request_id}"
         self.created[token], self.results[token] = parameters, LinkResults(request_id="results")
-        url = f"https://hosted.invalid/{token}" if parameters.request.hosted_link else None
+        url = f"https://hosted.invalid/{token}" if parameters.request.hosted else None
         return LinkToken(token, self.clock.now() + timedelta(hours=4), url, request_id)
 
     def complete(
@@ -132,10 +156,21 @@ class FakePlaid:
         """Let the user finish Link; return the public token."""
         known = self.results[link_token]
         public_token = f"public-{link_token}-{len(known.added)}"
-        added = (*known.added, AddedItem(public_token, institution_id, accounts or login()))
-        self.results[link_token] = LinkResults(added, finished=True, request_id="results", finished_at=self.clock.now())
-        self.add_public_token(public_token)
+        added = AddedItem(public_token, institution_id, accounts or login())
+        self.results[link_token] = LinkResults(
+            (*known.added, added),
+            finished=True,
+            request_id="results",
+            finished_at=self.clock.now(),
+        )
+        item_id = self.add_public_token(public_token)
+        self.connected[f"access-{item_id}"] = added
         return public_token
+
+    def leave(self, link_token: str) -> None:
+        """Let the user leave Link."""
+        known = self.results[link_token]
+        self.results[link_token] = replace(known, left=not known.finished)
 
     def add_public_token(self, public_token: str) -> ItemId:
         """Let a public token be exchangeable; return the Item that it leads to."""
@@ -147,7 +182,12 @@ class FakePlaid:
         self._call("link_results")
         if link_token not in self.results:
             raise PlaidError("INVALID_LINK_TOKEN", "refusal")
-        return self.results[link_token]
+        results = self.results[link_token]
+        if self.created[link_token].request.hosted or self.link_results_listed is ListedResults.FULL:
+            return results
+        if self.link_results_listed is ListedResults.ABSENT:
+            return LinkResults(request_id="results")
+        return replace(results, added=())
 
     def exchange(self, public_token: str) -> ExchangedItem:
         """See `PlaidLink`: a public token works once."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import boto3
+from plaid_sync.domain.errors import TransientError
 
 from tests.integration.in_process import function
 
@@ -96,10 +98,30 @@ def wired(world: World, name: str, changes: Mapping[str, str] = _UNCHANGED) -> A
     _act_as(world, name)
     attribute, build = _WIRING[name]
     options: dict[str, Any] = {"clock": world.function_clock}
+    if name == "webhook":
+        options["links"] = LinkSessionsOf(world)
     if name in {"audit", "sync"}:
         options["spread"] = lambda: 0.0
     setattr(module, attribute, getattr(module, build)({**world.environment(name), **changes}, **options))
     return module
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSessionsOf:
+    """The items function of a world, as the webhook function invokes it in Lambda."""
+
+    world: World
+
+    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:
+        """See `LinkSessions`: the payload and its answer are JSON."""
+        session = {"link_token": link_token, "public_tokens": list(public_tokens)}
+        event = {"finished_link_session": session, "correlation_id": correlation_id}
+        answer = json.loads(json.dumps(self.world.invoke("items", json.loads(json.dumps(event)))))
+        _act_as(self.world, "webhook")
+        if answer["retry"]:
+            raise TransientError(answer["code"])
+        refusal: str | None = answer["code"]
+        return refusal
 
 
 def _act_as(world: World, name: str) -> None:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import urllib3
 import yaml
+from botocore.exceptions import ClientError
 
 from local.plaid import Phase
 from tests.deployment import NOWHERE
 from tests.integration.in_process import runs_in_the_emulator
+from tests.integration.link_flows import went_through_link
 from tests.integration.module_harness import lasting_world
 
 if TYPE_CHECKING:
@@ -143,3 +145,22 @@ def test_a_reader_can_only_read(world: World) -> None:
     assert call("GET", "/items")[0] == 200
     assert call("DELETE", "/items/one")[0] == 403
     assert call("POST", "/link-tokens", {"client_user_id": "user-17"})[0] == 403
+
+
+def test_a_link_webhook_has_the_deployed_items_function_complete_the_session(world: World) -> None:
+    """The webhook function may invoke that function's alias, and nothing else."""
+    world.plaid.configure(link_webhooks_always=True)
+    stack = world.stack
+    stack.set_environment("webhook", {"PLAID_BASE_URL": world.server.base_url})
+    body = went_through_link(world, "user of a webhook", hosted_link={})
+    item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
+    (delivery, *_) = (
+        found for found in world.plaid.webhooks() if found.payload.get("link_token") == body["link_token"]
+    )
+    headers = {"plaid-verification": world.plaid.sign(delivery.body), "content-type": "application/json"}
+    answer = urllib3.request("POST", stack.webhook_url, body=delivery.body, headers=headers, timeout=60)
+    assert (answer.status, answer.json()) == (200, {"result": "linked"})
+    assert world.item(item_id)["client_user_id"] == "user of a webhook"
+    other = world.environment("webhook")["ITEMS_FUNCTION"].replace("-items:", "-sync:")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stack.role_client("webhook", "lambda").invoke(FunctionName=other, Payload=b"{}")

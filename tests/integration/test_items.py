@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.plaid import Phase
-from tests.integration.crashes import asleep_at, unreachable
+from tests.integration.crashes import Crash, asleep_at, killed_at, unreachable
 from tests.integration.in_process import function, reads_the_logs, strikes_a_call
 from tests.integration.link_flows import content, refused
 
@@ -143,8 +143,12 @@ def test_an_item_that_a_repeated_request_returned_is_not_rolled_back(world: Worl
 
 
 @strikes_a_call
-def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
-    """The second comes when the first has exchanged the token and is about to store the Item."""
+@pytest.mark.parametrize("target", ["TransactWriteItems", "PutItem"])
+def test_two_equal_requests_at_once_give_the_same_item(world: World, target: str) -> None:
+    """The second comes when the first has exchanged the token, and is about to store the Item, or the progress.
+
+    In the first case it completes the link itself; in the second one it waits for the progress.
+    """
     world.pause = time.sleep
     token = world.plaid.create_public_token(transactions=2)
     answers: list[dict[str, Any]] = []
@@ -152,11 +156,57 @@ def test_two_equal_requests_at_once_give_the_same_item(world: World) -> None:
 
     def start_second() -> None:
         second.start()
+        if target == "TransactWriteItems":
+            second.join()
+            return
         while world.plaid.calls["/item/public_token/exchange"] < 2:
             time.sleep(0.01)
 
-    with asleep_at(1, start_second, "TransactWriteItems"):
+    # The first PutItem is that of the public token.
+    with asleep_at(2 if target == "PutItem" else 1, start_second, target):
         answers.append(world.post_items({"public_token": token}))
     second.join()
     assert [answer["statusCode"] for answer in answers] == [201, 201]
     assert answers[0]["body"] == answers[1]["body"]
+
+
+def test_after_a_rotation_of_its_token_an_item_is_synced_and_removed_with_the_new_one(world: World) -> None:
+    item_id = world.synced(transactions=3)
+    old, sealed = world.plaid.item(item_id).access_token, world.item(item_id)["access_token"]
+    content(world.request("POST", f"/items/{item_id}/access-token/rotate"))
+    new = world.plaid.item(item_id).access_token
+    assert new != old
+    assert new not in str(world.item(item_id))
+    assert world.item(item_id)["access_token"] != sealed
+    world.drain()
+    world.assert_exact(item_id)
+    content(world.request("DELETE", f"/items/{item_id}", query={"reason_code": "OTHER", "reason_note": "test"}), 202)
+    world.drain()
+    assert world.plaid.item(item_id).removed
+    assert "plaid_removed_at" in world.item(item_id)
+
+
+@strikes_a_call
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_a_rotation_that_dies_at_any_call_is_repeated_or_reported_as_lost(world: World, *, before: bool) -> None:
+    number = 0
+    while True:
+        number += 1
+        item_id = world.link(transactions=1)
+        world.drain()
+        crash = Crash(number, before=before)
+        with killed_at(crash):
+            world.request("POST", f"/items/{item_id}/access-token/rotate")
+        answer = world.request("POST", f"/items/{item_id}/access-token/rotate")
+        called = any("/invalidate" in call for call in crash.calls[:-1])
+        stored = "token_rotation_began_at" not in world.item(item_id)
+        if crash.struck and not stored:
+            assert refused(answer, 500, "access_token_lost")["remedy"] == "relink"
+            assert called or not before
+        else:
+            content(answer)
+            world.drain()
+            world.assert_exact(item_id)
+        if not crash.struck:
+            break
+    assert number > 7

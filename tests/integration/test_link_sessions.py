@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from plaid_sync.domain.clock import format_timestamp
@@ -12,6 +12,7 @@ from local.plaid import Behavior, Phase
 from tests.integration.crashes import Crash, killed_at
 from tests.integration.in_process import strikes_a_call
 from tests.integration.link_flows import (
+    claims_of,
     content,
     history,
     link_rows,
@@ -23,14 +24,28 @@ from tests.integration.link_flows import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.integration.harness import World
 
 EXCHANGE = "/item/public_token/exchange"
 
 
+FORMS = ("full", "deprecated", "partial", "absent")
+Form = Literal["full", "deprecated", "partial", "absent"]
+
+
 @pytest.fixture
-def behavior() -> Behavior:
-    return Behavior(rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=5)
+def form() -> Form:
+    """What Plaid lists of sessions that are not hosted."""
+    return "full"
+
+
+@pytest.fixture
+def behavior(form: Form) -> Behavior:
+    return Behavior(
+        rate_limits=False, initial_seconds=None, historical_seconds=None, history_transactions=5, link_results=form
+    )
 
 
 def test_a_link_token_can_be_requested_in_every_way(world: World, user: str) -> None:
@@ -41,7 +56,7 @@ def test_a_link_token_can_be_requested_in_every_way(world: World, user: str) -> 
         "language": "fr",
         "days_requested": 90,
         "redirect_uri": "https://app.example.com/link",
-        "hosted_link": True,
+        "hosted_link": {"url_lifetime_seconds": 3600},
         "client_name": "Blue",
     }
     created = content(world.request("POST", "/link-tokens", body), 201)
@@ -58,10 +73,11 @@ def test_a_link_token_can_be_requested_in_every_way(world: World, user: str) -> 
     assert abs(expires_at - token.expires_at - timedelta(days=1)) < timedelta(seconds=2)
 
 
-@pytest.mark.parametrize("hosted", [False, True])
-def test_a_session_completes_for_its_user(world: World, user: str, *, hosted: bool) -> None:
+@pytest.mark.parametrize(("form", "hosted"), [*((form, False) for form in FORMS), ("full", True), ("absent", True)])
+def test_a_session_completes_for_its_user(world: World, user: str, form: Form, *, hosted: bool) -> None:
     """With Hosted Link, the session itself names the public token."""
-    body = went_through_link(world, user, days_requested=60, hosted_link=hosted)
+    options: dict[str, Any] = {"hosted_link": {}} if hosted else {}
+    body = went_through_link(world, user, days_requested=60, **options)
     if hosted:
         del body["public_token"]
     item_id = content(world.request("POST", "/items", body), 201)["item_id"]
@@ -76,39 +92,89 @@ def test_a_session_completes_for_its_user(world: World, user: str, *, hosted: bo
     (entry,) = history(world, item_id)
     assert (entry["outcome"], entry["published_events"], entry["request"]) == ("linked", ["ItemLinked"], "POST /items")
     assert len(entry["plaid_request_ids"]) == 2
+    assert entry.get("link_results") == (None if hosted else "full" if form == "deprecated" else form)
     assert take_messages(world) == [(item_id, "linked")]
 
 
 @strikes_a_call
+@pytest.mark.parametrize("form", ["full", "partial", "absent"])
+@pytest.mark.parametrize("duplicate", [False, True], ids=["new", "duplicate"])
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_a_link_with_a_session_that_dies_at_any_call_is_completed_by_its_retry(
-    world: World, user: str, *, before: bool
+def test_a_link_that_dies_at_any_call_is_completed_by_its_retry(
+    world: World, user: str, form: Form, *, before: bool, duplicate: bool
 ) -> None:
-    """All but one point: dead between the exchange and the end of the transaction, the access token is lost."""
+    """No orphan and no duplicate: all but where the access token has died with the process, before it was stored."""
+    existing = linked(world, user, f"{user} login") if duplicate else None
     number = 0
     while True:
         number += 1
-        body = went_through_link(world, user, login=f"{user} {number}")
+        body = went_through_link(world, user, login=f"{user} login" if duplicate else f"{user} {number}")
+        item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
+        take_messages(world)
         crash = Crash(number, before=before)
         with killed_at(crash):
             world.request("POST", "/items", body)
-        if not crash.struck:
-            break
         answer = world.request("POST", "/items", body)
         last = crash.calls[-1]
-        unstored = (EXCHANGE in last and not before) or "Encrypt" in last or ("TransactWriteItems" in last and before)
-        if unstored:
+        saves = "PutItem" in last and any("Encrypt" in call for call in crash.calls)
+        lost = (EXCHANGE in last and not before) or "Encrypt" in last or (saves and before)
+        if crash.struck and lost and answer["statusCode"] == 400:
             assert refused(answer, 400, "INVALID_PUBLIC_TOKEN")["field"] == "public_token"
+            assert world.item(item_id) == {}
+        elif duplicate:
+            assert refused(answer, 409, "duplicate_item")["item_id"] == existing
+            assert item_id not in world.plaid.items or world.plaid.item(item_id).removed
+            assert world.item(item_id) == {}
         else:
-            item_id = content(answer, 201)["item_id"]
+            assert content(answer, 201)["item_id"] == item_id
             assert (item_id, "linked") in take_messages(world)
             assert not world.plaid.item(item_id).removed
-    assert number > 7
+            assert claims_of(world, item_id) == world.item(item_id)["bank_login_ids"]
+        if not crash.struck:
+            break
+    assert number > (5 if duplicate and form == "full" else 9)
+    kept = [row["item_id"]["S"] for row in link_rows(world, "public#").values() if "access_token" in row]
+    assert item_id not in kept
+
+
+# ---- webhooks of Link
+
+
+def deliver_webhooks(world: World) -> list[dict[str, Any]]:
+    """Deliver what Plaid has signed; return the answers."""
+    deliveries = [found for found in world.plaid.webhooks() if found.payload["webhook_type"] == "LINK"]
+    return [world.post_webhook(found.body, world.plaid.sign(found.body)) for found in deliveries]
+
+
+@pytest.mark.parametrize(("form", "hosted"), [("full", True), ("absent", True), ("partial", False)])
+@pytest.mark.usefixtures("form")
+def test_a_finished_session_is_linked_by_plaids_webhook_alone(
+    world: World, user: str, *, hosted: bool, output: Callable[[], str]
+) -> None:
+    world.plaid.configure(link_webhooks_always=True)
+    options: dict[str, Any] = {"hosted_link": {}} if hosted else {}
+    body = went_through_link(world, user, **options)
+    item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
+    output()
+    answers = deliver_webhooks(world)
+    assert {answer["statusCode"] for answer in answers} == {200}
+    assert world.item(item_id)["client_user_id"] == user
+    assert set(take_messages(world)) == {(item_id, "linked")}
+    logs = output()
+    assert body["public_token"] not in logs
+    assert body["link_token"] not in logs
+    # The application finds it, whether it has the public token or not.
+    assert content(world.request("POST", "/items", body), 201)["item_id"] == item_id
+    assert world.plaid.calls[EXCHANGE] == 1
+    rows = str(link_rows(world, "")) + str(history(world, item_id))
+    assert body["public_token"] not in rows
 
 
 # ---- update mode
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.usefixtures("form")
 def test_a_finished_update_mode_ends_a_warning_at_once(world: World, user: str) -> None:
     item_id = linked(world, user)
     until = world.clock() + timedelta(days=5)
@@ -117,6 +183,7 @@ def test_a_finished_update_mode_ends_a_warning_at_once(world: World, user: str) 
         "state_code": "PENDING_DISCONNECT",
         "expiry_code": "PENDING_DISCONNECT",
         "expiry_until": format_timestamp(until),
+        "state_since": format_timestamp(world.clock() - timedelta(hours=1)),
     }.items():
         world.set_attribute(item_id, name, {"S": value})
     take_messages(world)
@@ -134,6 +201,8 @@ def test_a_finished_update_mode_ends_a_warning_at_once(world: World, user: str) 
     assert published == [["ItemLinked"], ["ItemActive"], None]
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.usefixtures("form")
 def test_a_lost_login_is_repaired_by_update_mode(world: World, user: str) -> None:
     item_id = linked(world, user)
     while world.plaid.advance_phase(item_id) < Phase.HISTORICAL:

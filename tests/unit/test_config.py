@@ -21,6 +21,7 @@ WEBHOOK = {
     "HISTORY_TABLE": "history",
     "ITEMS_TABLE": "items",
     "SHARED_TABLE": "shared",
+    "ITEMS_FUNCTION": "stack-items:live",
 }
 SWEEP = {"SYNC_QUEUE_URL": "https://queue", "ITEMS_TABLE": "items", "QUARANTINE_TABLE": "quarantine"}
 AUDIT = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "TOKEN_KEY_ID": "key"}

@@ -32,7 +32,7 @@ from plaid_sync.domain.item import (
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
 from plaid_sync.domain.transaction import RowRemoval, TransactionId, parse_transaction
 from plaid_sync.items_api.ports import ItemChange
-from plaid_sync.linking.sessions import LinkSession, Registration, Replacement
+from plaid_sync.linking.sessions import LinkProgress, LinkSession, Registration, Replacement
 from plaid_sync.pull.pages import InvalidEntry
 from plaid_sync.sync.ports import AccountsUpdate, Commit, FollowUp, ItemStateUpdate, Reconciliation
 from plaid_sync.sync.quarantine import split_entry
@@ -74,7 +74,8 @@ def registration(
         "client_user_id": "u",
     }
     item = new_item(item_id, access_token=b"ciphertext", bank_login_ids=frozenset(keys), **(known | fields))
-    return Registration(item, entry(item_id, "linked", DetailType.LINKED), releasable)
+    progress = LinkProgress(item.link_id, None, NOON + timedelta(days=1), item_id)
+    return Registration(item, progress, entry(item_id, "linked", DetailType.LINKED), releasable)
 
 
 def replacing(made: Registration, replaced: ItemId) -> Registration:
@@ -141,13 +142,23 @@ def _share(trace: Trace) -> None:
 
 def _link(trace: Trace) -> None:
     registrations, links = trace.ports["registrations"], trace.ports["links"]
-    session = LinkSession("session#1", "u", None, 90, NOON + timedelta(hours=1), "link")
+    session = LinkSession("session#1", "u", None, 90, NOON + timedelta(hours=1), created_at=NOON, hosted=True)
     links.add_session(session)
     trace.do("session", lambda: links.session(session.key, NOON))
     trace.do("expired session", lambda: links.session(session.key, NOON + timedelta(hours=1)))
+    begun = LinkProgress("public", session.key, NOON + timedelta(days=1))
+    trace.do("begin", lambda: links.begin(begun, session))
+    trace.do("bound session", lambda: links.session(session.key, NOON))
+    trace.do("begin again", lambda: links.begin(replace(begun, session_key="session#2"), None))
+    trace.do("another public token", lambda: links.begin(replace(begun, link_id="public 2"), session))
+    exchanged = replace(begun, item_id=A, access_token=b"encrypted", request_id="r", expires_at=None)
+    for saved in (exchanged, replace(exchanged, access_token=b"", duplicate_of=B)):
+        trace.do("save progress", lambda saved=saved: links.save_progress(saved))  # type: ignore[misc] # bound
+        trace.do("progress", lambda: links.begin(begun, None))
     for name, made in {
         "register": registration(A, "login#1", "login#2"),
         "register again": registration(A, "login#1", "login#2", institution_id="ins_1", accounts=(Account("x"),)),
+        "register for another user": registration(A, client_user_id="v"),
         "claim held": registration(B, "login#2", "login#3"),
         "claim released": registration(B, "login#2", "login#3", releasable=frozenset({A})),
         "replace": replacing(registration(C, "login#4"), B),

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 import yaml
 from plaid_sync.domain.errors import Refusal, Remedy
-from plaid_sync.domain.item import MAX_HISTORY_DAYS, StateName
+from plaid_sync.domain.item import MAX_HISTORY_DAYS, REMOVAL_REASONS, StateName
 from plaid_sync.domain.requests import MAX_USER_ID_LENGTH
 from plaid_sync.domain.transitions import TRANSITIONS, Action
 from plaid_sync.items_api.http import STATUS_OF_REFUSAL
+from plaid_sync.linking import link_token_fields
 from plaid_sync.linking import requests as link_requests
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
@@ -84,9 +85,19 @@ def test_every_reference_exists_and_every_component_is_used() -> None:
 def test_the_values_of_the_document_are_those_of_the_code() -> None:
     assert set(SCHEMAS["State"]["enum"]) == set(StateName)
     assert set(SCHEMAS["Remedy"]["enum"]) == set(Remedy)
-    assert tuple(SCHEMAS["Products"]["items"]["enum"]) == link_requests.PRODUCTS
-    assert tuple(SCHEMAS["CountryCodes"]["items"]["enum"]) == link_requests.COUNTRIES
-    assert tuple(SCHEMAS["Language"]["enum"]) == link_requests.LANGUAGES
+    assert tuple(SCHEMAS["Products"]["items"]["enum"]) == link_token_fields.PRODUCTS
+    assert tuple(SCHEMAS["CountryCodes"]["items"]["enum"]) == link_token_fields.COUNTRIES
+    assert tuple(SCHEMAS["Language"]["enum"]) == link_token_fields.LANGUAGES
+    assert tuple(SCHEMAS["RemovalReason"]["enum"]) == REMOVAL_REASONS
+    members = {name: set(SCHEMAS[name]["properties"]) for name in ("LinkUser", "AccountFilters", "HostedLink")}
+    assert members == {
+        "LinkUser": set(link_token_fields.FIELDS["user"].members),
+        "AccountFilters": set(link_token_fields.FIELDS["account_filters"].members),
+        "HostedLink": set(link_token_fields.FIELDS["hosted_link"].members),
+    }
+    own = {"client_user_id", "item_id", "days_requested", "account_selection", "client_name"}
+    fields = set(SCHEMAS["NewLink"]["properties"]) | set(SCHEMAS["UpdateMode"]["properties"])
+    assert fields - own == set(link_token_fields.FIELDS)
     assert SCHEMAS["ClientName"]["maxLength"] == link_requests.MAX_CLIENT_NAME_LENGTH
     assert SCHEMAS["ClientUserId"]["maxLength"] == MAX_USER_ID_LENGTH
     assert SCHEMAS["DaysRequested"]["maximum"] == MAX_HISTORY_DAYS

@@ -59,7 +59,7 @@ def _link_sandbox(context: Context, institution: str, days: int) -> Any:  # noqa
 
 
 def _link_hosted(context: Context, user: str, days: int, timeout: int) -> Any:  # noqa: ANN401 - JSON
-    body = {"client_user_id": user, "hosted_link": True, "days_requested": days}
+    body = {"client_user_id": user, "hosted_link": {}, "days_requested": days}
     session = context.api.call("POST", "/link-tokens", body)
     context.output.log(f"Send the user ({user}) to: {session['hosted_link_url']}")
     request = {"link_token": session["link_token"], "client_user_id": user}

@@ -1,4 +1,4 @@
-"""`sync`, `refresh`, `resync` and `remove`: requests to the Items API."""
+"""`sync`, `refresh`, `resync`, `rotate-token` and `remove`: requests to the Items API."""
 
 from __future__ import annotations
 
@@ -192,6 +192,18 @@ def _report(context: Context, results: Results, action: str) -> int:
     return ExitCode.ACTION_REQUIRED if results.refused else ExitCode.OK
 
 
+@command(APP, "rotate-token")
+def rotate_token(context: Context, item_id: ItemArgument, *, yes: YesOption = False) -> int:
+    """Replace the access token of an Item, as after a leak. The old token is dead at once.
+
+    Example: `plaid-sync rotate-token eVBnVMp7zdTJLkRNr33Rs6zr7KNJqBFL9DrE6`
+    """
+    context.output.confirm(f"Replace the access token of {item_id}?", yes=yes)
+    document = context.api.call("POST", item_path(item_id, "access-token/rotate"))
+    context.output.show(document, lambda: [f"The access token of {item_id} is replaced, and a sync requested."])
+    return ExitCode.OK
+
+
 @command(APP, "remove")
 def remove(
     context: Context,
@@ -199,6 +211,7 @@ def remove(
     transactions: Annotated[
         str, typer.Option(metavar="keep|erase", help="Keep or erase the Item's transactions.")
     ] = "keep",
+    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Why, for Plaid; such as FRAUD_OTHER.")] = None,
     *,
     yes: YesOption = False,
 ) -> int:
@@ -214,6 +227,7 @@ def remove(
         f"{transactions} its {item['transactions']['live']:,} transactions?",
         yes=yes,
     )
-    document = context.api.call("DELETE", item_path(item_id), transactions=transactions)
+    query = {"transactions": transactions} | ({} if reason is None else {"reason_code": reason})
+    document = context.api.call("DELETE", item_path(item_id), **query)
     context.output.show(document, lambda: [f"{item_id} is removed. plaid-sync item {item_id} shows the progress."])
     return ExitCode.OK

@@ -18,7 +18,7 @@ from plaid_sync.plaid.credentials import PlaidCredentials
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
 from plaid_sync_cli.audits import Auditor, drifted_rows, is_conclusive
 from plaid_sync_cli.bulk import RateLimiter
-from plaid_sync_cli.checks import Result, run_checks
+from plaid_sync_cli.checks import Result, link_results, run_checks
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import CommandError, ExitCode, expected_failures
 from plaid_sync_cli.output import plural
@@ -35,9 +35,9 @@ _TIMEOUT: Final = urllib3.Timeout(connect=3, read=12)
 _POLL_INTERVAL: Final = 1.0
 _REFRESHED_RECENTLY: Final = "refreshed_recently"
 _TABLES: Final = ("TransactionsTable", "QuarantineTable")
-PRODUCTION_STEPS: Final = ("forged_webhook", "unsigned_call", "doctor")
+PRODUCTION_STEPS: Final = ("forged_webhook", "unsigned_call", "link_results", "doctor")
 """These create nothing."""
-SANDBOX_STEPS: Final = ("forged_webhook", "unsigned_call", "link", "rows", "audit", "webhook", "erase")
+SANDBOX_STEPS: Final = ("forged_webhook", "unsigned_call", "link_results", "link", "rows", "audit", "webhook", "erase")
 
 
 @command(APP, "smoke")
@@ -133,6 +133,10 @@ class SmokeTest:
                 "Deploy the template again: IAM authorizes the routes of the Items API.",
             )
         return "an unsigned call of the Items API is rejected: 403"
+
+    def link_results(self) -> str:
+        """Report what Plaid lists of ordinary Link sessions."""
+        return f"results of Link sessions: {link_results(self.deployment).what}"
 
     def doctor(self) -> str:
         """Run the checks of `plaid-sync doctor`."""

@@ -57,12 +57,17 @@ class PlaidSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSettings(PlaidSettings):
-    """The environment of `functions/webhook`."""
+    """The environment of `functions/webhook`.
+
+    Attributes:
+        items_function: the items function with its alias, which completes link sessions.
+    """
 
     sync_queue_url: str
     history_table: str
     items_table: str
     shared_table: str
+    items_function: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

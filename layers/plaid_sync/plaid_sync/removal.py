@@ -7,8 +7,10 @@ Item's message group, as often as it takes: every step is idempotent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
 
+from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 
 if TYPE_CHECKING:
@@ -80,6 +82,10 @@ class AccountClaims(Protocol):
         ...
 
 
+_ROTATION_TAKES: Final = timedelta(minutes=5)
+"""Longer than the request that replaces an access token can run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remover:
     """Finishes what `DELETE /items/{item_id}` began."""
@@ -101,8 +107,12 @@ class Remover:
         removal = item.removal
         if removal is None or removal.completed_at is not None:
             return 0
+        rotation = item.token_rotation_began_at
+        if rotation is not None and self.clock.now() - rotation < _ROTATION_TAKES:
+            # By a token that is being replaced, Plaid would seem to have removed the Item already.
+            raise TransientError("access_token_rotating")
         if removal.plaid_removed_at is None:
-            self.plaid.remove(self.tokens.decrypt(item.item_id, item.access_token))
+            self.plaid.remove(self.tokens.decrypt(item.item_id, item.access_token), removal.reason)
             self.items.record_plaid_removed(item.item_id)
         erased = self._erase(item, removal, deadline) if removal.erase else 0
         self.claims.release(item.item_id, item.bank_login_ids)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.item import ItemState, StateName
+from plaid_sync.linking.sessions import ListedResults
 
 from tests.fakes.api import Api, content, problem
 from tests.fakes.clock import NOON
+from tests.fakes.plaid import login
+
+if TYPE_CHECKING:
+    from plaid_sync.domain.accounts import Account
 
 
 def test_a_second_link_of_a_bank_is_refused_before_the_exchange_and_names_the_item(api: Api) -> None:
@@ -202,3 +208,59 @@ def test_a_claim_of_an_item_in_an_unknown_state_is_held(api: Api) -> None:
     problem(api.request("POST", "/items", api.went_through_link("user")), 409, "duplicate_item")
     query = {"replace": item_id}
     problem(api.request("POST", "/items", api.went_through_link("user"), query), 409, "item_frozen")
+
+
+# ---- banks that end the older connection, and siblings
+
+
+@pytest.mark.parametrize("listed", [ListedResults.FULL, ListedResults.ABSENT])
+def test_where_the_bank_ends_the_older_connection_replacing_is_recommended_and_the_old_item_checked(
+    api: Api, listed: ListedResults
+) -> None:
+    api.plaid.link_results_listed = listed
+    first = api.link_token("user")
+    body = {"link_token": first, "client_user_id": "user"}
+    public_token = api.plaid.complete(first, institution_id="ins_56")
+    old = content(api.request("POST", "/items", body | {"public_token": public_token}), 201)["item_id"]
+    api.queue.take()
+    second = api.link_token("user")
+    again = {"link_token": second, "client_user_id": "user"}
+    again["public_token"] = api.plaid.complete(second, institution_id="ins_56")
+    refused = problem(api.request("POST", "/items", again), 409, "duplicate_item")
+    assert f"?replace={old}" in refused["fix"]
+    assert "use that Item" not in refused["fix"]
+    assert [check.code for check in api.item(old).pending_checks] == ["check_accounts"]
+    assert api.queue.take() == [(old, "request")]
+
+
+def linked_at(api: Api, institution_id: str, accounts: tuple[Account, ...]) -> dict[str, Any]:
+    token = api.link_token("user")
+    body = {"link_token": token, "client_user_id": "user"}
+    body["public_token"] = api.plaid.complete(token, accounts, institution_id)
+    return content(api.request("POST", "/items", body), 201)
+
+
+def test_an_equal_account_at_another_institution_id_warns_and_is_linked(api: Api) -> None:
+    """A bank moved to another institution id: no claim distinguishes that from an equal account at another bank."""
+    old = linked_at(api, "ins_3", login())
+    assert old.keys() == {"item_id"}
+    new = linked_at(api, "ins_56", login())
+    (warning,) = new["warnings"]
+    assert (warning["code"], warning["item_id"]) == ("possible_duplicate", old["item_id"])
+    assert new["item_id"] != old["item_id"]
+    assert not api.item(old["item_id"]).removed
+
+
+def test_neither_other_accounts_nor_removed_items_nor_other_users_warn(api: Api) -> None:
+    nameless = tuple(replace(account, mask=None) for account in login())
+    linked_at(api, "ins_1", nameless)
+    removed = linked_at(api, "ins_2", login())["item_id"]
+    content(api.request("DELETE", f"/items/{removed}"), 202)
+    api.linked("another")
+    for institution_id, accounts in (("ins_3", login("other")), ("ins_4", nameless), ("ins_5", login())):
+        assert "warnings" not in linked_at(api, institution_id, accounts)
+
+
+def test_a_link_does_not_fail_for_want_of_a_warning(api: Api) -> None:
+    api.fail("index", "page")
+    assert "warnings" not in linked_at(api, "ins_1", login())

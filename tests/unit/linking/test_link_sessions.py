@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from plaid_sync.domain.item import Expiry, ItemState, StateName
-from plaid_sync.linking.sessions import SESSION_TTL, LinkResults, session_key
+from plaid_sync.linking.sessions import SESSION_TTL, LinkResults, ListedResults, session_key
 
 from tests.fakes.api import WEBHOOK_URL, Api, content, problem
 from tests.fakes.clock import NOON
+from tests.fakes.failing import KilledError
+from tests.fakes.plaid import login
 
 # ---- link tokens
 
@@ -22,7 +24,12 @@ def test_a_link_token_has_the_stacks_webhook_and_two_years_by_default(api: Api) 
     parameters = api.plaid.created[created["link_token"]]
     assert (parameters.client_user_id, parameters.client_name) == ("user", "Bank connections")
     assert (parameters.webhook_url, parameters.access_token) == (WEBHOOK_URL, None)
-    assert (parameters.request.days_requested, parameters.request.products) == (730, ("transactions",))
+    assert parameters.request.fields == {
+        "products": ["transactions"],
+        "country_codes": ["US"],
+        "language": "en",
+        "transactions": {"days_requested": 730},
+    }
 
 
 def test_every_option_of_a_link_token_reaches_plaid(api: Api) -> None:
@@ -32,13 +39,15 @@ def test_every_option_of_a_link_token_reaches_plaid(api: Api) -> None:
         "language": "fr",
         "days_requested": 90,
         "redirect_uri": "https://app.example.com/link",
-        "hosted_link": True,
+        "hosted_link": {"delivery_method": "sms"},
         "client_name": "Blue",
+        "user": {"phone_number": "+12025550123"},
+        "enable_multi_item_link": True,
     }
     created = content(api.request("POST", "/link-tokens", {"client_user_id": "user"} | options), 201)
     parameters = api.plaid.created[created["link_token"]]
-    sent = {name: getattr(parameters.request, name) for name in options}
-    assert sent == {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    sent = {name: value for name, value in options.items() if name not in {"days_requested", "client_name"}}
+    assert parameters.request.fields == sent | {"transactions": {"days_requested": 90}}
     assert (parameters.client_name, created["hosted_link_url"]) == (
         "Blue",
         f"https://hosted.invalid/{created['link_token']}",
@@ -89,15 +98,13 @@ def test_a_public_token_does_not_complete_with_another_session_before_or_after_i
     assert api.plaid.removed == []
 
 
-@pytest.mark.parametrize("gone", ["never created", "expired here", "forgotten by Plaid"])
+@pytest.mark.parametrize("gone", ["never created", "expired here"])
 def test_an_unknown_or_expired_link_token_is_404_and_any_other_refusal_is_plaids(api: Api, gone: str) -> None:
     body = api.went_through_link("user")
     if gone == "never created":
         body["link_token"] = "link-unknown"
-    elif gone == "expired here":
-        api.tables.clock.time += timedelta(days=3)
     else:
-        api.plaid.results.clear()
+        api.tables.clock.time += timedelta(days=3)
     assert problem(api.request("POST", "/items", body), 404, "link_session_unknown")["field"] == "link_token"
     body = api.went_through_link("another")
     api.plaid.refusals["link_results"] = "INTERNAL_SERVER_ERROR"
@@ -133,9 +140,116 @@ def test_of_several_connections_one_has_to_be_named(api: Api) -> None:
     assert len(api.tables.items.stored) == 2
 
 
+# ---- what Plaid lists of a session
+
+
+@pytest.mark.parametrize("listed", [ListedResults.PARTIAL, ListedResults.ABSENT])
+def test_a_session_whose_results_plaid_does_not_list_completes_for_its_user(api: Api, listed: ListedResults) -> None:
+    api.plaid.link_results_listed = listed
+    body = api.went_through_link("user", days_requested=60)
+    item_id = content(api.request("POST", "/items", body), 201)["item_id"]
+    item = api.item(item_id)
+    assert (item.client_user_id, item.institution_id, item.days_requested) == ("user", "ins_1", 60)
+    assert [account.name for account in item.accounts] == ["login 0000", "login 1111"]
+    assert api.tables.links.claims_of(item_id) == item.bank_login_ids != set()
+    assert api.history(item_id)[0]["link_results"] == listed
+    problem(api.request("POST", "/items", body | {"client_user_id": "another"}), 403, "link_session_of_another_user")
+    assert content(api.request("POST", "/items", body), 201)["item_id"] == item_id
+    assert api.plaid.calls["exchange"] == 1
+
+
+def test_a_session_that_plaid_no_longer_knows_completes_with_its_public_token(api: Api) -> None:
+    body = api.went_through_link("user")
+    api.plaid.results.clear()
+    assert api.item(content(api.request("POST", "/items", body), 201)["item_id"]).client_user_id == "user"
+
+
+@pytest.mark.parametrize("listed", [ListedResults.PARTIAL, ListedResults.ABSENT])
+def test_a_duplicate_that_shows_after_the_exchange_is_undone_and_the_same_answer_repeated(
+    api: Api, listed: ListedResults
+) -> None:
+    item_id = api.linked()
+    api.plaid.link_results_listed = listed
+    body = api.went_through_link("user")
+    undone = api.plaid.item_of[body["public_token"]]
+    api.queue.take()
+    for _ in range(2):
+        refused = problem(api.request("POST", "/items", body), 409, "duplicate_item")
+        assert (refused["item_id"], refused["field"]) == (item_id, "item_id")
+    assert api.plaid.removed == [f"access-{undone}"]
+    assert api.tables.items.stored.keys() == {item_id}
+    assert api.tables.links.claims_of(undone) == set()
+    assert api.queue.take() == []
+    new = content(api.request("POST", "/items", api.went_through_link("user"), {"replace": item_id}), 201)["item_id"]
+    assert api.tables.items.replaced_by == {item_id: new}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("port", "call"),
+    [("plaid", "accounts"), ("links", "claims"), ("links", "save_progress"), ("plaid", "remove")],
+)
+def test_the_undoing_of_a_duplicate_that_is_killed_at_any_call_is_completed_by_its_retry(
+    api: Api, port: str, call: str, *, after: bool
+) -> None:
+    item_id = api.linked()
+    api.plaid.link_results_listed = ListedResults.ABSENT
+    body = api.went_through_link("user")
+    undone = api.plaid.item_of[body["public_token"]]
+    api.fail(port, call, KilledError(), after=after)
+    with pytest.raises(KilledError):
+        api.request("POST", "/items", body)
+    response = api.request("POST", "/items", body)
+    if call == "save_progress" and not after:  # the access token died with the process
+        problem(response, 400, "INVALID_PUBLIC_TOKEN")
+        return
+    assert problem(response, 409, "duplicate_item")["item_id"] == item_id
+    assert f"access-{undone}" in api.plaid.removed
+    assert api.tables.items.stored.keys() == {item_id}
+
+
+@pytest.mark.parametrize("listed", [ListedResults.PARTIAL, ListedResults.ABSENT])
+def test_a_session_takes_one_public_token_unless_plaid_lists_more(api: Api, listed: ListedResults) -> None:
+    api.plaid.link_results_listed = listed
+    token = api.link_token("user")
+    first, second = (api.plaid.complete(token, login(name)) for name in ("one", "two"))
+    body = {"link_token": token, "client_user_id": "user"}
+    content(api.request("POST", "/items", body | {"public_token": first}), 201)
+    refused = problem(api.request("POST", "/items", body | {"public_token": second}), 409, "link_session_used")
+    assert refused["field"] == "link_token"
+    assert api.plaid.calls["exchange"] == 1
+    api.plaid.link_results_listed = ListedResults.FULL
+    content(api.request("POST", "/items", body | {"public_token": second}), 201)
+
+
+def test_two_sessions_never_take_the_same_public_token(api: Api) -> None:
+    """The first one takes it, even if its request dies before the exchange."""
+    api.plaid.link_results_listed = ListedResults.ABSENT
+    first, second = api.went_through_link("user"), api.went_through_link("another", "other login")
+    api.fail("plaid", "exchange", KilledError())
+    with pytest.raises(KilledError):
+        api.request("POST", "/items", first)
+    for stolen in (second | {"public_token": first["public_token"]}, {"public_token": first["public_token"]}):
+        problem(api.request("POST", "/items", stolen), 403, "public_token_of_another_session")
+    item_id = content(api.request("POST", "/items", first), 201)["item_id"]
+    assert api.item(item_id).client_user_id == "user"
+    assert api.plaid.calls["exchange"] == 1
+
+
+def test_of_a_hosted_link_only_what_plaid_lists_is_taken(api: Api) -> None:
+    """Plaid lists the results of Hosted Link for every client."""
+    api.plaid.link_results_listed = ListedResults.ABSENT
+    token, other = api.link_token("user", hosted_link={}), api.went_through_link("another")
+    stolen = {"link_token": token, "client_user_id": "user", "public_token": other["public_token"]}
+    problem(api.request("POST", "/items", stolen), 409, "link_session_not_finished")
+    public_token = api.plaid.complete(token)
+    problem(api.request("POST", "/items", stolen), 403, "public_token_of_another_session")
+    content(api.request("POST", "/items", stolen | {"public_token": public_token}), 201)
+
+
 @pytest.mark.parametrize("forgotten", ["nothing", "index entry", "sessions", "link token"])
 def test_a_hosted_link_gives_the_same_item_again_also_after_plaid_forgot_the_session(api: Api, forgotten: str) -> None:
-    body = api.went_through_link("user", hosted_link=True)
+    body = api.went_through_link("user", hosted_link={})
     public_token = body.pop("public_token")
     item_id = content(api.request("POST", "/items", body), 201)["item_id"]
     if forgotten == "sessions":
@@ -160,14 +274,14 @@ def test_a_hosted_link_gives_the_same_item_again_also_after_plaid_forgot_the_ses
         ("index", "id_by_link"),
         ("plaid", "link_results"),
         ("links", "claims"),
-        ("links", "add_session"),
+        ("links", "begin"),
         ("queue", "send"),
     ],
 )
 def test_a_hosted_link_that_fails_at_any_call_before_or_after_the_exchange_is_completed_by_its_retry(
     api: Api, port: str, call: str, *, after: bool
 ) -> None:
-    body = api.went_through_link("user", hosted_link=True)
+    body = api.went_through_link("user", hosted_link={})
     del body["public_token"]
     api.fail(port, call, after=after)
     problem(api.request("POST", "/items", body), 503, "unreachable")
@@ -186,7 +300,8 @@ def test_a_link_token_for_update_mode_is_for_the_items_own_user(api: Api) -> Non
     created = content(api.request("POST", "/link-tokens", {"item_id": item_id, "account_selection": True}), 201)
     parameters = api.plaid.created[created["link_token"]]
     assert (parameters.client_user_id, parameters.access_token) == ("user", f"access-{item_id}")
-    assert (parameters.request.account_selection, parameters.request.days_requested) == (True, None)
+    assert parameters.request.fields["update"] == {"account_selection_enabled": True}
+    assert parameters.request.days_requested is None
 
 
 @pytest.mark.parametrize(
@@ -262,12 +377,47 @@ def test_a_link_token_that_is_sent_again_does_not_resolve_a_warning_of_after_the
     assert api.queue.take()[-1] == (item_id, "request")
 
 
-def test_an_update_mode_that_is_not_finished_or_was_left_repairs_nothing(api: Api) -> None:
+@pytest.mark.parametrize("hosted", [False, True])
+def test_an_update_mode_that_was_left_or_is_listed_and_not_finished_repairs_nothing(api: Api, *, hosted: bool) -> None:
     item_id = api.linked()
-    token = api.link_token("user", item_id=item_id)
+    token = api.link_token("user", item_id=item_id, **({"hosted_link": {}} if hosted else {}))
+    if not hosted:
+        api.plaid.leave(token)
     response = api.request("POST", f"/items/{item_id}/sync", {"link_token": token})
     problem(response, 409, "link_session_not_finished")
     assert response["headers"]["retry-after"] == "2"
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_an_update_mode_that_plaid_does_not_list_resolves_only_a_warning_that_is_older_than_its_session(
+    api: Api, *, newer: bool
+) -> None:
+    api.plaid.link_results_listed = ListedResults.ABSENT
+    item_id = api.linked()
+    clock = api.tables.clock
+    older = expiring(days=5)
+    token = api.link_token("user", item_id=item_id)
+    warned_at = clock.time + timedelta(minutes=10) if newer else clock.time - timedelta(minutes=10)
+    api.tables.items.set(item_id, state=replace(older, since=warned_at))
+    api.plaid.complete(token)
+    clock.time += timedelta(minutes=20)
+    api.queue.take()
+    finish_update_mode(api, item_id, token)
+    assert api.item(item_id).state.name == ("expiring" if newer else "active")
+    assert api.queue.take() == [(item_id, "request")]
+
+
+def test_a_session_that_an_older_version_stored_resolves_no_warning_without_plaids_word(api: Api) -> None:
+    item_id = api.linked()
+    token = api.link_token("user", item_id=item_id)
+    api.tables.items.set(item_id, state=expiring(days=5))
+    sessions = api.tables.links.sessions
+    sessions[session_key(token)] = replace(sessions[session_key(token)], created_at=None)
+    finish_update_mode(api, item_id, token)
+    assert api.item(item_id).state.name == "expiring"
+    api.plaid.complete(token)
+    finish_update_mode(api, item_id, token)
+    assert api.item(item_id).state.name == "active"
 
 
 def test_an_update_mode_of_another_item_repairs_nothing(api: Api) -> None:

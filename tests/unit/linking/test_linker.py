@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from plaid_sync.domain.errors import OutcomeUnknownError, PlaidError, TransientError
 from plaid_sync.domain.item import ItemId
+from plaid_sync.linking.sessions import AddedItem, ListedResults
 
 from tests.fakes.api import Api, content, problem
+from tests.fakes.failing import KilledError
+from tests.fakes.plaid import login
 
 TOKEN = "public-1"
 BODY = {"public_token": TOKEN}
@@ -161,9 +164,9 @@ def test_a_registration_that_arrives_after_the_rollback_is_blocked(api: Api) -> 
 
 
 def test_with_too_little_time_for_a_rollback_nothing_is_exchanged(api: Api) -> None:
-    problem(api.request("POST", "/items", BODY, seconds=104), 503, "not_enough_time_to_exchange")
+    problem(api.request("POST", "/items", BODY, seconds=159), 503, "not_enough_time_to_exchange")
     assert api.plaid.calls == {}
-    content(api.request("POST", "/items", BODY, seconds=106), 201)
+    content(api.request("POST", "/items", BODY, seconds=161), 201)
 
 
 def test_an_item_that_a_concurrent_repeat_returned_is_not_rolled_back(api: Api) -> None:
@@ -178,12 +181,106 @@ def test_an_item_that_a_concurrent_repeat_returned_is_not_rolled_back(api: Api) 
 
 @pytest.mark.parametrize("pauses", [1, 3])
 def test_a_request_whose_concurrent_repeat_used_the_token_waits_for_the_item(api: Api, pauses: int) -> None:
+    """The repeat has exchanged the token, and stores its progress and the Item while this request waits."""
     content(api.request("POST", "/items", BODY), 201)
+    links, stored = api.tables.links.links, dict(api.tables.links.links)
+    links |= {link_id: replace(progress, item_id=None) for link_id, progress in stored.items()}
     api.tables.items.index_lags = True
 
     def arrives() -> None:
-        api.tables.items.index_lags = len(api.tables.clock.pauses) < pauses - 1
+        if len(api.tables.clock.pauses) == pauses - 1:
+            links.update(stored)
 
     api.fail("clock", "sleep", None, times=pauses, meanwhile=arrives)
     assert content(api.request("POST", "/items", BODY), 201) == {"item_id": ITEM}
     assert len(api.tables.clock.pauses) == pauses
+
+
+# ---- killed at any call
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("port", "call"),
+    [
+        ("index", "id_by_link"),
+        ("links", "begin"),
+        ("plaid", "exchange"),
+        ("tokens", "encrypt"),
+        ("links", "save_progress"),
+        ("plaid", "accounts"),
+        ("registrations", "register"),
+        ("queue", "send"),
+    ],
+)
+def test_a_link_that_is_killed_at_any_call_is_completed_by_its_retry(
+    api: Api, port: str, call: str, *, after: bool
+) -> None:
+    """All but where the access token is stored nowhere: between the exchange and the record of its progress."""
+    api.fail(port, call, KilledError(), after=after)
+    with pytest.raises(KilledError):
+        api.request("POST", "/items", BODY)
+    response = api.request("POST", "/items", BODY)
+    token_is_lost = (port, call, after) == ("plaid", "exchange", True) or call == "encrypt"
+    if token_is_lost or (call == "save_progress" and not after):
+        problem(response, 400, "INVALID_PUBLIC_TOKEN")
+        assert api.tables.items.stored == {}
+        return
+    assert content(response, 201) == {"item_id": ITEM}
+    assert api.plaid.calls["exchange"] == 1
+    assert (ITEM, "linked") in api.queue.take()
+    (progress,) = api.tables.links.links.values()
+    assert (progress.item_id, progress.access_token) == (ITEM, b"")
+    assert api.tables.tokens.decrypt(ITEM, api.item(ITEM).access_token) == ACCESS_TOKEN
+
+
+def test_the_progress_of_a_link_keeps_the_token_encrypted_and_does_not_expire(api: Api) -> None:
+    api.fail("registrations", "register", KilledError())
+    with pytest.raises(KilledError):
+        api.request("POST", "/items", BODY)
+    (progress,) = api.tables.links.links.values()
+    assert (progress.item_id, progress.expires_at) == (ITEM, None)
+    assert ACCESS_TOKEN.encode() not in progress.access_token
+    assert api.tables.tokens.decrypt(ITEM, progress.access_token) == ACCESS_TOKEN
+
+
+def test_a_link_without_a_session_learns_its_institution_and_accounts(api: Api) -> None:
+    accounts = login()
+    api.plaid.connected[ACCESS_TOKEN] = AddedItem(TOKEN, "ins_7", accounts)
+    content(api.request("POST", "/items", BODY), 201)
+    item = api.item(ITEM)
+    assert (item.institution_id, item.bank_login_ids) == ("ins_7", frozenset())
+    assert item.accounts == tuple(replace(account, as_of=item.linked_at) for account in accounts)
+    assert (item.accounts_checked_at, item.pending_checks) == (item.linked_at, ())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TransientError("plaid_unreachable"), PlaidError("ITEM_LOGIN_REQUIRED"), PlaidError("INTERNAL_SERVER_ERROR")],
+    ids=lambda error: error.code,
+)
+def test_an_item_whose_accounts_cannot_be_listed_now_is_stored_without_them(api: Api, error: Exception) -> None:
+    api.fail("plaid", "accounts", error)
+    content(api.request("POST", "/items", BODY), 201)
+    item = api.item(ITEM)
+    assert (item.accounts, item.accounts_checked_at, api.plaid.removed) == ((), None, [])
+    assert [check.code for check in item.pending_checks] == ["check_accounts"]
+
+
+@pytest.mark.parametrize("code", ["ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN", "ITEM_NOT_SUPPORTED"])
+def test_an_item_that_plaid_does_not_serve_is_rolled_back(api: Api, code: str) -> None:
+    api.plaid.refusals["accounts"] = code
+    problem(api.request("POST", "/items", BODY), 503, "link_rolled_back")
+    assert (api.plaid.removed, api.tables.items.stored) == ([ACCESS_TOKEN], {})
+
+
+def test_a_public_token_that_plaid_exchanges_twice_does_not_change_the_user_of_its_item(api: Api) -> None:
+    theirs, own = api.went_through_link("victim"), api.went_through_link("user", "other login")
+    api.plaid.link_results_listed = ListedResults.ABSENT
+    item_id = content(api.request("POST", "/items", theirs), 201)["item_id"]
+    api.plaid.add_public_token(theirs["public_token"])
+    api.tables.items.index_lags = True
+    api.tables.links.links.clear()
+    stolen = own | {"public_token": theirs["public_token"]}
+    problem(api.request("POST", "/items", stolen), 403, "public_token_of_another_session")
+    assert api.item(item_id).client_user_id == "victim"

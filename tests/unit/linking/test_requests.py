@@ -84,7 +84,33 @@ BAD_TOKEN_REQUESTS: list[tuple[object, str]] = [
     (USER | {"country_codes": ["XX"]}, "country_codes"),
     (USER | {"language": "tlh"}, "language"),
     *((USER | {"days_requested": value}, "days_requested") for value in (731, 1.0)),
-    (USER | {"hosted_link": "yes"}, "hosted_link"),
+    *(({**USER, "hosted_link": value}, "hosted_link") for value in ("yes", True, None, {"more": 1})),
+    (USER | {"hosted_link": {"delivery_method": "fax"}}, "hosted_link.delivery_method"),
+    (USER | {"hosted_link": {"url_lifetime_seconds": 0}}, "hosted_link.url_lifetime_seconds"),
+    (USER | {"user": {"client_user_id": "another"}}, "user"),
+    (USER | {"user": {"name": {"given_name": 7}}}, "user.name.given_name"),
+    (USER | {"user": {}, "user_id": "usr_1"}, "user"),
+    (
+        USER | {"account_filters": {"depository": {"account_subtypes": []}}},
+        "account_filters.depository.account_subtypes",
+    ),
+    (
+        USER | {"account_filters": {"depository": {"account_subtypes": [7]}}},
+        "account_filters.depository.account_subtypes",
+    ),
+    (USER | {"account_filters": {"cash": {}}}, "account_filters"),
+    (USER | {"products": ["auth"], "optional_products": ["auth"]}, "optional_products"),
+    (USER | {"required_if_supported_products": ["transactions"]}, "products"),
+    (USER | {"products": ["identity_verification"]}, "products"),
+    (USER | {"transactions": {"days_requested": 731}}, "transactions.days_requested"),
+    (USER | {"transactions": {"days_requested": 7}, "days_requested": 7}, "days_requested"),
+    (USER | {"update": {"account_selection_enabled": True}}, "update"),
+    (USER | {"android_package_name": "a.b", "redirect_uri": "https://app.example.com"}, "redirect_uri"),
+    (USER | {"access_token": "access-1"}, "access_token"),
+    (USER | {"enable_multi_item_link": "yes"}, "enable_multi_item_link"),
+    ({"item_id": "i", "optional_products": ["auth"]}, "optional_products"),
+    ({"item_id": "i", "transactions": {"days_requested": 7}}, "transactions"),
+    ({"item_id": "i", "enable_multi_item_link": True}, "enable_multi_item_link"),
     (USER | {"account_selection": True}, "account_selection"),
     (USER | {"client_name": "n" * 31}, "client_name"),
     (USER | {"webhook": "https://evil.example.com"}, "webhook"),
@@ -116,6 +142,46 @@ def test_a_bad_request_for_a_link_token_names_field_and_fix(body: object, field:
         parse_link_token_request(body)
     assert rejected.value.field == field
     assert rejected.value.fix
+
+
+def test_http_is_for_the_sandbox_only() -> None:
+    body = USER | {"redirect_uri": "http://localhost:3000/link"}
+    assert parse_link_token_request(body, sandbox=True).fields["redirect_uri"] == body["redirect_uri"]
+    with pytest.raises(InvalidRequestError):
+        parse_link_token_request(body)
+
+
+@pytest.mark.parametrize(
+    ("lists", "added"),
+    [
+        ({"products": ["auth"]}, {"additional_consented_products": ["transactions"]}),
+        (
+            {"products": ["auth"], "additional_consented_products": ["identity"]},
+            {"additional_consented_products": ["identity", "transactions"]},
+        ),
+        ({"products": ["auth"], "optional_products": ["transactions"]}, {}),
+        ({"products": ["auth"], "required_if_supported_products": ["transactions"]}, {}),
+        ({"products": ["transactions", "auth"]}, {}),
+        ({"optional_products": ["auth"]}, {"products": ["transactions"]}),
+    ],
+)
+def test_transactions_is_always_requested_or_consented(
+    lists: dict[str, list[str]], added: dict[str, list[str]]
+) -> None:
+    fields = parse_link_token_request(USER | lists).fields
+    assert {name: value for name, value in fields.items() if name.endswith("products")} == lists | added
+
+
+def test_update_mode_can_add_products_and_consent() -> None:
+    """Also where the user never gave consent to Transactions."""
+    consented = parse_link_token_request({"item_id": "i", "additional_consented_products": ["transactions"]})
+    assert consented.fields["additional_consented_products"] == ["transactions"]
+    assert "products" not in consented.fields
+    assert parse_link_token_request({"item_id": "i", "products": ["statements"]}).fields["products"] == ["statements"]
+
+
+def test_personal_data_is_not_in_representations() -> None:
+    assert "Ada" not in repr(parse_link_token_request(USER | {"user": {"legal_name": "Ada"}}))
 
 
 def test_tokens_are_not_in_representations() -> None:

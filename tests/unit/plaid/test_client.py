@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import pytest
 from plaid.api.plaid_api import PlaidApi
 from plaid_sync.domain.errors import FailureClass, OutcomeUnknownError, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor
-from plaid_sync.linking.requests import LinkTokenParameters, LinkTokenRequest
+from plaid_sync.linking.requests import LinkTokenParameters, parse_link_token_request
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.items import PlaidItems, PlaidTransactionsClient
 from plaid_sync.plaid.link import PlaidLinkClient
@@ -28,21 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CREDENTIALS = {"clientId": "client", "secret": "local-secret"}
-REQUEST = LinkTokenRequest(
-    client_user_id="user",
-    item_id=None,
-    products=("transactions",),
-    country_codes=("US",),
-    language="en",
-    days_requested=90,
-    redirect_uri="https://app.example/back",
-    hosted_link=True,
-    account_selection=False,
-    client_name=None,
+REQUEST = parse_link_token_request(
+    {
+        "client_user_id": "user",
+        "days_requested": 90,
+        "redirect_uri": "https://app.example/back",
+        "hosted_link": {"delivery_method": "sms"},
+    }
 )
-ACCOUNT_SELECTION = replace(
-    REQUEST, products=(), days_requested=None, redirect_uri=None, hosted_link=False, account_selection=True
-)
+ACCOUNT_SELECTION = parse_link_token_request({"item_id": "item", "account_selection": True})
 WEBHOOK_URL = "https://app.example/webhooks/plaid"
 
 

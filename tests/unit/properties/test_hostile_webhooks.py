@@ -28,6 +28,7 @@ from tests.fakes.aws import Queue, Table, secret_of_plaid
 from tests.fakes.clock import NOON
 from tests.fakes.functions import import_app, lambda_context
 from tests.fakes.items import FakeItems
+from tests.fakes.links import FakeLinkSessions
 from tests.fakes.shared import FakeSharedState
 from tests.unit.properties.hostile_json import HOSTILE_BYTES, is_deep, is_short_ascii, mutated, one_in, pick, read
 from tests.unit.properties.signing import (
@@ -213,7 +214,8 @@ class Webhook:
         queue = SqsSyncQueue(self.queue, "https://sqs.invalid/sync.fifo", str)  # type: ignore[arg-type] # an edge
         history = HistoryTable(self.history, "history")  # type: ignore[arg-type] # an edge
         shared, clock = FakeSharedState(), self.signer.clock
-        self.receiver = WebhookReceiver(VerificationKeys(self.api, shared), queue, history, FakeItems(), shared, clock)
+        keys, links = VerificationKeys(self.api, shared), FakeLinkSessions()
+        self.receiver = WebhookReceiver(keys, queue, history, FakeItems(), shared, links, clock)
 
 
 @pytest.mark.parametrize(

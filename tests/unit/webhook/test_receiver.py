@@ -21,6 +21,7 @@ from plaid_sync.webhook.keys import VerificationKeys
 from plaid_sync.webhook.receiver import (
     MAX_STALE_AGE,
     STALE_EVERY,
+    NotLinkedError,
     NotPublishedError,
     NotQueuedError,
     Receipt,
@@ -36,6 +37,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.failing import Failing
 from tests.fakes.history import FakeHistory
 from tests.fakes.items import FakeItems, new_item
+from tests.fakes.links import FakeLinkSessions
 from tests.fakes.queue import FakeQueue
 from tests.fakes.shared import FakeSharedState
 from tests.unit.webhook.test_signature import KEY, NOW, sign
@@ -61,7 +63,7 @@ PUBLISHED = {
         "RECURRING_TRANSACTIONS_UPDATE",
     },
     "ITEM": {"WEBHOOK_UPDATE_ACKNOWLEDGED"},
-    "LINK": {"SESSION_FINISHED"},
+    "LINK": {"SESSION_FINISHED", "EVENTS"},
     "AUTH": {"AUTOMATICALLY_VERIFIED"},
     "HOLDINGS": {"DEFAULT_UPDATE"},
     "LIABILITIES": {"DEFAULT_UPDATE"},
@@ -85,12 +87,13 @@ class Scene:
     history: Any = field(default_factory=FakeHistory)
     items: Any = field(default_factory=FakeItems)
     shared: Any = field(default_factory=FakeSharedState)
+    links: FakeLinkSessions = field(default_factory=FakeLinkSessions)
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
 
     def receive(self, body: bytes, token: str | None = None) -> Receipt:
         """Receive a body, in a process with an empty memory."""
         keys = VerificationKeys(Keys(), self.shared)
-        receiver = WebhookReceiver(keys, self.queue, self.history, self.items, self.shared, self.clock)
+        receiver = WebhookReceiver(keys, self.queue, self.history, self.items, self.shared, self.links, self.clock)
         return receiver.receive(body, sign(body) if token is None else token, "request")
 
     def receive_stale(self, body: bytes) -> tuple[bool | None, list[tuple[str, str]]]:
@@ -353,3 +356,97 @@ def test_an_item_whose_message_the_queue_refuses_is_enqueued_by_the_next_sweep(*
                 scene.receive(body_of(item_id=f'"{item_id}"'))
     (due,) = scene.items.due(AttemptClass.FIRST_SYNC, scene.clock.now(), 10)
     assert due.item_id == "item"
+
+
+# ---- Link
+
+LINK_TOKEN, PUBLIC_TOKEN = "link-sandbox-1", "public-sandbox-1"
+FINISHED: dict[str, Any] = {
+    "webhook_type": "LINK",
+    "webhook_code": "SESSION_FINISHED",
+    "status": "SUCCESS",
+    "link_token": LINK_TOKEN,
+    "public_tokens": [PUBLIC_TOKEN, "public-sandbox-2"],
+    "public_token": PUBLIC_TOKEN,
+}
+ADDED: dict[str, Any] = {
+    "webhook_type": "LINK",
+    "webhook_code": "ITEM_ADD_RESULT",
+    "link_token": LINK_TOKEN,
+    "public_token": PUBLIC_TOKEN,
+}
+
+
+def link_webhook(body: dict[str, Any]) -> bytes:
+    return exact_json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "public_tokens"),
+    [
+        (FINISHED, (PUBLIC_TOKEN, "public-sandbox-2")),
+        (FINISHED | {"public_tokens": None}, (PUBLIC_TOKEN,)),
+        (FINISHED | {"public_tokens": [], "public_token": None}, ()),
+        (FINISHED | {"public_tokens": [7, None, "p" * 600]}, (PUBLIC_TOKEN,)),
+        (ADDED, (PUBLIC_TOKEN,)),
+    ],
+)
+def test_a_finished_session_is_completed_and_no_token_is_stored_or_published(
+    body: dict[str, Any], public_tokens: tuple[str, ...]
+) -> None:
+    scene = Scene()
+    receipt = scene.receive(link_webhook(body))
+    assert scene.links.completed == [(LINK_TOKEN, public_tokens)]
+    assert (receipt.queued, receipt.published, receipt.recorded) == (False, False, True)
+    assert published(scene) == []
+    (entry,) = scene.history.entries
+    assert entry.outcome == "linked"
+    assert "sandbox" not in repr(entry)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        FINISHED | {"status": "EXITED"},
+        FINISHED | {"status": None},
+        FINISHED | {"link_token": None},
+        FINISHED | {"webhook_code": "EVENTS"},
+        ADDED | {"webhook_type": "HOLDINGS"},
+    ],
+)
+def test_a_session_that_is_not_finished_is_published_without_tokens(body: dict[str, Any]) -> None:
+    scene = Scene()
+    assert scene.receive(link_webhook(body)).published
+    assert scene.links.completed == []
+    (event,) = published(scene)
+    assert "sandbox" not in repr(event)
+
+
+def test_what_cannot_be_linked_is_published_with_the_reason_and_without_tokens() -> None:
+    scene = Scene(links=FakeLinkSessions(refusal="duplicate_item"))
+    assert scene.receive(link_webhook(FINISHED)).published
+    (entry,) = scene.history.entries
+    (event,) = published(scene)
+    assert entry.details["code"] == "duplicate_item"
+    assert "duplicate_item" in repr(event)
+    assert "sandbox" not in repr((entry, event))
+
+
+def test_a_session_that_cannot_be_completed_now_is_plaids_to_send_again_and_leaves_nothing_behind() -> None:
+    scene = Scene(links=FakeLinkSessions(unreachable=True))
+    with pytest.raises(NotLinkedError):
+        scene.receive(link_webhook(FINISHED))
+    assert (scene.history.entries, scene.queue.take()) == ([], [])
+
+
+def test_a_late_retry_is_stale_and_completes_the_session_once_in_ten_minutes() -> None:
+    """Whether Plaid signs a retry again is not documented."""
+    scene = Scene()
+    body = link_webhook(FINISHED)
+    scene.clock.time += timedelta(minutes=11)
+    assert scene.receive_stale(body) == (True, [])
+    assert scene.receive_stale(body) == (None, [])
+    assert len(scene.links.completed) == 1
+    scene.links.unreachable = True
+    scene.clock.time += STALE_EVERY
+    assert scene.receive_stale(body) == (False, [])

@@ -25,7 +25,7 @@ _CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
 )
 WEBHOOK_CONFIG: Final = Config(
-    # Plaid waits ten seconds for a response and the function has five: two tries of under two.
+    # Plaid waits ten seconds for a response: two tries of under two.
     connect_timeout=0.5,
     read_timeout=1.4,
     retries={"mode": "standard", "total_max_attempts": 2},
@@ -37,16 +37,23 @@ ITEMS_CONFIG: Final = Config(
     read_timeout=3,
     retries={"mode": "standard", "total_max_attempts": 2},
 )
+INVOKE_CONFIG: Final = Config(
+    # The webhook function waits for the items function in the rest of its nine seconds, and never invokes it twice:
+    # Plaid sends the webhook again.
+    connect_timeout=0.5,
+    read_timeout=6,
+    retries={"mode": "standard", "total_max_attempts": 1},
+)
 RECORD_CONFIG: Final = Config(
     # The webhook function writes history after SQS accepted the message, and reads and writes what its processes share
-    # before, in the rest of its five seconds: it does without either.
+    # before: it does without either.
     connect_timeout=0.3,
     read_timeout=0.7,
     retries={"mode": "standard", "total_max_attempts": 1},
 )
 
 
-def client(service: str, config: Config = _CONFIG) -> Any:  # noqa: ANN401 - one factory for five client types
+def client(service: str, config: Config = _CONFIG) -> Any:  # noqa: ANN401 - one factory for six client types
     """Return a client; region and endpoint come from the SDK's own environment."""
     return boto3.client(service, config=config)
 

@@ -14,6 +14,7 @@
     ├── InvalidRequestError         a request that names a wrong field
     ├── RefusedError                a request that the Item's state or ownership does not allow
     ├── LinkRolledBackError, ExchangeUnknownError, ItemOrphanedError   a link that failed after the exchange
+    ├── AccessTokenLostError        a rotated access token that could not be stored
     ├── MalformedMessageError       a message that is not ours (domain.messages)
     └── RejectedError, UnprocessableWebhookError   a webhook that is forged, or unusable (webhook)
 
@@ -401,6 +402,20 @@ class ExchangeUnknownError(PlaidSyncError):
     def __init__(self, code: str, request_id: str = "") -> None:
         super().__init__(f"whether Plaid exchanged the public token is unknown: {code}")
         self.code = code
+        self.request_id = request_id
+
+
+class AccessTokenLostError(PlaidSyncError):
+    """Plaid replaced an Item's access token, and the new one could not be stored: the user has to link again.
+
+    Attributes:
+        item_id: the Item.
+        request_id: Plaid's id of the call; empty where its response is lost, too.
+    """
+
+    def __init__(self, item_id: ItemId, request_id: str = "") -> None:
+        super().__init__(f"the access token of Item {item_id} was replaced at Plaid, and the new one is lost")
+        self.item_id = item_id
         self.request_id = request_id
 
 

@@ -145,6 +145,31 @@ class BankStatus:
     error_code: str | None = None
 
 
+REMOVAL_REASONS: Final = (
+    "FRAUD_FIRST_PARTY",
+    "FRAUD_FALSE_IDENTITY",
+    "FRAUD_ABUSE",
+    "FRAUD_OTHER",
+    "CONNECTION_IS_NON_FUNCTIONAL",
+    "OTHER",
+)
+"""Why an Item can be removed (https://plaid.com/docs/api/items/#itemremove)."""
+MAX_REASON_NOTE_LENGTH: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalReason:
+    """Why an Item is removed, for Plaid.
+
+    Attributes:
+        code: one of `REMOVAL_REASONS`, or the word of a newer version.
+        note: the caller's text; it must hold no personal data.
+    """
+
+    code: str
+    note: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Removal:
     """The removal of an Item.
@@ -154,6 +179,7 @@ class Removal:
         rows_to_erase: how many rows there were when nothing could be written any more; None before they are counted.
         plaid_removed_at: when Plaid removed it: its billing ended, and its access token is gone.
         completed_at: when nothing was left to do.
+        reason: why, for Plaid; None where the caller gave none.
     """
 
     requested_at: datetime
@@ -161,6 +187,7 @@ class Removal:
     rows_to_erase: int | None = None
     plaid_removed_at: datetime | None = None
     completed_at: datetime | None = None
+    reason: RemovalReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +288,8 @@ class Item:
         accounts: those of its accounts that are listed or gone, as last seen.
         account_states: the accounts that are not simply listed.
         accounts_checked_at: when its accounts were last compared with /accounts/get.
+        token_rotation_began_at: when a rotation of its access token began that is not completed: the stored token may
+            be dead, and the new one lost.
         bank_login_ids: keys of its account claims (`domain.claims.claim_keys`).
         removal: set once it is removed.
         bank: Plaid's connection to the bank, as the API last fetched it.
@@ -296,6 +325,7 @@ class Item:
     accounts: tuple[Account, ...] = ()
     account_states: AccountStates = NO_ACCOUNT_STATES
     accounts_checked_at: datetime | None = None
+    token_rotation_began_at: datetime | None = None
     bank_login_ids: frozenset[str] = frozenset()
     removal: Removal | None = None
     bank: BankStatus | None = None

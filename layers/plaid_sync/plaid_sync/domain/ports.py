@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import ItemId
+    from plaid_sync.domain.item import ItemId, RemovalReason
     from plaid_sync.domain.messages import SyncMessage
 
 
@@ -87,7 +87,7 @@ class History(Protocol):
 class PlaidRemoval(Protocol):
     """Plaid's /item/remove."""
 
-    def remove(self, access_token: str) -> None:
+    def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
         """Remove the Item at Plaid, which ends its billing; idempotent.
 
         Raises:

@@ -42,6 +42,7 @@ class EventType(StrEnum):
     REFRESH = "refresh"
     RESYNC = "resync"
     SET_WEBHOOK = "set_webhook"
+    ROTATE_TOKEN = "rotate_token"  # noqa: S105 - an event
     FETCH_ACCOUNTS = "fetch_accounts"
     ERASE_ACCOUNT = "erase_account"
     RESTORE_ACCOUNT = "restore_account"
@@ -169,6 +170,7 @@ _ROWS: Final[dict[EventType, _Row]] = {
     EventType.REFRESH: _stays(Action.CALL_PLAID, refused_in=(_U, _R)),
     EventType.RESYNC: _stays(Action.RESYNC, refused_in=(_R,)),
     EventType.SET_WEBHOOK: _stays(Action.CALL_PLAID, refused_in=(_R,)),
+    EventType.ROTATE_TOKEN: _stays(Action.CALL_PLAID),
     EventType.FETCH_ACCOUNTS: _stays(Action.CHECK_ACCOUNTS, refused_in=(_R,)),
     EventType.ERASE_ACCOUNT: _stays(Action.ERASE_ACCOUNT),
     EventType.RESTORE_ACCOUNT: _stays(Action.RESYNC),
@@ -183,6 +185,7 @@ _REFUSED_WHEN_REMOVED: Final = frozenset(
         EventType.REFRESH,
         EventType.RESYNC,
         EventType.SET_WEBHOOK,
+        EventType.ROTATE_TOKEN,
         EventType.FETCH_ACCOUNTS,
         EventType.ERASE_ACCOUNT,
         EventType.RESTORE_ACCOUNT,

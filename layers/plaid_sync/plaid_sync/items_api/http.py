@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import (
+    AccessTokenLostError,
     ExchangeUnknownError,
     FailureClass,
     InvalidRequestError,
@@ -241,8 +242,8 @@ def error_response(error: PlaidSyncError) -> Response:
             return problem_response(status, error.code, detail, error.members, error.retry_after)
         case PlaidError():
             return _plaid_error_response(error)
-        case LinkRolledBackError() | ItemOrphanedError() | ExchangeUnknownError():
-            return _link_error_response(error)
+        case LinkRolledBackError() | ItemOrphanedError() | ExchangeUnknownError() | AccessTokenLostError():
+            return _lasting_error_response(error)
         case TransientError():
             members = {"fix": _RETRY_FIX}
             return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, error.code, detail, members, _RETRY_SECONDS)
@@ -250,7 +251,9 @@ def error_response(error: PlaidSyncError) -> Response:
     return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, code, "the request could not be served", {})
 
 
-def _link_error_response(error: LinkRolledBackError | ItemOrphanedError | ExchangeUnknownError) -> Response:
+def _lasting_error_response(
+    error: LinkRolledBackError | ItemOrphanedError | ExchangeUnknownError | AccessTokenLostError,
+) -> Response:
     detail = str(error)
     if isinstance(error, LinkRolledBackError):
         members = {"fix": "run Link again"}
@@ -259,6 +262,9 @@ def _link_error_response(error: LinkRolledBackError | ItemOrphanedError | Exchan
     if isinstance(error, ExchangeUnknownError):
         members |= {"fix": _EXCHANGE_UNKNOWN_FIX}
         return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "exchange_unknown", detail, members, _RETRY_SECONDS)
+    if isinstance(error, AccessTokenLostError):
+        members |= {"remedy": Remedy.RELINK.value, "fix": fix_for(Remedy.RELINK)}
+        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "access_token_lost", detail, members)
     members |= {"fix": "ask Plaid to remove it"}
     return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "item_orphaned", detail, members)
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from plaid_sync.domain.ports import TokenDecryptor, TokenEncryptor
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from plaid_sync.domain.accounts import Account, AccountStates
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import AccountList, BankStatus, Item, ItemHealth, ItemId, ItemState, PendingCheck
+    from plaid_sync.domain.item import (
+        AccountList,
+        BankStatus,
+        Item,
+        ItemHealth,
+        ItemId,
+        ItemState,
+        PendingCheck,
+        RemovalReason,
+    )
 
 PageKey = dict[str, str]
 """The key of a page's last entry: the next page begins after it."""
@@ -32,6 +43,18 @@ class ItemChange:
     full_resync: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RotatedToken:
+    """The access token that replaced another one.
+
+    Attributes:
+        request_id: Plaid's id of the call; empty where there was none.
+    """
+
+    access_token: str = field(repr=False)
+    request_id: str = ""
+
+
 class PlaidItemCalls(Protocol):
     """Plaid's endpoints about one Item, apart from its transactions. All raise `PlaidError` and `TransientError`."""
 
@@ -47,6 +70,14 @@ class PlaidItemCalls(Protocol):
         """Request that Plaid fetches new transactions from the bank; return Plaid's id of the call."""
         ...
 
+    def invalidate_access_token(self, access_token: str) -> RotatedToken:
+        """Replace the access token; the old one is dead at once.
+
+        Raises:
+            OutcomeUnknownError: Plaid's response is lost: whether the token was replaced is unknown.
+        """
+        ...
+
     def set_webhook(self, access_token: str, url: str) -> str:
         """Change the URL of the Item's webhooks; return Plaid's id of the call."""
         ...
@@ -59,7 +90,9 @@ class ApiItems(Protocol):
         """Return an Item, consistently; None where there is none."""
         ...
 
-    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+    def remove(
+        self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool, reason: RemovalReason | None = None
+    ) -> bool:
         """Mark an Item removed; return False where it is removed already, or gone: load it again."""
         ...
 
@@ -71,6 +104,19 @@ class ApiItems(Protocol):
         """Change an Item, and supersede its attempts; return False where it was modified since it was loaded."""
         ...
 
+    def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
+        """Record that the access token is about to be replaced; return False where the Item was modified since."""
+        ...
+
+    def finish_token_rotation(
+        self, item_id: ItemId, began_at: datetime, access_token: bytes | None, entry: HistoryEntry
+    ) -> bool:
+        """Store the new access token of the rotation that began then, and supersede the Item's attempts.
+
+        Without one, the old token is still valid. Return False where that rotation is completed, or another one began.
+        """
+        ...
+
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         """Store Plaid's connection to the bank, without history; does nothing where there is no Item."""
         ...
@@ -78,6 +124,10 @@ class ApiItems(Protocol):
     def start_refresh(self, item_id: ItemId, now: datetime, min_interval: timedelta) -> datetime | None:
         """Record a refresh, if the last one is at least `min_interval` ago; otherwise return when that was."""
         ...
+
+
+class TokenCipher(TokenDecryptor, TokenEncryptor, Protocol):
+    """Encrypts and decrypts access tokens."""
 
 
 class ItemLists(Protocol):
@@ -127,21 +177,17 @@ class TransactionPages(Protocol):
         ...
 
 
-class UpdateModeSession(Protocol):
-    """A link session, as update mode needs it."""
+class UpdateMode(Protocol):
+    """An update mode that the application reports as finished."""
 
     @property
-    def item_id(self) -> ItemId | None:
-        """The Item whose update mode it opens."""
+    def began_after(self) -> datetime | None:
+        """When its link token was created; None where that is unknown."""
         ...
-
-
-class UpdateModeResults(Protocol):
-    """The results of a finished link session, as update mode needs them."""
 
     @property
     def finished_at(self) -> datetime | None:
-        """When the user finished; None where that is unreadable."""
+        """When the user finished it; None where Plaid does not list that."""
         ...
 
     @property
@@ -151,14 +197,16 @@ class UpdateModeResults(Protocol):
 
 
 class UpdateModeSessions(Protocol):
-    """Link sessions. Both raise `RefusedError`, `PlaidError` and `TransientError`."""
+    """Link sessions of update mode."""
 
-    def find(self, link_token: str) -> UpdateModeSession:
-        """Return the session of a link token."""
-        ...
+    def update_mode(self, link_token: str, item_id: ItemId) -> UpdateMode:
+        """Return the update mode of an Item that a link token opened.
 
-    def require_finished(self, link_token: str) -> UpdateModeResults:
-        """Return the results of a session that the user finished."""
+        Raises:
+            RefusedError: there is no such session, it is another Item's, or Plaid lists that it is not finished.
+            PlaidError: Plaid refused.
+            TransientError: it cannot be read now.
+        """
         ...
 
 

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.clock import format_optional_timestamp
-from plaid_sync.domain.errors import Refusal, RefusedError
-from plaid_sync.domain.item import StateName
+from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError
+from plaid_sync.domain.item import MAX_REASON_NOTE_LENGTH, REMOVAL_REASONS, RemovalReason, StateName
 from plaid_sync.domain.requests import (
     MAX_USER_ID_LENGTH,
     erase_requested,
@@ -32,7 +32,7 @@ from plaid_sync.items_api.http import (
     respond,
     route_of,
 )
-from plaid_sync.items_api.views import drop_none
+from plaid_sync.items_api.views import drop_none, sibling_warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from plaid_sync.items_api.http import ApiEvent, Response
     from plaid_sync.items_api.ports import CreatedLinkToken
     from plaid_sync.items_api.queries import ItemQueries
+    from plaid_sync.items_api.rotation import TokenRotation
     from plaid_sync.items_api.service import ItemOperations
 
 LINK_ROUTE: Final = "POST /items"
@@ -62,14 +63,17 @@ class ItemsApi:
 
     Attributes:
         link: links an Item, from the parsed body and the query of the request.
+        siblings: names the user's other Items that may be the same bank login.
         create_link_token: creates a link token, from the parsed body of the request.
         webhook_url: where Plaid sends webhooks; empty for the host of the request.
     """
 
     link: Callable[[object, Mapping[str, str], RequestContext], ItemId]
+    siblings: Callable[[ItemId], tuple[ItemId, ...]]
     create_link_token: Callable[[object, RequestContext], CreatedLinkToken]
     queries: ItemQueries
     operations: ItemOperations
+    rotation: TokenRotation
     webhook_url: str
 
 
@@ -98,7 +102,9 @@ def _create_link_token(api: ItemsApi, event: ApiEvent, context: RequestContext) 
 
 def _link(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     item_id = api.link(body_of(event), query_of(event), context)
-    return respond(HTTPStatus.CREATED, {"item_id": item_id}, location=f"/items/{item_id}")
+    warnings = [sibling_warning(sibling) for sibling in api.siblings(item_id)]
+    shown = {"item_id": item_id} | ({"warnings": warnings} if warnings else {})
+    return respond(HTTPStatus.CREATED, shown, location=f"/items/{item_id}")
 
 
 def _list_items(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
@@ -136,10 +142,20 @@ def _list_transactions(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Res
 
 
 def _remove(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
-    query = _query_without_body(event, "transactions")
+    query = _query_without_body(event, "transactions", "reason_code", "reason_note")
     item_id = item_id_of(event)
-    shown = api.operations.remove(item_id, context, erase=erase_requested(query))
+    shown = api.operations.remove(item_id, context, erase=erase_requested(query), reason=_removal_reason(query))
     return respond(HTTPStatus.ACCEPTED, shown, location=f"/items/{item_id}")
+
+
+def _removal_reason(query: Mapping[str, str]) -> RemovalReason | None:
+    code = optional_choice(query, "reason_code", REMOVAL_REASONS)
+    note = optional_text(query, "reason_note", MAX_REASON_NOTE_LENGTH)
+    if code is None:
+        if note is not None:
+            raise InvalidRequestError("reason_note", "requires reason_code: send both")
+        return None
+    return RemovalReason(code, note)
 
 
 def _sync(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
@@ -164,6 +180,11 @@ def _resync(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response
 def _set_webhook(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     _query_without_body(event)
     return respond(HTTPStatus.OK, api.operations.set_webhook(item_id_of(event), context))
+
+
+def _rotate_token(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    return respond(HTTPStatus.OK, api.rotation.rotate(item_id_of(event), context))
 
 
 def _fetch_accounts(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
@@ -202,6 +223,7 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "POST /items/{item_id}/refresh": _refresh,
     "POST /items/{item_id}/resync": _resync,
     "POST /items/{item_id}/webhook": _set_webhook,
+    "POST /items/{item_id}/access-token/rotate": _rotate_token,
     "POST /items/{item_id}/accounts": _fetch_accounts,
     "DELETE /items/{item_id}/accounts/{account_id}": _erase_account,
     "POST /items/{item_id}/accounts/{account_id}/restore": _restore_account,

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Item, ItemId, ItemState
+    from plaid_sync.domain.item import Item, ItemId, ItemState, RemovalReason
     from plaid_sync.domain.ports import SyncQueue, TokenDecryptor
     from plaid_sync.domain.requests import RequestContext
-    from plaid_sync.items_api.ports import ApiItems, HistoryStore, PlaidItemCalls, UpdateModeSessions
+    from plaid_sync.items_api.ports import ApiItems, HistoryStore, PlaidItemCalls, UpdateMode, UpdateModeSessions
     from plaid_sync.items_api.views import View
 
 _T = TypeVar("_T")
@@ -63,10 +63,12 @@ class ItemOperations:
     queue: SyncQueue
     clock: Clock
 
-    def remove(self, item_id: ItemId, context: RequestContext, *, erase: bool) -> View:
+    def remove(
+        self, item_id: ItemId, context: RequestContext, *, erase: bool, reason: RemovalReason | None = None
+    ) -> View:
         """Remove an Item: nothing is written for it any more, and its worker does the rest."""
         for _ in range(_MAX_TRIES):
-            if self._record_removal(self._load(item_id, EventType.REMOVE), context, erase=erase):
+            if self._record_removal(self._load(item_id, EventType.REMOVE), context, reason, erase=erase):
                 break
         else:
             raise TransientError(ITEM_MODIFIED)
@@ -76,12 +78,15 @@ class ItemOperations:
         removal = {} if item.removal is None else {"removal": removal_view(item.removal)}
         return {"item_id": item_id, "state": str(item.state.name), **removal}
 
-    def _record_removal(self, item: Item, context: RequestContext, *, erase: bool) -> bool:
+    def _record_removal(
+        self, item: Item, context: RequestContext, reason: RemovalReason | None, *, erase: bool
+    ) -> bool:
         """Record the request, unless it changes nothing; return False where the Item was modified concurrently."""
         now = self.clock.now()
         if not item.removed:
-            state, entry = request_removal(item, context, now, erase=erase)
-            return self.items.remove(item, state, entry, erase=erase)
+            code = None if reason is None else reason.code
+            state, entry = request_removal(item, context, now, erase=erase, reason_code=code)
+            return self.items.remove(item, state, entry, erase=erase, reason=reason)
         if erase and item.removal is not None and not item.removal.erase:
             entry = context.entry(item.item_id, now, "erasure_requested", transactions="erase")
             return self.items.also_erase_transactions(item, entry)
@@ -97,17 +102,10 @@ class ItemOperations:
     def finish_update_mode(self, item_id: ItemId, link_token: str, context: RequestContext) -> View:
         """Record that the user finished update mode, and request a sync."""
         self._load(item_id, EventType.UPDATE_MODE_FINISHED)
-        if self.sessions.find(link_token).item_id != item_id:
-            raise RefusedError(
-                Refusal.FORBIDDEN,
-                "link_session_of_another_item",
-                "the link token was not created for this Item's update mode",
-                {"fix": "send the one that POST /link-tokens returned for this item_id", "field": "link_token"},
-            )
-        results = self.sessions.require_finished(link_token)
+        mode = self.sessions.update_mode(link_token, item_id)
 
         def repaired(item: Item, now: datetime) -> tuple[ItemChange, HistoryEntry]:
-            result = _repair(item.state, results.finished_at, now)
+            result = _repair(item.state, mode, now)
             entry = context.entry(
                 item_id,
                 now,
@@ -115,7 +113,7 @@ class ItemOperations:
                 *result.published_events,
                 state_before=str(item.state.name),
                 state=str(result.state.name),
-                plaid_request_ids=known_request_ids(results.request_id),
+                plaid_request_ids=known_request_ids(mode.request_id),
             )
             # The user may have added accounts, or deselected some: no webhook says so.
             return ItemChange(state=result.state, check=PendingCheck(CHECK_ACCOUNTS, now)), entry
@@ -168,6 +166,12 @@ class ItemOperations:
         request_ids = known_request_ids(self._call(item_id, context, lambda: self.plaid.set_webhook(access_token, url)))
         self.history.add(context.entry(item_id, self.clock.now(), "done", plaid_request_ids=request_ids))
         return {"webhook": url}
+
+    def check(self, item_id: ItemId, context: RequestContext) -> None:
+        """Request a check of an Item and its accounts, because something may have ended its connection."""
+        check = PendingCheck(CHECK_ACCOUNTS, self.clock.now())
+        entry = context.entry(item_id, self.clock.now(), "check_requested")
+        self._change(item_id, EventType.SYNC, lambda _item, _now: (ItemChange(check=check), entry))
 
     def fetch_accounts(self, item_id: ItemId, context: RequestContext) -> View:
         """Return the Item's accounts as Plaid lists them now, and request a comparison with the known ones."""
@@ -244,13 +248,17 @@ def _require_account(item: Item, account_id: str) -> None:
         raise account_not_found_error()
 
 
-def _repair(state: ItemState, finished_at: datetime | None, now: datetime) -> TransitionResult:
+def _repair(state: ItemState, mode: UpdateMode, now: datetime) -> TransitionResult:
     """Apply a finished update mode.
 
     A link token can be sent again hours later: it does not resolve a warning that came after the user had finished.
+    Where that time is unknown, it resolves only a warning that is older than the link token; of any other, Plaid's
+    report about the Item decides.
     """
-    reported_at = now if finished_at is None else min(finished_at, now)
-    expiry = state.expiry
+    expiry, since = state.expiry, state.since or now
+    if mode.finished_at is None and (mode.began_after is None or (expiry is not None and since > mode.began_after)):
+        return TransitionResult(state)
+    reported_at = min(mode.finished_at or mode.began_after or now, now)
     if expiry is not None and expiry.until > reported_at + WARNING_PERIOD + _MAX_QUEUE_DELAY:
         return TransitionResult(state)
     return apply_event(state, ItemEvent(EventType.UPDATE_MODE_FINISHED, reported_at=reported_at), now)

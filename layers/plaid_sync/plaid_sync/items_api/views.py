@@ -8,6 +8,7 @@ from plaid_sync.domain.accounts import AccountState
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp
 from plaid_sync.domain.item import HISTORY_COMPLETE, HISTORY_INITIAL, HISTORY_NOT_READY
 from plaid_sync.domain.requests import remedy_and_fix
+from plaid_sync.items_api.repairs import repair_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,6 +66,8 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
         next_attempt_at=format_optional_timestamp(item.next_attempt_at),
         failing=None if item.failure is None else failure_view(item.failure),
         removal=None if item.removal is None else removal_view(item.removal),
+        repair=repair_view(item),
+        token_rotation_began_at=format_optional_timestamp(item.token_rotation_began_at),
     )
 
 
@@ -111,11 +114,22 @@ def _failure_summary(failure: ItemFailure) -> View:
     return {"since": format_timestamp(failure.since), "code": failure.code}
 
 
+def sibling_warning(item_id: str) -> View:
+    """Return the warning about an Item that may be the same bank login."""
+    return {
+        "code": "possible_duplicate",
+        "item_id": item_id,
+        "detail": "another Item of the user has an equal account at another institution",
+        "fix": "if the bank moved to another institution id, remove the older Item; else there is nothing to do",
+    }
+
+
 def removal_view(removal: Removal) -> View:
     """Return the progress of a removal."""
     completed = removal.completed_at is not None
     return drop_none(
         requested_at=format_timestamp(removal.requested_at),
+        reason_code=None if removal.reason is None else removal.reason.code,
         transactions="erase" if removal.erase else "keep",
         plaid_removed_at=format_optional_timestamp(removal.plaid_removed_at),
         rows_erased=removal.rows_to_erase if removal.erase and completed else None,

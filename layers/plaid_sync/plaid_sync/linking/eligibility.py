@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.claims import claim_keys
 from plaid_sync.domain.errors import Refusal, RefusedError
 from plaid_sync.domain.requests import item_not_found_error, item_removed_error, request_removal, require_allowed
 from plaid_sync.domain.transitions import EventType
 from plaid_sync.linking.session_reader import public_token_error
-from plaid_sync.linking.sessions import AddedItem, Replacement, link_id_of
+from plaid_sync.linking.sessions import (
+    PROGRESS_TTL,
+    AddedItem,
+    LinkProgress,
+    Replacement,
+    link_id_of,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +26,11 @@ if TYPE_CHECKING:
     from plaid_sync.linking.ports import LinkItems, Links
     from plaid_sync.linking.requests import LinkRequest
     from plaid_sync.linking.session_reader import SessionReader
-    from plaid_sync.linking.sessions import LinkSession
+    from plaid_sync.linking.sessions import LinkSession, ListedResults
+
+ENDS_OLDER_CONNECTION: Final = frozenset({"ins_56", "ins_13", "ins_15", "ins_11"})
+"""Chase, PNC, Navy Federal and Charles Schwab: a second connection of one login ends the first
+(https://plaid.com/docs/link/duplicate-items/)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +38,16 @@ class LinkCandidate:
     """A connection that may be exchanged.
 
     Attributes:
-        added: the connection, as Plaid lists it; without a session only its public token.
-        client_user_id: the caller's reference of the user; None without a session.
-        days_requested: days of history; None for all.
-        claim_keys: keys of its account claims.
-        releasable_item_ids: Items whose account claims it may take.
+        request: the request to link it.
+        added: the connection, as Plaid lists it; at least its public token.
+        session: None where it is linked without one.
         replaced_item: the Item that it replaces, unless that is removed already.
-        existing_item: the Item that the same public token was exchanged for, a moment ago.
-        request_id: Plaid's id of the call that listed the connection; empty where there was none.
     """
 
     request: LinkRequest
     added: AddedItem
-    client_user_id: str | None
-    days_requested: int | None
-    claim_keys: tuple[str, ...] = ()
-    releasable_item_ids: frozenset[ItemId] = frozenset()
+    session: LinkSession | None
     replaced_item: Item | None = None
-    existing_item: Item | None = None
-    request_id: str = ""
 
     @property
     def public_token(self) -> str:
@@ -59,18 +59,57 @@ class LinkCandidate:
         """The digest of the public token."""
         return link_id_of(self.public_token)
 
+    @property
+    def client_user_id(self) -> str | None:
+        """The caller's reference of the user; None without a session."""
+        return None if self.session is None else self.session.client_user_id
+
+    @property
+    def days_requested(self) -> int | None:
+        """Days of history; None for all."""
+        return self.request.days_requested or (None if self.session is None else self.session.days_requested)
+
+    @property
+    def listed(self) -> ListedResults | None:
+        """What Plaid lists of a session whose results it lists only for the clients that it enabled."""
+        if self.session is None or self.session.hosted or self.session.multi_item:
+            return None
+        return self.added.listed
+
+    @property
+    def claim_keys(self) -> tuple[str, ...]:
+        """The keys of its account claims, as far as its accounts are known."""
+        if self.client_user_id is None:
+            return ()
+        return claim_keys(self.client_user_id, self.added.institution_id, self.added.accounts)
+
     def replacement(self, item_id: ItemId, now: datetime, context: RequestContext) -> Replacement | None:
         """Return the removal of the Item that the new one, with this id, replaces."""
         replaced, erase = self.replaced_item, self.request.erase
-        if replaced is None:
+        if replaced is None or replaced.item_id == item_id:
             return None
         state, entry = request_removal(replaced, context, now, erase=erase, replaced_by=item_id)
         return Replacement(replaced.item_id, state, erase, entry)
 
 
 @dataclass(frozen=True, slots=True)
+class Holders:
+    """The Items that hold the accounts of a connection.
+
+    Attributes:
+        releasable_item_ids: those whose claims it may take: they are removed, or are replaced.
+        existing_item: the Item that the same public token was exchanged for.
+        duplicate: another Item, which is not removed.
+    """
+
+    releasable_item_ids: frozenset[ItemId] = frozenset()
+    existing_item: Item | None = None
+    duplicate: Item | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LinkValidator:
-    """Decides what a request may link. All of it happens before the exchange, and can be repeated."""
+    """Decides what a request may link. All of it can be repeated."""
 
     sessions: SessionReader
     links: Links
@@ -105,27 +144,49 @@ class LinkValidator:
         """Return the connection to exchange.
 
         Raises:
-            RefusedError: the session does not allow it, or the bank is linked already.
+            RefusedError: the session does not allow it.
             InvalidRequestError: the session has several public tokens, and the request has none.
             PlaidError: Plaid refused to return the results of the session.
         """
         if session is None or request.link_token is None:
-            return LinkCandidate(request, AddedItem(request.public_token or ""), None, request.days_requested)
-        added, request_id = self.sessions.added(request.link_token, request.public_token)
+            added = AddedItem(request.public_token or "")
+        else:
+            added = self.sessions.added(session, request.link_token, request.public_token, proven=request.proven)
         replaced = self._replaced_item(request)
-        keys = claim_keys(session.client_user_id, added.institution_id, added.accounts)
-        releasable_item_ids, existing_item = self._holders(keys, link_id_of(added.public_token), request.replace)
-        return LinkCandidate(
-            request=request,
-            added=added,
-            client_user_id=session.client_user_id,
-            days_requested=request.days_requested or session.days_requested,
-            claim_keys=keys,
-            releasable_item_ids=releasable_item_ids,
-            replaced_item=None if replaced is None or replaced.removed else replaced,
-            existing_item=existing_item,
-            request_id=request_id,
-        )
+        return LinkCandidate(request, added, session, None if replaced is None or replaced.removed else replaced)
+
+    def begin(self, candidate: LinkCandidate, now: datetime) -> LinkProgress:
+        """Record that the session takes the public token; return how far the link is.
+
+        Raises:
+            RefusedError: the session took another public token, or another session took this one.
+        """
+        session, link_id = candidate.session, candidate.link_id
+        # Plaid's word that the public token is the session's outweighs that it took another one.
+        if session is not None and not session.takes(link_id) and not candidate.added.proven:
+            raise _session_used_error()
+        binds = None if session is None or session.multi_item or session.link_id is not None else session
+        session_key = None if session is None else session.key
+        progress = self.links.begin(LinkProgress(link_id, session_key, now + PROGRESS_TTL), binds)
+        if progress.session_key != session_key:
+            raise public_token_error("another request took the public token, with another link token or without one")
+        return progress
+
+    def holders(self, candidate: LinkCandidate, keys: tuple[str, ...]) -> Holders:
+        """Return the Items that hold accounts of the connection."""
+        replace = candidate.request.replace
+        releasable = set() if replace is None else {replace}
+        for claim in self.links.claims(keys).values() if keys else ():
+            if claim.item_id in releasable:
+                continue
+            holder = self.items.load(claim.item_id)
+            if holder is None or holder.removed:
+                releasable.add(claim.item_id)
+            elif claim.link_id == candidate.link_id:
+                return Holders(frozenset(releasable), existing_item=holder)
+            else:
+                return Holders(frozenset(releasable), duplicate=holder)
+        return Holders(frozenset(releasable))
 
     def confirm(self, item: Item, request: LinkRequest) -> ItemId:
         """Return the id of the Item that the same public token was exchanged for, if the request is a repeat.
@@ -147,10 +208,6 @@ class LinkValidator:
             )
         return item.item_id
 
-    def remember(self, session: LinkSession, candidate: LinkCandidate) -> None:
-        """Store the public token's digest of a session without one: Plaid keeps its results for hours only."""
-        self.links.add_session(dataclasses.replace(session, link_id=candidate.link_id))
-
     def _replaced_item(self, request: LinkRequest) -> Item | None:
         """Return the Item to replace, if there is one; for another user's, the response does not say that it exists."""
         if request.replace is None:
@@ -161,39 +218,33 @@ class LinkValidator:
         require_allowed(item, EventType.REMOVE)
         return item
 
-    def _holders(
-        self, keys: tuple[str, ...], link_id: str, replace: ItemId | None
-    ) -> tuple[frozenset[ItemId], Item | None]:
-        """Return the Items whose account claims may be taken, and the Item that this public token is linked as.
 
-        Raises:
-            RefusedError: another Item, which is not removed, holds one of the accounts.
-        """
-        releasable_item_ids = set() if replace is None else {replace}
-        for claim in self.links.claims(keys).values():
-            if claim.item_id in releasable_item_ids:
-                continue
-            holder = self.items.load(claim.item_id)
-            if holder is None or holder.removed:
-                releasable_item_ids.add(claim.item_id)
-            elif claim.link_id == link_id:
-                return frozenset(releasable_item_ids), holder
-            else:
-                raise duplicate_item_error(claim.item_id, f"or send again with ?replace={claim.item_id}")
-        return frozenset(releasable_item_ids), None
+def duplicate_item_error(holder: ItemId | None, *, exchanged: bool, ends_older: bool) -> RefusedError:
+    """Return the refusal of a bank account that another Item holds.
+
+    Args:
+        holder: that Item; None where it is unknown.
+        exchanged: the public token is used: to replace the Item, the user has to go through Link again.
+        ends_older: the bank ends the older connection when the user connects again.
+    """
+    replacing = f"?replace={holder}" if holder else "?replace="
+    replace = f"go through Link again and send {replacing}" if exchanged else f"send again with {replacing}"
+    if ends_older:
+        fix = (
+            f"{replace}: this bank ends the older connection when the user connects again, and that Item is checked now"
+        )
+    else:
+        fix = f"use that Item, in update mode where it needs repair, or {replace}"
+    named = {} if holder is None else {"field": "item_id", "item_id": holder}
+    detail = "the user linked one of these bank accounts already"
+    return RefusedError(Refusal.CONFLICT, "duplicate_item", detail, {"fix": fix, **named})
 
 
-def duplicate_item_error(holder: ItemId | None, otherwise: str) -> RefusedError:
-    """Return the refusal of a bank account that another Item holds."""
-    return RefusedError(
-        Refusal.CONFLICT,
-        "duplicate_item",
-        "the user linked one of these bank accounts already",
-        {
-            "fix": f"use that Item, in update mode where it needs repair, {otherwise}",
-            **({} if holder is None else {"field": "item_id", "item_id": holder}),
-        },
-    )
+def _session_used_error() -> RefusedError:
+    """Return the refusal of a second public token of one session."""
+    fix = "create a link token with POST /link-tokens for each Link; for several Items, one with enable_multi_item_link"
+    members = {"fix": fix, "field": "link_token"}
+    return RefusedError(Refusal.CONFLICT, "link_session_used", "the link session took another public token", members)
 
 
 def _needs_no_removal(item: Item, request: LinkRequest) -> bool:

@@ -51,10 +51,11 @@ class LinkTokens:
             raise InvalidRequestError("client_user_id", "the Item has none: send your reference of the user")
         access_token = None if item is None else self.tokens.decrypt(item.item_id, item.access_token)
         client_name = request.client_name or self.client_name
+        now = self.clock.now()
         created = self.plaid.create_link_token(
             LinkTokenParameters(request, client_user_id, client_name, context.webhook_url, access_token)
         )
-        expiration = created.expiration or self.clock.now() + DEFAULT_LINK_TOKEN_TTL
+        expiration = created.expiration or now + DEFAULT_LINK_TOKEN_TTL
         self.links.add_session(
             LinkSession(
                 key=session_key(created.link_token),
@@ -62,6 +63,9 @@ class LinkTokens:
                 item_id=request.item_id,
                 days_requested=request.days_requested,
                 expires_at=expiration + SESSION_TTL,
+                created_at=now,
+                hosted=request.hosted,
+                multi_item=request.multi_item,
             )
         )
         return created

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from plaid_sync.domain.ports import TokenDecryptor, TokenEncryptor
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import Item, ItemId
+    from plaid_sync.domain.item import AccountList, Item, ItemId
     from plaid_sync.linking.requests import LinkTokenParameters
     from plaid_sync.linking.sessions import (
         AccountClaim,
         ExchangedItem,
+        LinkProgress,
         LinkResults,
         LinkSession,
         LinkToken,
@@ -44,6 +47,19 @@ class PlaidLink(Protocol):
         ...
 
 
+class PlaidAccounts(Protocol):
+    """Plaid's /accounts/get."""
+
+    def accounts(self, access_token: str) -> AccountList:
+        """Return the Item's accounts, with Plaid's report about the Item.
+
+        Raises:
+            PlaidError: Plaid refused.
+            TransientError: Plaid was unreachable, or did not respond as documented.
+        """
+        ...
+
+
 class PlaidLinkTokens(Protocol):
     """Plaid's /link/token/create."""
 
@@ -57,6 +73,10 @@ class PlaidLinkTokens(Protocol):
         ...
 
 
+class TokenCipher(TokenEncryptor, TokenDecryptor, Protocol):
+    """Encrypts and decrypts access tokens."""
+
+
 class LinkItems(Protocol):
     """The Items that linking reads."""
 
@@ -65,6 +85,20 @@ class LinkItems(Protocol):
 
         Raises:
             TransientError: the table cannot be read now.
+        """
+        ...
+
+
+class UserItems(Protocol):
+    """The index of Items by user; eventually consistent."""
+
+    def page(
+        self, client_user_id: str | None, state: str | None, limit: int, after: dict[str, str] | None
+    ) -> tuple[list[Item], dict[str, str] | None]:
+        """Return up to `limit` Items of a user, as far as the index has them.
+
+        Raises:
+            TransientError: the index cannot be read now.
         """
         ...
 
@@ -118,6 +152,18 @@ class Links(Protocol):
 
     def session(self, key: str, now: datetime) -> LinkSession | None:
         """Return a link session that has not expired."""
+        ...
+
+    def begin(self, progress: LinkProgress, session: LinkSession | None) -> LinkProgress:
+        """Record that a session takes a public token, unless that has begun; return how far it is.
+
+        Raises:
+            TransientError: also where the session has taken another public token since it was loaded.
+        """
+        ...
+
+    def save_progress(self, progress: LinkProgress) -> None:
+        """Store how far the link of a public token is."""
         ...
 
     def claims(self, keys: Collection[str]) -> Mapping[str, AccountClaim]:

@@ -12,8 +12,6 @@ from plaid_sync.domain.messages import is_item_id
 from plaid_sync.domain.requests import (
     MAX_USER_ID_LENGTH,
     erase_requested,
-    optional_choice,
-    optional_choices,
     optional_flag,
     optional_int,
     optional_text,
@@ -21,48 +19,31 @@ from plaid_sync.domain.requests import (
     reject_unknown,
     require_object,
 )
+from plaid_sync.linking.link_token_fields import FIELDS, check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_CLIENT_NAME_LENGTH: Final = 30
 """Link shows "This Application" in place of a longer one (https://plaid.com/docs/api/link/#linktokencreate)."""
-MAX_REDIRECT_URI_LENGTH: Final = 2048
-PRODUCTS: Final = (
-    "transactions",
-    "assets",
-    "auth",
-    "identity",
-    "investments",
-    "liabilities",
-    "signal",
-    "statements",
-    "transfer",
-)
-"""Those that can be requested together in Link (https://plaid.com/docs/link/initializing-products/)."""
-# fmt: off
-COUNTRIES: Final = (
-    "US", "GB", "ES", "NL", "FR", "IE", "CA", "DE", "IT", "PL", "DK", "NO", "SE", "EE", "LT", "LV", "PT", "BE", "AT",
-    "FI",
-)
-LANGUAGES: Final = (
-    "en", "da", "de", "es", "et", "fr", "hi", "it", "lt", "lv", "nl", "no", "pl", "pt", "ro", "sv", "vi",
-)
-# fmt: on
 _LINK_FIELDS: Final = ("public_token", "link_token", "client_user_id", "days_requested")
-_TOKEN_FIELDS: Final = (
-    "client_user_id",
-    "item_id",
+_TOKEN_FIELDS: Final = ("client_user_id", "item_id", "days_requested", "account_selection", "client_name", *FIELDS)
+_PRODUCT_LISTS: Final = (
     "products",
-    "country_codes",
-    "language",
-    "days_requested",
-    "redirect_uri",
-    "hosted_link",
-    "account_selection",
-    "client_name",
+    "required_if_supported_products",
+    "optional_products",
+    "additional_consented_products",
 )
-_NOT_IN_UPDATE_MODE: Final = ("products", "days_requested")
+_TRANSACTIONS: Final = "transactions"
+_NOT_IN_UPDATE_MODE: Final = (
+    "required_if_supported_products",
+    "optional_products",
+    "days_requested",
+    "transactions",
+    "enable_multi_item_link",
+)
+_ADDED_IN_UPDATE_MODE: Final = frozenset({"assets", "statements"})
+"""Products that Link adds in update mode by `products`; for others the user gives consent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +56,7 @@ class LinkRequest:
         days_requested: days of history to request, 1 to 730; None for the session's, or all.
         replace: the Item that the new one replaces.
         erase: whether the replaced Item's transactions are erased.
+        proven: Plaid's own webhook names the public token as this session's.
     """
 
     public_token: str | None = field(default=None, repr=False)
@@ -83,6 +65,7 @@ class LinkRequest:
     days_requested: int | None = None
     replace: ItemId | None = None
     erase: bool = False
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +75,30 @@ class LinkTokenRequest:
     Attributes:
         client_user_id: the caller's reference of the user; None for the Item's.
         item_id: set for update mode.
-        days_requested: days of history, 1 to 730; None in update mode.
-        account_selection: in update mode, let the user choose accounts again.
         client_name: None for the stack's own.
+        fields: Plaid's own fields, in Plaid's form.
     """
 
     client_user_id: str | None
     item_id: ItemId | None
-    products: tuple[str, ...]
-    country_codes: tuple[str, ...]
-    language: str
-    days_requested: int | None
-    redirect_uri: str | None
-    hosted_link: bool
-    account_selection: bool
     client_name: str | None
+    fields: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def days_requested(self) -> int | None:
+        """Days of history, 1 to 730; None in update mode."""
+        days: int | None = self.fields.get("transactions", {}).get("days_requested")
+        return days
+
+    @property
+    def hosted(self) -> bool:
+        """Whether Plaid hosts Link."""
+        return "hosted_link" in self.fields
+
+    @property
+    def multi_item(self) -> bool:
+        """Whether the user can link several Items."""
+        return bool(self.fields.get("enable_multi_item_link", False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,40 +153,91 @@ def _check_session(request: LinkRequest) -> None:
             raise InvalidRequestError(name, "requires the link_token, whose session proves the user: send both")
 
 
-def parse_link_token_request(body: object) -> LinkTokenRequest:
+def parse_link_token_request(body: object, *, sandbox: bool = False) -> LinkTokenRequest:
     """Validate the parsed body of a request to create a link token.
+
+    Args:
+        body: the body.
+        sandbox: Plaid's sandbox takes redirect addresses without TLS.
 
     Raises:
         InvalidRequestError: a field is invalid; it names the field and the fix.
     """
-    fields = require_object(body, _TOKEN_FIELDS, '{"client_user_id": "..."}')
-    item_id, client_user_id = _item_id(fields, "item_id"), optional_text(fields, "client_user_id", MAX_USER_ID_LENGTH)
-    _check_mode(fields, item_id, client_user_id)
-    days = optional_int(fields, "days_requested", 1, MAX_HISTORY_DAYS)
-    return LinkTokenRequest(
-        client_user_id=client_user_id,
-        item_id=item_id,
-        products=() if item_id else optional_choices(fields, "products", PRODUCTS, "transactions"),
-        country_codes=optional_choices(fields, "country_codes", COUNTRIES, "US"),
-        language=optional_choice(fields, "language", LANGUAGES) or "en",
-        days_requested=None if item_id else days or MAX_HISTORY_DAYS,
-        redirect_uri=_redirect_uri(fields),
-        hosted_link=optional_flag(fields, "hosted_link"),
-        account_selection=optional_flag(fields, "account_selection"),
-        client_name=optional_text(fields, "client_name", MAX_CLIENT_NAME_LENGTH),
-    )
-
-
-def _check_mode(fields: Mapping[str, Any], item_id: ItemId | None, client_user_id: str | None) -> None:
+    given = require_object(body, _TOKEN_FIELDS, '{"client_user_id": "..."}')
+    item_id, client_user_id = _item_id(given, "item_id"), optional_text(given, "client_user_id", MAX_USER_ID_LENGTH)
+    fields = check_fields(given)
     if item_id is None:
-        if client_user_id is None:
-            raise InvalidRequestError("client_user_id", "send your reference of the user, 1 to 128 characters")
-        if "account_selection" in fields:
-            raise InvalidRequestError("account_selection", "requires item_id (update mode): leave it out")
-        return
+        _check_new_link(given, client_user_id)
+        fields |= _products(fields)
+        fields["transactions"] = {"days_requested": _days_requested(given, fields)}
+    else:
+        _check_update_mode(given, fields)
+    if optional_flag(given, "account_selection"):
+        fields["update"] = fields.get("update", {}) | {"account_selection_enabled": True}
+    _check_addresses(fields, sandbox=sandbox)
+    if "user_id" in fields and "user" in fields:
+        raise InvalidRequestError("user", "Plaid takes one of user and user_id: leave one out")
+    defaults: dict[str, Any] = {"country_codes": ["US"], "language": "en"}
+    client_name = optional_text(given, "client_name", MAX_CLIENT_NAME_LENGTH)
+    return LinkTokenRequest(client_user_id, item_id, client_name, defaults | fields)
+
+
+def _check_new_link(given: Mapping[str, Any], client_user_id: str | None) -> None:
+    if client_user_id is None:
+        raise InvalidRequestError("client_user_id", "send your reference of the user, 1 to 128 characters")
+    for name in ("account_selection", "update"):
+        if name in given:
+            raise InvalidRequestError(name, "requires item_id (update mode): leave it out")
+
+
+def _check_update_mode(given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
     for name in _NOT_IN_UPDATE_MODE:
-        if name in fields:
+        if name in given:
             raise InvalidRequestError(name, "cannot be changed in update mode: leave it out")
+    if not _ADDED_IN_UPDATE_MODE.issuperset(fields.get("products", ())):
+        fix = f"update mode adds {' and '.join(sorted(_ADDED_IN_UPDATE_MODE))} only"
+        raise InvalidRequestError("products", f"{fix}: send others as additional_consented_products")
+
+
+def _days_requested(given: Mapping[str, Any], fields: Mapping[str, Any]) -> int:
+    days = optional_int(given, "days_requested", 1, MAX_HISTORY_DAYS)
+    if days is not None and "transactions" in fields:
+        raise InvalidRequestError("days_requested", "is transactions.days_requested, too: leave one out")
+    return days or fields.get("transactions", {}).get("days_requested") or MAX_HISTORY_DAYS
+
+
+def _products(fields: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the lists of products: Transactions is in one of them, and `products` is never empty."""
+    lists = {name: list(fields[name]) for name in _PRODUCT_LISTS if name in fields}
+    seen: set[str] = set()
+    for name, products in lists.items():
+        if not seen.isdisjoint(products):
+            raise InvalidRequestError(name, "has a product that another list has: name each once")
+        seen.update(products)
+    if "products" not in lists:
+        if _TRANSACTIONS in seen:
+            raise InvalidRequestError("products", "send at least one product, or leave transactions out of the others")
+        return lists | {"products": [_TRANSACTIONS]}
+    if _TRANSACTIONS in seen:
+        return lists
+    # Without the user's consent the stack could never sync the Item.
+    return lists | {"additional_consented_products": [*lists.get("additional_consented_products", []), _TRANSACTIONS]}
+
+
+def _check_addresses(fields: Mapping[str, Any], *, sandbox: bool) -> None:
+    uri = fields.get("redirect_uri")
+    if uri is None:
+        return
+    if "android_package_name" in fields:
+        raise InvalidRequestError("redirect_uri", "Plaid takes no redirect_uri for Android: leave one out")
+    schemes = ("https", "http") if sandbox else ("https",)
+    try:
+        parts = urlsplit(uri)
+        usable = parts.scheme in schemes and bool(parts.hostname) and "?" not in uri and "#" not in uri
+    except ValueError:
+        usable = False
+    if not usable or not uri.isascii() or " " in uri:
+        raise InvalidRequestError("redirect_uri", "send an https:// address without a query, as registered with Plaid")
 
 
 def _item_id(fields: Mapping[str, Any], name: str) -> ItemId | None:
@@ -203,17 +246,3 @@ def _item_id(fields: Mapping[str, Any], name: str) -> ItemId | None:
     if not is_item_id(fields[name]):
         raise InvalidRequestError(name, "send the item_id of an Item")
     return ItemId(str(fields[name]))
-
-
-def _redirect_uri(fields: Mapping[str, Any]) -> str | None:
-    uri = optional_text(fields, "redirect_uri", MAX_REDIRECT_URI_LENGTH)
-    if uri is None:
-        return None
-    try:
-        parts = urlsplit(uri)
-        usable = parts.scheme == "https" and bool(parts.hostname) and "?" not in uri and "#" not in uri
-    except ValueError:
-        usable = False
-    if not usable or not uri.isascii() or " " in uri:
-        raise InvalidRequestError("redirect_uri", "send an https:// address without a query, as registered with Plaid")
-    return uri

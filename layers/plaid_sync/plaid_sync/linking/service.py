@@ -1,19 +1,23 @@
 """Linking: a public token becomes a registered Item, never an orphan that is billed and unknown.
 
-A public token works once. After the exchange the Item is stored (and a retry with the same public token completes what
-is missing), or it is removed at Plaid: the link is rolled back. Only where the response of the exchange itself is lost
-neither is possible; the caller and the operator then get an error that says so.
+A public token works once. After the exchange the Item is stored, or it is removed at Plaid: the link is rolled back.
+The progress is stored with the encrypted access token before anything else, so that the same request, sent again after
+a crash, continues there. Only where the response of the exchange itself is lost neither is possible; the caller and the
+operator then get an error that says so.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.domain.accounts import bounded
 from plaid_sync.domain.errors import (
     ITEM_MODIFIED,
     ExchangeUnknownError,
+    FailureClass,
     ItemOrphanedError,
     LinkRolledBackError,
     OutcomeUnknownError,
@@ -22,22 +26,32 @@ from plaid_sync.domain.errors import (
     TransientError,
 )
 from plaid_sync.domain.history import DetailType
-from plaid_sync.domain.item import MAX_HISTORY_DAYS, Item, ItemState, StateName
+from plaid_sync.domain.item import CHECK_ACCOUNTS, MAX_HISTORY_DAYS, Item, ItemState, PendingCheck, StateName
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import known_request_ids
-from plaid_sync.linking.eligibility import duplicate_item_error
+from plaid_sync.linking.eligibility import ENDS_OLDER_CONNECTION, duplicate_item_error
 from plaid_sync.linking.session_reader import RESULTS_UNAVAILABLE
-from plaid_sync.linking.sessions import ClaimHeldError, Registration, link_id_of
+from plaid_sync.linking.sessions import PROGRESS_TTL, ClaimHeldError, ExchangedItem, Registration, link_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.item import ItemId
-    from plaid_sync.domain.ports import PlaidRemoval, SyncQueue, TokenEncryptor
+    from plaid_sync.domain.ports import PlaidRemoval, SyncQueue
     from plaid_sync.domain.requests import RequestContext
     from plaid_sync.linking.eligibility import LinkCandidate, LinkValidator
-    from plaid_sync.linking.ports import ErasableItems, LinkIndex, PlaidLink, Registrations
+    from plaid_sync.linking.ports import (
+        ErasableItems,
+        LinkIndex,
+        Links,
+        PlaidAccounts,
+        PlaidLink,
+        Registrations,
+        TokenCipher,
+    )
     from plaid_sync.linking.requests import LinkRequest
-    from plaid_sync.linking.sessions import ExchangedItem, LinkSession
+    from plaid_sync.linking.sessions import LinkProgress, LinkSession
 
 _MAX_REMOVALS: Final = 3
 _MAX_LOOKUPS: Final = 3
@@ -46,26 +60,35 @@ _PAUSE_SECONDS: Final = 0.5
 _USED_TOKEN_CODE: Final = "INVALID_PUBLIC_TOKEN"  # noqa: S105 - an error code
 _GATEWAY_CODE_PREFIX: Final = "HTTP_5"
 """A gateway's response, not Plaid's: it does not say what Plaid did."""
-EXCHANGE_SECONDS: Final = 105.0
+_DEAD_TOKEN_CODE: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
+EXCHANGE_SECONDS: Final = 160.0
 """From the exchange to the end, where every call times out: reading the secret 9, the exchange 15, encrypting 9,
-storing 9, blocking the registration 9, loading the Item 9, three removals of 12; and pauses: one second between the
-removals, and twice at most 2.4 seconds between the five tries of a transaction (see aws/clients.py, plaid/client.py,
-plaid/link.py and aws/dynamodb/transact.py). A transaction is retried only after a response, which takes
-milliseconds."""
+storing the progress 9, listing the accounts 17, reading the claims 9 and a holder 9, registering 9, blocking the
+registration 9, loading the Item 9, three removals of 12, storing the progress 9; and pauses: one second between the
+removals, and three times at most 2.4 seconds between the five tries of a call of DynamoDB (see aws/clients.py,
+plaid/client.py, plaid/link.py, plaid/items.py and aws/dynamodb/transact.py). Such a call is retried only after a
+response, which takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linker:
-    """Links Items."""
+    """Links Items.
+
+    Attributes:
+        check_item: requests a check of an Item and its accounts.
+    """
 
     validator: LinkValidator
     plaid: PlaidLink
+    accounts: PlaidAccounts
     removal: PlaidRemoval
-    tokens: TokenEncryptor
+    tokens: TokenCipher
+    links: Links
     items: ErasableItems
     index: LinkIndex
     registrations: Registrations
     queue: SyncQueue
+    check_item: Callable[[ItemId, RequestContext], object]
     clock: Clock
 
     def link(self, request: LinkRequest, context: RequestContext) -> ItemId:
@@ -124,6 +147,27 @@ class Linker:
             return None
         return self.validator.confirm(item, request)
 
+    def _continued(self, candidate: LinkCandidate, progress: LinkProgress, context: RequestContext) -> ItemId | None:
+        """Return the Item of a link that began before, and complete it; None where nothing was exchanged, or is left.
+
+        Raises:
+            RefusedError: the Item was a duplicate.
+        """
+        if progress.item_id is None:
+            return None
+        if progress.access_token:
+            access_token = self.tokens.decrypt(progress.item_id, progress.access_token)
+            exchanged = ExchangedItem(progress.item_id, access_token, progress.request_id)
+            if progress.duplicate_of is None:
+                return self._complete(candidate, progress, exchanged, progress.item_id, context)
+            self._undo_duplicate(progress, exchanged, progress.duplicate_of)
+        if progress.duplicate_of is not None:
+            raise self._duplicate(progress.duplicate_of, candidate.added.institution_id, context, exchanged=True)
+        item = self.items.load(progress.item_id)
+        if item is None or item.link_id != progress.link_id:
+            return None
+        return self.validator.confirm(item, candidate.request)
+
     # ---- a new link
 
     def _link(self, request: LinkRequest, session: LinkSession | None, context: RequestContext) -> ItemId:
@@ -131,58 +175,49 @@ class Linker:
             candidate = self.validator.candidate(request, session)
         except RefusedError as error:
             # Plaid keeps the results for hours; the Item that was linked from them stays.
-            unavailable = error.code in RESULTS_UNAVAILABLE
-            item_id = self._linked_from_session(request, session) if unavailable else None
+            item_id = self._linked_from_session(request, session) if error.code == RESULTS_UNAVAILABLE else None
             if item_id is None:
                 raise
             return item_id
-        # The same request, sent twice: the Item is not in the index yet, or its public token was unknown until now.
-        if candidate.existing_item is not None:
-            return self.validator.confirm(candidate.existing_item, request)
-        if request.public_token is None:
-            item_id = self._linked_before(request, candidate.public_token)
-            if item_id is not None:
-                return item_id
-            if session is not None:
-                self.validator.remember(session, candidate)
-        return self._link_candidate(request, candidate, context)
+        # A session that named its public token only now.
+        before = self._linked_before(request, candidate.public_token) if request.public_token is None else None
+        if before is not None:
+            return before
+        progress = self.validator.begin(candidate, self.clock.now())
+        return self._continued(candidate, progress, context) or self._link_candidate(candidate, progress, context)
 
-    def _link_candidate(self, request: LinkRequest, candidate: LinkCandidate, context: RequestContext) -> ItemId:
+    def _link_candidate(self, candidate: LinkCandidate, progress: LinkProgress, context: RequestContext) -> ItemId:
+        holders = self.validator.holders(candidate, candidate.claim_keys)
+        # The same request, sent twice: the Item was stored meanwhile.
+        if holders.existing_item is not None:
+            return self.validator.confirm(holders.existing_item, candidate.request)
+        if holders.duplicate is not None:
+            raise self._duplicate(holders.duplicate.item_id, candidate.added.institution_id, context)
+        if not context.deadline.allows(EXCHANGE_SECONDS):
+            raise TransientError("not_enough_time_to_exchange")
         try:
-            return self._exchange_and_register(candidate, context)
+            exchanged = self._exchange(candidate.public_token)
         except PlaidError as error:
             if error.code != _USED_TOKEN_CODE:
                 raise
-            # The same request, sent twice, may have used it, and be about to store the Item.
-            for _ in range(_MAX_LOOKUPS):
-                self.clock.sleep(_PAUSE_SECONDS)
-                item_id = self._linked_before(request, candidate.public_token)
-                if item_id is not None:
-                    return item_id
-            raise
-
-    def _exchange_and_register(self, candidate: LinkCandidate, context: RequestContext) -> ItemId:
-        if not context.deadline.allows(EXCHANGE_SECONDS):
-            raise TransientError("not_enough_time_to_exchange")
-        exchanged = self._exchange(candidate.public_token)
+            item_id = self._linked_meanwhile(candidate, context)
+            if item_id is None:
+                raise
+            return item_id
         if exchanged.item_id is None:
             self._remove(exchanged)
             raise LinkRolledBackError("item_id_unusable")
-        try:
-            ciphertext = self.tokens.encrypt(exchanged.item_id, exchanged.access_token)
-            registration = self._registration(exchanged.item_id, ciphertext, candidate, context, exchanged.request_id)
-            self.registrations.register(registration)
-        except ClaimHeldError as error:
-            self._remove(exchanged)
-            otherwise = "the user has to go through Link again, for the other Item"
-            raise duplicate_item_error(error.holder, otherwise) from error
-        except Exception as error:
-            if self._is_stored(exchanged.item_id):
-                return exchanged.item_id
-            self._remove(exchanged)
-            code = error.code if isinstance(error, TransientError) else type(error).__name__
-            raise LinkRolledBackError(code) from error
-        return exchanged.item_id
+        return self._complete(candidate, progress, exchanged, exchanged.item_id, context)
+
+    def _linked_meanwhile(self, candidate: LinkCandidate, context: RequestContext) -> ItemId | None:
+        """Return the Item of a public token that is used: the same request, sent twice, may be about to store it."""
+        for _ in range(_MAX_LOOKUPS):
+            self.clock.sleep(_PAUSE_SECONDS)
+            item_id = self._linked_before(candidate.request, candidate.public_token)
+            item_id = item_id or self._continued(candidate, self.validator.begin(candidate, self.clock.now()), context)
+            if item_id is not None:
+                return item_id
+        return None
 
     def _exchange(self, public_token: str) -> ExchangedItem:
         try:
@@ -194,20 +229,95 @@ class Linker:
                 raise
             raise ExchangeUnknownError(error.code, error.request_id) from error
 
-    def _registration(
-        self, item_id: ItemId, ciphertext: bytes, candidate: LinkCandidate, context: RequestContext, request_id: str
-    ) -> Registration:
+    # ---- after the exchange: the Item is stored, or removed at Plaid
+
+    def _complete(
+        self,
+        candidate: LinkCandidate,
+        progress: LinkProgress,
+        exchanged: ExchangedItem,
+        item_id: ItemId,
+        context: RequestContext,
+    ) -> ItemId:
+        progress = replace(progress, item_id=item_id)
+        try:
+            if not progress.access_token:
+                progress = self._saved(progress, item_id, exchanged)
+            candidate = self._with_accounts(candidate, exchanged)
+            self._register(candidate, progress, item_id, context)
+        except ClaimHeldError as error:
+            self._undo_duplicate(progress, exchanged, error.holder)
+            raise self._duplicate(error.holder, candidate.added.institution_id, context, exchanged=True) from error
+        except Exception as error:
+            if self._is_stored(item_id):
+                item = self.items.load(item_id)
+                return item_id if item is None else self.validator.confirm(item, candidate.request)
+            self._remove(exchanged)
+            self._close(progress)
+            code = error.code if isinstance(error, (PlaidError, TransientError)) else type(error).__name__
+            raise LinkRolledBackError(code) from error
+        return item_id
+
+    def _saved(self, progress: LinkProgress, item_id: ItemId, exchanged: ExchangedItem) -> LinkProgress:
+        """Store the access token, so that the same request can continue if this one dies."""
+        ciphertext = self.tokens.encrypt(item_id, exchanged.access_token)
+        saved = replace(progress, access_token=ciphertext, request_id=exchanged.request_id, expires_at=None)
+        self.links.save_progress(saved)
+        return saved
+
+    def _with_accounts(self, candidate: LinkCandidate, exchanged: ExchangedItem) -> LinkCandidate:
+        """Return the connection with its institution and accounts: Plaid's word on the Item, if the session had none.
+
+        An Item whose accounts cannot be listed now is stored without them, and its claims follow its accounts later:
+        the user has gone through Link, and a duplicate that is found later does less harm than a failed link.
+
+        Raises:
+            PlaidError: Plaid has no such Item, or never serves it.
+        """
+        added = candidate.added
+        if added.is_complete:
+            return candidate
+        try:
+            listed = self.accounts.accounts(exchanged.access_token)
+        except PlaidError as error:
+            if error.failure_class is FailureClass.TERMINAL or error.code == _DEAD_TOKEN_CODE:
+                raise
+            return candidate
+        except TransientError:
+            return candidate
+        institution_id, now = listed.health.institution_id or added.institution_id, self.clock.now()
+        accounts = bounded(replace(account, as_of=now) for account in listed.accounts)
+        return replace(
+            candidate,
+            added=replace(added, institution_id=institution_id, accounts=accounts or added.accounts, as_of=now),
+        )
+
+    def _register(
+        self, candidate: LinkCandidate, progress: LinkProgress, item_id: ItemId, context: RequestContext
+    ) -> None:
+        """Store the Item with its account claims.
+
+        Raises:
+            ClaimHeldError: another Item holds one of the accounts.
+        """
         now = self.clock.now()
+        holders = self.validator.holders(candidate, candidate.claim_keys)
+        holder = holders.duplicate or holders.existing_item
+        if holder is not None and holder.item_id != item_id:
+            raise ClaimHeldError(holder.item_id)
         item = Item(
             item_id=item_id,
             state=ItemState(StateName.ACTIVE),
-            access_token=ciphertext,
+            access_token=progress.access_token,
             days_requested=candidate.days_requested or MAX_HISTORY_DAYS,
             linked_at=now,
             link_id=candidate.link_id,
             client_user_id=candidate.client_user_id,
             institution_id=candidate.added.institution_id,
             accounts=candidate.added.accounts,
+            accounts_checked_at=candidate.added.as_of,
+            # The first sync lists the accounts where they are unknown, and lets the claims follow.
+            pending_checks=() if candidate.added.is_complete else (PendingCheck(CHECK_ACCOUNTS, now),),
             bank_login_ids=frozenset(candidate.claim_keys),
         )
         entry = context.entry(
@@ -215,13 +325,41 @@ class Linker:
             now,
             "linked",
             DetailType.LINKED,
-            plaid_request_ids=known_request_ids(candidate.request_id, request_id),
+            plaid_request_ids=known_request_ids(candidate.added.request_id, progress.request_id),
             replaces=candidate.request.replace,
+            link_results=candidate.listed,
         )
         replacement = candidate.replacement(item_id, now, context)
-        return Registration(item, entry, candidate.releasable_item_ids, replacement)
+        stored = self._closed(progress)
+        self.registrations.register(Registration(item, stored, entry, holders.releasable_item_ids, replacement))
 
     # ---- rolling back
+
+    def _duplicate(
+        self, holder: ItemId | None, institution_id: str | None, context: RequestContext, *, exchanged: bool = False
+    ) -> RefusedError:
+        """Return the refusal of a duplicate; if its bank may have ended the older connection, have that one checked."""
+        ends_older = institution_id in ENDS_OLDER_CONNECTION
+        if holder is not None and ends_older:
+            with suppress(RefusedError, TransientError):
+                self.check_item(holder, context)
+        return duplicate_item_error(holder, exchanged=exchanged, ends_older=ends_older)
+
+    def _undo_duplicate(self, progress: LinkProgress, exchanged: ExchangedItem, holder: ItemId | None) -> None:
+        """Remove a duplicate at Plaid; a repeat of the request does the same."""
+        found = replace(progress, duplicate_of=holder)
+        with suppress(TransientError):
+            self.links.save_progress(found)
+        self._remove(exchanged)
+        self._close(found)
+
+    def _close(self, progress: LinkProgress) -> None:
+        """Drop the access token of an Item that is removed at Plaid; if that fails, a repeat removes it again."""
+        with suppress(TransientError):
+            self.links.save_progress(self._closed(progress))
+
+    def _closed(self, progress: LinkProgress) -> LinkProgress:
+        return replace(progress, access_token=b"", expires_at=self.clock.now() + PROGRESS_TTL)
 
     def _is_stored(self, item_id: ItemId) -> bool:
         """Return whether the Item is stored although the response is lost; if it is not, it never will be."""

@@ -1,14 +1,17 @@
 """Link sessions, and what is stored when an Item is linked.
 
-A public token is accepted only for the user that its link token was created for: /link/token/get lists the public
-tokens of a session (https://plaid.com/docs/api/link/#linktokenget), and the session is stored with the reference of the
-user. No bank account is linked twice for one user (`domain.claims`).
+A public token is accepted only for the user that its link token was created for: the session is stored with the
+reference of the user, and takes one public token unless it links several Items. Where /link/token/get lists the
+session's public tokens, only those are accepted: of Hosted Link always, of other sessions if Plaid enabled the client
+for that (https://plaid.com/docs/api/link/#linktokenget). No bank account is linked twice for one user
+(`domain.claims`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.claims import digest
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 SESSION_TTL: Final = timedelta(days=1)
 """How long a session is kept after its link token expires: Plaid keeps its results for six hours after its end."""
+PROGRESS_TTL: Final = timedelta(days=1)
+"""How long the progress of a link is kept once nothing is left to do: a public token is valid for half an hour."""
 DEFAULT_LINK_TOKEN_TTL: Final = timedelta(hours=4)
 """How long a link token is valid where Plaid's response does not say."""
 
@@ -35,7 +40,10 @@ class LinkSession:
         item_id: the Item whose update mode it opens; None for a new link.
         days_requested: requested days of history; None in update mode.
         expires_at: when it is forgotten.
-        link_id: digest of the public token that it led to, where the caller got none (Hosted Link).
+        link_id: digest of the public token that it took; None before, and where it links several Items.
+        created_at: when the link token was created; None where an older version stored it.
+        hosted: whether Plaid hosts Link: then Plaid lists the results of the session.
+        multi_item: whether it links several Items.
     """
 
     key: str
@@ -44,6 +52,24 @@ class LinkSession:
     days_requested: int | None
     expires_at: datetime
     link_id: str | None = None
+    created_at: datetime | None = None
+    hosted: bool = False
+    multi_item: bool = False
+
+    def takes(self, link_id: str) -> bool:
+        """Return whether it can take the public token with this digest."""
+        return self.multi_item or self.link_id in {None, link_id}
+
+
+class ListedResults(StrEnum):
+    """What /link/token/get lists of a session that the application completes."""
+
+    FULL = "full"
+    """The public token, with institution and accounts."""
+    PARTIAL = "partial"
+    """That the session is finished, but not all of that."""
+    ABSENT = "absent"
+    """Neither: Plaid did not enable the client for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +79,24 @@ class AddedItem:
     Attributes:
         institution_id: the bank, where Plaid names one.
         accounts: those that the user shares.
+        as_of: when /accounts/get listed them; None where Link did.
+        proven: Plaid itself names the public token as the session's.
+        listed: what Plaid lists of it; None where there is no session.
+        request_id: Plaid's id of the call that listed it; empty where there was none.
     """
 
     public_token: str = field(repr=False)
     institution_id: str | None = None
     accounts: tuple[Account, ...] = ()
+    as_of: datetime | None = None
+    proven: bool = False
+    listed: ListedResults | None = None
+    request_id: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether institution and accounts are known."""
+        return self.institution_id is not None and bool(self.accounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +106,35 @@ class LinkResults:
     Attributes:
         added: the bank connections that were made.
         finished: at least one session ended, other than by leaving Link.
+        left: sessions ended, and each of them by leaving Link.
         request_id: Plaid's id of the call; empty where there was none.
         finished_at: when the last of those sessions ended; None where that is unreadable.
     """
 
     added: tuple[AddedItem, ...] = ()
     finished: bool = False
+    left: bool = False
     request_id: str = ""
     finished_at: datetime | None = None
 
     def of(self, public_token: str) -> AddedItem | None:
         """Return the connection with this public token."""
         return next((added for added in self.added if added.public_token == public_token), None)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMode:
+    """An update mode that the application reports as finished.
+
+    Attributes:
+        began_after: when its link token was created; None where that is unknown.
+        finished_at: when the user finished it; None where Plaid does not list that.
+        request_id: Plaid's id of the call; empty where there was none.
+    """
+
+    began_after: datetime | None
+    finished_at: datetime | None
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +168,29 @@ class ExchangedItem:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkProgress:
+    """How far the link of a public token is, so that a repeat of the request continues where the first one died.
+
+    Attributes:
+        link_id: digest of the public token.
+        session_key: of the session that took it; None where it is linked without one.
+        expires_at: when it is forgotten; None while it holds an access token that is stored nowhere else.
+        item_id: the Item that it was exchanged for; None before.
+        access_token: ciphertext of the Item's token; empty before the exchange, and once the Item is stored or removed.
+        duplicate_of: the Item that holds one of its accounts: then it is removed at Plaid.
+        request_id: Plaid's id of the exchange; empty where there was none.
+    """
+
+    link_id: str
+    session_key: str | None
+    expires_at: datetime | None
+    item_id: ItemId | None = None
+    access_token: bytes = field(default=b"", repr=False)
+    duplicate_of: ItemId | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Replacement:
     """The removal of the Item that a new one replaces.
 
@@ -133,12 +212,14 @@ class Registration:
 
     Attributes:
         item: the new Item; its `bank_login_ids` are the keys of the account claims that it takes.
+        progress: of its public token, whose access token is now the Item's.
         entry: its history entry.
         releasable_item_ids: Items whose account claims it may take: they are removed, or are replaced.
         replacement: set where it replaces an Item that is not removed yet.
     """
 
     item: Item
+    progress: LinkProgress
     entry: HistoryEntry
     releasable_item_ids: frozenset[ItemId] = frozenset()
     replacement: Replacement | None = None

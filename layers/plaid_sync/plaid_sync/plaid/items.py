@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid.model.accounts_get_request import AccountsGetRequest
+from plaid.model.item_access_token_invalidate_request import ItemAccessTokenInvalidateRequest
 from plaid.model.item_get_request import ItemGetRequest
+from plaid.model.item_remove_reason_code import ItemRemoveReasonCode
 from plaid.model.item_remove_request import ItemRemoveRequest
 from plaid.model.item_webhook_update_request import ItemWebhookUpdateRequest
 from plaid.model.personal_finance_category_version import PersonalFinanceCategoryVersion
@@ -15,11 +17,19 @@ from plaid.model.transactions_sync_request import TransactionsSyncRequest
 from plaid.model.transactions_sync_request_options import TransactionsSyncRequestOptions
 
 from plaid_sync.domain.errors import PlaidError
-from plaid_sync.plaid.responses import parse_account_list, parse_health, parse_page, request_id_of
+from plaid_sync.domain.item import REMOVAL_REASONS
+from plaid_sync.plaid.responses import (
+    parse_account_list,
+    parse_health,
+    parse_page,
+    parse_rotated_token,
+    request_id_of,
+)
 from plaid_sync.pull.puller import DEFAULT_OPTIONS
 
 if TYPE_CHECKING:
-    from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
+    from plaid_sync.domain.item import AccountList, Cursor, ItemHealth, RemovalReason
+    from plaid_sync.items_api.ports import RotatedToken
     from plaid_sync.plaid.client import PlaidTransport
     from plaid_sync.pull.pages import Page
     from plaid_sync.pull.puller import PullOptions
@@ -29,6 +39,7 @@ PAGE_SIZE: Final = 500
 _SYNC_SECONDS: Final = 60.0
 _HEALTH_SECONDS: Final = 15.0
 _ACCOUNTS_SECONDS: Final = 10.0
+_INVALIDATE_SECONDS: Final = 10.0
 _WEBHOOK_SECONDS: Final = 5.0
 _REMOVE_SECONDS: Final = 5.0
 _REFRESH_SECONDS: Final = 20.0
@@ -62,7 +73,7 @@ class PlaidItems:
         request = ItemGetRequest(access_token=access_token)
         return self.transport.call("/item/get", request, seconds * 0.6, parse_health, seconds / 10)
 
-    def remove(self, access_token: str) -> None:
+    def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
         """Remove the Item at Plaid, which ends its billing; idempotent.
 
         Raises:
@@ -71,6 +82,10 @@ class PlaidItems:
             TransientError: Plaid was unreachable.
         """
         request = ItemRemoveRequest(access_token=access_token)
+        if reason is not None and reason.code in REMOVAL_REASONS:
+            request.reason_code = ItemRemoveReasonCode(reason.code)
+            if reason.note is not None:
+                request.reason_note = reason.note
         try:
             self.transport.call("/item/remove", request, _REMOVE_SECONDS, len)
         except PlaidError as error:
@@ -87,6 +102,11 @@ class PlaidItems:
         """See `PlaidItemCalls`."""
         request = TransactionsRefreshRequest(access_token=access_token)
         return self.transport.call("/transactions/refresh", request, _REFRESH_SECONDS, request_id_of)
+
+    def invalidate_access_token(self, access_token: str) -> RotatedToken:
+        """See `PlaidItemCalls`. Never retried here: the old token works once."""
+        request = ItemAccessTokenInvalidateRequest(access_token=access_token)
+        return self.transport.call("/item/access_token/invalidate", request, _INVALIDATE_SECONDS, parse_rotated_token)
 
     def set_webhook(self, access_token: str, url: str) -> str:
         """See `PlaidItemCalls`."""

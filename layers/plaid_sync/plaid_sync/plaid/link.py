@@ -8,15 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid.model.country_code import CountryCode
 from plaid.model.item_public_token_exchange_request import ItemPublicTokenExchangeRequest
-from plaid.model.link_token_create_hosted_link import LinkTokenCreateHostedLink
-from plaid.model.link_token_create_request import LinkTokenCreateRequest
-from plaid.model.link_token_create_request_update import LinkTokenCreateRequestUpdate
-from plaid.model.link_token_create_request_user import LinkTokenCreateRequestUser
 from plaid.model.link_token_get_request import LinkTokenGetRequest
-from plaid.model.link_token_transactions import LinkTokenTransactions
-from plaid.model.products import Products
 
 from plaid_sync.domain.clock import parse_timestamp
 from plaid_sync.domain.errors import SchemaViolationError
@@ -39,6 +32,9 @@ _MAX_TOKEN_LENGTH: Final = 512
 _MAX_URL_LENGTH: Final = 2048
 _MAX_SESSIONS: Final = 100
 _MAX_RESULTS: Final = 100
+_MAX_EVENTS: Final = 1000
+_LEFT: Final = "EXIT"
+"""The event of a user who left Link; one who finished it has a HANDOFF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +45,7 @@ class PlaidLinkClient:
 
     def create_link_token(self, parameters: LinkTokenParameters) -> LinkToken:
         """See `PlaidLinkTokens`."""
-        request = LinkTokenCreateRequest(**_fields(parameters))
-        return self.transport.call("/link/token/create", request, _CREATE_SECONDS, parse_link_token)
+        return self.transport.call("/link/token/create", _fields(parameters), _CREATE_SECONDS, parse_link_token)
 
     def link_results(self, link_token: str) -> LinkResults:
         """See `PlaidLink`."""
@@ -64,23 +59,19 @@ class PlaidLinkClient:
 
 
 def _fields(parameters: LinkTokenParameters) -> dict[str, Any]:
-    """Return the request's fields; an absent field must not be null."""
-    request = parameters.request
-    days = request.days_requested
+    """Return the request's fields, in plaid-python's order: the caller's, in Plaid's form, and the stack's own."""
+    given = parameters.request.fields
     fields: dict[str, Any] = {
         "client_name": parameters.client_name,
-        "language": request.language,
-        "country_codes": [CountryCode(code) for code in request.country_codes],
-        "user": LinkTokenCreateRequestUser(client_user_id=parameters.client_user_id),
-        "webhook": parameters.webhook_url,
-        "redirect_uri": request.redirect_uri,
-        "hosted_link": LinkTokenCreateHostedLink() if request.hosted_link else None,
-        "access_token": parameters.access_token,
-        "products": [Products(product) for product in request.products] or None,
-        "update": LinkTokenCreateRequestUpdate(account_selection_enabled=True) if request.account_selection else None,
-        "transactions": LinkTokenTransactions(days_requested=days) if days else None,
+        "language": given["language"],
+        "country_codes": given["country_codes"],
+        **given,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    if "user_id" not in given:  # a user of Plaid's User API replaces `user`
+        fields["user"] = given.get("user", {}) | {"client_user_id": parameters.client_user_id}
+    if parameters.access_token is not None:
+        fields["access_token"] = parameters.access_token
+    return fields | {"webhook": parameters.webhook_url}
 
 
 # ---- responses
@@ -136,14 +127,21 @@ def parse_link_results(document: bytes) -> LinkResults:
     return LinkResults(
         added=tuple(added.values()),
         finished=bool(finished),
+        left=bool(sessions) and all(map(_was_left, sessions)),
         request_id=printable_or_empty(response.get("request_id")),
         finished_at=max(ends, default=None),
     )
 
 
 def _is_finished(session: dict[str, Any]) -> bool:
-    exited = session.get("exit") is not None or session.get("on_exit") is not None
-    return session.get("finished_at") is not None and not exited
+    return session.get("finished_at") is not None and not _was_left(session)
+
+
+def _was_left(session: dict[str, Any]) -> bool:
+    if session.get("exit") is not None or session.get("on_exit") is not None:
+        return True
+    events = (event for event in _bounded_list(session.get("events"), _MAX_EVENTS) if isinstance(event, dict))
+    return any(event.get("event_name") == _LEFT for event in events)
 
 
 def _added_items(session: dict[str, Any]) -> Iterator[AddedItem]:

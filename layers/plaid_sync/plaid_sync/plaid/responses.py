@@ -11,6 +11,7 @@ from plaid_sync.domain.errors import SchemaViolationError
 from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
 from plaid_sync.domain.text import is_error_code, is_printable_ascii, printable_or_empty
 from plaid_sync.domain.transaction import RowRemoval, TransactionRow, parse_removal, parse_transaction
+from plaid_sync.items_api.ports import RotatedToken
 from plaid_sync.plaid.observing import code_reason_of, error_type_of
 from plaid_sync.pull.pages import InvalidEntry, Page, Source
 
@@ -23,6 +24,7 @@ _MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
 _MAX_NAME_BYTES: Final = 200
 _MAX_WORD_BYTES: Final = 32
 """Of an account's mask, type and subtype."""
+_MAX_TOKEN_LENGTH: Final = 512
 _MAX_ACCOUNTS: Final = 1000
 _MAX_OBJECT_BYTES: Final = 4000
 """Of an account in stored form; some three hundred are usual."""
@@ -187,6 +189,23 @@ def parse_account_list(document: bytes) -> AccountList:
         _health(_mapping(response, "item"), response),
         complete=len(accounts) == len(response["accounts"]),
     )
+
+
+# ---- /item/access_token/invalidate
+
+
+def parse_rotated_token(document: bytes) -> RotatedToken:
+    """Parse the body of an /item/access_token/invalidate response.
+
+    Raises:
+        InvalidJsonError: it is not JSON.
+        SchemaViolationError: it holds no access token.
+    """
+    response = parse_object(document)
+    access_token = response.get("new_access_token")
+    if not is_printable_ascii(access_token, _MAX_TOKEN_LENGTH):
+        raise SchemaViolationError("new_access_token")
+    return RotatedToken(access_token, printable_or_empty(response.get("request_id")))
 
 
 # ---- /item/get

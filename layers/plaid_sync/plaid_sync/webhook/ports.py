@@ -63,6 +63,21 @@ class SharedState(Protocol):
         ...
 
 
+class LinkSessions(Protocol):
+    """The link sessions of the Items API."""
+
+    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:
+        """Link what the session of a link token led to, as Plaid's webhook names it; idempotent.
+
+        Returns:
+            The code of a refusal, if the application has to act; None where everything is linked.
+
+        Raises:
+            TransientError: Plaid has to send the webhook again.
+        """
+        ...
+
+
 class AttemptRequests(Protocol):
     """The Items table as the webhook function uses it."""
 

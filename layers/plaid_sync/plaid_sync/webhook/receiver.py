@@ -3,7 +3,8 @@
 Only a webhook that can change the response of /transactions/sync, or the Item's state, is queued:
 SYNC_UPDATES_AVAILABLE and the ITEM webhooks, also those that Plaid adds. Every verified webhook is recorded in the
 history. Those that the stack has no rule for are published from there, on the event bus: an application may act on
-them.
+them. A LINK webhook of a session that the user finished completes it at once: Plaid's retries are the queue, so that no
+public token is stored.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.ports import History, SyncQueue
     from plaid_sync.webhook.keys import VerificationKeys
-    from plaid_sync.webhook.ports import AttemptRequests, SharedState
+    from plaid_sync.webhook.ports import AttemptRequests, LinkSessions, SharedState
 
 HANDLED_CODES: Final = frozenset(
     {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"), *((ITEM_WEBHOOK_TYPE, code.value) for code in ITEM_WEBHOOK_EVENTS)}
@@ -40,6 +41,13 @@ MAX_STALE_AGE: Final = timedelta(days=1)
 """Plaid retries a webhook for up to 24 hours, and does not document whether it signs each retry."""
 STALE_EVERY: Final = timedelta(minutes=10)
 """One stale webhook of an Item in this time leads to a message: a captured one can be replayed all day."""
+_LINK_WEBHOOK_TYPE: Final = "LINK"
+_SESSION_FINISHED: Final = "SESSION_FINISHED"
+_ITEM_ADD_RESULT: Final = "ITEM_ADD_RESULT"
+_SUCCESS: Final = "SUCCESS"
+"""What LINK webhooks say of a user who finished Link (https://plaid.com/docs/api/link/#session_finished)."""
+_MAX_TOKEN: Final = 512
+_MAX_PUBLIC_TOKENS: Final = 100
 _MAX_OMITTED_NAMES: Final = 20
 _MAX_QUEUED_WEBHOOK_BYTES: Final = 64 * 1024
 _MAX_QUEUED_BRACKETS: Final = 200
@@ -52,6 +60,10 @@ class UnprocessableWebhookError(PlaidSyncError):
 
 class NotQueuedError(TransientError):
     """The webhook is verified, and the queue has not accepted its message."""
+
+
+class NotLinkedError(TransientError):
+    """The webhook is verified, and what the user linked is not linked yet."""
 
 
 class NotPublishedError(TransientError):
@@ -89,6 +101,15 @@ class Webhook:
         return (self.webhook_type, self.webhook_code) in HANDLED_CODES
 
     @property
+    def is_finished_link(self) -> bool:
+        """Whether the user finished Link, other than by leaving it: the session may be one of this stack's."""
+        if self.webhook_type != _LINK_WEBHOOK_TYPE or not is_printable_ascii(self.body.get("link_token"), _MAX_TOKEN):
+            return False
+        if self.webhook_code == _SESSION_FINISHED:
+            return str(self.body.get("status", "")).upper() == _SUCCESS
+        return self.webhook_code == _ITEM_ADD_RESULT
+
+    @property
     def is_queued(self) -> bool:
         """Whether it leads to a look at its Item: an ITEM webhook that Plaid has added is a hint, too."""
         kind = self.webhook_type, self.webhook_code
@@ -104,12 +125,27 @@ class Receipt:
         queued: whether a message was sent.
         delay: from Plaid's signature until it was received, by two clocks.
         recorded: whether the history has it; it always has one that is published.
+        published: whether the event bus gets it, because the stack has no rule for it, or could not act.
     """
 
     webhook: Webhook
     queued: bool
     delay: timedelta
     recorded: bool
+    published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """What was done about a webhook.
+
+    Attributes:
+        published: whether it has to be published.
+        refusal: why what the user linked could not be linked.
+    """
+
+    published: bool = False
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +157,7 @@ class WebhookReceiver:
     history: History
     items: AttemptRequests
     shared: SharedState
+    links: LinkSessions
     clock: Clock
 
     def receive(self, body: bytes, token: str | None, correlation_id: str = "") -> Receipt:
@@ -141,19 +178,30 @@ class WebhookReceiver:
         signed_at = verify(body, token, {key.key_id: key}, now, MAX_STALE_AGE)
         delivery = deduplication_id(str(token))
         if now - signed_at > MAX_AGE:
-            raise StaleWebhookError(self._queue_stale(body, delivery, now))
+            raise StaleWebhookError(self._act_on_stale(body, delivery, signed_at, correlation_id))
         webhook = parse_webhook(body)
-        self._act_on(webhook, body, delivery)
-        recorded = self._record(webhook, delivery, signed_at, correlation_id)
-        return Receipt(webhook, webhook.is_queued, now - signed_at, recorded)
+        action = self._act_on(webhook, body, delivery, correlation_id)
+        recorded = self._record(webhook, action, delivery, signed_at, correlation_id)
+        return Receipt(webhook, webhook.is_queued, now - signed_at, recorded, action.published)
 
-    def _act_on(self, webhook: Webhook, body: bytes, delivery: str) -> None:
+    def _act_on(self, webhook: Webhook, body: bytes, delivery: str, correlation_id: str) -> _Action:
         """Do what the webhook is about, before it is recorded."""
+        if webhook.is_finished_link:
+            return self._complete_link(webhook, correlation_id)
         if not webhook.is_queued:
-            return
+            return _Action(published=True)
         if webhook.item_id is None:
             raise UnprocessableWebhookError("item_id must be 1 to 128 printable ASCII characters")
         self._queue(_message(webhook, webhook.item_id, body), delivery)
+        return _Action(published=not webhook.is_handled)
+
+    def _complete_link(self, webhook: Webhook, correlation_id: str) -> _Action:
+        body = webhook.body
+        try:
+            refusal = self.links.complete(str(body["link_token"]), _public_tokens(body), correlation_id)
+        except TransientError as error:
+            raise NotLinkedError(error.code) from error
+        return _Action(published=refusal is not None, refusal=refusal)
 
     def _queue(self, message: SyncMessage, delivery: str) -> None:
         try:
@@ -173,25 +221,35 @@ class WebhookReceiver:
                 self.items.request_attempt(message.item_id, self.clock.now())
             raise
 
-    def _queue_stale(self, body: bytes, delivery: str, now: datetime) -> bool | None:
+    def _act_on_stale(self, body: bytes, delivery: str, signed_at: datetime, correlation_id: str) -> bool | None:
         """Request a sync without the webhook, whose content may be outdated; return whether that worked, if it is due.
 
-        After a failure the sweep does it.
+        After a failure the sweep does it. A finished link is still one: it is completed, and a failure is tried again
+        with Plaid's next retry.
         """
+        now = self.clock.now()
         try:
             webhook = parse_webhook(body)
-            item_id = webhook.item_id
-            if not webhook.is_queued or item_id is None or not self.shared.once(f"stale#{item_id}", STALE_EVERY, now):
+            subject = webhook.item_id if webhook.is_queued else None
+            if webhook.is_finished_link:
+                subject = ItemId(deduplication_id(str(webhook.body["link_token"])))
+            if subject is None or not self.shared.once(f"stale#{subject}", STALE_EVERY, now):
                 return None
-            self._send(SyncMessage(item_id, Cause.STALE_WEBHOOK), delivery)
+            if webhook.is_finished_link:
+                action = self._complete_link(webhook, correlation_id)
+                self._record(webhook, action, delivery, signed_at, correlation_id)
+            else:
+                self._send(SyncMessage(subject, Cause.STALE_WEBHOOK), delivery)
         except UnprocessableWebhookError:
             return None
         except TransientError:
             return False
         return True
 
-    def _record(self, webhook: Webhook, delivery: str, signed_at: datetime, correlation_id: str) -> bool:
-        """Record it, and publish it with its entry unless the stack handles it.
+    def _record(
+        self, webhook: Webhook, action: _Action, delivery: str, signed_at: datetime, correlation_id: str
+    ) -> bool:
+        """Record it, and publish it with its entry if that is needed.
 
         The same delivery has the same entry, however often it comes, so that it is published once. A failure is no
         reason for Plaid to send again what the queue accepted.
@@ -200,9 +258,9 @@ class WebhookReceiver:
             NotPublishedError: it has to be published, and is not recorded.
         """
         try:
-            self.history.add(_entry(webhook, delivery, signed_at, correlation_id))
+            self.history.add(_entry(webhook, action, delivery, signed_at, correlation_id))
         except TransientError as error:
-            if not webhook.is_handled:
+            if action.published:
                 raise NotPublishedError(error.code) from error
             return False
         return True
@@ -246,18 +304,27 @@ def _message(webhook: Webhook, item_id: ItemId, raw: bytes) -> SyncMessage:
     return SyncMessage(item_id, Cause.WEBHOOK, body)
 
 
-def _entry(webhook: Webhook, delivery: str, signed_at: datetime, correlation_id: str) -> HistoryEntry:
+def _public_tokens(body: dict[str, Any]) -> tuple[str, ...]:
+    """Return the public tokens of a LINK webhook; `public_token` is Plaid's older name for a single one."""
+    listed = body.get("public_tokens")
+    tokens = [*(listed if isinstance(listed, list) else []), body.get("public_token")]
+    readable = (token for token in tokens if is_printable_ascii(token, _MAX_TOKEN))
+    return tuple(dict.fromkeys(readable))[:_MAX_PUBLIC_TOKENS]
+
+
+def _entry(webhook: Webhook, action: _Action, delivery: str, signed_at: datetime, correlation_id: str) -> HistoryEntry:
     details: dict[str, Any] = {
         "webhook_type": webhook.webhook_type,
         "webhook_code": webhook.webhook_code,
         "correlation_ids": [correlation_id] if correlation_id else None,
+        "code": action.refusal,
     }
     published: tuple[str, ...] = ()
-    if not webhook.is_handled:
+    if action.published:
         body, omitted = fit(redact(webhook.body))
         names = [name[:MAX_TEXT_LENGTH] for name in omitted[:_MAX_OMITTED_NAMES]]
         details |= {"body": body, "omitted_members": names or None}
         published = (DetailType.PLAID_WEBHOOK,)
     item_id, suffix = webhook.item_id or ItemId(NO_ITEM), f"w{delivery[:16]}"
-    outcome = "queued" if webhook.is_queued else "published"
+    outcome = "queued" if webhook.is_queued else "published" if action.published else "linked"
     return HistoryEntry(item_id, signed_at, suffix, EntryKind.WEBHOOK, outcome, details, published)

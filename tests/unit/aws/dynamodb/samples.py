@@ -15,7 +15,7 @@ from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import Cursor, Item, ItemId, ItemState, StateName
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
 from plaid_sync.domain.transaction import TransactionId, TransactionRow
-from plaid_sync.linking.sessions import Registration
+from plaid_sync.linking.sessions import LinkProgress, Registration
 from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate, Reconciliation
 
 from tests.fakes.clock import NOON, FakeClock
@@ -65,7 +65,8 @@ def transactions_table(client: Any, clock: Clock | None = None) -> TransactionsT
 def register(client: Any, item: Item = NEW, **registration: Any) -> ItemsTable:
     """Register an Item; return the table as a sync uses it."""
     linked = HistoryEntry(item.item_id, NOON, "linked", EntryKind.REQUEST, "linked")
-    registrations(client).register(replace(Registration(item, linked), **registration))
+    progress = LinkProgress(item.link_id, None, NOON, item.item_id)
+    registrations(client).register(replace(Registration(item, progress, linked), **registration))
     return items_table(client)
 
 

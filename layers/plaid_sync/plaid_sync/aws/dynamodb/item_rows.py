@@ -10,18 +10,19 @@ sweep enqueues it, if nothing else has) and `attempt_shard` (S: the class of tha
 together the key of the index `by_next_attempt` and absent where nothing is left to do, `unfinished_attempts` (N),
 `pending_checks` (L of M: `code`, `reported_at`, `until`, `account_id`), while it is retried `failing_since`,
 `failed_at`, `failure_code` and `failure_class` (S), while a pull of many pages goes on `pull_restarts` (N) and
-`checkpoint` (M: `cursor`, `stored_cursor`,
-`from_beginning`, `began_at`, `written`, `removes_unknown`), `reconcile_after` (S), `inconclusive_pulls` (N),
-`history_complete` (BOOL, only when true), `cursor_reset_at` (S), `link_id` (S, SHA-256
-of the public token; key of the index `by_link`), `client_user_id` (S, key of the index `by_user`),
-`institution_id` (S), `accounts` (L of M: `account_id`, `name`, `mask`, `kind`, `subtype`, `as_of`, `plaid`, which
-is zlib over Plaid's whole object; those that are listed or gone), `gone_accounts`, `revoked_accounts` (those that the
-user withdrew) and `erased_accounts` (SS), `accounts_checked_at` (S), `bank_login_ids` (SS, its account claims in the
-Links table), `refreshed_at` (S), Plaid's connection to the bank as last fetched by the API: `bank_checked_at`,
+`checkpoint` (M: `cursor`, `stored_cursor`, `from_beginning`, `began_at`, `written`, `removes_unknown`),
+`reconcile_after` (S), `inconclusive_pulls` (N), `history_complete` (BOOL, only when true), `cursor_reset_at` (S),
+`link_id` (S, SHA-256 of the public token; key of the index `by_link`), `client_user_id` (S, key of the index
+`by_user`), `institution_id` (S), `accounts` (L of M: `account_id`, `name`, `mask`, `kind`, `subtype`, `as_of`, `plaid`,
+which is zlib over Plaid's whole object; those that are listed or gone), `gone_accounts`, `revoked_accounts` (those that
+the user withdrew) and `erased_accounts` (SS), `accounts_checked_at` (S), `bank_login_ids` (SS, its account claims in
+the Links table), `refreshed_at` (S), Plaid's connection to the bank as last fetched by the API: `bank_checked_at`,
 `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is removed `removal_requested_at` (S),
-`removal_erases` (BOOL), `rows_to_erase` (N), `plaid_removed_at`, `removal_completed_at` and `replaced_by` (S, the Item
-that replaced it). `pulled_with` (S) names the options of /transactions/sync that are not Plaid's defaults. Beside
-`state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is `consent_until` (S).
+`removal_erases` (BOOL), `rows_to_erase` (N), `removal_reason_code` and `removal_reason_note` (S), `plaid_removed_at`,
+`removal_completed_at` and `replaced_by` (S, the Item that replaced it). `pulled_with` (S) names the options of
+/transactions/sync that are not Plaid's defaults. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the
+end of the user's consent is `consent_until` (S). `token_rotation_began_at` (S): a rotation of the access token that is
+not completed.
 
 Unknown attributes are ignored and unknown words are kept: during a canary or after a rollback, two versions share a
 table.
@@ -46,6 +47,7 @@ from plaid_sync.domain.item import (
     ItemState,
     PendingCheck,
     Removal,
+    RemovalReason,
 )
 from plaid_sync.domain.schedule import after_request
 
@@ -97,6 +99,7 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
             erased=frozenset(values.get("erased_accounts", ())),
         ),
         accounts_checked_at=_optional_time(values, "accounts_checked_at"),
+        token_rotation_began_at=_optional_time(values, "token_rotation_began_at"),
         bank_login_ids=frozenset(values.get("bank_login_ids", ())),
         removal=_removal_from_row(values),
         bank=_bank_status_from_row(values),
@@ -144,7 +147,13 @@ def _removal_from_row(values: dict[str, Any]) -> Removal | None:
         rows_to_erase=_optional_int(values, "rows_to_erase"),
         plaid_removed_at=_optional_time(values, "plaid_removed_at"),
         completed_at=_optional_time(values, "removal_completed_at"),
+        reason=_reason_from_row(values),
     )
+
+
+def _reason_from_row(values: dict[str, Any]) -> RemovalReason | None:
+    code = values.get("removal_reason_code")
+    return None if code is None else RemovalReason(code, values.get("removal_reason_note"))
 
 
 def _bank_status_from_row(values: dict[str, Any]) -> BankStatus | None:
@@ -374,10 +383,14 @@ def change_attributes(item: Item, change: ItemChange) -> dict[str, Any]:
     }
 
 
-def removal_attributes(item_id: ItemId, state: ItemState, now: datetime, *, erase: bool) -> dict[str, Any]:
+def removal_attributes(
+    item_id: ItemId, state: ItemState, now: datetime, *, erase: bool, reason: RemovalReason | None = None
+) -> dict[str, Any]:
     """Return the attributes of a requested removal."""
     return {
         **state_attributes(state),
+        "removal_reason_code": None if reason is None else reason.code,
+        "removal_reason_note": None if reason is None else reason.note,
         "removal_requested_at": format_timestamp(now),
         "removal_erases": erase,
         **request_attributes(item_id, now),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import BankStatus, Item, ItemState, PendingCheck
+    from plaid_sync.domain.item import BankStatus, Item, ItemState, PendingCheck, RemovalReason
     from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.items_api.ports import ItemChange
     from plaid_sync.sync.ports import AccountsUpdate, ItemStateUpdate
@@ -202,7 +202,13 @@ class ItemsTable:
         erase = item.removal is not None and item.removal.erase
         dropped = ["accounts", "gone_accounts", "revoked_accounts", "erased_accounts", "accounts_checked_at"]
         dropped += ["bank_login_ids", "cursor", "writing_since", "reconcile"]
-        dropped += ["next_attempt_at", "attempt_shard", "pending_checks", "unfinished_attempts"]
+        dropped += [
+            "token_rotation_began_at",
+            "next_attempt_at",
+            "attempt_shard",
+            "pending_checks",
+            "unfinished_attempts",
+        ]
         dropped += ["checkpoint", "pull_restarts"]
         dropped += ["failing_since", "failed_at", "failure_code", "failure_class"]
         dropped += ["client_user_id", "institution_id"] if erase else []
@@ -222,9 +228,11 @@ class ItemsTable:
 
     # ---- the Items API: each change raises the generation, against a sync that loaded the Item before
 
-    def remove(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+    def remove(
+        self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool, reason: RemovalReason | None = None
+    ) -> bool:
         """See `ApiItems`."""
-        sets = item_rows.removal_attributes(item.item_id, state, entry.at, erase=erase)
+        sets = item_rows.removal_attributes(item.item_id, state, entry.at, erase=erase, reason=reason)
         return self._try_change(item.item_id, sets, _exists_and_lives, entry, fences=True)
 
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
@@ -241,6 +249,24 @@ class ItemsTable:
         """See `ApiItems`."""
         sets = item_rows.change_attributes(item, change) | item_rows.superseding_attributes(item.item_id, entry.at)
         return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
+
+    def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
+        """See `ApiItems`."""
+        sets = {"token_rotation_began_at": format_timestamp(entry.at)}
+        return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
+
+    def finish_token_rotation(
+        self, item_id: ItemId, began_at: datetime, access_token: bytes | None, entry: HistoryEntry
+    ) -> bool:
+        """See `ApiItems`. Also of an Item that is being removed: Plaid removes it by its newest token."""
+        sets: dict[str, Any] = {"token_rotation_began_at": None}
+        if access_token is not None:
+            sets |= {"access_token": access_token, **item_rows.superseding_attributes(item_id, entry.at)}
+
+        def began(expression: Expression) -> str:
+            return expression.equals("token_rotation_began_at", format_timestamp(began_at))
+
+        return self._try_change(item_id, sets, began, entry, fences=access_token is not None)
 
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         """See `ApiItems`. Not fenced: no sync reads it."""

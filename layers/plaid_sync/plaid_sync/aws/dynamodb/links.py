@@ -1,23 +1,27 @@
 """The Links table: link sessions, and which Item holds which of a user's bank accounts. Its keys are digests.
 
 Key: `link_key`. A session (`session#…`): `client_user_id` (S), `item_id` (S, in update mode), `days_requested` (N),
-`link_id` (S, SHA-256 of the public token that it led to, where the caller did not send one: Hosted Link), `expires_at`
-(N, epoch seconds, TTL). An account claim (`login#…`): `item_id` and `link_id` (S); it holds while its Item lives.
-`void#<item_id>`, with `expires_at`: a registration block: this Item was not stored, and never will be.
+`link_id` (S, SHA-256 of the public token that it took), `created_at` (S), `hosted` and `multi_item` (BOOL, only when
+true), `expires_at` (N, epoch seconds, TTL). The progress of a link (`public#<link_id>`): `session_key` (S), once the
+public token is exchanged `item_id` and `request_id` (S) and `access_token` (B, KMS ciphertext; until the Item is stored
+or removed), `duplicate_of` (S), `expires_at` (absent while there is an `access_token`). An account claim (`login#…`):
+`item_id` and `link_id` (S); it holds while its Item lives. `void#<item_id>`, with `expires_at`: a registration block:
+this Item was not stored, and never will be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES, Action, back_off, put
+from plaid_sync.domain.clock import format_optional_timestamp, parse_timestamp
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.item import Item, ItemId
-from plaid_sync.linking.sessions import AccountClaim, LinkSession
+from plaid_sync.linking.sessions import AccountClaim, LinkProgress, LinkSession
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -40,22 +44,12 @@ class LinksTable:
 
     def add_session(self, session: LinkSession) -> None:
         """See `Links`."""
-        row: dict[str, Any] = {
-            "link_key": session.key,
-            "client_user_id": session.client_user_id,
-            "item_id": session.item_id,
-            "days_requested": session.days_requested,
-            "expires_at": int(session.expires_at.timestamp()),
-            "link_id": session.link_id,
-        }
         with aws_errors():
-            self.client.put_item(**put("session", self.table, row).request["Put"])
+            self.client.put_item(**put("session", self.table, _session_row(session)).request["Put"])
 
     def session(self, key: str, now: datetime) -> LinkSession | None:
         """See `Links`. DynamoDB deletes expired rows days later."""
-        with aws_errors():
-            response = self.client.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)
-        values = deserialize(dict(response.get("Item", {})))
+        values = self._read(key)
         if not values or (expires_at := datetime.fromtimestamp(int(values["expires_at"]), UTC)) <= now:
             return None
         item_id, days = values.get("item_id"), values.get("days_requested")
@@ -66,7 +60,46 @@ class LinksTable:
             days_requested=None if days is None else int(days),
             expires_at=expires_at,
             link_id=values.get("link_id"),
+            created_at=parse_timestamp(values.get("created_at")),
+            hosted=bool(values.get("hosted", False)),
+            multi_item=bool(values.get("multi_item", False)),
         )
+
+    def begin(self, progress: LinkProgress, session: LinkSession | None) -> LinkProgress:
+        """See `Links`. When the response of a write is lost, the SDK's repeat finds its own row."""
+        if session is not None:
+            found = self._put_new(_session_row(replace(session, link_id=progress.link_id)), "link_id")
+            if found.get("link_id", progress.link_id) != progress.link_id:
+                raise TransientError("link_session_modified")
+        found = self._put_new(progress_row(progress), "link_key")
+        return _progress_from_row(progress.link_id, found) if found else progress
+
+    def _put_new(self, row: dict[str, Any], absent: str) -> dict[str, Any]:
+        """Store a row, unless there is one with this attribute; return that one."""
+        expression = Expression()
+        condition = expression.equals(absent, None)
+        with aws_errors():
+            try:
+                self.client.put_item(
+                    **put("row", self.table, row).request["Put"],
+                    ConditionExpression=condition,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException as error:
+                failed: Any = error.response
+                return deserialize(failed.get("Item", {}))
+        return {}
+
+    def save_progress(self, progress: LinkProgress) -> None:
+        """See `Links`."""
+        with aws_errors():
+            self.client.put_item(**put("progress", self.table, progress_row(progress)).request["Put"])
+
+    def _read(self, key: str) -> dict[str, Any]:
+        with aws_errors():
+            response = self.client.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)
+        return deserialize(dict(response.get("Item", {})))
 
     def claims(self, keys: Collection[str]) -> Mapping[str, AccountClaim]:
         """See `Links`."""
@@ -112,6 +145,46 @@ def block_key(item_id: ItemId) -> dict[str, str]:
 def block_put(table: str, item_id: ItemId, now: datetime) -> Action:
     """Return the action that blocks the registration of an Item."""
     return put("block", table, block_key(item_id) | {"expires_at": int((now + _BLOCK_TTL).timestamp())})
+
+
+def progress_row(progress: LinkProgress) -> dict[str, Any]:
+    """Return the row of a link's progress."""
+    return {
+        "link_key": f"public#{progress.link_id}",
+        "session_key": progress.session_key,
+        "expires_at": None if progress.expires_at is None else int(progress.expires_at.timestamp()),
+        "item_id": progress.item_id,
+        "access_token": progress.access_token or None,
+        "duplicate_of": progress.duplicate_of,
+        "request_id": progress.request_id or None,
+    }
+
+
+def _progress_from_row(link_id: str, values: dict[str, Any]) -> LinkProgress:
+    expires_at, item_id, duplicate_of = (values.get(name) for name in ("expires_at", "item_id", "duplicate_of"))
+    return LinkProgress(
+        link_id=link_id,
+        session_key=values.get("session_key"),
+        expires_at=None if expires_at is None else datetime.fromtimestamp(int(expires_at), UTC),
+        item_id=None if item_id is None else ItemId(item_id),
+        access_token=values.get("access_token", b""),
+        duplicate_of=None if duplicate_of is None else ItemId(duplicate_of),
+        request_id=values.get("request_id", ""),
+    )
+
+
+def _session_row(session: LinkSession) -> dict[str, Any]:
+    return {
+        "link_key": session.key,
+        "client_user_id": session.client_user_id,
+        "item_id": session.item_id,
+        "days_requested": session.days_requested,
+        "expires_at": int(session.expires_at.timestamp()),
+        "link_id": session.link_id,
+        "created_at": format_optional_timestamp(session.created_at),
+        "hosted": session.hosted or None,
+        "multi_item": session.multi_item or None,
+    }
 
 
 def _key(key: str) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Registrations:
             _upsert(self.items_table, item),
             transact.check(_BLOCK, self.links_table, links.block_key(item.item_id), expression, unblocked),
             *links.claim_puts(self.links_table, item, registration.releasable_item_ids),
+            transact.put("progress", self.links_table, links.progress_row(registration.progress)),
         ]
         if replacement is not None:
             actions += [_replace(self.items_table, replacement, item), entry_put(self.history_table, replacement.entry)]
@@ -84,6 +85,7 @@ def _upsert(items_table: str, item: Item) -> Action:
         "client_user_id": item.client_user_id,
         "institution_id": item.institution_id,
         "accounts": item_rows.account_attributes(item.accounts) or None,
+        "accounts_checked_at": format_optional_timestamp(item.accounts_checked_at),
         "bank_login_ids": set(item.bank_login_ids) or None,
     }
     sets = {"access_token": item.access_token, "link_id": item.link_id}
@@ -95,11 +97,14 @@ def _upsert(items_table: str, item: Item) -> Action:
         "linked_at": linked_at,
         "fresh_at": linked_at,
     }
+    if item.pending_checks:
+        defaults["pending_checks"] = item_rows.check_attributes(item.pending_checks)
     if item.linked_at is not None:
         defaults |= item_rows.request_attributes(item.item_id, item.linked_at)
 
     def absent_or_lives(expression: Expression) -> str:
-        return f"{expression.equals('item_id', None)} OR {lives(expression)}"
+        of_same_user = expression.equals("client_user_id", item.client_user_id)
+        return f"{expression.equals('item_id', None)} OR ({lives(expression)} AND {of_same_user})"
 
     return item_action(items_table, ITEM, item.item_id, sets, absent_or_lives, defaults=defaults)
 

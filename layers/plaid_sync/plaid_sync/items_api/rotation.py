@@ -1,0 +1,150 @@
+"""The rotation of an Item's access token, as after a leak.
+
+The old token is dead at once, and the new one exists only in Plaid's response. So the key and the table are used before
+the call, the intent is recorded, and the new token is stored as often as it takes. If the process dies in between, the
+Item shows an incomplete rotation; the same request, sent again, finds out what happened.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.errors import (
+    ITEM_MODIFIED,
+    AccessTokenLostError,
+    OutcomeUnknownError,
+    PlaidError,
+    TransientError,
+)
+from plaid_sync.domain.messages import Cause, SyncMessage
+from plaid_sync.domain.requests import item_not_found_error, known_request_ids, require_allowed
+from plaid_sync.domain.transitions import EventType
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from plaid_sync.domain.clock import Clock
+    from plaid_sync.domain.item import Item, ItemId
+    from plaid_sync.domain.ports import SyncQueue
+    from plaid_sync.domain.requests import RequestContext
+    from plaid_sync.items_api.ports import ApiItems, PlaidItemCalls, RotatedToken, TokenCipher
+    from plaid_sync.items_api.views import View
+
+_MAX_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 15.0
+_STORE_SECONDS: Final = 20.0
+"""A try to store the token at its slowest: encrypting 9, the transaction 9 and its pauses 2."""
+ROTATION_SECONDS: Final = 100.0
+"""From the call to the end: the secret 9, the call 17, /item/get 15, and three tries to store the token."""
+_DEAD_TOKEN: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRotation:
+    """Replaces access tokens."""
+
+    items: ApiItems
+    tokens: TokenCipher
+    plaid: PlaidItemCalls
+    queue: SyncQueue
+    clock: Clock
+
+    def rotate(self, item_id: ItemId, context: RequestContext) -> View:
+        """Replace the access token of an Item.
+
+        Raises:
+            RefusedError: there is no such Item, or it is removed.
+            PlaidError: Plaid refused; the old token is still valid.
+            AccessTokenLostError: the old token is dead, and the new one is lost.
+            TransientError: nothing was replaced, or that is unknown: send the same request again.
+        """
+        if not context.deadline.allows(ROTATION_SECONDS):
+            raise TransientError("not_enough_time_to_rotate")
+        item = self._load(item_id)
+        access_token = self.tokens.decrypt(item_id, item.access_token)
+        # The key works, also for encryption, and so does the table: before the old token is dead.
+        self.tokens.encrypt(item_id, access_token)
+        if item.token_rotation_began_at is not None:
+            self._resolve(item, access_token)
+        began_at = self._begin(item, context)
+        rotated = self._replace(item_id, access_token, began_at, context)
+        self._store(item_id, rotated, began_at, context)
+        self.queue.send(SyncMessage(item_id, Cause.REQUEST), str(uuid.uuid4()))
+        return {"rotated_at": format_timestamp(self.clock.now())}
+
+    def _load(self, item_id: ItemId) -> Item:
+        item = self.items.load(item_id)
+        if item is None:
+            raise item_not_found_error()
+        require_allowed(item, EventType.ROTATE_TOKEN)
+        return item
+
+    def _resolve(self, item: Item, access_token: str) -> None:
+        """Find out whether the stored token survived a rotation that was not completed.
+
+        Raises:
+            AccessTokenLostError: it did not.
+        """
+        if not self._is_valid(access_token):
+            raise AccessTokenLostError(item.item_id)
+
+    def _is_valid(self, access_token: str) -> bool:
+        try:
+            self.plaid.health(access_token, _CHECK_SECONDS)
+        except PlaidError as error:
+            return error.code != _DEAD_TOKEN
+        return True
+
+    def _begin(self, item: Item, context: RequestContext) -> datetime:
+        """Record the intent; from now on no attempt with the old token can record anything."""
+        loaded = item
+        for _ in range(_MAX_TRIES):
+            now = self.clock.now()
+            if self.items.begin_token_rotation(loaded, context.entry(item.item_id, now, "token_rotation_began")):
+                return now
+            loaded = self._load(item.item_id)
+            if loaded.access_token != item.access_token:
+                break
+        raise TransientError(ITEM_MODIFIED)
+
+    def _replace(self, item_id: ItemId, access_token: str, began_at: datetime, context: RequestContext) -> RotatedToken:
+        try:
+            return self.plaid.invalidate_access_token(access_token)
+        except OutcomeUnknownError as error:
+            if not self._is_valid(access_token):
+                raise AccessTokenLostError(item_id) from error
+            self._give_up(item_id, began_at, context, error.code)
+            raise
+        except TransientError as error:
+            self._give_up(item_id, began_at, context, error.code)
+            raise
+        except PlaidError as error:
+            self._give_up(item_id, began_at, context, error.code, error.request_id)
+            raise
+
+    def _give_up(
+        self, item_id: ItemId, began_at: datetime, context: RequestContext, code: str, request_id: str = ""
+    ) -> None:
+        """Record that the old token is still valid."""
+        details = {"code": code, "plaid_request_ids": known_request_ids(request_id)}
+        entry = context.entry(item_id, self.clock.now(), "token_rotation_failed", **details)
+        self.items.finish_token_rotation(item_id, began_at, None, entry)
+
+    def _store(self, item_id: ItemId, rotated: RotatedToken, began_at: datetime, context: RequestContext) -> None:
+        """Store the new token, as often as it takes."""
+        request_ids = known_request_ids(rotated.request_id)
+        while True:
+            try:
+                ciphertext = self.tokens.encrypt(item_id, rotated.access_token)
+                entry = context.entry(item_id, self.clock.now(), "token_rotated", plaid_request_ids=request_ids)
+                self.items.finish_token_rotation(item_id, began_at, ciphertext, entry)
+            except TransientError as error:
+                if not context.deadline.allows(_STORE_SECONDS):
+                    raise AccessTokenLostError(item_id, rotated.request_id) from error
+                self.clock.sleep(_PAUSE_SECONDS)
+            else:
+                return

@@ -1,0 +1,121 @@
+"""Completes link sessions that Plaid's webhooks report as finished, without the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plaid_sync.domain.errors import FailureClass, PlaidError, PlaidSyncError, RefusedError, TransientError
+from plaid_sync.domain.text import is_printable_ascii
+from plaid_sync.linking.requests import LinkRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from plaid_sync.domain.item import ItemId
+    from plaid_sync.domain.requests import RequestContext
+    from plaid_sync.linking.service import Linker
+    from plaid_sync.linking.session_reader import SessionReader
+    from plaid_sync.linking.sessions import LinkSession
+
+_MAX_TOKEN: Final = 512
+_EVENT: Final = "finished_link_session"
+_PASSING: Final = frozenset({FailureClass.TRANSIENT, FailureClass.THROTTLED, FailureClass.INSTITUTION_DOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedSession:
+    """A session that Plaid's verified webhook reports as finished.
+
+    Attributes:
+        link_token: its link token.
+        public_tokens: those that the webhook names; empty in update mode.
+        correlation_id: the id of the webhook's request; empty where there was none.
+    """
+
+    link_token: str
+    public_tokens: tuple[str, ...]
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What became of a finished session.
+
+    Attributes:
+        item_ids: the Items that are linked, or whose update mode is finished.
+        failures: why others are not.
+    """
+
+    item_ids: tuple[ItemId, ...] = ()
+    failures: tuple[PlaidSyncError, ...] = ()
+
+    @property
+    def retry(self) -> bool:
+        """Whether the same webhook can have another result later."""
+        return any(map(_passes, self.failures))
+
+    @property
+    def code(self) -> str | None:
+        """Why it is not complete."""
+        codes = (str(getattr(error, "code", type(error).__name__)) for error in self.failures)
+        return next(codes, None)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCompleter:
+    """Completes sessions; idempotent.
+
+    Attributes:
+        finish_update_mode: records that the user finished the update mode of an Item.
+    """
+
+    linker: Linker
+    sessions: SessionReader
+    finish_update_mode: Callable[[ItemId, str, RequestContext], object]
+
+    def complete(self, finished: FinishedSession, context: RequestContext) -> Completion:
+        """Link everything that the session led to."""
+        item_ids: list[ItemId] = []
+        failures: list[PlaidSyncError] = []
+        try:
+            session = self.sessions.find(finished.link_token)
+        except PlaidSyncError as error:
+            return Completion(failures=(error,))
+        for step in self._steps(finished, session, context):
+            try:
+                item_ids.append(step())
+            except PlaidSyncError as error:
+                failures.append(error)
+        return Completion(tuple(item_ids), tuple(failures))
+
+    def _steps(
+        self, finished: FinishedSession, session: LinkSession, context: RequestContext
+    ) -> Iterator[Callable[[], ItemId]]:
+        item_id = session.item_id
+        if item_id is not None:
+            yield lambda: self._finish(item_id, finished.link_token, context)
+            return
+        for public_token in finished.public_tokens or (None,):
+            request = LinkRequest(public_token, finished.link_token, session.client_user_id, proven=True)
+            yield lambda request=request: self.linker.link(request, context)  # type: ignore[misc] # bound
+
+    def _finish(self, item_id: ItemId, link_token: str, context: RequestContext) -> ItemId:
+        self.finish_update_mode(item_id, link_token, context)
+        return item_id
+
+
+def parse_finished_session(event: dict[str, Any]) -> FinishedSession | None:
+    """Parse an event of the webhook function; None for an event of API Gateway, which wraps what callers send."""
+    session = event.get(_EVENT)
+    if "requestContext" in event or not isinstance(session, dict):
+        return None
+    public_tokens = tuple(token for token in session["public_tokens"] if is_printable_ascii(token, _MAX_TOKEN))
+    return FinishedSession(str(session["link_token"]), public_tokens, str(event.get("correlation_id", "")))
+
+
+def _passes(error: PlaidSyncError) -> bool:
+    if isinstance(error, PlaidError):
+        return error.failure_class in _PASSING
+    # A session whose results Plaid lists a moment later.
+    return isinstance(error, TransientError) or (isinstance(error, RefusedError) and error.retry_after is not None)
