@@ -357,6 +357,6 @@ class _Generator:
         return _step("remove", item=self._number(), erase=self.rng.random() < 0.5, fault_at=fault_at, fault=fault)
 
     def _link(self) -> Step:
-        fault_at = self.rng.randint(1, 8) if self.rng.random() < 0.3 else 0
+        fault_at = self.rng.randint(1, 10) if self.rng.random() < 0.3 else 0
         fault = self._fault()
         return _step("link", transactions=self.rng.randint(0, 9), fault_at=fault_at, fault=fault)
