@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,8 @@ class PlaidItem:
     Attributes:
         head: how many changes Plaid's log holds.
         final_cursors: every cursor that ended a pull, with the number of changes up to it.
+        removed: the transactions that were removed.
+        accounts: the accounts that Plaid lists.
     """
 
     item_id: str
@@ -60,6 +62,7 @@ class PlaidItem:
     head: int
     final_cursors: Mapping[str, int]
     removed: frozenset[str] = frozenset()
+    accounts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ def _of_row(
         if row is not None and _is_live(row):
             yield "(row)", "removed" if transaction_id in item.removed else ABSENT, "live"
         elif row is not None:
-            yield from _of_tombstone(row)
+            yield from _of_tombstone(row, item.accounts)
     elif row is None:
         yield "(row)", "live", ABSENT
     elif not _is_live(row):
@@ -193,10 +196,12 @@ def _of_row(
         yield from _of_live_row(truth, row)
 
 
-def _of_tombstone(row: Row) -> Iterator[tuple[str, object, object]]:
+def _of_tombstone(row: Row, accounts: Collection[str]) -> Iterator[tuple[str, object, object]]:
     if "date_id" in row:
         yield "date_id", "absent from a removed row", row["date_id"]
-    if "expires_at" not in row:
+    # The transactions of an account that is no longer listed are kept for its return.
+    kept = "plaid" in row and row.get("account_id") not in accounts
+    if "expires_at" not in row and not kept:
         yield "expires_at", "a time", ABSENT
 
 

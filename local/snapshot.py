@@ -33,6 +33,7 @@ def plaid_item(plaid: PlaidSimulator, item_id: str) -> PlaidItem:
         head=log.head,
         final_cursors=plaid.final_cursors(item_id),
         removed=frozenset(change.transaction_id for change in log.changes) - log.live.keys(),
+        accounts=frozenset(str(account["account_id"]) for account in plaid.account_rows(item_id)),
     )
 
 

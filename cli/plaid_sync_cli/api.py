@@ -106,6 +106,11 @@ def item_path(item_id: str, action: str = "") -> str:
     return f"/items/{quote(item_id, safe='')}" + (f"/{action}" if action else "")
 
 
+def account_path(item_id: str, account_id: str, action: str = "") -> str:
+    """Return the path of an account."""
+    return item_path(item_id, f"accounts/{quote(account_id, safe='')}" + (f"/{action}" if action else ""))
+
+
 def _parse(data: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
         return exact_json.loads(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from plaid_sync_cli.commands import (
+    accounts,
     audit,
     dlq,
     export,
@@ -33,6 +34,7 @@ for module in (
     items,
     link,
     requests,
+    accounts,
     audit,
     dlq,
     pause,

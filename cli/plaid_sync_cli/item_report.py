@@ -12,13 +12,14 @@ from plaid_sync.domain.item import StateName
 from plaid_sync.domain.schedule import retried_as
 
 from plaid_sync_cli.health import FAILURE_ALARMS, MAX_FAILURE_AGES, STALE_AFTER
-from plaid_sync_cli.output import age, duration, plural
+from plaid_sync_cli.output import age, duration, plural, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from plaid_sync.domain.item import ItemFailure
+    from rich.table import Table
 
     from plaid_sync_cli.deployment import Deployment
 
@@ -36,7 +37,9 @@ _UNKNOWN: Final = "This version does not know the state."
 _VERB: Final = {"needs_user": "needs its user"}
 _NOT_SYNCED: Final = frozenset({StateName.REMOVED, StateName.REVOKED, StateName.NEEDS_USER})
 """The states in which rows are not kept fresh."""
-_QUEUED_OUTCOMES: Final = frozenset({"queued", "linked", "erasure_requested"})
+_QUEUED_OUTCOMES: Final = frozenset(
+    {"queued", "linked", "erasure_requested", "account_erasure_requested", "account_restored"}
+)
 """The outcomes of webhooks and requests that sent a message to the sync queue."""
 _MAX_REMOVAL_TIME: Final = timedelta(hours=1)
 _QUARANTINE: Final = "See the table QuarantineTable. Runbook: rows-quarantined"
@@ -161,19 +164,33 @@ def until(moment: datetime | None, now: datetime) -> str:
 
 
 def counts(report: ItemReport) -> str:
-    """Return the numbers of rows and accounts."""
+    """Return the numbers of rows."""
     counted = report.item["transactions"]
     more = "" if counted["exact"] else "more than "
     history = {"historical": "whole history", "initial": "first 30 days", "not_ready": "not ready yet"}
     phase = history.get(str(report.item.get("history_phase")), "unknown")
-    accounts = report.item["accounts"]
-    named = ", ".join(
-        f"{account.get('subtype') or account.get('type')} ..{account.get('mask', '?')}" for account in accounts
+    return f"{more}{plural(counted['live'], 'transaction')} ({phase}), {len(report.quarantined):,} in quarantine"
+
+
+def account_table(accounts: Sequence[Document], now: datetime) -> Table:
+    """Return the accounts with their states and balances."""
+    return table(
+        *("account", "", "state", "current", "available", "currency", "balances as of"),
+        right=("current", "available"),
+        rows=[_account_row(account, now) for account in accounts],
     )
-    quarantined = len(report.quarantined)
+
+
+def _account_row(account: Document, now: datetime) -> tuple[object, ...]:
+    kind, balances = account.get("subtype") or account.get("type"), account.get("balances") or {}
     return (
-        f"{more}{plural(counted['live'], 'transaction')} ({phase}), {quarantined:,} in quarantine, "
-        f"{plural(len(accounts), 'account')}{f' ({named})' if named else ''}"
+        account["account_id"],
+        f"{kind} ..{account.get('mask') or '?'}" if kind else None,
+        account["state"],
+        balances.get("current"),
+        balances.get("available"),
+        balances.get("iso_currency_code") or balances.get("unofficial_currency_code"),
+        age(parse_timestamp(balances["as_of"]), now) if "as_of" in balances else None,
     )
 
 
@@ -205,6 +222,9 @@ def _details(entry: Document) -> Iterator[str]:
         if entry.get("plaid_request_ids"):
             yield f"Plaid's request_id {entry['plaid_request_ids'][-1]}"
     yield from _counts(entry)
+    for name in ("gone_accounts", "withdrawn_accounts", "returned_accounts"):
+        if entry.get(name):
+            yield f"{name.replace('_', ' ')}: {', '.join(entry[name])}"
     if entry.get("failing_since"):
         yield f"failing since {entry['failing_since']}, next attempt {entry.get('next_attempt_at')}"
     if "milliseconds" in entry:
@@ -214,7 +234,7 @@ def _details(entry: Document) -> Iterator[str]:
 
 
 def _counts(entry: Document) -> Iterator[str]:
-    for name in ("added", "modified", "removed", "unchanged", "erased", "recovered", "quarantined"):
+    for name in ("added", "modified", "removed", "unchanged", "erased", "gone", "recovered", "quarantined"):
         if entry.get(name):
             yield f"{entry[name]:,} {name}"
     for name in ("full_resync", "cursor_reset", "reconcile_decided"):

@@ -88,6 +88,7 @@ class Samples:
 
     def _api_requests(self) -> dict[str, Callable[[], Event]]:
         item = "/items/{item_id}"
+        account = f"{item}/accounts/{{account_id}}"
         return {
             "items_link_token": lambda: self._http("POST /link-tokens", {"client_user_id": "user-17"}),
             "items_link": lambda: self._http("POST /items", {"public_token": self._subject.public_token()}),
@@ -101,20 +102,24 @@ class Samples:
             "items_resync": lambda: self._http(f"POST {item}/resync"),
             "items_webhook": lambda: self._http(f"POST {item}/webhook"),
             "items_accounts": lambda: self._http(f"POST {item}/accounts"),
+            "items_erase_account": lambda: self._http(f"DELETE {account}"),
+            "items_restore_account": lambda: self._http(f"POST {account}/restore"),
             "items_remove": lambda: self._http(f"DELETE {item}", query={"transactions": "erase"}),
         }
 
     def _http(self, route: str, body: object = None, query: dict[str, str] | None = None) -> Event:
         """Return a request of an IAM caller; like API Gateway, omit absent values."""
-        concerns_item, path = "{item_id}" in route, route.split(" ")[1]
-        if concerns_item:  # only then: a running stack may have no Item yet
-            path = path.replace("{item_id}", self._subject.item_id)
+        path, parameters = route.split(" ")[1], {}
+        for name in ("item_id", "account_id"):
+            if f"{{{name}}}" in path:  # only then: a running stack may have no Item yet
+                parameters[name] = getattr(self._subject, name)
+                path = path.replace(f"{{{name}}}", parameters[name])
         text = None if body is None else json.dumps(body)
         event = self._request(path, text, {"content-type": "application/json"}, route)
         caller = {"iam": {"userArn": "arn:aws:iam::000000000000:user/backend"}}
         event["requestContext"] = event["requestContext"] | {"authorizer": caller}
-        if concerns_item:
-            event["pathParameters"] = {"item_id": self._subject.item_id}
+        if parameters:
+            event["pathParameters"] = parameters
         if query:
             event |= {"queryStringParameters": query, "rawQueryString": urlencode(query)}
         return event

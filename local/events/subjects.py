@@ -44,6 +44,7 @@ class FixedSubject:
 
     item_id = "item-a"
     other_item_id = "item-b"
+    account_id = "account-a"
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -98,6 +99,11 @@ class RunningSubject:
         first = self.item_id
         others = [item_id for item_id in self._linked() if item_id != first]
         return others[0] if others else self._link()
+
+    @cached_property
+    def account_id(self) -> str:
+        """The first account of the Item."""
+        return str(self._call_api("items_show")["accounts"][0]["account_id"])
 
     def body(self, kind: str, code: str) -> bytes:
         draft = {"webhook_type": kind, "webhook_code": code}

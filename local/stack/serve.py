@@ -33,7 +33,7 @@ FORBIDDEN = (403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"
 
 
 def supply_condition_keys() -> None:
-    """Let policies condition on KMS's encryption context and on the attributes that an update of DynamoDB names.
+    """Let policies condition on KMS's encryption context, and on keys and attributes that a write of DynamoDB names.
 
     The emulator shows them to no policy.
     """
@@ -44,6 +44,8 @@ def supply_condition_keys() -> None:
         context: dict[str, Any] = request_context(service, action, body, params)
         if service == "kms":
             context = context | encryption_context(body)
+        if action in {"dynamodb:UpdateItem", "dynamodb:DeleteItem"}:
+            context = context | leading_keys(body)
         return context | attributes_of(body) if action == "dynamodb:UpdateItem" else context
 
     actions.request_tag_context = with_condition_keys
@@ -54,6 +56,13 @@ def encryption_context(body: bytes) -> dict[str, Any]:
     pairs = json.loads(body or b"{}").get("EncryptionContext") or {}
     keys = {"kms:EncryptionContextKeys": list(pairs)} if pairs else {}
     return {**keys, **{f"kms:EncryptionContext:{name}": value for name, value in pairs.items()}}
+
+
+def leading_keys(body: bytes) -> dict[str, Any]:
+    """Return the condition key of a write to a table whose key is one attribute; of others this does not know which."""
+    key = json.loads(body or b"{}").get("Key") or {}
+    values = [str(text) for value in key.values() for text in value.values()]
+    return {"dynamodb:LeadingKeys": values} if len(values) == 1 else {}
 
 
 def attributes_of(body: bytes) -> dict[str, Any]:

@@ -102,8 +102,9 @@ class FakeTransactions:
         live = content is not None
         had_content = older is not None and not older.erased
         erased = not live and (write.transaction_id in self.erased or not had_content)
+        kept = isinstance(write, RowRemoval) and write.kept
         rows[write.transaction_id] = StoredRow(
-            write.transaction_id, account_id, live, generation, first, content, erased
+            write.transaction_id, account_id, live, generation, first, content, erased, kept
         )
 
     def _commit(self, commit: Commit) -> None:

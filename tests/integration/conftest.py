@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zlib
 from contextlib import contextmanager, nullcontext
 from itertools import count
@@ -126,3 +127,19 @@ def no_time_of_its_own(world: World) -> Iterator[None]:
         reach("its clock")
     if world.pause is not pause:
         reach("its pause")
+
+
+@pytest.fixture
+def application(stack: LocalStack) -> Iterator[str]:
+    """An application's queue, with a rule that puts everything there that the engine publishes."""
+    sqs, events = stack.client("sqs"), stack.client("events")
+    url = sqs.create_queue(QueueName="application")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    bus = stack.resources.id("EventBus")
+    pattern = json.dumps({"source": ["plaid-sync-engine"]})
+    events.put_rule(Name="all", EventBusName=bus, EventPattern=pattern, State="ENABLED")
+    events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    yield url
+    events.remove_targets(Rule="all", EventBusName=bus, Ids=["queue"])
+    events.delete_rule(Name="all", EventBusName=bus)
+    sqs.delete_queue(QueueUrl=url)

@@ -11,6 +11,7 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
@@ -42,9 +43,11 @@ def http_event(
     method: str, path: str, body: str | None = None, query: dict[str, str] | None = None, route: str | None = None
 ) -> dict[str, Any]:
     """Return an event of an HTTP API, payload 2.0, whose caller has signed for IAM."""
-    first, *rest = path.strip("/").split("/")
-    parameters = {"item_id": unquote(rest[0])} if first == "items" and rest else {}
-    key = route or f"{method} /{'/'.join([first, *(['{item_id}', *rest[1:]] if parameters else rest)])}"
+    names = {"items": "item_id", "accounts": "account_id"}
+    steps = path.strip("/").split("/")
+    parameters = {names[before]: unquote(step) for before, step in pairwise(steps) if before in names}
+    template = [f"{{{names[before]}}}" if before in names else step for before, step in pairwise(["", *steps])]
+    key = route or f"{method} /{'/'.join(template)}"
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": key,
@@ -70,7 +73,11 @@ def http_event(
 
 @dataclass(slots=True)
 class World:
-    """One test's Plaid, beside the deployment."""
+    """One test's Plaid, beside the deployment.
+
+    Attributes:
+        settings: environment variables of the functions that differ from the deployed ones.
+    """
 
     deployment: Deployment
     plaid: PlaidSimulator
@@ -78,6 +85,7 @@ class World:
     clock: Callable[[], datetime]
     pause: Callable[[float], None] = lambda _: None
     functions: Functions = field(default_factory=InProcess)
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def stack(self) -> LocalStack:
@@ -90,7 +98,7 @@ class World:
         return FunctionClock(self.clock, self.pause)
 
     def environment(self, name: str) -> dict[str, str]:
-        return self.deployment.environments[name] | {"PLAID_BASE_URL": self.server.base_url}
+        return self.deployment.environments[name] | {"PLAID_BASE_URL": self.server.base_url} | self.settings
 
     def invoke(self, name: str, event: object, *, time_left: float | None = None, **changes: str) -> Any:
         """Invoke a function, with so many seconds left and some of its environment changed, and return its answer."""
@@ -137,6 +145,14 @@ class World:
         request = {"body": body.decode(), "isBase64Encoded": False, "headers": headers} | (event or {})
         answer: dict[str, Any] = self.invoke("webhook", request)
         return answer
+
+    def deliver_webhooks(self, item_id: str) -> None:
+        """Deliver the webhooks about an Item that Plaid holds, and work through the queue."""
+        for delivery in self.plaid.webhooks(item_id):
+            if delivery.state == "held":
+                delivery.state = "delivered"
+                assert self.post_webhook(delivery.body, self.plaid.sign(delivery.body))["statusCode"] == 200
+        self.drain()
 
     def restart_webhook_function(self, **changes: str) -> None:
         """Start the webhook function with an empty memory, and with some of its environment changed."""

@@ -217,11 +217,12 @@ def test_an_account_that_is_withdrawn_meanwhile_is_no_drift(world: World) -> Non
     account_id = min(row["account_id"] for row in rows.values())
 
     def withdraw() -> None:
-        """A sync that had claimed the Item before: it records the account, then erases its rows."""
+        """A sync that had claimed the Item before: it records the account, erases its rows, and goes on."""
         world.set_attribute(item_id, "revoked_accounts", {"SS": [account_id]})
         for transaction_id, row in rows.items():
             if row["account_id"] == account_id:
                 change(world, item_id, transaction_id, "SET #removed_at = :v REMOVE #date_id", "2026-01-01")
+        world.set_attribute(item_id, "generation", {"N": str(world.item(item_id)["generation"] + 1)})
 
     auditor = wired(world, "audit").sampler.auditor
     report = replace(auditor, rows=Meanwhile(auditor.rows, withdraw, 1, before=True)).audit(

@@ -295,6 +295,40 @@ def test_an_item_is_removed_only_after_confirmation(cli: CommandLine, world: Wor
     assert world.live(item_id) == {}
 
 
+def test_accounts_are_shown_compared_erased_and_restored(cli: CommandLine, world: World) -> None:
+    item_id = world.synced()
+    closed, erased = (account["account_id"] for account in world.plaid.account_rows(item_id)[:2])
+    world.plaid.close_account(item_id, closed)
+    listed = cli.json("accounts", "compare", item_id)["accounts"]
+    assert {account["account_id"] for account in listed} == {
+        account["account_id"] for account in world.plaid.account_rows(item_id)
+    }
+    world.drain()
+    cli.text("accounts", "erase", item_id, erased, code=130)  # no answer
+    assert cli.json("accounts", "erase", item_id, erased, "--yes") == {"account_id": erased, "state": "erased"}
+    world.drain()
+    shown = {account["account_id"]: account for account in cli.json("item", item_id)["item"]["accounts"]}
+    assert (shown[closed]["state"], shown[erased]["state"]) == ("gone", "erased")
+    assert {row["account_id"] for row in world.live(item_id).values()}.isdisjoint({closed, erased})
+    text = cli.text("item", item_id)
+    assert f"{shown[closed]['balances']['current']}" in text
+    assert f"gone accounts: {closed}" in text
+    assert cli.json("accounts", "restore", item_id, erased)["state"] == "listed"
+    world.drain()
+    world.assert_exact(item_id)
+    cli.text("accounts", "restore", item_id, "no-such-account", code=2)
+
+
+def test_an_audit_shows_a_closed_account_that_plaid_serves(cli: CommandLine, world: World) -> None:
+    item_id = world.synced()
+    account_id = world.plaid.close_account(item_id)
+    world.enqueue(item_id, "accounts")
+    world.drain()
+    world.plaid.regrant_account(item_id, account_id, notify=False)
+    assert f"closed accounts of {item_id}: {account_id}." in cli.text("audit", item_id)
+    assert cli.json("audit", item_id)["reports"][0]["served_accounts"] == [account_id]
+
+
 @contextmanager
 def syncing(world: World) -> Iterator[None]:
     """Process the queue in the background, as the deployed function does."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 KEY = {"item_id": {"S": "no such Item"}}
 ROW = {**KEY, "transaction_id": {"S": "none"}}
+CLAIM = {"link_key": {"S": "login#none"}}
+SESSION = {"link_key": {"S": "session#none"}}
 BOUND = {"EncryptionContext": {"item_id": "an Item"}}
 
 
@@ -76,6 +78,13 @@ def test_each_role_sends_only_to_its_queues(stack: LocalStack, function: str, qu
         ("sync", "delete_item", {"TableName": "ItemsTable", "Key": KEY}, "AccessDeniedException"),
         ("sync", "delete_item", {"TableName": "TransactionsTable", "Key": ROW}, "AccessDeniedException"),
         ("sync", "scan", {"TableName": "TransactionsTable"}, "AccessDeniedException"),
+        ("sync", "update_item", {"TableName": "LinksTable", "Key": CLAIM}, None),
+        ("sync", "delete_item", {"TableName": "LinksTable", "Key": CLAIM}, None),
+        ("sync", "update_item", {"TableName": "LinksTable", "Key": SESSION}, "AccessDeniedException"),
+        ("sync", "delete_item", {"TableName": "LinksTable", "Key": SESSION}, "AccessDeniedException"),
+        ("sync", "put_item", {"TableName": "LinksTable", "Item": CLAIM}, "AccessDeniedException"),
+        ("sync", "get_item", {"TableName": "LinksTable", "Key": CLAIM}, "AccessDeniedException"),
+        ("items", "delete_item", {"TableName": "LinksTable", "Key": CLAIM}, "AccessDeniedException"),
         ("audit", "get_item", {"TableName": "ItemsTable", "Key": KEY}, None),
         ("audit", "put_item", {"TableName": "ItemsTable", "Item": KEY}, "AccessDeniedException"),
         ("audit", "put_item", {"TableName": "TransactionsTable", "Item": ROW}, "AccessDeniedException"),

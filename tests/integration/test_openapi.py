@@ -124,7 +124,7 @@ def api_gateway(world: World) -> Callable[..., Iterable[bytes]]:
     def answer(request: Request) -> Response:
         for route in ROUTES:
             method, template = route.split(" ")
-            found = re.fullmatch(template.replace("{item_id}", "(?P<item_id>[^/]+)"), request.path, re.DOTALL)
+            found = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template), request.path, re.DOTALL)
             if method == request.method and found:
                 event = _event_of(request, route, found.groupdict())
                 shown = world.invoke("webhook" if template.startswith("/webhooks") else "items", event)
@@ -204,7 +204,8 @@ def _prepared(known: Known, session: dict[str, str]) -> dict[str, Any]:
             media_type["schema"] = _closed(media_type["schema"])
     for name in ("Accounts", "Freshness", "Item", "ItemSummary"):
         _close(components["schemas"][name])
-    components["parameters"]["ItemId"]["examples"] = {item_id: {"value": item_id} for item_id in known["path.item_id"]}
+    for parameter, name in (("ItemId", "path.item_id"), ("AccountId", "path.account_id")):
+        components["parameters"][parameter]["examples"] = {value: {"value": value} for value in known[name]}
     link = prepared["paths"]["/items"]["post"]["requestBody"]["content"]["application/json"]["examples"]
     link["bySession"]["value"] = session
     _without_unicode_properties(prepared)
@@ -264,10 +265,12 @@ def known(world: World) -> Known:
     assert [item["state"] for item in shown.values()] == ["active", "needs_user", "revoked", "removed"]
     assert shown[healthy]["transactions"]["live"] > 0
     items = [*shown, without_user]
+    accounts = [account["account_id"] for account in shown[healthy]["accounts"]]
     return {
         "path.item_id": items,
+        "path.account_id": accounts,
         "query.replace": [replaced],
-        "query.account_id": [account["account_id"] for account in shown[healthy]["accounts"]],
+        "query.account_id": accounts,
         "query.client_user_id": [USER],
         "body.client_user_id": [USER],
         "body.public_token": [world.plaid.create_public_token(transactions=2) for _ in range(5)],

@@ -29,22 +29,6 @@ def publishing(stack: LocalStack) -> Iterator[None]:
     functions.update_event_source_mapping(UUID=mapping, Enabled=False)
 
 
-@pytest.fixture
-def application(stack: LocalStack) -> Iterator[str]:
-    """An application's queue, with a rule that puts everything there that the engine publishes."""
-    sqs, events = stack.client("sqs"), stack.client("events")
-    url = sqs.create_queue(QueueName="application")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    bus = stack.resources.id("EventBus")
-    pattern = json.dumps({"source": ["plaid-sync-engine"]})
-    events.put_rule(Name="all", EventBusName=bus, EventPattern=pattern, State="ENABLED")
-    events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
-    yield url
-    events.remove_targets(Rule="all", EventBusName=bus, Ids=["queue"])
-    events.delete_rule(Name="all", EventBusName=bus)
-    sqs.delete_queue(QueueUrl=url)
-
-
 def received(stack: LocalStack, url: str, item_id: str | None, last: str) -> list[dict[str, Any]]:
     """Return the events about an Item, or about none, up to the last one that is waited for."""
     sqs, found, deadline = stack.client("sqs"), list[dict[str, Any]](), time.monotonic() + PATIENCE_SECONDS

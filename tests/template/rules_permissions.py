@@ -43,6 +43,10 @@ BOUND_TO_ITS_ITEM: Final = {
     "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["item_id"]},
     "Null": {"kms:EncryptionContextKeys": "false"},
 }
+CLAIMS_ONLY: Final = {
+    "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["login#*"]},
+    "Null": {"dynamodb:LeadingKeys": "false"},
+}
 
 
 @rule(
@@ -173,7 +177,6 @@ def _grant(action: str, target: str) -> tuple[str, object]:
     (f"{WEBHOOK.removesuffix('/0')}/ShareKeys/Action", "dynamodb:GetItem"),
     (f"{STATEMENTS}/QuarantineBrokenEntries/Action", ["dynamodb:UpdateItem", "dynamodb:Scan"]),
     (f"{STATEMENTS}/FollowAccountsWithClaims", ABSENT),
-    (f"{STATEMENTS}/FollowAccountsWithClaims/Condition", ABSENT),
     (f"{ITEMS}/ReadTransactions/Action", ["dynamodb:Query", "dynamodb:UpdateItem"]),
     (f"{AUDIT}/ReadTransactions/Action/0", "dynamodb:UpdateItem"),
     (f"{ITEMS}/ListItems/Resource", {"Fn::GetAtt": ["ItemsTable", "Arn"]}),
@@ -188,14 +191,20 @@ def only_sync_writes_transactions_and_reads_the_queue(template: Template) -> Ite
             service, _, operation = action.partition(":")
             for resource in listed(statement.get("Resource", [])) if service in {"dynamodb", "sqs"} else []:
                 found.setdefault((name.removesuffix("FunctionRole"), _target(resource)), set()).add(operation)
-    claims = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["login#*"]}}
-    for name, statement in template.statements():
-        of_links = name == "SyncFunctionRole" and statement.get("Resource") == {"Fn::GetAtt": ["LinksTable", "Arn"]}
-        if of_links and statement.get("Condition") != claims:
-            yield "the sync function may write link sessions, not only account claims"
     for pair in found.keys() | GRANTS.keys():
         if found.get(pair) != GRANTS.get(pair):
             yield f"{pair} may {found.get(pair)}, and should {GRANTS.get(pair)}"
+
+
+@rule(
+    *without(f"{STATEMENTS}/FollowAccountsWithClaims", "Condition", "Condition/Null"),
+    (f"{STATEMENTS}/FollowAccountsWithClaims/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys", ["*"]),
+)
+def sync_writes_account_claims_and_no_link_sessions(template: Template) -> Iterator[str]:
+    for name, statement in template.statements():
+        links = {"Fn::GetAtt": ["LinksTable", "Arn"]} in listed(statement.get("Resource", []))
+        if name == "SyncFunctionRole" and links and statement.get("Condition") != CLAIMS_ONLY:
+            yield f"{name}/{statement.get('Sid')} is not limited to account claims"
 
 
 def _target(resource: Any) -> str:

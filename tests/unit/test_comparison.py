@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -167,6 +168,14 @@ def test_a_tombstone_must_have_left_the_index_and_expire() -> None:
     del rows[1]["expires_at"]
     fields = [(entry.transaction_id, entry.field) for entry in found([plaid("A")], rows)]
     assert fields == [("t1", "date_id"), ("t2", "expires_at")]
+
+
+def test_the_tombstone_of_a_transaction_of_an_account_that_is_not_listed_may_stay() -> None:
+    kept = {**row("A", transaction("t1")), "removed_at": "2026-11-02T00:00:00.000Z"}
+    del kept["date_id"]
+    listed = replace(plaid("A"), accounts=frozenset({kept["account_id"]}))
+    assert found([plaid("A")], [kept]) == []
+    assert [difference.field for difference in found([listed], [kept])] == ["expires_at"]
 
 
 def test_unknown_items_unregistered_items_and_dead_letters_are_differences() -> None:

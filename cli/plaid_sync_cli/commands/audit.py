@@ -120,6 +120,10 @@ def _render(
     ]
     if differences:
         yield _difference_table(differences, values=values)
+    for report in reports:
+        if served := report["served_accounts"]:
+            command = f"plaid-sync accounts compare {report['item_id']}"
+            yield f"Plaid serves closed accounts of {report['item_id']}: {', '.join(served)}. {command} compares them."
     if not_repaired:
         yield table("not repaired", "why", rows=list(not_repaired.items()))
     if after_repair:

@@ -202,6 +202,9 @@ def _render_report(
     yield ""
     yield table("", "", rows=_facts(report, now))
     yield ""
+    if document["accounts"]:
+        yield item_report.account_table(document["accounts"], now)
+        yield ""
     rows = [item_report.history_row(entry, now) for entry in report.history]
     yield table(f"last {plural(len(rows), 'event')}", "what", "outcome", "details", rows=rows)
     yield ""
@@ -223,6 +226,8 @@ def _facts(report: ItemReport, now: datetime) -> Iterator[tuple[str, str]]:
     yield "linked", f"{age(parse_timestamp(document.get('linked_at')), now)} ({document.get('linked_at')})"
     if document.get("reconcile_pending"):
         yield "full resync", "pending; if Plaid's history is incomplete, it waits up to 16 hours for that"
+    if checked := parse_timestamp(document.get("accounts_checked_at")):
+        yield "accounts", f"compared with Plaid's list {age(checked, now)}"
     if removal := document.get("removal"):
         completed = removal.get("completed_at", "not yet")
         kept = removal["transactions"]

@@ -40,6 +40,15 @@ def _revert(plaid: PlaidSimulator, item_id: str) -> None:
     plaid.modify(item_id, modified[-1], notify=False, **before)
 
 
+def _move(plaid: PlaidSimulator, item_id: str) -> None:
+    """Move the newest row to another account, as a bank does that splits or merges accounts."""
+    live = list(plaid.item(item_id).log.live.values())
+    accounts = [row["account_id"] for row in plaid.account_rows(item_id)]
+    others = [account_id for account_id in accounts if live and account_id != live[-1]["account_id"]]
+    if others:
+        plaid.move_transaction(item_id, live[-1]["transaction_id"], others[-1], notify=False)
+
+
 ROW_CHANGES: Final[dict[str, tuple[int, Callable[[PlaidSimulator, str], object]]]] = {
     "add": (6, lambda plaid, item_id: plaid.add(item_id, notify=False)),
     "add pending": (3, lambda plaid, item_id: plaid.add(item_id, pending=True, notify=False)),
@@ -53,6 +62,7 @@ ROW_CHANGES: Final[dict[str, tuple[int, Callable[[PlaidSimulator, str], object]]
     "remove newest": (8, _remove_newest),
     "add again": (6, _readd),
     "revert": (5, _revert),
+    "move": (2, _move),
 }
 """Each change, with its weight in a schedule."""
 GROWTH: Final = ("add", "add pending", "modify", "remove", "add again")

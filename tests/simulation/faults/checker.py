@@ -26,6 +26,7 @@ ANNOTATION: Final = "ledger_account"
 
 
 _PENDING: Final = {"failing_since", "unfinished_attempts", "pending_checks", "checkpoint", "writing_since", "reconcile"}
+_LOOKED_AT_AGAIN: Final = {"USER_ACCOUNT_REVOKED"}
 _CONCLUSIVE: Final = {"not_ready", "needs_user", "revoked"}
 """Outcomes without a commit that need no retry: Plaid's refusal, or that nothing is ready."""
 
@@ -49,7 +50,8 @@ class ObservedItem:
         webhooks: for each acknowledged webhook, by its signature, the step at which its first delivery began.
         position: the position of the stored cursor in Plaid's log.
         at_removal: all rows as they were when the Item was removed.
-        webhook_lost: whether a webhook was lost.
+        unreported: whether something changed that no webhook and no request reports, or whose webhook was lost.
+        closed: accounts that Plaid stopped to list, at least for a while.
     """
 
     registered: bool = False
@@ -59,7 +61,8 @@ class ObservedItem:
     position: int = 0
     annotations: dict[str, str] = field(default_factory=dict)
     at_removal: dict[str, Any] | None = None
-    webhook_lost: bool = False
+    unreported: bool = False
+    closed: set[str] = field(default_factory=set)
 
     @property
     def followed(self) -> bool:
@@ -78,11 +81,13 @@ class Checker:
 
     Attributes:
         steps: calls so far.
+        keeps_gone_rows: whether the stack keeps the rows of accounts that are gone.
         commits: commits so far, each compared with Plaid's truth at its cursor.
     """
 
     stack: LocalStack
     plaid: PlaidSimulator
+    keeps_gone_rows: bool = False
     steps: int = 0
     commits: int = 0
     items: dict[str, ObservedItem] = field(default_factory=dict)
@@ -152,9 +157,17 @@ class Checker:
         resync_pending = record.pop("reconcile", False)
         record["state"] = "active"  # the state is checked at the end
         differences = compare([at_plaid], Tables([record], list(self.rows(item_id).values()))).differences
+        # An account that is closed while the attempt runs is in one of Plaid's responses, and not in the other.
+        closed = self._transactions_of(item_id, self.item(item_id).closed)
+        differences = [difference for difference in differences if difference.transaction_id not in closed]
         if resync_pending:  # rows that are gone at Plaid may still be live
             differences = [difference for difference in differences if difference.transaction_id in truth]
         _require(not differences, item_id, f"after a commit: {differences[:3]} of {len(differences)}")
+
+    def _transactions_of(self, item_id: str, accounts: set[str]) -> set[str]:
+        """Return the transactions that were ever in one of the accounts."""
+        changes = self.plaid.item(item_id).log.changes
+        return {change.transaction_id for change in changes if change.account_id in accounts}
 
     # ---- at the end, when the world is quiescent
 
@@ -169,11 +182,12 @@ class Checker:
             )
 
     def check_items(self, *, swept: bool) -> None:
-        """Check that live rows equal Plaid's; before a sweep only where no webhook was lost."""
+        """Check that live rows equal Plaid's; before a sweep only where everything was reported."""
         for item_id, item in self.items.items():
-            if item.synced and (swept or not item.webhook_lost):
-                rows = self.rows(item_id)
-                tables = Tables([self.record(item_id)], list(rows.values()))
+            if item.synced and (swept or not item.unreported):
+                rows, record = self.rows(item_id), self.record(item_id)
+                kept = self._check_accounts(item_id, record, swept=swept)
+                tables = Tables([record], [row for row in rows.values() if row.get("account_id") not in kept])
                 differences = compare([plaid_item(self.plaid, item_id)], tables).differences
                 _require(not differences, item_id, f"{differences[:3]} of {len(differences)} differences")
                 for transaction_id, value in item.annotations.items():
@@ -181,6 +195,18 @@ class Checker:
                     _require(found == value, item_id, f"annotation of {transaction_id}: {found!r}, not {value!r}")
             if item.at_removal is not None:
                 self._check_removed(item_id, item.at_removal)
+
+    def _check_accounts(self, item_id: str, record: dict[str, Any], *, swept: bool) -> set[str]:
+        """Check what is stored about accounts against Plaid's list; return the gone ones whose rows stay.
+
+        Before a sweep, an account that no transaction and no report mentions need not be known.
+        """
+        listed = {str(account["account_id"]) for account in self.plaid.account_rows(item_id)}
+        gone, withdrawn = (set(record.get(name, ())) for name in ("gone_accounts", "revoked_accounts"))
+        _require(not listed & (gone | withdrawn), item_id, f"closed, though listed: {listed & (gone | withdrawn)}")
+        stored = {account["account_id"] for account in record.get("accounts", ())}
+        _require(not swept or stored - gone == listed, item_id, f"accounts {stored - gone}, and Plaid lists {listed}")
+        return gone if self.keeps_gone_rows else set()
 
     def _check_removed(self, item_id: str, at_removal: dict[str, Any]) -> None:
         record, rows = self.record(item_id), self.rows(item_id)
@@ -211,11 +237,16 @@ class Checker:
         _require("next_attempt_at" in record, item_id, "no attempt is planned")
         return read_timestamp(record["next_attempt_at"])
 
-    def is_settled(self, item_id: str) -> bool:
-        """Return whether nothing of an Item is pending but its routine attempts."""
+    def is_settled(self, item_id: str, *, after_a_day: bool = False) -> bool:
+        """Return whether nothing of an Item is pending but its routine attempts.
+
+        For a day, an account that Plaid lists although a webhook says that it was withdrawn is looked at again.
+        """
         record = self.record(item_id)
         if self.item(item_id).at_removal is not None:
             return "removal_completed_at" in record
+        if not after_a_day and {check["code"] for check in record.get("pending_checks", ())} <= _LOOKED_AT_AGAIN:
+            record.pop("pending_checks", None)
         return _PENDING.isdisjoint(record)
 
     def rows(self, item_id: str) -> dict[str, dict[str, Any]]:

@@ -139,6 +139,7 @@ class Environment:
     """One execution environment of a function: its module is its memory. It is the engine's clock, too.
 
     Attributes:
+        changes: environment variables that differ from the deployed ones.
         clock_error: how far its clock is ahead of the true time.
         busy: whether an invocation runs in it.
         warm: whether its process lives.
@@ -150,6 +151,7 @@ class Environment:
     harness: Harness
     clock: SimulationClock
     wait: Callable[[float], None]
+    changes: dict[str, str]
     clock_error: timedelta = timedelta(0)
     busy: bool = False
     warm: bool = False
@@ -181,7 +183,8 @@ class Environment:
         if not self.warm:
             attribute, builder = _BUILDERS[self.function]
             self.act()
-            environment = self.harness.variables[self.function] | {"PLAID_BASE_URL": self.harness.server.base_url}
+            deployed = self.harness.variables[self.function]
+            environment = deployed | {"PLAID_BASE_URL": self.harness.server.base_url} | self.changes
             options = {"spread": lambda: 1.0, "timer": self.timer} if self.function == "sync" else {}
             setattr(module, attribute, getattr(module, builder)(environment, self, **options))
             if self.function == "sweep":

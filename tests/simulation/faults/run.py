@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
+from plaid_sync.config import KEEP
 from plaid_sync.domain.errors import WORKER_DIED
+from plaid_sync.domain.schedule import ACCOUNTS_INTERVAL
 
 from local.plaid import Behavior, Phase
 from tests.simulation.faults.bank import ROW_CHANGES
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from local.plaid import Delivery
+    from local.plaid.account_operations import RegrantCode
     from tests.simulation.faults.harness import Harness
     from tests.simulation.faults.schedule import Step
     from tests.simulation.faults.world import Invocation
@@ -31,7 +34,17 @@ _MAX_REQUESTS: Final = 5
 """How often an application repeats a request whose response it did not get."""
 _MAX_BATCHES: Final = 60
 _MAX_SWEEPS: Final = 40
-_READY: Final = {"change_rows", "revoke_account"}
+_A_DAY: Final = (ACCOUNTS_INTERVAL + timedelta(minutes=10)).total_seconds()
+"""After so long the accounts of each Item are compared with Plaid's list, by any clock."""
+_READY: Final = {
+    "change_rows",
+    "close_account",
+    "renumber_account",
+    "revoke_account",
+    "regrant_account",
+    "repeat_revocation",
+    "deselect_account",
+}
 """Steps that need an Item that Plaid has transactions of."""
 
 
@@ -63,9 +76,13 @@ class Run(World):
             spell_out=begin["spell_out"],
             hide_reverts=begin["hide_reverts"],
             not_ready_cursor_null=begin["null_cursor"],
+            revoked_rows_removed=begin.get("revoked_rows_removed", True),
         )
         set_limits(begin["page_size"], begin["transaction_size"], begin["part_size"])
-        super().__init__(harness, behavior, timedelta(seconds=begin["queue_clock_error"]))
+        keeps_gone_rows = begin.get("keeps_gone_rows", False)
+        changes = {"GONE_ACCOUNT_ROWS": KEEP if keeps_gone_rows else "remove"}
+        super().__init__(harness, behavior, timedelta(seconds=begin["queue_clock_error"]), changes)
+        self.checker.keeps_gone_rows = keeps_gone_rows
         self.steps = steps[1:]
         self.new_signatures: bool = begin["new_signatures"]
         self.warned: set[str] = set()
@@ -73,7 +90,8 @@ class Run(World):
     def execute(self) -> None:
         """Execute the steps. Let the world become quiescent, and compare.
 
-        Then let the time of each Item's routine attempt come, and compare again: lost webhooks are made up for.
+        Then let a day pass, and the time of each Item's routine attempt come, and compare again: lost webhooks are made
+        up for, and what no webhook reports is found.
         """
         for step in self.steps:
             arguments = dict(step.arguments)
@@ -86,8 +104,9 @@ class Run(World):
         self._sweep_until(self.checker.is_settled)
         self.checker.check_webhooks()
         self.checker.check_items(swept=False)
+        self.wait(_A_DAY)
         swept: set[str] = set()
-        self._sweep_until(lambda item_id: self._is_covered(item_id, swept) and self.checker.is_settled(item_id), swept)
+        self._sweep_until(lambda item_id: self._is_done(item_id, swept), swept)
         self.checker.check_items(swept=True)
         self._check_dead_letters()
 
@@ -124,10 +143,59 @@ class Run(World):
         if self.plaid.item(item).error_code is not None:
             self.plaid.repair_login(item)
 
-    def revoke_account(self, *, item: str, account: int) -> None:
+    def close_account(self, *, item: str, account: int) -> None:
+        """Let the bank close an account, which no webhook reports."""
+        if closed := self._closable(item, account):
+            self.plaid.close_account(item, closed)
+            self._close(item, closed, reported=False)
+
+    def renumber_account(self, *, item: str, account: int, webhook: bool) -> None:
+        """Let the bank renumber an account; a webhook reports at most that there are transactions."""
+        if closed := self._closable(item, account):
+            self.plaid.renumber_account(item, closed)
+            self._close(item, closed, reported=False)
+            if webhook and self.plaid.item(item).sync_called:
+                self.plaid.fire_webhook(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
+
+    def revoke_account(self, *, item: str, account: int, webhook: bool = True) -> None:
+        if closed := self._closable(item, account):
+            self.plaid.revoke_account(item, closed, notify=webhook)
+            self._close(item, closed, reported=webhook)
+
+    def regrant_account(self, *, item: str, account: int, code: RegrantCode | Literal[""]) -> None:
+        """List an account again that was closed, revoked or deselected; without a code, no webhook reports it."""
+        if unlisted := list(self.plaid.item(item).unlisted):
+            returned = unlisted[account % len(unlisted)]
+            if code:
+                self.plaid.regrant_account(item, returned, webhook_code=code)
+            else:
+                self.plaid.regrant_account(item, returned, notify=False)
+                self.checker.item(item).unreported = True
+
+    def repeat_revocation(self, *, item: str, account: int) -> None:
+        """Let an old webhook arrive that says that an account was withdrawn which Plaid lists."""
         accounts = [row["account_id"] for row in self.plaid.account_rows(item)]
-        if len(accounts) > 1:
-            self.plaid.revoke_account(item, accounts[account % len(accounts)])
+        account_id = accounts[account % len(accounts)]
+        self.plaid.fire_webhook(item, "ITEM", "USER_ACCOUNT_REVOKED", account_id=account_id)
+
+    def deselect_account(self, *, item: str, account: int, fault_at: int, fault: str) -> None:
+        """Let the user deselect an account in an update mode, and the application report that it is finished."""
+        closed, link_token = self._closable(item, account), self.request_update_mode(item)
+        if closed and link_token:
+            self.plaid.complete_link(link_token, deselect=[closed])
+            self._close(item, closed, reported=True)
+            self.complete(self.finish_update_mode(item, link_token), fault_at, fault)
+
+    def _closable(self, item: str, account: int) -> str | None:
+        """Return an account that Plaid can stop to list: one stays."""
+        accounts = [str(row["account_id"]) for row in self.plaid.account_rows(item)]
+        return accounts[account % len(accounts)] if len(accounts) > 1 else None
+
+    def _close(self, item: str, account_id: str, *, reported: bool) -> None:
+        observed = self.checker.item(item)
+        observed.closed.add(account_id)
+        observed.unreported = observed.unreported or not reported
+        self.counts["accounts closed"] += 1
 
     def send_item_webhook(self, *, item: str, code: str) -> None:
         """Let Plaid send an ITEM webhook that nothing caused: an old one, or a warning."""
@@ -278,6 +346,7 @@ class Run(World):
             elif item_id in self.warned:
                 plaid.fire_webhook(item_id, "ITEM", "LOGIN_REPAIRED")  # the user renews the connection
         self._repeat_requests()
+        self._report_update_modes()
         for item_id in self.items:
             while not plaid.item(item_id).removed and plaid.item(item_id).phase < Phase.HISTORICAL:
                 plaid.advance_phase(item_id)
@@ -302,6 +371,14 @@ class Run(World):
                     break
                 self.complete(self.request_removal(item_id, erase=erase))
 
+    def _report_update_modes(self) -> None:
+        """Let the application report the finished update modes, unless their link tokens have expired."""
+        for (item_id, link_token), status in list(self.updates.items()):
+            if not 200 <= status < 500:
+                self.complete(self.finish_update_mode(item_id, link_token))
+            if self.updates[item_id, link_token] != 202:
+                self.checker.item(item_id).unreported = True
+
     def _drain(self) -> None:
         for _ in range(_MAX_BATCHES):
             for delivery in self.undelivered():
@@ -314,8 +391,9 @@ class Run(World):
                 self.wait(LAMBDA_SECONDS["sync"] + 1)
         raise AssertionError(f"the queue does not drain: {self.queues.size()} messages, {self.counts}")
 
-    def _is_covered(self, item_id: str, swept: set[str]) -> bool:
-        return item_id in swept or not self.checker.item(item_id).synced
+    def _is_done(self, item_id: str, swept: set[str]) -> bool:
+        covered = item_id in swept or not self.checker.item(item_id).synced
+        return covered and self.checker.is_settled(item_id, after_a_day=True)
 
     def _sweep_until(self, is_done: Callable[[str], bool], swept: set[str] | None = None) -> None:
         """Let the time of the Items' next attempts come, one after the other, until all are done.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ITEM_WEBHOOKS: Final = ("ERROR", "LOGIN_REPAIRED", "PENDING_DISCONNECT", "PENDING_EXPIRATION", "NEW_ACCOUNTS_AVAILABLE")
 """Codes of ITEM webhooks that nothing caused."""
 ITEM_ERRORS: Final = ("ITEM_LOGIN_REQUIRED", "INSTITUTION_DOWN", "ITEM_LOCKED", "USER_PERMISSION_REVOKED")
+REGRANTS: Final = ("LOGIN_REPAIRED", "NEW_ACCOUNTS_AVAILABLE", "")
+"""Which webhook reports that an account is listed again is not documented."""
 CLOCK_ERRORS: Final = (0, 0, 0, -60, 60)
 """Seconds."""
 WAITS: Final = (1, 31, 61, 130, 400, 4000, 20_000)
@@ -81,6 +83,8 @@ class _Generator:
             spell_out=rng.random() < 0.3,
             hide_reverts=rng.random() < 0.4,
             null_cursor=rng.random() < 0.3,
+            revoked_rows_removed=rng.random() < 0.5,
+            keeps_gone_rows=rng.random() < 0.25,
             new_signatures=rng.random() < 0.7,
             page_size=rng.choice((1, 2, 3, 5)),
             transaction_size=rng.choice((1, 2, 3, 5)),
@@ -100,6 +104,7 @@ class _Generator:
             self._item_error: 3,
             self._outage: 4,
             self._dead_cursor: 2,
+            self._accounts: 5,
             self._killed_again_and_again: 1,
             self._messages: 3,
             self._miscellaneous: 4,
@@ -193,6 +198,27 @@ class _Generator:
         yield self._attempt()
         yield from self._end_of_scene()
 
+    def _accounts(self) -> Iterator[Step]:
+        """Accounts come and go, while workers run and die."""
+        yield self._change_rows(*GROWTH)
+        if self.rng.random() < 0.6:
+            yield self._deliver_webhooks()
+        for _ in range(self.rng.randint(1, 3)):
+            if self.rng.random() < 0.5:
+                yield self._receive(paused=self.rng.random() < 0.3)
+                yield self._advance()
+            yield self._change_account()
+            if self.rng.random() < 0.5:
+                yield self._change_rows()
+            if self.rng.random() < 0.6:
+                yield self._deliver_webhooks()
+            if self.rng.random() < 0.5:
+                yield self._advance()
+                yield self._inject()
+            if self.rng.random() < 0.5:
+                yield self._attempt()
+        yield from self._end_of_scene()
+
     def _dead_cursor(self) -> Iterator[Step]:
         yield _step("kill_cursor", item=self._number(), fault=self.rng.choice(DEAD_CURSORS).value)
         yield self._change_rows()
@@ -239,7 +265,7 @@ class _Generator:
                 _step("annotate", item=self._number(), row=self._number()),
                 _step("annotate", item=self._number(), row=self._number()),
                 self._remove(),
-                _step("revoke_account", item=self._number(), account=self._number()),
+                self._change_account(),
                 _step("send_item_webhook", item=self._number(), code=rng.choice(ITEM_WEBHOOKS)),
                 _step("redrive"),
                 _step("stop_heartbeats", stopped=rng.random() < 0.7),
@@ -310,12 +336,27 @@ class _Generator:
         fault = self._fault()
         return _step("inject", which=self._number(), fault=fault, times=self.rng.choice((1, 1, 1, 2, 3)))
 
+    def _change_account(self) -> Step:
+        rng, which = self.rng, {"item": self._number(), "account": self._number()}
+        fault_at = rng.randint(1, 6) if rng.random() < 0.4 else 0
+        return rng.choice(
+            (
+                _step("close_account", **which),
+                _step("renumber_account", **which, webhook=rng.random() < 0.5),
+                _step("revoke_account", **which, webhook=rng.random() < 0.7),
+                _step("regrant_account", **which, code=rng.choice(REGRANTS)),
+                _step("regrant_account", **which, code=rng.choice(REGRANTS)),
+                _step("repeat_revocation", **which),
+                _step("deselect_account", **which, fault_at=fault_at, fault=self._fault()),
+            )
+        )
+
     def _remove(self) -> Step:
         fault_at = self.rng.randint(1, 6) if self.rng.random() < 0.4 else 0
         fault = self._fault()
         return _step("remove", item=self._number(), erase=self.rng.random() < 0.5, fault_at=fault_at, fault=fault)
 
     def _link(self) -> Step:
-        fault_at = self.rng.randint(1, 8) if self.rng.random() < 0.3 else 0
+        fault_at = self.rng.randint(1, 10) if self.rng.random() < 0.3 else 0
         fault = self._fault()
         return _step("link", transactions=self.rng.randint(0, 9), fault_at=fault_at, fault=fault)

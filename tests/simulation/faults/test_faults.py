@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 import pytest
 from plaid_sync.aws.dynamodb.expressions import Expression
-from plaid_sync.sync import engine, planner
+from plaid_sync.domain.accounts import compare_accounts
+from plaid_sync.sync import accounts, engine, planner
 
 from local.snapshot import tamper
 from tests.simulation.faults.checker import DivergenceError
@@ -20,10 +21,12 @@ from tests.simulation.faults.harness import harness
 from tests.simulation.faults.run import Run, run
 from tests.simulation.faults.runner import shrink
 from tests.simulation.faults.schedule import Step, draw, parse
+from tests.simulation.faults.world import LAMBDA_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
+    from plaid_sync.domain.accounts import Account, AccountComparison, AccountStates
     from plaid_sync.sync.planner import PartialWriteRecovery
 
     from tests.simulation.faults.harness import Harness
@@ -41,11 +44,25 @@ def _no_full_resync(*arguments: Any) -> PartialWriteRecovery:
     return replace(_recover(*arguments), needs_full_resync=False)
 
 
+def _trust_the_hint(
+    known: tuple[Account, ...],
+    states: AccountStates,
+    listed: tuple[Account, ...],
+    reported: Collection[str],
+    *,
+    complete: bool,
+) -> AccountComparison:
+    others = tuple(account for account in listed if account.account_id not in reported)
+    return compare_accounts(known, states, others, reported, complete=complete)
+
+
 REMOVED_GUARDS: Final[dict[str, tuple[Any, str, Any]]] = {
     "clock-skew": (engine, "MAX_CLOCK_SKEW", timedelta(0)),
     "fence": (Expression, "fenced", _not_fenced),
     "generations-of-parts": (planner, "in_ranges", lambda _generation, ranges: bool(ranges)),
     "full-resync": (planner, "recover_partial_writes", _no_full_resync),
+    "hint-is-checked": (accounts, "compare_accounts", _trust_the_hint),
+    "routine-comparison": (accounts, "ACCOUNTS_INTERVAL", timedelta(days=1000)),
 }
 
 
@@ -53,6 +70,15 @@ REMOVED_GUARDS: Final[dict[str, tuple[Any, str, Any]]] = {
 def shared() -> Iterator[Harness]:
     with harness() as shared:
         yield shared
+
+
+def test_the_functions_have_the_time_that_the_template_gives_them(shared: Harness) -> None:
+    functions = shared.stack.client("lambda")
+    names = {name: shared.stack.functions[name] for name in LAMBDA_SECONDS}
+    timeouts = {
+        name: functions.get_function_configuration(FunctionName=full)["Timeout"] for name, full in names.items()
+    }
+    assert timeouts == LAMBDA_SECONDS
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -77,7 +103,7 @@ def test_a_schedule_leaves_nothing_to_the_next(shared: Harness) -> None:
     """A link that is rolled back blocks the registration of its Item, whose id the next schedule uses again."""
     before = run(shared, draw(11))
     begin = draw(11)[0]
-    rolled_back = Step("link", {"transactions": 2, "fault_at": 4, "fault": "transaction conflict"})
+    rolled_back = Step("link", {"transactions": 2, "fault_at": 5, "fault": "transaction conflict"})
 
     assert run(shared, [begin, rolled_back])["commits"] == 0
     assert run(shared, draw(11)) == before

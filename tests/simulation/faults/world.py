@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from local.plaid import Behavior, Delivery
     from tests.simulation.faults.boundary import Call
 
-LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 5.0, "items": 120.0, "sweep": 120.0}
+LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 9.0, "items": 180.0, "sweep": 120.0}
 BATCH_SIZE: Final = 10
 CALL_SECONDS: Final = 0.05
 """What a call takes in simulated time."""
@@ -92,6 +92,7 @@ class World:
     Attributes:
         live: invocations that have not ended.
         removals: for each requested removal (Item, whether its rows are erased) the status of the last response.
+        updates: for each finished update mode (Item, link token) the status of the last response to its report.
         tokens: the signature of the first delivery of a webhook, by its number.
         outages: what every call of a service meets.
         dead_cursors: how Plaid refuses the stored cursor of an Item until the whole history is pulled.
@@ -99,7 +100,9 @@ class World:
         counts: what happened how often.
     """
 
-    def __init__(self, harness: Harness, behavior: Behavior, queue_clock_error: timedelta) -> None:
+    def __init__(
+        self, harness: Harness, behavior: Behavior, queue_clock_error: timedelta, changes: dict[str, str] | None = None
+    ) -> None:
         self.harness = harness
         self.clock = SimulationClock(harness.clock_file, queue_clock_error)
         self.plaid = PlaidSimulator(seed=7, clock=self.clock, behavior=behavior)
@@ -109,12 +112,16 @@ class World:
         self.queues = Queues(harness.stack)
         self.checker = Checker(harness.stack, self.plaid)
         self.environments = {
-            function: [Environment(function, number, harness, self.clock, self.wait) for number in range(ENVIRONMENTS)]
+            function: [
+                Environment(function, number, harness, self.clock, self.wait, changes or {})
+                for number in range(ENVIRONMENTS)
+            ]
             for function in LAMBDA_SECONDS
         }
         self.live: list[Invocation] = []
         self.links: list[Link] = []
         self.removals: dict[tuple[str, bool], int] = {}
+        self.updates: dict[tuple[str, str], int] = {}
         self.tokens: dict[int, str] = {}
         self.outages: dict[str, Fault] = {}
         self.dead_cursors: dict[str, tuple[str, Fault]] = {}
@@ -159,6 +166,25 @@ class World:
         query = {"transactions": "erase" if erase else "keep"}
         return self._invoke("items", http_event("DELETE", f"/items/{item_id}", query=query), on_end)
 
+    def request_update_mode(self, item_id: str) -> str | None:
+        """Create a link token for update mode with account selection; None where that is refused or fails."""
+        created: list[str] = []
+
+        def on_end(invocation: Invocation) -> None:
+            if invocation.status == 201:
+                created.append(json.loads(invocation.response["body"])["link_token"])
+
+        body = {"client_user_id": "user", "item_id": item_id, "account_selection": True}
+        self.complete(self._invoke("items", http_event("POST", "/link-tokens", json.dumps(body)), on_end))
+        return created[0] if created else None
+
+    def finish_update_mode(self, item_id: str, link_token: str) -> Invocation | None:
+        def on_end(invocation: Invocation) -> None:
+            self.updates[item_id, link_token] = invocation.status
+
+        event = http_event("POST", f"/items/{item_id}/sync", json.dumps({"link_token": link_token}))
+        return self._invoke("items", event, on_end)
+
     # ---- Plaid's webhooks
 
     def undelivered(self) -> list[Delivery]:
@@ -166,7 +192,7 @@ class World:
 
     def lose(self, delivery: Delivery) -> None:
         delivery.state = "lost"
-        self.checker.item(delivery.payload["item_id"]).webhook_lost = True
+        self.checker.item(delivery.payload["item_id"]).unreported = True
 
     def deliver(
         self, delivery: Delivery, *, new_signature: bool = True, clock_error: timedelta = timedelta(0)

@@ -11,6 +11,7 @@ from plaid_sync_cli.bulk import RateLimiter, parse_rate
 from plaid_sync_cli.commands.export import csv_cells
 from plaid_sync_cli.item_report import (
     ItemReport,
+    account_table,
     counts,
     failing,
     freshness,
@@ -69,10 +70,18 @@ def test_an_item_is_explained() -> None:
     assert freshness(ITEM, NOW).startswith(
         "table last synced with Plaid 2 d 3 h ago; Plaid last reached the bank 2 d 2 h ago"
     )
-    assert (
-        counts(ItemReport(ITEM, [], [], []))
-        == "1,200 transactions (whole history), 0 in quarantine, 1 account (checking ..0000)"
-    )
+    assert counts(ItemReport(ITEM, [], [], [])) == "1,200 transactions (whole history), 0 in quarantine"
+
+
+def test_accounts_have_their_state_and_exact_balances_with_their_time() -> None:
+    balances = {"current": Decimal("10.10"), "available": None, "iso_currency_code": "USD"}
+    listed = {"account_id": "a", "state": "listed", "subtype": "checking", "mask": "0000", "balances": balances}
+    withdrawn = {"account_id": "b", "state": "withdrawn"}
+    shown = account_table([listed | {"balances": balances | {"as_of": "2026-03-03T01:00:00.000Z"}}, withdrawn], NOW)
+    cells = [list(column.cells) for column in shown.columns]
+    assert [column.header for column in shown.columns][2:4] == ["state", "current"]
+    assert [column[0] for column in cells] == ["a", "checking ..0000", "listed", "10.10", "-", "USD", "2 h 0 min ago"]
+    assert [column[1] for column in cells] == ["b", "-", "withdrawn", "-", "-", "-", "-"]
 
 
 def test_messages_since_the_last_sync_are_pending() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plaid_sync.domain.accounts import Account, compress_account
 from plaid_sync.domain.errors import PlaidError
-from plaid_sync.domain.item import CHECK_ACCOUNTS, ItemState, StateName
+from plaid_sync.domain.item import ItemState, StateName
 
 from tests.fakes.api import CALLER, WEBHOOK_URL, Api, content, problem
 from tests.fakes.clock import NOON
@@ -152,9 +152,8 @@ def test_accounts_are_shown_as_plaid_lists_them_and_compared_by_the_next_attempt
     }
     first |= {"state": "listed", "balances": {"current": Decimal("1.10"), "as_of": "2026-06-01T12:00:00.000Z"}}
     assert shown == [first, {"account_id": "b", "state": "listed"}]
-    assert [check.code for check in api.item(item_id).pending_checks] == [CHECK_ACCOUNTS]
-    assert api.item(item_id).generation == 1
-    assert api.queue.take() == [(item_id, "request")]
+    assert api.item(item_id).generation == 0, "an attempt that runs is not superseded"
+    assert api.queue.take() == [(item_id, "accounts")]
 
 
 def test_an_account_is_erased_and_restored_and_every_repeat_has_the_same_result(api: Api, item_id: ItemId) -> None:
@@ -188,7 +187,7 @@ def test_an_account_that_the_item_does_not_have_is_not_found(
 
 @pytest.mark.parametrize(
     ("rest", "call"),
-    [("/resync", "change"), ("/accounts", "change"), ("/accounts/login-0000/restore", "load")],
+    [("/resync", "change"), ("/accounts/login-0000/restore", "load")],
     ids=str,
 )
 def test_an_item_that_is_removed_concurrently_is_not_changed(api: Api, item_id: ItemId, rest: str, call: str) -> None:

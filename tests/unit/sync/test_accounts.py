@@ -182,6 +182,7 @@ class Scene:
         assert {key: row for key, row in self.stored.items() if row[0] not in kept} == expected
         assert states.gone | states.withdrawn <= set(ACCOUNTS) - self.plaid.open | states.erased
         assert (self.item.pending_checks, self.item.failure, self.item.reconcile) == ((), None, False)
+        assert self.tables.links.claims_of(ITEM) == self.item.bank_login_ids
         for row in self.tables.transactions.rows_of[ITEM].values():
             assert row.erased or row.account_id not in states.without_content
 
@@ -197,7 +198,7 @@ def test_the_rows_of_a_closed_account_leave_the_live_rows_as_tombstones_with_con
     assert scene.events == [DetailType.ACCOUNT_GONE]
     assert scene.tables.entries[0].details["gone_accounts"] == ["a"]
     rows = scene.tables.transactions.rows_of[ITEM]
-    assert [rows[key].erased for key in rows if rows[key].account_id == "a"] == [False, False]
+    assert [(row.erased, row.kept) for row in rows.values() if row.account_id == "a"] == [(False, True)] * 2
     assert scene.state_of("a") is AccountState.GONE
     scene.assert_exact()
 
@@ -255,6 +256,7 @@ def test_an_account_that_is_listed_again_returns_with_everything_that_plaid_has(
     report = scene.sync(PendingCheck("LOGIN_REPAIRED", scene.tables.clock.now()))
     assert report.full_resync
     assert scene.events[-1] == DetailType.ACCOUNT_RETURNED
+    assert not any(row.kept for row in scene.tables.transactions.rows_of[ITEM].values())
     scene.assert_exact()
     assert scene.stored["t0"] == ("a", 9)
 
@@ -347,6 +349,18 @@ def test_a_row_that_a_dead_attempt_moved_into_an_account_that_closes_since_is_li
     scene.sync(scene.check())
     scene.assert_exact()
     assert scene.stored["t1"] == ("b", 1)
+
+
+@pytest.mark.parametrize("check", ["withdrawn", "check"])
+def test_a_transaction_that_plaid_serves_in_a_closed_account_is_not_live(check: str) -> None:
+    scene = Scene(Bank(serves_unlisted=True))
+    scene.plaid.close("a")
+    scene.sync(scene.withdrawn("a") if check == "withdrawn" else scene.check())
+    scene.plaid.put("new", "a", 1)
+    for _ in range(2):
+        scene.sync()
+        assert "new" not in scene.stored
+    scene.assert_exact()
 
 
 def test_an_account_that_plaid_serves_although_it_is_closed_is_looked_at_and_returns() -> None:

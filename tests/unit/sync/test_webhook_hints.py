@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plaid_sync.domain.item import ItemId, PendingCheck
+from plaid_sync.domain.item import CHECK_ACCOUNTS, ItemId, PendingCheck
 from plaid_sync.domain.messages import Cause, ReceivedMessage, SyncMessage
 from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, EventType
 from plaid_sync.sync.batch import cause_of, check_of_message
@@ -118,3 +118,8 @@ def test_the_cause_of_a_sync_names_the_webhook() -> None:
     assert cause_of(received(None, Cause.REQUEST)) == "request"
     assert cause_of(received({"webhook_type": "ITEM", "webhook_code": "ERROR"})) == "webhook ITEM ERROR"
     assert cause_of(received({"webhook_type": "ITEM", "webhook_code": "\ud800"})) == "webhook ITEM"
+
+
+def test_a_request_about_accounts_compares_them_and_no_other_one_does() -> None:
+    checks = {cause: check_of_message(received(None, cause)) for cause in Cause}
+    assert {cause: check.code for cause, check in checks.items() if check} == {Cause.ACCOUNTS: CHECK_ACCOUNTS}

@@ -26,6 +26,8 @@ class Cause(StrEnum):
     STALE_WEBHOOK = "stale_webhook"
     LINKED = "linked"
     REQUEST = "request"
+    ACCOUNTS = "accounts"
+    """A request that the accounts are compared, too. A check in the message supersedes no attempt that runs."""
     SWEEP = "sweep"
 
 

@@ -116,6 +116,7 @@ class StoredRow:
         generation: the attempt that wrote it last.
         first_generation: the attempt that created it.
         erased: it is a tombstone without content: the user withdrew its account, or it never had any.
+        kept: it is a tombstone that does not expire: its account was gone when it was written.
     """
 
     transaction_id: TransactionId
@@ -125,6 +126,7 @@ class StoredRow:
     first_generation: int
     row: TransactionRow | None = None
     erased: bool = False
+    kept: bool = False
 
 
 def parse_transaction(transaction: object) -> TransactionRow:

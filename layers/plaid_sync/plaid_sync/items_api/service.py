@@ -178,9 +178,8 @@ class ItemOperations:
         access_token = self._access_token(self._load(item_id, EventType.FETCH_ACCOUNTS))
         listed = self._call(item_id, context, lambda: self.plaid.accounts(access_token))
         request_ids, now = known_request_ids(listed.request_id), self.clock.now()
-        entry = context.entry(item_id, now, "done", plaid_request_ids=request_ids)
-        check = ItemChange(check=PendingCheck(CHECK_ACCOUNTS, now))
-        self._change(item_id, EventType.FETCH_ACCOUNTS, lambda _item, _now: (check, entry))
+        self.history.add(context.entry(item_id, now, "done", plaid_request_ids=request_ids))
+        self._request_sync(item_id, Cause.ACCOUNTS)
         return {"accounts": [account_view(replace(account, as_of=now)) for account in listed.accounts]}
 
     def erase_account(self, item_id: ItemId, account_id: str, context: RequestContext) -> View:
@@ -239,8 +238,8 @@ class ItemOperations:
             self.history.add(context.entry(item_id, now, "refused", **details))
             raise
 
-    def _request_sync(self, item_id: ItemId) -> None:
-        self.queue.send(SyncMessage(item_id, Cause.REQUEST), str(uuid.uuid4()))
+    def _request_sync(self, item_id: ItemId, cause: Cause = Cause.REQUEST) -> None:
+        self.queue.send(SyncMessage(item_id, cause), str(uuid.uuid4()))
 
 
 def _require_account(item: Item, account_id: str) -> None:

@@ -98,11 +98,15 @@ class AccountChecks:
             self._record(attempt, found, now, listed.request_id)
 
     def _record(self, attempt: Attempt, found: AccountComparison, now: datetime, request_id: str) -> None:
-        """Record the conclusions, and let the account claims follow: the old ones are released last."""
+        """Let the account claims follow, and record the conclusions.
+
+        The claims come first: an attempt that dies in between concludes the same again, and none is left behind.
+        """
         item, held = attempt.item, frozenset[str]()
         if item.client_user_id is not None:
             listed = (account for account in item.accounts if account.account_id not in found.states.gone)
             held = self.claims.take(item, claim_keys(item.client_user_id, item.institution_id, listed))
+        self.claims.release(item.item_id, item.bank_login_ids - held)
         rows = (PendingCheck(ACCOUNT_ROWS, now, account_id=each) for each in sorted(found.gone | found.withdrawn))
         update = AccountsUpdate(
             states=found.states,
@@ -114,7 +118,6 @@ class AccountChecks:
             entry=self._entry(attempt, found, now, request_id),
         )
         attempt.item = self.items.record_accounts(item, update)
-        self.claims.release(item.item_id, item.bank_login_ids - held)
 
     def _entry(self, attempt: Attempt, found: AccountComparison, now: datetime, request_id: str) -> HistoryEntry:
         changes = {

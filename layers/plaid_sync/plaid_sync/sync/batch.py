@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.errors import WORKER_DIED, TransientError
-from plaid_sync.domain.item import ItemId, PendingCheck
+from plaid_sync.domain.item import CHECK_ACCOUNTS, ItemId, PendingCheck
 from plaid_sync.domain.messages import (
     CORRELATION_ID,
     ITEM_WEBHOOK_TYPE,
@@ -209,10 +209,12 @@ def _correlation_ids(received: list[ReceivedMessage]) -> tuple[str, ...]:
 
 
 def check_of_message(received: ReceivedMessage) -> PendingCheck | None:
-    """Return what an ITEM webhook requests; None for a message that only says that transactions may have changed.
+    """Return what a request or an ITEM webhook is about; None where only transactions may have changed.
 
-    Foreign JSON, though verified: what is unreadable is omitted, and never fails the sync that it led to.
+    A webhook is foreign JSON, though verified: what is unreadable is omitted, and never fails the sync that it led to.
     """
+    if received.message.cause == Cause.ACCOUNTS:
+        return PendingCheck(CHECK_ACCOUNTS, received.sent_at)
     webhook = received.message.webhook
     if webhook is None or webhook.get("webhook_type") != ITEM_WEBHOOK_TYPE:
         return None

@@ -278,7 +278,7 @@ class UpdatePlanner:
             others = (
                 row for row in stored if not in_ranges(row.generation, part.written) and row.account_id not in kept
             )
-            recovered = reconcile(others, update.net.mentioned)
+            recovered = reconcile(others, update.net.mentioned, item.account_states.gone)
         return PlannedWrites([*rows, *recovered], reconciliation, unchanged, len(recovered), decided, mentions_closed)
 
     def _changes(self, attempt: Attempt, part: PulledPart) -> tuple[list[RowWrite], int]:
@@ -414,9 +414,19 @@ def recover_partial_writes(
     )
 
 
-def reconcile(stored: Iterable[StoredRow], mentioned: Collection[TransactionId]) -> tuple[RowRemoval, ...]:
-    """Return tombstones for the live rows that a complete pull from the beginning does not mention."""
-    return _tombstones(row for row in stored if row.transaction_id not in mentioned)
+def reconcile(
+    stored: Iterable[StoredRow], mentioned: Collection[TransactionId], gone: Collection[str] = frozenset()
+) -> tuple[RowRemoval, ...]:
+    """Return tombstones for the rows that a complete pull from the beginning does not mention.
+
+    They do not expire while their account is gone; after its return they do.
+    """
+    unmentioned = (row for row in stored if row.transaction_id not in mentioned)
+    return tuple(
+        RowRemoval(row.transaction_id, row.account_id, kept=row.account_id in gone)
+        for row in unmentioned
+        if row.live or (row.kept and row.account_id not in gone)
+    )
 
 
 def drop_unchanged(writes: Iterable[RowWrite], stored: Mapping[TransactionId, StoredRow]) -> tuple[list[RowWrite], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, serialize
@@ -25,18 +25,17 @@ class ItemClaims:
 
     def take(self, item: Item, keys: Collection[str]) -> frozenset[str]:
         """See `AccountClaims`. One that another Item holds stays that Item's."""
-        return frozenset(key for key in sorted(keys) if key in item.bank_login_ids or self._take(item, key))
+        return frozenset(key for key in sorted(keys) if self._take(item, key))
 
     def _take(self, item: Item, key: str) -> bool:
         expression = Expression()
-        sets: dict[str, Any] = {"item_id": item.item_id, "link_id": item.link_id}
         free = f"{expression.equals('link_key', None)} OR {expression.equals('item_id', item.item_id)}"
         with aws_errors():
             try:
                 self.client.update_item(
                     TableName=self.table,
                     Key={"link_key": serialize(key)},
-                    UpdateExpression=expression.update(sets),
+                    UpdateExpression=expression.update({"item_id": item.item_id}, {"link_id": item.link_id}),
                     ConditionExpression=free,
                     **expression.arguments(),
                 )

@@ -48,10 +48,12 @@ _CONTENT: Final = TransactionRow.ATTRIBUTES[:-1]
 _REQUIRED: Final = frozenset(_CONTENT[:5])
 _TYPES: Final[dict[str, type]] = {"amount": Decimal, "pending": bool, "plaid": bytes}
 """Python types of the content; everything else is text."""
-_FENCE_ATTRIBUTES: Final = ("transaction_id", "account_id", "generation", "first_generation", "removed_at", "date_id")
+_FENCE_ATTRIBUTES: Final = (
+    *("transaction_id", "account_id", "generation", "first_generation", "removed_at", "expires_at", "date_id"),
+)
 _SCANNED_ATTRIBUTES: Final = (*_FENCE_ATTRIBUTES, "date")
 """Of the content only one attribute, which shows that there is any."""
-ALL_ATTRIBUTES: Final = (*_FENCE_ATTRIBUTES, "expires_at", *_CONTENT[1:])
+ALL_ATTRIBUTES: Final = (*_FENCE_ATTRIBUTES, *_CONTENT[1:])
 _TOMBSTONE: Final = ("removed_at", "expires_at")
 ENGINE_ATTRIBUTES: Final = ("generation", *TransactionRow.ATTRIBUTES)
 """A row with one of these is the engine's, even if it lost the others; any other row is an application's annotation."""
@@ -309,6 +311,7 @@ def stored_row_from(attributes: dict[str, Any]) -> StoredRow:
         first_generation=number_of(values, "first_generation"),
         row=_content(values) if live else None,
         erased=not live and "date" not in values,
+        kept=not live and "expires_at" not in values,
     )
 
 
