@@ -47,7 +47,11 @@ def build_sampler(
     settings, clock = from_environment(AuditSettings, environment), clock or SystemClock()
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
-    options = PullOptions(settings.include_original_description == "true", settings.personal_finance_category_version)
+    options = PullOptions(
+        settings.include_original_description == "true",
+        settings.personal_finance_category_version,
+        keeps_gone_rows=settings.gone_account_rows == KEEP,
+    )
     plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, record_plaid_call), options)
     auditor = Auditor(
         items=ItemsTable(dynamodb, settings.items_table, "", clock),
@@ -55,7 +59,7 @@ def build_sampler(
         tokens=KmsTokenCipher(client("kms"), settings.token_key_id),
         puller=Puller(plaid, clock, spread),
         pulled_with=options.name,
-        keeps_gone_rows=settings.gone_account_rows == KEEP,
+        keeps_gone_rows=options.keeps_gone_rows,
     )
     return Sampler(auditor, ItemIndexes(dynamodb, settings.items_table), settings.audit_sample_size, randbelow)
 

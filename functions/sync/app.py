@@ -54,7 +54,11 @@ def build_processor(
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
     transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call)
-    options = PullOptions(settings.include_original_description == "true", settings.personal_finance_category_version)
+    options = PullOptions(
+        settings.include_original_description == "true",
+        settings.personal_finance_category_version,
+        keeps_gone_rows=settings.gone_account_rows == KEEP,
+    )
     plaid = PlaidItems(transport, settings.plaid_env)
     items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock)
     transactions = TransactionsTable(
@@ -64,7 +68,6 @@ def build_processor(
     erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
     claims = ItemClaims(dynamodb, settings.links_table)
     puller = Puller(PlaidTransactionsClient(transport, options), clock, spread)
-    keeps_gone = settings.gone_account_rows == KEEP
     engine = SyncEngine(
         items=items,
         steps=AttemptSteps(
@@ -73,8 +76,8 @@ def build_processor(
             quarantine=QuarantineTable(dynamodb, settings.items_table, settings.quarantine_table, clock),
             tokens=tokens,
             plaid=plaid,
-            planner=UpdatePlanner(transactions, puller, keeps_gone),
-            accounts=AccountChecks(items, transactions, plaid, claims, puller, keeps_gone),
+            planner=UpdatePlanner(transactions, puller, options.keeps_gone_rows),
+            accounts=AccountChecks(items, transactions, plaid, claims, puller, options.keeps_gone_rows),
             clock=clock,
             pulled_with=options.name,
         ),

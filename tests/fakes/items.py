@@ -15,7 +15,7 @@ from plaid_sync.aws.dynamodb.item_rows import (
 from plaid_sync.domain.accounts import NO_ACCOUNT_STATES
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, SupersededError, TransientError
-from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
+from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName, merge_checks
 from plaid_sync.domain.schedule import DueItem, after_request
 
 from tests.fakes.aws import is_storable
@@ -196,6 +196,7 @@ class FakeItems:
         self.history.add(entry)
         user = {"client_user_id": None, "institution_id": None} if removal.erase else {}
         dropped = {"account_states": NO_ACCOUNT_STATES, "bank_login_ids": frozenset(), "accounts_checked_at": None}
+        dropped |= {"pulled_with": ""}
         completed = replace(removal, completed_at=self.clock.now())
         progress: dict[str, Any] = dict.fromkeys(
             ("cursor", "writing_since", "next_attempt_at", "checkpoint", "failure")
@@ -251,7 +252,7 @@ class FakeItems:
         if change.full_resync:
             fields |= _FULL_RESYNC | {"inconclusive_pulls": 0, "pull_restarts": 0}
         if change.check is not None:
-            fields["pending_checks"] = (*item.pending_checks, change.check)
+            fields["pending_checks"] = merge_checks(item.pending_checks, [change.check])
         changed = {name: getattr(change, name) for name in ("state", "accounts", "account_states")}
         fields |= {name: value for name, value in changed.items() if value is not None}
         return self._change(item.item_id, entry, **fields)

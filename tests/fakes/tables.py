@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import Item, ItemId
     from plaid_sync.domain.ports import PlaidRemoval
     from plaid_sync.pull.puller import PlaidTransactions
-    from plaid_sync.sync.ports import PlaidAccounts, PlaidHealth
+    from plaid_sync.sync.ports import PlaidAccounts
     from plaid_sync.sync.quarantine import Part
 
-    class Plaid(PlaidHealth, PlaidAccounts, PlaidTransactions, PlaidRemoval, Protocol):
+    class Plaid(PlaidAccounts, PlaidTransactions, PlaidRemoval, Protocol):
         """Plaid as a sync uses it."""
 
 

@@ -126,6 +126,7 @@ class FakeTransactions:
             state=commit.state,
             accounts=commit.accounts,
             accounts_checked_at=commit.accounts_checked_at,
+            pulled_with=commit.pulled_with,
         )
         self.items.follow_up(commit.entry.item_id, commit.follow_up)
 

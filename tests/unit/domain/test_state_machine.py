@@ -238,7 +238,8 @@ def test_a_renewed_consent_resolves_either_warning(event: EventType) -> None:
     warned = apply_event(ACTIVE, warning(NOON + 5 * DAY, event=event), NOON).state
     same_end = apply_event(warned, consent(5 * DAY), NOON)
     assert same_end == TransitionResult(replace(warned, consent_until=NOON + 5 * DAY))
-    for before in (warned, same_end.state):
+    # Of a disconnect only an end that has moved says something: it may have been later all the time.
+    for before in (same_end.state, *([warned] if event is EventType.PENDING_EXPIRATION else [])):
         result = apply_event(before, consent(90 * DAY), NOON)
         assert (result.state.name, result.state.expiry) == (StateName.ACTIVE, None)
         assert result.published_events == (DetailType.ACTIVE,)
@@ -250,6 +251,8 @@ def test_a_consent_that_ended_later_all_the_time_does_not_resolve_a_disconnect()
     for known in (None, NOON + 90 * DAY):
         warned = apply_events(replace(ACTIVE, consent_until=known), (hint, consent(90 * DAY)), NOON)
         assert warned.published_events == (DetailType.EXPIRING,)
+        after_an_outage = apply_events(replace(ACTIVE, consent_until=known), (hint, INSTITUTION_DOWN), NOON).state
+        assert apply_event(after_an_outage, consent(90 * DAY), NOON + DAY).state.name == StateName.EXPIRING
         later = apply_event(warned.state, consent(90 * DAY), NOON + DAY)
         assert later == TransitionResult(warned.state)
         assert apply_event(later.state, consent(180 * DAY), NOON + DAY).state.name == StateName.ACTIVE

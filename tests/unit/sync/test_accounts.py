@@ -6,7 +6,7 @@ lists, and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +51,8 @@ class Bank(FakePlaid):
         log: what changed, with the content of that time; None: removed.
         removes: an account that is not listed any more has its transactions in `removed`.
         serves_unlisted: sync serves the transactions of unlisted accounts all the same.
+        names: of renamed accounts.
+        complete_list: every account of the list is readable.
     """
 
     open: set[str] = field(default_factory=lambda: {"a", "b"})
@@ -58,6 +60,8 @@ class Bank(FakePlaid):
     log: list[tuple[str, Row | None]] = field(default_factory=list)
     removes: bool = False
     serves_unlisted: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+    complete_list: bool = True
 
     def put(self, key: str, account_id: str, amount: int) -> None:
         self.rows[key] = (account_id, amount)
@@ -90,8 +94,11 @@ class Bank(FakePlaid):
         )
 
     def accounts(self, access_token: str) -> AccountList:
-        self.listed = tuple(_account(each) for each in sorted(self.open))
-        return FakePlaid.accounts(self, access_token)
+        self.listed = tuple(replace(_account(each), name=self._name(each)) for each in sorted(self.open))
+        return replace(FakePlaid.accounts(self, access_token), complete=self.complete_list)
+
+    def _name(self, account_id: str) -> str | None:
+        return self.names.get(account_id, _account(account_id).name)
 
     @property
     def truth(self) -> dict[str, Row]:
@@ -127,7 +134,8 @@ class Scene:
 
     def sync(self, *checks: PendingCheck) -> SyncReport:
         now = self.tables.clock.now() + timedelta(hours=1)  # never covered
-        engine = self.tables.engine(self.plaid, keeps_gone_rows=self.keeps_gone_rows)
+        kept = self.keeps_gone_rows
+        engine = self.tables.engine(self.plaid, keeps_gone_rows=kept, pulled_with="kept" if kept else "")
         return engine.sync(SyncJob(ITEM, now, PLENTY, checks, causes=("webhook",)))
 
     def withdrawn(self, account_id: str) -> PendingCheck:
@@ -368,6 +376,7 @@ def test_an_account_that_plaid_serves_although_it_is_closed_is_looked_at_and_ret
     scene.plaid.close("a")
     scene.sync(scene.withdrawn("a"))
     scene.plaid.reopen("a")
+    scene.tables.clock.time += timedelta(hours=1)
     scene.plaid.put("new", "a", 1)
     assert scene.sync().next_attempt_at == scene.tables.clock.now()
     scene.sync()
@@ -405,14 +414,72 @@ def test_while_the_user_is_needed_nothing_is_concluded_and_the_withdrawal_stays_
     scene = Scene()
     scene.plaid.close("a")
     scene.plaid.report = ItemHealth(error_code="ITEM_LOGIN_REQUIRED")
-    scene.plaid.refusals["sync"] = "ITEM_LOGIN_REQUIRED"
+    scene.plaid.refusals |= dict.fromkeys(("sync", "accounts"), "ITEM_LOGIN_REQUIRED")
     assert scene.sync(scene.withdrawn("a")).outcome is Outcome.NEEDS_USER
-    assert (scene.state_of("a"), scene.plaid.calls["accounts"]) == (AccountState.LISTED, 0)
+    assert scene.state_of("a") is AccountState.LISTED
     scene.plaid.report, scene.plaid.refusals = ItemHealth(), {}
     scene.tables.clock.time += timedelta(days=9)
     scene.sync(PendingCheck("LOGIN_REPAIRED", scene.tables.clock.now()))
     assert scene.state_of("a") is AccountState.WITHDRAWN
     scene.assert_exact()
+
+
+def test_a_withdrawal_is_confirmed_by_a_list_that_plaid_serves_although_the_user_is_needed() -> None:
+    scene = Scene()
+    scene.plaid.close("a")
+    scene.plaid.report = ItemHealth(error_code="ITEM_LOGIN_REQUIRED")
+    assert scene.sync(scene.withdrawn("a")).state == "needs_user"
+    assert scene.state_of("a") is AccountState.WITHDRAWN
+
+
+@pytest.mark.parametrize("code", ["PRODUCTS_NOT_SUPPORTED", "NO_ACCOUNTS", "ITEM_LOGIN_REQUIRED"])
+def test_a_refused_list_says_nothing_about_an_item_that_is_healthy_by_item_get(code: str) -> None:
+    scene = Scene()
+    scene.plaid.refusals["accounts"] = code
+    report = scene.a_day_later()
+    assert (report.outcome, report.state, report.failure) == (Outcome.COMMITTED, "active", None)
+    assert scene.sync(scene.check()).failure is not None
+    scene.plaid.report = ItemHealth(error_code="ITEM_LOGIN_REQUIRED")
+    assert scene.sync(scene.check()).state == "needs_user"
+
+
+def test_a_withdrawal_stays_pending_while_the_list_is_not_readable_as_a_whole() -> None:
+    scene = Scene()
+    scene.plaid.close("a")
+    scene.plaid.complete_list = False
+    scene.sync(scene.withdrawn("a"))
+    scene.tables.clock.time += timedelta(days=3)
+    scene.sync()
+    assert (scene.state_of("a"), scene.events) == (AccountState.LISTED, [])
+    scene.plaid.complete_list = True
+    scene.sync()
+    assert scene.state_of("a") is AccountState.WITHDRAWN
+    scene.assert_exact()
+
+
+# ---- the stack's setting
+
+
+def test_rows_of_accounts_that_are_gone_leave_once_the_stack_no_longer_keeps_them() -> None:
+    scene = Scene(keeps_gone_rows=True)
+    scene.plaid.close("a")
+    scene.sync(scene.check())
+    assert {row[0] for row in scene.stored.values()} == {"a", "b"}
+    scene.keeps_gone_rows = False
+    assert scene.sync().full_resync
+    scene.assert_exact()
+    assert [row.kept for row in scene.tables.transactions.rows_of[ITEM].values() if row.account_id == "a"] == [True] * 2
+
+
+def test_content_that_moved_into_an_account_goes_with_it_when_the_account_is_withdrawn() -> None:
+    scene = Scene(Bank(serves_unlisted=True))
+    scene.plaid.close("a")
+    scene.sync(scene.check())
+    scene.plaid.put("t1", "a", 6)
+    scene.sync()
+    scene.sync(scene.withdrawn("a"))
+    rows = scene.tables.transactions.rows_of[ITEM]
+    assert {str(key): rows[key].erased for key in rows} == {"t0": True, "t1": True, "t2": True, "t3": False}
 
 
 # ---- balances, claims
@@ -439,6 +506,36 @@ def test_claims_follow_the_accounts() -> None:
     scene.plaid.open = {"a", "b"}
     scene.sync(scene.check())
     assert scene.item.bank_login_ids == scene.tables.links.claims_of(ITEM) == {keys["a"], keys["b"]}
+
+
+def test_claims_follow_an_account_that_a_sync_showed_first_one_that_is_renamed_and_one_that_is_erased() -> None:
+    scene = Scene()
+    keys = {each: claim_keys(USER, BANK, [_account(each)])[0] for each in ACCOUNTS}
+    scene.plaid.open.add("c")
+    scene.plaid.put("new", "c", 1)
+    scene.sync()
+    scene.a_day_later()
+    assert scene.tables.links.claims_of(ITEM) == set(keys.values())
+    scene.plaid.names["b"] = "renamed"
+    renamed = claim_keys(USER, BANK, [replace(_account("b"), name="renamed")])[0]
+    scene.a_day_later()
+    assert scene.tables.links.claims_of(ITEM) == {keys["a"], renamed, keys["c"]}
+    scene.erase("a")
+    scene.a_day_later()
+    assert scene.tables.links.claims_of(ITEM) == {renamed, keys["c"]}
+    scene.restore("a")
+    scene.sync()
+    assert scene.tables.links.claims_of(ITEM) == scene.item.bank_login_ids == {keys["a"], renamed, keys["c"]}
+
+
+def test_a_claim_that_another_item_holds_costs_no_record_a_day() -> None:
+    scene = Scene()
+    (key,) = claim_keys(USER, BANK, [_account("a")])
+    scene.tables.links.held[key] = AccountClaim(key, ItemId("another"), "link")
+    scene.a_day_later()
+    scene.tables.history.by_key.clear()
+    scene.a_day_later()
+    assert [entry.outcome for entry in scene.tables.entries] == ["committed"]
 
 
 # ---- anything, killed anywhere

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plaid_sync.domain.errors import PlaidError, RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
-from plaid_sync.domain.item import ItemState, PendingCheck, Removal, StateName
+from plaid_sync.domain.item import MAX_CHECKS, ItemState, PendingCheck, Removal, StateName, merge_checks
 from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.items_api.ports import ItemChange
-from plaid_sync.sync.engine import MAX_CHECKS, MAX_UNFINISHED_ATTEMPTS, merge_checks
+from plaid_sync.sync.engine import MAX_UNFINISHED_ATTEMPTS
 from plaid_sync.sync.job import Outcome
 
 from tests.fakes.clock import NOON, FakeClock

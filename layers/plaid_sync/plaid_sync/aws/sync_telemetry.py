@@ -53,7 +53,7 @@ def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
     counts = {
         Metric.TRANSACTIONS_ADDED: report.added,
         Metric.TRANSACTIONS_MODIFIED: report.modified,
-        Metric.TRANSACTIONS_REMOVED: report.removed,
+        Metric.TRANSACTIONS_REMOVED: report.removed + report.gone,
         Metric.TRANSACTIONS_UNCHANGED: report.unchanged,
         Metric.ROWS_ERASED: report.erased,
         Metric.PARTIAL_WRITES_RECOVERED: report.recovered,

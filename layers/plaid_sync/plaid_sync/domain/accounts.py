@@ -130,8 +130,7 @@ class AccountComparison:
     Attributes:
         accounts: those that Plaid lists, and the gone ones, as last seen.
         gone: accounts that are gone since the last comparison; likewise `withdrawn` and `returned`.
-        unconfirmed: accounts that a webhook said the user withdrew, and that Plaid lists all the same.
-        added: whether Plaid lists an account that was not known.
+        unconfirmed: accounts that a webhook said the user withdrew, and whose absence the list does not show.
     """
 
     accounts: tuple[Account, ...]
@@ -140,7 +139,6 @@ class AccountComparison:
     withdrawn: frozenset[str] = frozenset()
     returned: frozenset[str] = frozenset()
     unconfirmed: frozenset[str] = frozenset()
-    added: bool = False
 
     @property
     def changed(self) -> frozenset[str]:
@@ -183,8 +181,7 @@ def compare_accounts(
         gone=gone,
         withdrawn=withdrawn,
         returned=returned,
-        unconfirmed=reported & ids,
-        added=not ids <= known_ids | states.all,
+        unconfirmed=reported - after.withdrawn,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NewType
 from plaid_sync.domain.accounts import NO_ACCOUNT_STATES, Account, AccountStates
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 ItemId = NewType("ItemId", str)
@@ -228,6 +229,25 @@ class PendingCheck:
     reported_at: datetime | None = None
     until: datetime | None = None
     account_id: str | None = None
+
+
+MAX_CHECKS: Final = 500
+"""Pending checks of an Item: one per kind of webhook, deadline and withdrawn account. They take 100 KB at most."""
+
+
+def merge_checks(known: Iterable[PendingCheck], requested: Iterable[PendingCheck]) -> tuple[PendingCheck, ...]:
+    """Return the checks that are pending: of the same kind, account and deadline one, at most `MAX_CHECKS`.
+
+    The last one, in its place; but a late copy of a warning stays where the warning was, before its repair.
+    """
+    merged: dict[tuple[str, str | None, datetime | None], PendingCheck] = {}
+    for check in (*known, *requested):
+        key = check.code, check.account_id, check.until
+        if key in merged and check.until is not None:
+            continue
+        merged.pop(key, None)
+        merged[key] = check
+    return tuple(merged.values())[-MAX_CHECKS:]
 
 
 GenerationRanges = tuple[tuple[int, int], ...]

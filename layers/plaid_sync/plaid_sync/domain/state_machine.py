@@ -220,7 +220,7 @@ def _renews_consent(healthy: ItemEvent, expiry: Expiry, known: datetime | None) 
         return False
     if expiry.code == PENDING_EXPIRATION:
         return True
-    return not healthy.confirmed if known is None else _is_later(healthy.until, known)
+    return known is not None and _is_later(healthy.until, known)
 
 
 def _with_found_warning(state: ItemState, healthy: ItemEvent, now: datetime) -> ItemState:

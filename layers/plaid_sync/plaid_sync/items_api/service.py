@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from plaid_sync.domain.accounts import Account, AccountState
+from plaid_sync.domain.accounts import Account, AccountState, merge_accounts
 from plaid_sync.domain.errors import ITEM_MODIFIED, PlaidError, Refusal, RefusedError, TransientError
 from plaid_sync.domain.item import ACCOUNT_ROWS, CHECK_ACCOUNTS, PendingCheck
 from plaid_sync.domain.messages import Cause, SyncMessage
@@ -25,7 +25,7 @@ from plaid_sync.domain.requests import (
 from plaid_sync.domain.state_machine import WARNING_PERIOD, ItemEvent, TransitionResult, apply_event
 from plaid_sync.domain.transitions import EventType
 from plaid_sync.items_api.ports import ItemChange
-from plaid_sync.items_api.views import account_view, removal_view
+from plaid_sync.items_api.views import listed_views, removal_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,12 +175,14 @@ class ItemOperations:
 
     def fetch_accounts(self, item_id: ItemId, context: RequestContext) -> View:
         """Return the Item's accounts as Plaid lists them now, and request a comparison with the known ones."""
-        access_token = self._access_token(self._load(item_id, EventType.FETCH_ACCOUNTS))
+        item = self._load(item_id, EventType.FETCH_ACCOUNTS)
+        access_token = self._access_token(item)
         listed = self._call(item_id, context, lambda: self.plaid.accounts(access_token))
         request_ids, now = known_request_ids(listed.request_id), self.clock.now()
         self.history.add(context.entry(item_id, now, "done", plaid_request_ids=request_ids))
         self._request_sync(item_id, Cause.ACCOUNTS)
-        return {"accounts": [account_view(replace(account, as_of=now)) for account in listed.accounts]}
+        accounts = (replace(account, as_of=now) for account in listed.accounts)
+        return {"accounts": listed_views(accounts, item.account_states)}
 
     def erase_account(self, item_id: ItemId, account_id: str, context: RequestContext) -> View:
         """Erase one account: its rows are erased, and none is accepted until it is restored."""
@@ -204,7 +206,7 @@ class ItemOperations:
         def restore(item: Item, now: datetime) -> tuple[ItemChange, HistoryEntry]:
             states = item.account_states
             change = ItemChange(
-                accounts=(*item.accounts, Account(account_id)),
+                accounts=merge_accounts((Account(account_id),), item.accounts),
                 account_states=replace(states, erased=states.erased - {account_id}),
                 check=PendingCheck(CHECK_ACCOUNTS, now),
                 full_resync=True,

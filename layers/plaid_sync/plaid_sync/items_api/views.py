@@ -73,12 +73,22 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
 
 def account_views(accounts: Iterable[Account], states: AccountStates) -> list[View]:
     """Return every account that is known, with its state; of those without content the id alone."""
-    shown = [account_view(account, states.of(account.account_id)) for account in accounts]
+    shown = [_account_view(account, states.of(account.account_id)) for account in accounts]
     without_content = sorted(states.without_content)
     return shown + [{"account_id": each, "state": states.of(each).value} for each in without_content]
 
 
-def account_view(account: Account, state: AccountState = AccountState.LISTED) -> View:
+def listed_views(accounts: Iterable[Account], states: AccountStates) -> list[View]:
+    """Return accounts as Plaid lists them now; of those that are erased the id alone."""
+    return [
+        {"account_id": account.account_id, "state": AccountState.ERASED.value}
+        if account.account_id in states.erased
+        else _account_view(account, AccountState.LISTED)
+        for account in accounts
+    ]
+
+
+def _account_view(account: Account, state: AccountState) -> View:
     """Return an account: Plaid's whole object, with its state and the time of its balances."""
     known = drop_none(
         account_id=account.account_id,

@@ -39,21 +39,24 @@ PAGE_SECONDS: Final = 85.0
 
 @dataclass(frozen=True, slots=True)
 class PullOptions:
-    """The options of /transactions/sync that decide what a row has: the same for all Items of a stack.
+    """What decides which rows there are, and what a row has: the same for all Items of a stack.
 
     Attributes:
         original_description: whether rows have the bank's own description.
         category_version: of `personal_finance_category`: `v1` or `v2`; empty for Plaid's default.
+        keeps_gone_rows: whether the rows of accounts that are gone stay live.
     """
 
     original_description: bool = False
     category_version: str = ""
+    keeps_gone_rows: bool = False
 
     @property
     def name(self) -> str:
-        """A name to store and compare; empty for Plaid's defaults."""
+        """A name to store and compare; empty for the defaults."""
         description = "original_description" if self.original_description else ""
-        return " ".join(filter(None, (description, self.category_version)))
+        gone = "gone_rows_kept" if self.keeps_gone_rows else ""
+        return " ".join(filter(None, (description, self.category_version, gone)))
 
 
 DEFAULT_OPTIONS: Final = PullOptions()

@@ -14,7 +14,7 @@ from plaid_sync.domain.claims import claim_keys
 from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError
 from plaid_sync.domain.item import ACCOUNT_ROWS, PendingCheck
 from plaid_sync.domain.schedule import ACCOUNTS_INTERVAL
-from plaid_sync.domain.state_machine import ItemEvent, apply_event, event_of_failure
+from plaid_sync.domain.state_machine import ItemEvent, apply_event
 from plaid_sync.domain.transitions import EventType
 from plaid_sync.pull.puller import PAGE_SECONDS
 from plaid_sync.sync.job import finding_of
@@ -24,9 +24,9 @@ from plaid_sync.sync.ports import AccountsUpdate
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from plaid_sync.domain.accounts import AccountComparison
+    from plaid_sync.domain.accounts import AccountComparison, AccountStates
     from plaid_sync.domain.history import DetailType, HistoryEntry
-    from plaid_sync.domain.item import AccountList
+    from plaid_sync.domain.item import AccountList, Item
     from plaid_sync.pull.puller import Puller
     from plaid_sync.sync.job import Attempt
     from plaid_sync.sync.ports import AccountClaims, PlaidAccounts, SyncItems, TransactionsStore
@@ -61,19 +61,27 @@ class AccountChecks:
             SupersededError: a newer attempt holds the Item, or it is removed.
             TransientError: what was found cannot be recorded now.
         """
-        requested = attempt.requests_accounts
-        if finding.type is not EventType.HEALTHY or not (requested or self._is_due(attempt)):
+        requested, healthy = attempt.requests_accounts, finding.type is EventType.HEALTHY
+        wanted = requested or self._is_due(attempt) if healthy else bool(attempt.reported_withdrawn)
+        if not wanted:
             return finding
         try:
             listed = self.puller.within_limits(lambda: self.plaid.accounts(token), attempt.job.deadline)
         except (PlaidError, TransientError) as error:
-            if isinstance(error, PlaidError) and error.failure_class in _ABOUT_THE_ITEM:
-                return ItemEvent(event_of_failure(error.failure_class), error.code, code_reason=error.code_reason)
-            attempt.failed_check = error if requested else None
-            return finding
+            return self._after_refusal(attempt, token, error, requested=requested) if healthy else finding
         self._compare(attempt, listed)
         self.close_rows(attempt)
-        return finding if finding.until is not None else finding_of(listed.health)
+        return finding_of(listed.health) if healthy and finding.until is None else finding
+
+    def _after_refusal(
+        self, attempt: Attempt, token: str, error: PlaidError | TransientError, *, requested: bool
+    ) -> ItemEvent:
+        """Return the finding after a refused list; only /item/get decides whether that is about the Item."""
+        finding = ItemEvent(EventType.HEALTHY)
+        if isinstance(error, PlaidError) and error.failure_class in _ABOUT_THE_ITEM:
+            finding = finding_of(self.puller.within_limits(lambda: self.plaid.health(token), attempt.job.deadline))
+        attempt.failed_check = error if requested and finding.type is EventType.HEALTHY else None
+        return finding
 
     def _is_due(self, attempt: Attempt) -> bool:
         item, now = attempt.item, self.puller.clock.now()
@@ -91,22 +99,33 @@ class AccountChecks:
             attempt.reported_withdrawn,
             complete=listed.complete,
         )
-        attempt.accounts_checked, attempt.unconfirmed = True, found.unconfirmed
+        attempt.accounts_checked, attempt.unconfirmed = listed.complete, found.unconfirmed
         institution_id = item.institution_id or listed.health.institution_id
         attempt.item = replace(item, accounts=found.accounts, accounts_checked_at=now, institution_id=institution_id)
-        if found.changed or found.added or institution_id != item.institution_id:
-            self._record(attempt, found, now, listed.request_id)
+        held = self._take_claims(attempt.item, found.states)
+        if found.changed or held != item.bank_login_ids or institution_id != item.institution_id:
+            self._record(attempt, found, held, now, listed.request_id)
 
-    def _record(self, attempt: Attempt, found: AccountComparison, now: datetime, request_id: str) -> None:
-        """Let the account claims follow, and record the conclusions.
+    def _take_claims(self, item: Item, states: AccountStates) -> frozenset[str]:
+        """Let the account claims follow the listed accounts; return those that the Item holds now.
 
-        The claims come first: an attempt that dies in between concludes the same again, and none is left behind.
+        Before the conclusions are recorded: an attempt that dies in between concludes the same again, and none is left
+        behind. A claim that another Item holds is tried again with each comparison.
         """
-        item, held = attempt.item, frozenset[str]()
-        if item.client_user_id is not None:
-            listed = (account for account in item.accounts if account.account_id not in found.states.gone)
-            held = self.claims.take(item, claim_keys(item.client_user_id, item.institution_id, listed))
+        if item.client_user_id is None:
+            return item.bank_login_ids
+        listed = (account for account in item.accounts if account.account_id not in states.gone)
+        keys = frozenset(claim_keys(item.client_user_id, item.institution_id, listed))
+        if keys == item.bank_login_ids:
+            return keys
+        held = self.claims.take(item, keys)
         self.claims.release(item.item_id, item.bank_login_ids - held)
+        return held
+
+    def _record(
+        self, attempt: Attempt, found: AccountComparison, held: frozenset[str], now: datetime, request_id: str
+    ) -> None:
+        item = attempt.item
         rows = (PendingCheck(ACCOUNT_ROWS, now, account_id=each) for each in sorted(found.gone | found.withdrawn))
         update = AccountsUpdate(
             states=found.states,

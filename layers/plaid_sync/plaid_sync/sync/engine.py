@@ -25,17 +25,16 @@ from plaid_sync.domain.errors import (
     SupersededError,
     TransientError,
 )
-from plaid_sync.domain.item import StateName
+from plaid_sync.domain.item import StateName, merge_checks
 from plaid_sync.domain.state_machine import ItemEvent, apply_events, event_of_failure
 from plaid_sync.sync.job import Attempt, Outcome, SyncJob, SyncReport
 from plaid_sync.sync.ports import FollowUp, ItemStateUpdate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from plaid_sync.domain.clock import Clock
-    from plaid_sync.domain.item import Item, PendingCheck
+    from plaid_sync.domain.item import Item
     from plaid_sync.sync.ports import Removals, SyncItems
     from plaid_sync.sync.steps import AttemptSteps
 
@@ -43,8 +42,6 @@ MAX_CLOCK_SKEW: Final = timedelta(seconds=120)
 """Two clocks (SQS's and a worker's), each trusted to a minute."""
 MAX_UNFINISHED_ATTEMPTS: Final = 5
 """After so many attempts without an outcome the Item kills its workers: it is retried with a backoff."""
-MAX_CHECKS: Final = 500
-"""Pending checks of an Item: one per kind of webhook, deadline and withdrawn account. They take 100 KB at most."""
 _RETRY_PAUSES: Final = (0.3, 2.0)
 """Seconds before a failure that passes in seconds is retried within the invocation."""
 _RETRY_SECONDS: Final = 150.0
@@ -205,21 +202,6 @@ def _passes_in_seconds(error: Exception) -> bool:
     if isinstance(error, PlaidError):
         return error.failure_class is FailureClass.TRANSIENT
     return isinstance(error, RowNewerThanItemError) or getattr(error, "code", "") in _PASS_IN_SECONDS
-
-
-def merge_checks(known: Iterable[PendingCheck], requested: Iterable[PendingCheck]) -> tuple[PendingCheck, ...]:
-    """Return the checks that are pending: of the same kind, account and deadline one, at most `MAX_CHECKS`.
-
-    The last one, in its place; but a late copy of a warning stays where the warning was, before its repair.
-    """
-    merged: dict[tuple[str, str | None, datetime | None], PendingCheck] = {}
-    for check in (*known, *requested):
-        key = check.code, check.account_id, check.until
-        if key in merged and check.until is not None:
-            continue
-        merged.pop(key, None)
-        merged[key] = check
-    return tuple(merged.values())[-MAX_CHECKS:]
 
 
 def is_covered(item: Item, message_sent_at: datetime, now: datetime) -> bool:

@@ -195,15 +195,15 @@ class UpdatePlanner:
     def _partial_writes(self, attempt: Attempt, part: PulledPart) -> tuple[StoredRow, ...]:
         """Return the rows that a dead attempt may have written; read late, so that its last write has arrived.
 
-        Rows of closed accounts are closed already, and those of this pull are not partial.
+        Rows of accounts without content are erased already, and those of this pull are not partial.
         """
         item = attempt.item
         if item.writing_since is None:
             return ()
-        closed = self._closed(item)
+        erased = item.account_states.without_content
         rows = self.transactions.scan_item(item.item_id, attempt.job.deadline, item.writing_since)
         return tuple(
-            row for row in rows if not in_ranges(row.generation, part.written) and row.account_id not in closed
+            row for row in rows if not in_ranges(row.generation, part.written) and row.account_id not in erased
         )
 
     def _closed(self, item: Item) -> frozenset[str]:
@@ -460,7 +460,7 @@ def closing(row: StoredRow, account_id: str | None, states: AccountStates) -> Ro
     """
     if account_id in states.without_content:
         return None if row.erased else RowRemoval(row.transaction_id, erase=True)
-    return RowRemoval(row.transaction_id, kept=True) if row.live else None
+    return RowRemoval(row.transaction_id, account_id, kept=True) if row.live else None
 
 
 def split_writes(writes: Iterable[RowWrite]) -> Iterator[list[RowWrite]]:

@@ -72,6 +72,7 @@ class Commit:
         state: the Item's state afterwards.
         accounts: its accounts as last seen.
         accounts_checked_at: when they were last compared with /accounts/get.
+        pulled_with: the options that its rows are pulled with.
     """
 
     expected_cursor: Cursor | None
@@ -86,6 +87,7 @@ class Commit:
     expected_next_attempt_at: datetime | None = None
     accounts: tuple[Account, ...] = ()
     accounts_checked_at: datetime | None = None
+    pulled_with: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,19 +308,6 @@ class Removals(Protocol):
         ...
 
 
-class PlaidAccounts(Protocol):
-    """Plaid's /accounts/get."""
-
-    def accounts(self, access_token: str) -> AccountList:
-        """Return the Item's accounts, and Plaid's report about the Item.
-
-        Raises:
-            PlaidError: Plaid refused.
-            TransientError: Plaid was unreachable, or did not respond as documented.
-        """
-        ...
-
-
 class AccountClaims(Protocol):
     """The claims by which an Item holds its accounts, so that no second Item is linked for them."""
 
@@ -344,6 +333,19 @@ class PlaidHealth(Protocol):
 
     def health(self, access_token: str) -> ItemHealth:
         """Return Plaid's report about the Item.
+
+        Raises:
+            PlaidError: Plaid refused.
+            TransientError: Plaid was unreachable, or did not respond as documented.
+        """
+        ...
+
+
+class PlaidAccounts(PlaidHealth, Protocol):
+    """Plaid's /accounts/get, and /item/get."""
+
+    def accounts(self, access_token: str) -> AccountList:
+        """Return the Item's accounts, and Plaid's report about the Item.
 
         Raises:
             PlaidError: Plaid refused.

@@ -191,8 +191,7 @@ class AttemptSteps:
         reconcile_after = reconciliation.after or self.clock.now() if reconciliation.pending else None
         report = replace(report, outcome=Outcome.COMMITTED)
         # What a sync response says about accounts is a hint, too: the next attempt compares them.
-        mentioned = writes.mentions_closed or self._mentions_unknown(attempt, update.accounts)
-        attempt.hinted = mentioned and not attempt.accounts_checked
+        attempt.hinted = self._hints_at_accounts(attempt, update.accounts, mentions_closed=writes.mentions_closed)
         state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
         commit = Commit(
             expected_cursor=item.cursor,
@@ -207,22 +206,24 @@ class AttemptSteps:
             expected_next_attempt_at=item.next_attempt_at,
             accounts=self._accounts_after(item, update.accounts),
             accounts_checked_at=item.accounts_checked_at,
+            pulled_with=item.pulled_with,
         )
         self._write(attempt, part.invalid, writes.rows, commit)
         return report
 
-    def _mentions_unknown(self, attempt: Attempt, listed: tuple[Account, ...]) -> bool:
-        """Return whether a sync response lists an account that is new since the first sync: others may be gone.
+    def _hints_at_accounts(self, attempt: Attempt, listed: tuple[Account, ...], *, mentions_closed: bool) -> bool:
+        """Return whether Plaid serves a closed account, or lists one that is new since the first sync.
 
-        Bounded, because the stored accounts are: one that does not fit would be new each time.
+        Bounded in time: Plaid may serve a closed account for ever, and the stored accounts may lack one for want of
+        room.
         """
-        item, now = attempt.item, self.clock.now()
-        if item.cursor is None:
+        item, checked_at = attempt.item, attempt.item.accounts_checked_at
+        if item.cursor is None or attempt.accounts_checked:
             return False
-        if item.accounts_checked_at is not None and now - item.accounts_checked_at < schedule.UNCONFIRMED_LOOKS:
+        if checked_at is not None and self.clock.now() - checked_at < schedule.UNCONFIRMED_LOOKS:
             return False
         known = {account.account_id for account in item.accounts} | item.account_states.all
-        return any(account.account_id not in known for account in listed)
+        return mentions_closed or any(account.account_id not in known for account in listed)
 
     @staticmethod
     def _accounts_after(item: Item, listed: tuple[Account, ...]) -> tuple[Account, ...]:

@@ -48,6 +48,7 @@ from plaid_sync.domain.item import (
     PendingCheck,
     Removal,
     RemovalReason,
+    merge_checks,
 )
 from plaid_sync.domain.schedule import after_request
 
@@ -84,7 +85,8 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
         history_complete=bool(values.get("history_complete", False)),
         cursor_reset_at=_optional_time(values, "cursor_reset_at"),
         days_requested=_optional_int(values, "days_requested"),
-        pulled_with=values.get("pulled_with", ""),
+        # A commit of a version that does not know the options leaves another cursor than theirs.
+        pulled_with=values.get("pulled_with", "") if values.get("pulled_with_cursor") == cursor else "",
         pull_began_at=_optional_time(values, "pull_began_at"),
         update_status=values.get("update_status", ""),
         synced_at=_optional_time(values, "synced_at"),
@@ -350,9 +352,15 @@ def commit_attributes(commit: Commit) -> dict[str, Any]:
         "fresh_at": committed_at,
         "accounts": account_attributes(commit.accounts) or None,
         "accounts_checked_at": format_optional_timestamp(commit.accounts_checked_at),
+        **pulled_with_attributes(commit.pulled_with, commit.cursor),
         **_follow_up_attributes(commit.entry.item_id, commit.follow_up),
         **state_attributes(commit.state),
     }
+
+
+def pulled_with_attributes(pulled_with: str, cursor: Cursor | None) -> dict[str, Any]:
+    """Return the attributes of the options that the rows up to a cursor are pulled with."""
+    return {"pulled_with": pulled_with or None, "pulled_with_cursor": cursor if pulled_with else None}
 
 
 def state_update_attributes(item_id: ItemId, update: ItemStateUpdate) -> dict[str, Any]:
@@ -373,7 +381,9 @@ def change_attributes(item: Item, change: ItemChange) -> dict[str, Any]:
     # A new start: full resyncs without a result, and pulls that had to start again, are not held against it.
     full_resync |= {"inconclusive_pulls": None, "pull_restarts": None}
     states = {} if change.account_states is None else account_state_attributes(change.account_states)
-    checks = {"pending_checks": check_attributes((*item.pending_checks, change.check))} if change.check else {}
+    checks = (
+        {"pending_checks": check_attributes(merge_checks(item.pending_checks, [change.check]))} if change.check else {}
+    )
     return {
         **({} if change.state is None else state_attributes(change.state)),
         **states,

@@ -114,7 +114,7 @@ class ItemsTable:
         sets |= {"pull_restarts": restarts or None}
         sets |= {"reconcile": True, "reconcile_after": None} if from_beginning else {}
         sets |= {} if reset_at is None else {"cursor_reset_at": format_timestamp(reset_at)}
-        sets |= {} if pulled_with is None else {"pulled_with": pulled_with or None}
+        sets |= {} if pulled_with is None else item_rows.pulled_with_attributes(pulled_with, item.cursor)
         self._update_fenced(item, sets)
         restarted = replace(item, generation=item.generation + 1, checkpoint=None, pull_restarts=restarts)
         restarted = restarted if pulled_with is None else replace(restarted, pulled_with=pulled_with)
@@ -201,7 +201,7 @@ class ItemsTable:
         """See `RemovalItems`. What identifies the user goes with the erased rows."""
         erase = item.removal is not None and item.removal.erase
         dropped = ["accounts", "gone_accounts", "revoked_accounts", "erased_accounts", "accounts_checked_at"]
-        dropped += ["bank_login_ids", "cursor", "writing_since", "reconcile"]
+        dropped += ["bank_login_ids", "cursor", "pulled_with", "pulled_with_cursor", "writing_since", "reconcile"]
         dropped += [
             "token_rotation_began_at",
             "next_attempt_at",
