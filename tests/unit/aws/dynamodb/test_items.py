@@ -320,3 +320,18 @@ def test_a_removal_that_keeps_rows_is_not_completed_when_erasure_was_requested_c
         items.record_removal_completed(item, COMPLETED)
     assert removal(items) == Removal(requested_at=NOON, erase=True)
     assert history_of_kind(dynamodb, EntryKind.REMOVAL) == []
+
+
+# ---- the options of the pull
+
+
+def test_options_hold_for_the_cursor_that_they_were_committed_with(
+    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
+) -> None:
+    """A version that does not know them commits another cursor, and leaves them as they are."""
+    claimed = items.restart_pull(claim(items), from_beginning=False, pulled_with="v2")
+    assert loaded(items).pulled_with == "v2"
+    transactions.write(ITEM, claimed.generation, [ROW], begin=False, end=replace(COMMIT, pulled_with="v2"))
+    assert loaded(items).pulled_with == "v2"
+    set_attribute(dynamodb, "cursor", {"S": "of another version"})
+    assert loaded(items).pulled_with == ""
