@@ -20,9 +20,9 @@ the Links table), `refreshed_at` (S), Plaid's connection to the bank as last fet
 `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is removed `removal_requested_at` (S),
 `removal_erases` (BOOL), `rows_to_erase` (N), `removal_reason_code` and `removal_reason_note` (S), `plaid_removed_at`,
 `removal_completed_at` and `replaced_by` (S, the Item that replaced it). `pulled_with` (S) names the options of
-/transactions/sync that are not the defaults, and `pulled_with_cursor` (S) the cursor for which they hold. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the
-end of the user's consent is `consent_until` (S). `token_rotation_began_at` (S): a rotation of the access token that is
-not completed.
+/transactions/sync that are not the defaults, and `pulled_with_cursor` (S) the cursor for which they hold. Beside
+`state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is `consent_until` (S).
+`token_rotation_began_at` (S): a rotation of the access token that is not completed.
 
 Unknown attributes are ignored and unknown words are kept: during a canary or after a rollback, two versions share a
 table.
