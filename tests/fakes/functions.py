@@ -22,6 +22,7 @@ ENVIRONMENT: Final = {
     "HISTORY_TABLE": "history",
     "LINKS_TABLE": "links",
     "SHARED_TABLE": "shared",
+    "ITEMS_FUNCTION": "items:live",
     "LINK_CLIENT_NAME": "Application",
     "TOKEN_KEY_ID": "key",
     "GONE_ACCOUNT_ROWS": "remove",

@@ -71,7 +71,7 @@ class FakePlaid:
         webhooks: the URL that each access token's webhooks go to.
         removed: the access tokens of removed Items.
         reasons: why each was removed.
-        dead: the access tokens that were replaced.
+        replaced_tokens: the access tokens that were replaced.
         created: the parameters of each link token.
         results: the results of each link token.
         exchangeable: the Items that unused public tokens lead to.
@@ -88,7 +88,7 @@ class FakePlaid:
     webhooks: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     reasons: list[RemovalReason | None] = field(default_factory=list)
-    dead: set[str] = field(default_factory=set)
+    replaced_tokens: set[str] = field(default_factory=set)
     created: dict[str, LinkTokenParameters] = field(default_factory=dict)
     results: dict[str, LinkResults] = field(default_factory=dict)
     exchangeable: dict[str, ExchangedItem] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class FakePlaid:
 
     def health(self, access_token: str, seconds: float = 0.0) -> ItemHealth:  # noqa: ARG002 - the port's
         self._call("health")
-        if access_token in self.dead:
+        if access_token in self.replaced_tokens:
             raise PlaidError("INVALID_ACCESS_TOKEN", "refusal")
         return self.report
 
@@ -132,9 +132,9 @@ class FakePlaid:
     def invalidate_access_token(self, access_token: str) -> RotatedToken:
         """See `PlaidItemCalls`: the old token is dead at once."""
         request_id = self._call("invalidate")
-        if access_token in self.dead:
+        if access_token in self.replaced_tokens:
             raise PlaidError("INVALID_ACCESS_TOKEN", "refusal")
-        self.dead.add(access_token)
+        self.replaced_tokens.add(access_token)
         return RotatedToken(f"{access_token.partition('+')[0]}+{request_id}", request_id)
 
     def set_webhook(self, access_token: str, url: str) -> str:

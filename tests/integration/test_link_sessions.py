@@ -97,8 +97,10 @@ def test_a_session_completes_for_its_user(world: World, user: str, form: Form, *
 
 
 @strikes_a_call
-@pytest.mark.parametrize("form", ["full", "partial", "absent"])
-@pytest.mark.parametrize("duplicate", [False, True], ids=["new", "duplicate"])
+@pytest.mark.parametrize(
+    ("form", "duplicate"),
+    [("full", False), ("partial", False), ("absent", False), ("full", True), ("absent", True)],
+)
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_link_that_dies_at_any_call_is_completed_by_its_retry(
     world: World, user: str, form: Form, *, before: bool, duplicate: bool
@@ -108,7 +110,8 @@ def test_a_link_that_dies_at_any_call_is_completed_by_its_retry(
     number = 0
     while True:
         number += 1
-        body = went_through_link(world, user, login=f"{user} login" if duplicate else f"{user} {number}")
+        # Masks have four digits: two logins of one user can have an equal one.
+        body = went_through_link(world, user if duplicate else f"{user} {number}", login=f"{user} login")
         item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
         take_messages(world)
         crash = Crash(number, before=before)

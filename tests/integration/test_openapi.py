@@ -43,12 +43,19 @@ USER: Final = "user-17"
 PRINTABLE: Final = r"^(?:[^\p{C}\p{Z}]| )+$"
 """Text without control characters. Hypothesis can't generate from Unicode properties: any text is tried instead."""
 
+PRODUCT_LISTS: Final = (
+    "products",
+    "required_if_supported_products",
+    "optional_products",
+    "additional_consented_products",
+)
 MORE_THAN_A_SCHEMA: Final = {
-    "POST /link-tokens": {"client_user_id"},
+    "POST /link-tokens": {"client_user_id", "days_requested", "user", "redirect_uri", *PRODUCT_LISTS},
     "POST /items": {"public_token", "replace", "transactions"},
+    "DELETE /items/{item_id}": {"reason_note"},
 }
 """Fields for which valid data can get 400: some Items require `client_user_id`, others do not; `replace` and
-`transactions` depend on the body; and only Plaid knows its public tokens."""
+`transactions` depend on the body, as do fields that exclude each other; and only Plaid knows its public tokens."""
 
 
 @schemathesis.check

@@ -32,7 +32,7 @@ def test_the_requests_of_the_functions_are_plaids(world: World, user: str, capsy
     calls: list[tuple[str, bytes, int, bytes]] = []
     world.plaid.observer = lambda *call: calls.append(call)
     wanted: dict[str, Any] = {"country_codes": ["US", "CA"], "days_requested": 90, "redirect_uri": "https://a.example"}
-    body = went_through_link(world, user, "ana", hosted_link=True, client_name="Blue", **wanted)
+    body = went_through_link(world, user, "ana", hosted_link={}, client_name="Blue", **wanted)
     item_id = content(world.request("POST", "/items", body), 201)["item_id"]
     other = linked(world, f"another {user}")
     for item in (item_id, other):

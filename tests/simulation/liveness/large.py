@@ -16,6 +16,7 @@ from tests.fakes.tables import Tables
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from plaid_sync.domain.item import RemovalReason
     from plaid_sync.pull.pages import Page
 
     from tests.fakes.clock import FakeClock
@@ -59,8 +60,8 @@ class LongHistory:
     def accounts(self, access_token: str) -> AccountList:
         raise AssertionError(access_token)
 
-    def remove(self, access_token: str) -> None:
-        raise AssertionError(access_token)
+    def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
+        raise AssertionError(access_token, reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ def test_the_new_token_is_stored_encrypted_and_supersedes_attempts_with_the_old_
     before, old = api.item(item_id).generation, token_of(api, item_id)
     assert content(api.request("POST", path(item_id))).keys() == {"rotated_at"}
     new = token_of(api, item_id)
-    assert old in api.plaid.dead
-    assert new not in api.plaid.dead
+    assert old in api.plaid.replaced_tokens
+    assert new not in api.plaid.replaced_tokens
     item = api.item(item_id)
     assert (item.token_rotation_began_at, item.generation) == (None, before + 2)
     assert new.encode() not in item.access_token
@@ -62,7 +62,7 @@ def test_without_key_or_table_nothing_is_replaced(api: Api, item_id: ItemId, por
 def test_the_new_token_is_stored_as_often_as_it_takes(api: Api, item_id: ItemId) -> None:
     api.fail("items", "finish_token_rotation", times=5)
     content(api.request("POST", path(item_id)))
-    assert token_of(api, item_id) not in api.plaid.dead
+    assert token_of(api, item_id) not in api.plaid.replaced_tokens
 
 
 def test_a_token_that_cannot_be_stored_in_time_is_reported_with_the_remedy(api: Api, item_id: ItemId) -> None:
@@ -90,14 +90,14 @@ def test_a_rotation_that_is_killed_at_any_call_is_repeated_or_reported_as_lost(
     with pytest.raises(KilledError):
         api.request("POST", path(item_id))
     incomplete = api.item(item_id).token_rotation_began_at is not None
-    lost = incomplete and old in api.plaid.dead
+    lost = incomplete and old in api.plaid.replaced_tokens
     assert ("token_rotation_began_at" in api.get(f"/items/{item_id}")) == incomplete
     answer = api.request("POST", path(item_id))
     if lost:
         assert problem(answer, 500, "access_token_lost")["remedy"] == "relink"
         return
     content(answer)
-    assert token_of(api, item_id) not in api.plaid.dead | {old}
+    assert token_of(api, item_id) not in api.plaid.replaced_tokens | {old}
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -126,7 +126,7 @@ def test_an_item_that_is_removed_meanwhile_keeps_the_new_token_for_its_removal(a
     api.fail("plaid", "invalidate_access_token", None, meanwhile=lambda: api.request("DELETE", f"/items/{item_id}"))
     content(api.request("POST", path(item_id)))
     assert api.item(item_id).removed
-    assert token_of(api, item_id) not in api.plaid.dead
+    assert token_of(api, item_id) not in api.plaid.replaced_tokens
 
 
 def test_a_removed_item_and_too_little_time_are_refused(api: Api, item_id: ItemId) -> None:

@@ -27,7 +27,7 @@ from tests.unit.properties.genuine import pages_of_an_item
 from tests.unit.properties.hostile_json import HOSTILE, TEXTS, is_deep, is_short_ascii, mutated, one_in, pick, read
 
 if TYPE_CHECKING:
-    from plaid_sync.domain.item import Cursor
+    from plaid_sync.domain.item import Cursor, RemovalReason
     from plaid_sync.pull.pages import Page
 
     from tests.unit.properties.hostile_json import Draw
@@ -73,7 +73,7 @@ class Plaid:
         """List the one account that has a row."""
         return AccountList((Account("account"),))
 
-    def remove(self, access_token: str) -> None:
+    def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
         raise NotImplementedError
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from plaid_sync.linking.session_reader import SessionReader
     from plaid_sync.linking.sessions import LinkSession, ListedResults
 
-ENDS_OLDER_CONNECTION: Final = frozenset({"ins_56", "ins_13", "ins_15", "ins_11"})
-"""Chase, PNC, Navy Federal and Charles Schwab: a second connection of one login ends the first
+ENDS_OLDER_CONNECTION: Final = frozenset({"ins_3", "ins_56", "ins_13", "ins_15", "ins_11"})
+"""Chase (two ids), PNC, Navy Federal and Charles Schwab: a second connection of one login ends the first
 (https://plaid.com/docs/link/duplicate-items/)."""
 
 
