@@ -26,6 +26,7 @@ ENVIRONMENT: Final = {
     "DEAD_LETTER_QUEUE_URL": "http://127.0.0.1:9/dead",
     "EVENT_BUS_NAME": "bus",
     "FAILED_EVENTS_QUEUE_URL": "http://127.0.0.1:9/failed-events",
+    "GONE_ACCOUNT_ROWS": "remove",
     "HISTORY_TABLE": "history",
     "ITEMS_TABLE": "items",
     "LINK_CLIENT_NAME": "Application",

@@ -20,6 +20,7 @@ def an_item_from_link_to_removal(run: Run) -> None:
     _lose_and_repair_login(run, item_id)
     _expire_and_renew(run, item_id)
     _withdraw_account(run, item_id)
+    _lose_and_regain_account(run, item_id)
     _refresh_and_resync(run, item_id)
     _remove(run, item_id)
     entries = run.application.call("GET", f"/items/{item_id}/history?limit=100")["history"]
@@ -90,6 +91,23 @@ def _withdraw_account(run: Run, item_id: str) -> None:
     after = _show(run, item_id)["transactions"]["live"]
     run.say(f"the user withdraws an account: {before - after} of {before} transactions are erased")
     run.expect("the rows of a withdrawn account are erased", met=after == run.rows_at_plaid(item_id) < before)
+
+
+def _lose_and_regain_account(run: Run, item_id: str) -> None:
+    before, account_id = _show(run, item_id)["transactions"]["live"], run.plaid.close_account(item_id)
+    run.application.call("POST", f"/items/{item_id}/accounts")
+    run.settle()
+    gone = _show(run, item_id)
+    left = gone["transactions"]["live"]
+    run.say(f"the bank closes an account, without a webhook: {before - left} of {before} transactions leave")
+    states = {account["account_id"]: account["state"] for account in gone["accounts"]}
+    met = states[account_id] == "gone" and left == run.rows_at_plaid(item_id) < before
+    run.expect("an account that Plaid no longer lists is gone, with its rows", met=met)
+    run.plaid.regrant_account(item_id, account_id)
+    run.settle()
+    after = _show(run, item_id)["transactions"]["live"]
+    run.say(f"the account is listed again: {after} transactions")
+    run.expect("an account that is listed again has its rows again", met=after == run.rows_at_plaid(item_id) == before)
 
 
 def _refresh_and_resync(run: Run, item_id: str) -> None:

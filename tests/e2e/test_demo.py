@@ -21,6 +21,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 NOT_EMITTED = {
     Metric.WEBHOOK_UNPROCESSABLE: "Plaid signs nothing that cannot be read",
     Metric.WEBHOOK_NOT_RECORDED: "DynamoDB does not fail",
+    Metric.STALE_WEBHOOKS_QUEUED: "no genuine webhook is older than five minutes",
+    Metric.STALE_WEBHOOKS_FAILED: "the same",
+    Metric.SHARED_STATE_FAILURES: "DynamoDB does not fail",
     Metric.SYNC_COVERED: "a matter of who comes first",
     Metric.SYNC_CONTINUES: "no history is that long",
     Metric.SYNC_SUPERSEDED: "no worker is overtaken by another",

@@ -37,6 +37,8 @@ def _revert(plaid: PlaidSimulator, item_id: str) -> None:
         return
     rows = [change.row for change in log.changes if change.transaction_id == modified[-1] and change.row]
     before = {name: value for name, value in rows[-2].items() if name != "transaction_id"}
+    if before["account_id"] not in {account["account_id"] for account in plaid.account_rows(item_id)}:
+        before["account_id"] = rows[-1]["account_id"]  # no row returns to an account that is closed since
     plaid.modify(item_id, modified[-1], notify=False, **before)
 
 

@@ -203,6 +203,7 @@ def test_the_rows_of_a_closed_account_leave_the_live_rows_as_tombstones_with_con
     scene.plaid.close("a")
     report = scene.sync(scene.check())
     assert (report.outcome, report.gone, report.erased) == (Outcome.COMMITTED, 2, 0)
+    assert (report.accounts_gone, report.accounts_withdrawn, report.accounts_returned) == (1, 0, 0)
     assert scene.events == [DetailType.ACCOUNT_GONE]
     assert scene.tables.entries[0].details["gone_accounts"] == ["a"]
     rows = scene.tables.transactions.rows_of[ITEM]
@@ -262,7 +263,7 @@ def test_an_account_that_is_listed_again_returns_with_everything_that_plaid_has(
     scene.plaid.remove_row("t2")
     scene.plaid.reopen("a")
     report = scene.sync(PendingCheck("LOGIN_REPAIRED", scene.tables.clock.now()))
-    assert report.full_resync
+    assert (report.full_resync, report.accounts_returned) == (True, 1)
     assert scene.events[-1] == DetailType.ACCOUNT_RETURNED
     assert not any(row.kept for row in scene.tables.transactions.rows_of[ITEM].values())
     scene.assert_exact()
@@ -276,7 +277,7 @@ def test_a_withdrawn_account_is_erased_once_plaid_no_longer_lists_it() -> None:
     scene = Scene()
     scene.plaid.close("a")
     report = scene.sync(scene.withdrawn("a"))
-    assert (report.erased, report.gone) == (2, 0)
+    assert (report.erased, report.gone, report.accounts_withdrawn) == (2, 0, 1)
     assert scene.events == [DetailType.ACCOUNT_REVOKED]
     assert [account.account_id for account in scene.item.accounts] == ["b"]
     assert scene.state_of("a") is AccountState.WITHDRAWN

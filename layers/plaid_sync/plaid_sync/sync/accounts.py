@@ -137,6 +137,12 @@ class AccountChecks:
             entry=self._entry(attempt, found, now, request_id),
         )
         attempt.item = self.items.record_accounts(item, update)
+        attempt.report = replace(
+            attempt.report,
+            accounts_gone=len(found.gone),
+            accounts_withdrawn=len(found.withdrawn),
+            accounts_returned=len(found.returned),
+        )
 
     def _entry(self, attempt: Attempt, found: AccountComparison, now: datetime, request_id: str) -> HistoryEntry:
         changes = {

@@ -62,6 +62,8 @@ class SyncReport:
         recovered: tombstones for partial writes of a dead attempt.
         erased: rows whose account was withdrawn or erased, or that were erased with their Item.
         gone: rows that left the live rows because their account is gone.
+        accounts_gone: accounts that are gone since the last comparison; likewise `accounts_withdrawn` and
+            `accounts_returned`.
         quarantined: entries that violate Plaid's schema.
         full_resync: the whole history was pulled.
         cursor_reset: Plaid refused the stored cursor, so that the whole history was pulled.
@@ -89,6 +91,9 @@ class SyncReport:
     recovered: int = 0
     erased: int = 0
     gone: int = 0
+    accounts_gone: int = 0
+    accounts_withdrawn: int = 0
+    accounts_returned: int = 0
     quarantined: tuple[InvalidEntry, ...] = ()
     pages: int = 0
     restarts: int = 0
