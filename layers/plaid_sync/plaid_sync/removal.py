@@ -7,10 +7,9 @@ Item's message group, as often as it takes: every step is idempotent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.errors import TOKEN_ROTATING, TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 
 if TYPE_CHECKING:
@@ -82,10 +81,6 @@ class AccountClaims(Protocol):
         ...
 
 
-_ROTATION_TAKES: Final = timedelta(minutes=5)
-"""Longer than the request that replaces an access token can run."""
-
-
 @dataclass(frozen=True, slots=True)
 class Remover:
     """Finishes what `DELETE /items/{item_id}` began."""
@@ -107,10 +102,9 @@ class Remover:
         removal = item.removal
         if removal is None or removal.completed_at is not None:
             return 0
-        rotation = item.token_rotation_began_at
-        if rotation is not None and self.clock.now() - rotation < _ROTATION_TAKES:
+        if item.token_is_rotating(self.clock.now()):
             # By a token that is being replaced, Plaid would seem to have removed the Item already.
-            raise TransientError("access_token_rotating")
+            raise TransientError(TOKEN_ROTATING)
         if removal.plaid_removed_at is None:
             self.plaid.remove(self.tokens.decrypt(item.item_id, item.access_token), removal.reason)
             self.items.record_plaid_removed(item.item_id)

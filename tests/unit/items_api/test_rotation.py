@@ -92,6 +92,9 @@ def test_a_rotation_that_is_killed_at_any_call_is_repeated_or_reported_as_lost(
     incomplete = api.item(item_id).token_rotation_began_at is not None
     lost = incomplete and old in api.plaid.replaced_tokens
     assert ("token_rotation_began_at" in api.get(f"/items/{item_id}")) == incomplete
+    if incomplete:
+        problem(api.request("POST", path(item_id)), 503, "access_token_rotating")
+        api.tables.clock.sleep(300)
     answer = api.request("POST", path(item_id))
     if lost:
         assert problem(answer, 500, "access_token_lost")["remedy"] == "relink"
@@ -134,3 +137,45 @@ def test_a_removed_item_and_too_little_time_are_refused(api: Api, item_id: ItemI
     content(api.request("DELETE", f"/items/{item_id}"), 202)
     problem(api.request("POST", path(item_id)), 410, "item_removed")
     assert api.plaid.calls["invalidate"] == 0
+
+
+@pytest.mark.parametrize(
+    ("port", "call"),
+    [
+        ("tokens", "encrypt"),
+        ("items", "begin_token_rotation"),
+        ("plaid", "invalidate_access_token"),
+        ("items", "finish_token_rotation"),
+    ],
+)
+def test_of_two_rotations_at_once_one_replaces_the_token_and_no_token_is_lost(
+    api: Api, item_id: ItemId, port: str, call: str
+) -> None:
+    statuses = []
+    api.fail(
+        port,
+        call,
+        None,
+        meanwhile=lambda: statuses.append(api.request("POST", path(item_id), seconds=110)["statusCode"]),
+    )
+    statuses.append(api.request("POST", path(item_id), seconds=110)["statusCode"])
+    assert sorted(statuses) in ([200, 200], [200, 503])
+    assert token_of(api, item_id) not in api.plaid.replaced_tokens
+    assert api.item(item_id).token_rotation_began_at is None
+
+
+def test_a_token_that_was_stored_although_the_response_was_lost_is_not_reported_as_lost(
+    api: Api, item_id: ItemId
+) -> None:
+    api.fail("items", "finish_token_rotation", after=True)
+    content(api.request("POST", path(item_id), seconds=110))
+    assert token_of(api, item_id) not in api.plaid.replaced_tokens
+
+
+def test_a_new_token_that_another_rotation_leaves_no_place_for_is_reported_as_lost(api: Api, item_id: ItemId) -> None:
+    def took_over() -> None:
+        api.tables.clock.sleep(1)
+        api.tables.items.set(item_id, token_rotation_began_at=api.tables.clock.now())
+
+    api.fail("items", "finish_token_rotation", None, meanwhile=took_over)
+    problem(api.request("POST", path(item_id), seconds=300), 500, "access_token_lost")

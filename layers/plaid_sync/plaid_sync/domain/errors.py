@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 ITEM_MODIFIED: Final = "item_modified_concurrently"
 CURSOR_CHANGED: Final = "cursor_changed"
 TRANSACTION_CANCELED: Final = "transaction_canceled"
-"""Codes of a `TransientError`: the Item changed between its read and its write; a transaction met others too often."""
+TOKEN_ROTATING: Final = "access_token_rotating"  # noqa: S105 - an error code
+"""Codes of a `TransientError`: the Item changed between its read and its write; a transaction met others too often; a
+request may be replacing the access token."""
 
 
 class PlaidSyncError(Exception):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import (
     ITEM_MODIFIED,
+    TOKEN_ROTATING,
     AccessTokenLostError,
     OutcomeUnknownError,
     PlaidError,
@@ -60,7 +61,8 @@ class TokenRotation:
             RefusedError: there is no such Item, or it is removed.
             PlaidError: Plaid refused; the old token is still valid.
             AccessTokenLostError: the old token is dead, and the new one is lost.
-            TransientError: nothing was replaced, or that is unknown: send the same request again.
+            TransientError: nothing was replaced, or that is unknown, or another request is at it: send the same
+                request again.
         """
         if not context.deadline.allows(ROTATION_SECONDS):
             raise TransientError("not_enough_time_to_rotate")
@@ -81,6 +83,9 @@ class TokenRotation:
         if item is None:
             raise item_not_found_error()
         require_allowed(item, EventType.ROTATE_TOKEN)
+        if item.token_is_rotating(self.clock.now()):
+            # Its token may be dead at any moment, and only that request has the new one.
+            raise TransientError(TOKEN_ROTATING)
         return item
 
     def _resolve(self, item: Item, access_token: str) -> None:
@@ -135,16 +140,32 @@ class TokenRotation:
         self.items.finish_token_rotation(item_id, began_at, None, entry)
 
     def _store(self, item_id: ItemId, rotated: RotatedToken, began_at: datetime, context: RequestContext) -> None:
-        """Store the new token, as often as it takes."""
-        request_ids = known_request_ids(rotated.request_id)
+        """Store the new token, as often as it takes.
+
+        Raises:
+            AccessTokenLostError: it cannot be stored in time, or this rotation is no longer the Item's.
+        """
+        ciphertext: bytes | None = None
         while True:
             try:
-                ciphertext = self.tokens.encrypt(item_id, rotated.access_token)
-                entry = context.entry(item_id, self.clock.now(), "token_rotated", plaid_request_ids=request_ids)
-                self.items.finish_token_rotation(item_id, began_at, ciphertext, entry)
+                # Once: by its ciphertext, a token that was stored although the response was lost is recognized.
+                ciphertext = ciphertext or self.tokens.encrypt(item_id, rotated.access_token)
+                stored = self._is_stored(item_id, rotated, ciphertext, began_at, context)
             except TransientError as error:
                 if not context.deadline.allows(_STORE_SECONDS):
                     raise AccessTokenLostError(item_id, rotated.request_id) from error
                 self.clock.sleep(_PAUSE_SECONDS)
-            else:
-                return
+                continue
+            if not stored:
+                raise AccessTokenLostError(item_id, rotated.request_id)
+            return
+
+    def _is_stored(
+        self, item_id: ItemId, rotated: RotatedToken, ciphertext: bytes, began_at: datetime, context: RequestContext
+    ) -> bool:
+        request_ids = known_request_ids(rotated.request_id)
+        entry = context.entry(item_id, self.clock.now(), "token_rotated", plaid_request_ids=request_ids)
+        if self.items.finish_token_rotation(item_id, began_at, ciphertext, entry):
+            return True
+        item = self.items.load(item_id)
+        return item is not None and item.access_token == ciphertext
