@@ -117,11 +117,55 @@ def test_where_the_response_is_lost_the_old_token_shows_whether_it_was_replaced(
     content(api.request("POST", path(item_id)))
 
 
-@pytest.mark.parametrize("error", [PlaidError("INTERNAL_SERVER_ERROR"), TransientError("plaid_unreachable")], ids=str)
+REFUSALS = [
+    PlaidError("INTERNAL_SERVER_ERROR", "refusal"),
+    PlaidError("HTTP_502"),
+    PlaidError("INVALID_ACCESS_TOKEN", "refusal"),
+    PlaidError("RATE_LIMIT_EXCEEDED", "refusal"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=str)
+def test_after_any_refusal_a_token_that_was_replaced_is_reported_as_lost(
+    api: Api, item_id: ItemId, error: PlaidError
+) -> None:
+    api.fail("plaid", "invalidate_access_token", error, after=True)
+    problem(api.request("POST", path(item_id)), 500, "access_token_lost")
+    assert api.item(item_id).token_rotation_began_at is not None
+
+
+@pytest.mark.parametrize(
+    "error", [PlaidError("HTTP_502"), PlaidError("INVALID_API_KEYS"), TransientError("plaid_unreachable")], ids=str
+)
+@pytest.mark.parametrize("replaced", [False, True])
+def test_while_it_cannot_be_found_out_whether_a_token_was_replaced_the_rotation_stays_incomplete(
+    api: Api, item_id: ItemId, error: Exception, *, replaced: bool
+) -> None:
+    api.fail("plaid", "invalidate_access_token", PlaidError("HTTP_502"), after=replaced)
+    api.fail("plaid", "health", error, times=2)
+    for _ in range(2):
+        assert api.request("POST", path(item_id))["statusCode"] >= 500
+        assert api.item(item_id).token_rotation_began_at is not None
+        api.tables.clock.sleep(300)
+    answer = api.request("POST", path(item_id))
+    if replaced:
+        problem(answer, 500, "access_token_lost")
+    else:
+        content(answer)
+
+
+def test_an_item_whose_user_has_to_act_keeps_its_token_when_a_rotation_is_refused(api: Api, item_id: ItemId) -> None:
+    api.plaid.refusals["health"] = "ITEM_LOGIN_REQUIRED"
+    api.fail("plaid", "invalidate_access_token", PlaidError("HTTP_502"))
+    api.request("POST", path(item_id))
+    assert api.item(item_id).token_rotation_began_at is None
+
+
+@pytest.mark.parametrize("error", [*REFUSALS, TransientError("plaid_unreachable")], ids=str)
 def test_a_refused_rotation_changes_nothing(api: Api, item_id: ItemId, error: Exception) -> None:
     old = token_of(api, item_id)
     api.fail("plaid", "invalidate_access_token", error)
-    assert api.request("POST", path(item_id))["statusCode"] == 503
+    assert api.request("POST", path(item_id))["statusCode"] >= 429
     assert (token_of(api, item_id), api.item(item_id).token_rotation_began_at) == (old, None)
 
 

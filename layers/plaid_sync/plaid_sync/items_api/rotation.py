@@ -19,6 +19,7 @@ from plaid_sync.domain.errors import (
     OutcomeUnknownError,
     PlaidError,
     TransientError,
+    says_token_is_dead,
 )
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import item_not_found_error, known_request_ids, require_allowed
@@ -41,7 +42,6 @@ _STORE_SECONDS: Final = 20.0
 """A try to store the token at its slowest: encrypting 9, the transaction 9 and its pauses 2."""
 ROTATION_SECONDS: Final = 100.0
 """From the call to the end: the secret 9, the call 17, /item/get 15, and three tries to store the token."""
-_DEAD_TOKEN: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class TokenRotation:
 
         Raises:
             RefusedError: there is no such Item, or it is removed.
-            PlaidError: Plaid refused; the old token is still valid.
+            PlaidError: Plaid refused; the old token is still valid, or the Item shows that this is unknown.
             AccessTokenLostError: the old token is dead, and the new one is lost.
             TransientError: nothing was replaced, or that is unknown, or another request is at it: send the same
                 request again.
@@ -101,7 +101,7 @@ class TokenRotation:
         try:
             self.plaid.health(access_token, _CHECK_SECONDS)
         except PlaidError as error:
-            return error.code != _DEAD_TOKEN
+            return not says_token_is_dead(error)
         return True
 
     def _begin(self, item: Item, context: RequestContext) -> datetime:
@@ -119,16 +119,13 @@ class TokenRotation:
     def _replace(self, item_id: ItemId, access_token: str, began_at: datetime, context: RequestContext) -> RotatedToken:
         try:
             return self.plaid.invalidate_access_token(access_token)
-        except OutcomeUnknownError as error:
-            if not self._is_valid(access_token):
-                raise AccessTokenLostError(item_id) from error
-            self._give_up(item_id, began_at, context, error.code)
-            raise
-        except TransientError as error:
-            self._give_up(item_id, began_at, context, error.code)
-            raise
-        except PlaidError as error:
-            self._give_up(item_id, began_at, context, error.code, error.request_id)
+        except (PlaidError, TransientError) as error:
+            never_sent = isinstance(error, TransientError) and not isinstance(error, OutcomeUnknownError)
+            request_id = error.request_id if isinstance(error, PlaidError) else ""
+            # A refusal proves nothing: a gateway's, or one after the effect, comes although the token was replaced.
+            if not never_sent and not self._is_valid(access_token):
+                raise AccessTokenLostError(item_id, request_id) from error
+            self._give_up(item_id, began_at, context, error.code, request_id)
             raise
 
     def _give_up(
