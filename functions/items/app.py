@@ -149,8 +149,10 @@ def _complete(finished: FinishedSession, deadline: Deadline) -> dict[str, Any]:
     context = RequestContext(LINK_WEBHOOK, correlation_id(), "", api.routes.webhook_url, deadline)
     completion = api.completer.complete(finished, context)
     for error in completion.failures:
-        _emit_failure(LINK_ROUTE, error, error_response(error)["statusCode"])
-    count(Metric.ITEM_LINKED, len(completion.item_ids))
+        route = LINK_WEBHOOK if completion.update_mode else LINK_ROUTE
+        _emit_failure(route, error, error_response(error)["statusCode"])
+    count(Metric.ITEM_LINKED, completion.linked)
+    count(Metric.REQUEST_SERVED, len(completion.item_ids) - completion.linked)
     logger.info("link session completed", item_ids=completion.item_ids, code=completion.code, retry=completion.retry)
     return {"item_ids": list(completion.item_ids), "code": completion.code, "retry": completion.retry}
 

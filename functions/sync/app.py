@@ -18,7 +18,7 @@ from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
 from plaid_sync.aws.dynamodb.transactions import TransactionsTable
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.sqs import SqsReceivedMessages
-from plaid_sync.aws.sync_telemetry import emit_batch_telemetry
+from plaid_sync.aws.sync_telemetry import emit_batch_telemetry, report_orphaned
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
 from plaid_sync.config import KEEP, SyncSettings, from_environment
 from plaid_sync.domain.clock import SystemClock, jitter
@@ -88,6 +88,7 @@ def build_processor(
             tokens=tokens,
             plaid=plaid,
             clock=clock,
+            report_orphaned=report_orphaned,
         ),
         clock=clock,
     )

@@ -130,7 +130,7 @@ def webhooks_are_forged(run: Run) -> None:
         met = (response.status, response.text) == (HTTPStatus.UNAUTHORIZED, forgery.reason)
         run.expect(f"a webhook {forgery.name} gets 401 {forgery.reason}", met=met)
         run.happened["forged"] += 1
-    _invent_keys(run, genuine, 150)
+    _invent_keys(run, genuine, 300)
     run.settle()
     messages, rejected = run.totals.messages - messages, run.totals.webhooks["rejected"] - rejected
     run.say(f"{rejected} forged webhooks: {messages} messages in the queue")
@@ -138,14 +138,15 @@ def webhooks_are_forged(run: Run) -> None:
 
 
 def _invent_keys(run: Run, genuine: Delivery, count: int) -> None:
-    before = run.plaid.calls[KEY_PATH]
+    before, first_minute = run.plaid.calls[KEY_PATH], time.time() // 60
     for forgery in invented_keys(run.plaid, genuine, count):
         response = run.application.post_webhook(forgery.body, forgery.token)
         run.expect("a webhook with an invented key gets 401 or 429", met=response.status in _ANSWERS)
         run.happened["forged"] += 1
     calls = run.plaid.calls[KEY_PATH] - before
     run.say(f"  {count} webhooks with invented key ids: 401 or 429 each, with {calls} calls to Plaid in all")
-    run.expect("invented keys lead to few calls to Plaid", met=calls <= _MAX_KEY_LOOKUPS)
+    minutes = 1 + time.time() // 60 - first_minute  # the end of one and the beginning of the next have both their share
+    run.expect("invented keys lead to few calls to Plaid", met=calls <= _MAX_KEY_LOOKUPS * minutes)
 
 
 def _latest_webhook(run: Run) -> Delivery:

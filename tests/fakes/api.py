@@ -80,12 +80,14 @@ class Api:
 
     def complete(self, finished: FinishedSession) -> Completion:
         """Complete a session that a webhook reports, as the webhook function requests it."""
+        context = RequestContext("webhook LINK", finished.correlation_id, "", "", self.tables.clock.deadline(900.0))
+        return self.completer().complete(finished, context)
+
+    def completer(self) -> SessionCompleter:
+        """Return what completes sessions that webhooks report."""
         ports = self.ports
         sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
-        operations = self._api().operations
-        completer = SessionCompleter(self._linker(sessions), sessions, operations.finish_update_mode)
-        deadline = self.tables.clock.deadline(900.0)
-        return completer.complete(finished, RequestContext("webhook LINK", finished.correlation_id, "", "", deadline))
+        return SessionCompleter(self._linker(sessions), sessions, self._api().operations.finish_update_mode)
 
     def _operations(self, sessions: SessionReader) -> ItemOperations:
         return ItemOperations(

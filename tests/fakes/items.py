@@ -197,7 +197,8 @@ class FakeItems:
         user = {"client_user_id": None, "institution_id": None} if removal.erase else {}
         dropped = {"account_states": NO_ACCOUNT_STATES, "bank_login_ids": frozenset(), "accounts_checked_at": None}
         dropped |= {"pulled_with": ""}
-        completed = replace(removal, completed_at=self.clock.now())
+        reason = removal.reason and replace(removal.reason, note=None if removal.erase else removal.reason.note)
+        completed = replace(removal, completed_at=self.clock.now(), reason=reason)
         progress: dict[str, Any] = dict.fromkeys(
             ("cursor", "writing_since", "next_attempt_at", "checkpoint", "failure")
         )

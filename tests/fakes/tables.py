@@ -67,12 +67,17 @@ class FakeTokens:
 
 @dataclass(slots=True)
 class Tables:
-    """All tables, and the token key."""
+    """All tables, and the token key.
+
+    Attributes:
+        orphaned: the removed Items that were reported as living on at Plaid.
+    """
 
     clock: FakeClock = field(default_factory=FakeClock)
     history: FakeHistory = field(default_factory=FakeHistory)
     links: FakeLinks = field(default_factory=FakeLinks)
     tokens: FakeTokens = field(default_factory=FakeTokens)
+    orphaned: list[ItemId] = field(default_factory=list)
     items: FakeItems = field(init=False)
     transactions: FakeTransactions = field(init=False)
     quarantine: FakeQuarantine = field(init=False)
@@ -111,6 +116,8 @@ class Tables:
                 clock=self.clock,
                 pulled_with=pulled_with,
             ),
-            removals=Remover(self.items, self.transactions, self.links, self.tokens, plaid, self.clock),
+            removals=Remover(
+                self.items, self.transactions, self.links, self.tokens, plaid, self.clock, self.orphaned.append
+            ),
             clock=self.clock,
         )

@@ -197,6 +197,9 @@ def test_a_rotation_that_dies_at_any_call_is_repeated_or_reported_as_lost(world:
         crash = Crash(number, before=before)
         with killed_at(crash):
             world.request("POST", f"/items/{item_id}/access-token/rotate")
+        if "token_rotation_began_at" in world.item(item_id):
+            refused(world.request("POST", f"/items/{item_id}/access-token/rotate"), 503, "access_token_rotating")
+            world.set_attribute(item_id, "token_rotation_began_at", {"S": "2026-01-01T00:00:00.000Z"})
         answer = world.request("POST", f"/items/{item_id}/access-token/rotate")
         called = any("/invalidate" in call for call in crash.calls[:-1])
         stored = "token_rotation_began_at" not in world.item(item_id)

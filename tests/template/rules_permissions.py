@@ -43,6 +43,10 @@ BOUND_TO_ITS_ITEM: Final = {
     "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["item_id"]},
     "Null": {"kms:EncryptionContextKeys": "false"},
 }
+COMPLETED_BY: Final = {
+    "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-items:live"
+}
+"""The alias of the items function."""
 CLAIMS_ONLY: Final = {
     "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["login#*"]},
     "Null": {"dynamodb:LeadingKeys": "false"},
@@ -205,6 +209,31 @@ def sync_writes_account_claims_and_no_link_sessions(template: Template) -> Itera
         links = {"Fn::GetAtt": ["LinksTable", "Arn"]} in listed(statement.get("Resource", []))
         if name == "SyncFunctionRole" and links and statement.get("Condition") != CLAIMS_ONLY:
             yield f"{name}/{statement.get('Sid')} is not limited to account claims"
+
+
+@rule(
+    (f"{WEBHOOK.removesuffix('/0')}/CompleteLinkSessions/Resource", {"Fn::GetAtt": ["ItemsFunction", "Arn"]}),
+    (
+        f"{WEBHOOK.removesuffix('/0')}/CompleteLinkSessions/Resource",
+        [COMPLETED_BY, {"Fn::GetAtt": ["AuditFunction", "Arn"]}],
+    ),
+    (f"{WEBHOOK.removesuffix('/0')}/CompleteLinkSessions/Action", "lambda:UpdateFunctionCode"),
+    (f"{WEBHOOK.removesuffix('/0')}/CompleteLinkSessions", ABSENT),
+    (
+        f"{STATEMENTS}/ReceiveMessages",
+        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": [COMPLETED_BY]},
+    ),
+)
+def only_the_webhook_function_invokes_a_function_and_only_items_live(template: Template) -> Iterator[str]:
+    """The items function trusts its events: a role that can invoke it can do all that the Items API can."""
+    found = [
+        (name, action, listed(statement.get("Resource", [])))
+        for name, statement in template.statements()
+        for action in listed(statement["Action"])
+        if action.startswith("lambda:") and name != "DeploymentRole"
+    ]
+    if found != [("WebhookFunctionRole", "lambda:InvokeFunction", [COMPLETED_BY])]:
+        yield f"functions are used by {found}"
 
 
 def _target(resource: Any) -> str:

@@ -64,7 +64,8 @@ class Scene:
 
     def finish(self, deadline: Deadline = PLENTY, **ports: Any) -> int:
         """Do what is left of the removal."""
-        return Remover(**self.ports() | ports, clock=self.tables.clock).finish(self.item, deadline, ("request",))
+        remover = Remover(**self.ports() | ports, clock=self.tables.clock, report_orphaned=self.tables.orphaned.append)
+        return remover.finish(self.item, deadline, ("request",))
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -130,3 +131,47 @@ def test_an_erasure_that_is_requested_during_the_removal_is_done_by_the_next_att
     with pytest.raises(TransientError, match="removal_changed"):
         scene.finish(items=late)
     assert scene.finish() == ROWS
+
+
+def rotated(*, replaced: bool) -> Scene:
+    """Return an Item whose rotation died six minutes ago: before, or after its token was replaced."""
+    scene = Scene()
+    scene.tables.items.set(ITEM, token_rotation_began_at=NOON)
+    scene.tables.clock.sleep(360)
+    if replaced:
+        scene.plaid.replaced_tokens.add(f"access-{ITEM}")
+    return scene
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_removed_item_whose_new_token_is_lost_is_reported_because_plaid_bills_it(*, replaced: bool) -> None:
+    scene = rotated(replaced=replaced)
+    assert scene.finish() == ROWS
+    assert scene.tables.orphaned == ([ITEM] if replaced else [])
+    assert scene.plaid.calls["remove"] == 1
+    assert scene.item.removal is not None
+    assert scene.item.removal.completed_at is not None
+    scene.finish()
+    assert len(scene.tables.orphaned) == int(replaced)
+
+
+@pytest.mark.parametrize("code", ["HTTP_502", "INVALID_API_KEYS"])
+def test_nothing_is_removed_while_it_cannot_be_found_out_whether_the_token_is_lost(code: str) -> None:
+    scene = rotated(replaced=True)
+    scene.plaid.refusals["health"] = code
+    with pytest.raises(PlaidError, match=code):
+        scene.finish()
+    assert (scene.plaid.calls["remove"], scene.item.access_token != b"") == (0, True)
+    del scene.plaid.refusals["health"]
+    scene.finish()
+    assert scene.tables.orphaned == [ITEM]
+
+
+def test_without_a_rotation_and_where_the_user_has_to_act_no_item_is_orphaned() -> None:
+    scene = Scene()
+    scene.finish()
+    assert scene.plaid.calls["health"] == 0
+    scene = rotated(replaced=False)
+    scene.plaid.refusals["health"] = "ITEM_LOGIN_REQUIRED"
+    scene.finish()
+    assert (scene.plaid.calls["remove"], scene.tables.orphaned) == (1, [])

@@ -7,18 +7,17 @@ Item's message group, as often as it takes: every step is idempotent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.errors import TOKEN_ROTATING, PlaidError, TransientError, says_token_is_dead
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from plaid_sync.domain.clock import Clock, Deadline
-    from plaid_sync.domain.item import Item, ItemId, Removal
-    from plaid_sync.domain.ports import PlaidRemoval, TokenDecryptor
+    from plaid_sync.domain.item import Item, ItemHealth, ItemId, Removal, RemovalReason
+    from plaid_sync.domain.ports import TokenDecryptor
 
 
 class RemovalItems(Protocol):
@@ -46,6 +45,18 @@ class RemovalItems(Protocol):
         Raises:
             TransientError: the table cannot accept the write now, or erasure was requested concurrently.
         """
+        ...
+
+
+class PlaidItemRemoval(Protocol):
+    """Plaid's endpoints about an Item that is removed. Both raise `PlaidError` and `TransientError`."""
+
+    def health(self, access_token: str) -> ItemHealth:
+        """Return Plaid's report about the Item (/item/get)."""
+        ...
+
+    def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
+        """Remove the Item at Plaid, which ends its billing; idempotent: a dead token counts as a removed Item."""
         ...
 
 
@@ -82,20 +93,22 @@ class AccountClaims(Protocol):
         ...
 
 
-_ROTATION_TAKES: Final = timedelta(minutes=5)
-"""Longer than the request that replaces an access token can run."""
-
-
 @dataclass(frozen=True, slots=True)
 class Remover:
-    """Finishes what `DELETE /items/{item_id}` began."""
+    """Finishes what `DELETE /items/{item_id}` began.
+
+    Attributes:
+        report_orphaned: is called with an Item that Plaid keeps, and bills: its access token was lost when it was
+            replaced. At least once; also where a worker dies right after Plaid removed such an Item by a valid token.
+    """
 
     items: RemovalItems
     rows: ErasableRows
     claims: AccountClaims
     tokens: TokenDecryptor
-    plaid: PlaidRemoval
+    plaid: PlaidItemRemoval
     clock: Clock
+    report_orphaned: Callable[[ItemId], None]
 
     def finish(self, item: Item, deadline: Deadline, causes: tuple[str, ...]) -> int:
         """Do what is left of the removal; return how many rows were erased.
@@ -107,17 +120,30 @@ class Remover:
         removal = item.removal
         if removal is None or removal.completed_at is not None:
             return 0
-        rotation = item.token_rotation_began_at
-        if rotation is not None and self.clock.now() - rotation < _ROTATION_TAKES:
+        if item.token_is_rotating(self.clock.now()):
             # By a token that is being replaced, Plaid would seem to have removed the Item already.
-            raise TransientError("access_token_rotating")
+            raise TransientError(TOKEN_ROTATING)
         if removal.plaid_removed_at is None:
-            self.plaid.remove(self.tokens.decrypt(item.item_id, item.access_token), removal.reason)
+            self._remove_at_plaid(item, removal)
             self.items.record_plaid_removed(item.item_id)
         erased = self._erase(item, removal, deadline) if removal.erase else 0
         self.claims.release(item.item_id, item.bank_login_ids)
         self.items.record_removal_completed(item, self._entry(item, removal, erased, causes))
         return erased
+
+    def _remove_at_plaid(self, item: Item, removal: Removal) -> None:
+        access_token = self.tokens.decrypt(item.item_id, item.access_token)
+        token_is_lost = item.token_rotation_began_at is not None and self._is_dead(access_token)
+        self.plaid.remove(access_token, removal.reason)
+        if token_is_lost:
+            self.report_orphaned(item.item_id)
+
+    def _is_dead(self, access_token: str) -> bool:
+        try:
+            self.plaid.health(access_token)
+        except PlaidError as error:
+            return says_token_is_dead(error)
+        return False
 
     def _erase(self, item: Item, removal: Removal, deadline: Deadline) -> int:
         rows = removal.rows_to_erase

@@ -19,7 +19,7 @@ NAME = "stack-items:live"
 
 def complete(answer: object, **response: Any) -> str | None:
     client = boto3.client("lambda", config=INVOKE_CONFIG)
-    body = json.dumps(answer).encode()
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     session = {"link_token": "link-1", "public_tokens": ["public-1"]}
     payload = {"correlation_id": "request", "finished_link_session": session}
     with Stubber(client) as stub:
@@ -44,6 +44,7 @@ def test_the_response_is_the_reason_of_a_refusal_or_nothing() -> None:
         ({"item_ids": [], "code": "plaid_unreachable", "retry": True}, {}, "plaid_unreachable"),
         ({"errorMessage": "timed out"}, {"FunctionError": "Unhandled"}, "items_function_failed"),
         (None, {}, "unreadable"),
+        (b"<html>", {}, "unreadable"),
     ],
 )
 def test_a_failure_that_passes_or_of_the_function_is_plaids_to_retry(

@@ -92,6 +92,9 @@ def test_a_rotation_that_is_killed_at_any_call_is_repeated_or_reported_as_lost(
     incomplete = api.item(item_id).token_rotation_began_at is not None
     lost = incomplete and old in api.plaid.replaced_tokens
     assert ("token_rotation_began_at" in api.get(f"/items/{item_id}")) == incomplete
+    if incomplete:
+        problem(api.request("POST", path(item_id)), 503, "access_token_rotating")
+        api.tables.clock.sleep(300)
     answer = api.request("POST", path(item_id))
     if lost:
         assert problem(answer, 500, "access_token_lost")["remedy"] == "relink"
@@ -114,11 +117,55 @@ def test_where_the_response_is_lost_the_old_token_shows_whether_it_was_replaced(
     content(api.request("POST", path(item_id)))
 
 
-@pytest.mark.parametrize("error", [PlaidError("INTERNAL_SERVER_ERROR"), TransientError("plaid_unreachable")], ids=str)
+REFUSALS = [
+    PlaidError("INTERNAL_SERVER_ERROR", "refusal"),
+    PlaidError("HTTP_502"),
+    PlaidError("INVALID_ACCESS_TOKEN", "refusal"),
+    PlaidError("RATE_LIMIT_EXCEEDED", "refusal"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=str)
+def test_after_any_refusal_a_token_that_was_replaced_is_reported_as_lost(
+    api: Api, item_id: ItemId, error: PlaidError
+) -> None:
+    api.fail("plaid", "invalidate_access_token", error, after=True)
+    problem(api.request("POST", path(item_id)), 500, "access_token_lost")
+    assert api.item(item_id).token_rotation_began_at is not None
+
+
+@pytest.mark.parametrize(
+    "error", [PlaidError("HTTP_502"), PlaidError("INVALID_API_KEYS"), TransientError("plaid_unreachable")], ids=str
+)
+@pytest.mark.parametrize("replaced", [False, True])
+def test_while_it_cannot_be_found_out_whether_a_token_was_replaced_the_rotation_stays_incomplete(
+    api: Api, item_id: ItemId, error: Exception, *, replaced: bool
+) -> None:
+    api.fail("plaid", "invalidate_access_token", PlaidError("HTTP_502"), after=replaced)
+    api.fail("plaid", "health", error, times=2)
+    for _ in range(2):
+        assert api.request("POST", path(item_id))["statusCode"] >= 500
+        assert api.item(item_id).token_rotation_began_at is not None
+        api.tables.clock.sleep(300)
+    answer = api.request("POST", path(item_id))
+    if replaced:
+        problem(answer, 500, "access_token_lost")
+    else:
+        content(answer)
+
+
+def test_an_item_whose_user_has_to_act_keeps_its_token_when_a_rotation_is_refused(api: Api, item_id: ItemId) -> None:
+    api.plaid.refusals["health"] = "ITEM_LOGIN_REQUIRED"
+    api.fail("plaid", "invalidate_access_token", PlaidError("HTTP_502"))
+    api.request("POST", path(item_id))
+    assert api.item(item_id).token_rotation_began_at is None
+
+
+@pytest.mark.parametrize("error", [*REFUSALS, TransientError("plaid_unreachable")], ids=str)
 def test_a_refused_rotation_changes_nothing(api: Api, item_id: ItemId, error: Exception) -> None:
     old = token_of(api, item_id)
     api.fail("plaid", "invalidate_access_token", error)
-    assert api.request("POST", path(item_id))["statusCode"] == 503
+    assert api.request("POST", path(item_id))["statusCode"] >= 429
     assert (token_of(api, item_id), api.item(item_id).token_rotation_began_at) == (old, None)
 
 
@@ -134,3 +181,45 @@ def test_a_removed_item_and_too_little_time_are_refused(api: Api, item_id: ItemI
     content(api.request("DELETE", f"/items/{item_id}"), 202)
     problem(api.request("POST", path(item_id)), 410, "item_removed")
     assert api.plaid.calls["invalidate"] == 0
+
+
+@pytest.mark.parametrize(
+    ("port", "call"),
+    [
+        ("tokens", "encrypt"),
+        ("items", "begin_token_rotation"),
+        ("plaid", "invalidate_access_token"),
+        ("items", "finish_token_rotation"),
+    ],
+)
+def test_of_two_rotations_at_once_one_replaces_the_token_and_no_token_is_lost(
+    api: Api, item_id: ItemId, port: str, call: str
+) -> None:
+    statuses = []
+    api.fail(
+        port,
+        call,
+        None,
+        meanwhile=lambda: statuses.append(api.request("POST", path(item_id), seconds=110)["statusCode"]),
+    )
+    statuses.append(api.request("POST", path(item_id), seconds=110)["statusCode"])
+    assert sorted(statuses) in ([200, 200], [200, 503])
+    assert token_of(api, item_id) not in api.plaid.replaced_tokens
+    assert api.item(item_id).token_rotation_began_at is None
+
+
+def test_a_token_that_was_stored_although_the_response_was_lost_is_not_reported_as_lost(
+    api: Api, item_id: ItemId
+) -> None:
+    api.fail("items", "finish_token_rotation", after=True)
+    content(api.request("POST", path(item_id), seconds=110))
+    assert token_of(api, item_id) not in api.plaid.replaced_tokens
+
+
+def test_a_new_token_that_another_rotation_leaves_no_place_for_is_reported_as_lost(api: Api, item_id: ItemId) -> None:
+    def took_over() -> None:
+        api.tables.clock.sleep(1)
+        api.tables.items.set(item_id, token_rotation_began_at=api.tables.clock.now())
+
+    api.fail("items", "finish_token_rotation", None, meanwhile=took_over)
+    problem(api.request("POST", path(item_id), seconds=300), 500, "access_token_lost")

@@ -306,7 +306,7 @@ def test_a_genuine_webhook_that_is_only_too_old_is_rejected_and_looks_at_its_ite
     assert scene.receive_stale(body_of()) == (None, [])
     scene.clock.time += timedelta(seconds=1)
     assert scene.receive_stale(body_of()) == (True, [("item", "stale_webhook")])
-    assert scene.history.entries == []
+    assert [entry.details["webhook_code"] for entry in scene.history.entries] == ["WEBHOOK_UPDATE_ACKNOWLEDGED"]
 
 
 def test_the_message_of_a_stale_webhook_has_none_of_its_content() -> None:
@@ -450,3 +450,41 @@ def test_a_late_retry_is_stale_and_completes_the_session_once_in_ten_minutes() -
     scene.links.unreachable = True
     scene.clock.time += STALE_EVERY
     assert scene.receive_stale(body) == (False, [])
+
+
+@pytest.mark.parametrize("queue_fails", [False, True])
+@pytest.mark.parametrize("kind", ["HOLDINGS", "ITEM"])
+def test_a_late_webhook_that_only_an_application_acts_on_is_published_once(kind: str, *, queue_fails: bool) -> None:
+    scene, body = Scene(), body_of(webhook_type=f'"{kind}"', webhook_code='"A_CODE_OF_NEXT_YEAR"')
+    if queue_fails:
+        scene.queue = Failing(scene.queue, "send")
+    token = sign(body)
+    scene.clock.time += timedelta(hours=1)
+    for _ in range(2):
+        with pytest.raises(StaleWebhookError):
+            scene.receive(body, token)
+    (event,) = published(scene)
+    assert event.detail["webhook_code"] == "A_CODE_OF_NEXT_YEAR"
+
+
+def test_a_webhook_that_was_published_in_time_is_not_published_again_by_a_late_retry() -> None:
+    scene, body = Scene(), body_of(webhook_type='"HOLDINGS"', webhook_code='"DEFAULT_UPDATE"')
+    token = sign(body)
+    scene.receive(body, token)
+    scene.clock.time += timedelta(hours=1)
+    with pytest.raises(StaleWebhookError):
+        scene.receive(body, token)
+    assert len(published(scene)) == 1
+
+
+def test_a_late_webhook_that_cannot_be_published_is_published_by_the_next_retry() -> None:
+    scene = Scene(history=Failing(FakeHistory(), "add"))
+    body = body_of(webhook_code='"A_CODE_OF_NEXT_YEAR"')
+    token = sign(body)
+    scene.clock.time += timedelta(hours=1)
+    with pytest.raises(StaleWebhookError) as stale:
+        scene.receive(body, token)
+    assert (stale.value.queued, scene.queue.take()) == (False, [("item", "stale_webhook")])
+    with pytest.raises(StaleWebhookError):
+        scene.receive(body, token)
+    assert len(published(scene)) == 1

@@ -36,7 +36,10 @@ class ItemsFunction:
             document = response["Payload"].read()
         if response.get("FunctionError"):
             raise TransientError("items_function_failed")
-        answer = exact_json.loads(document)
+        try:
+            answer = exact_json.loads(document)
+        except exact_json.InvalidJsonError as error:
+            raise TransientError("unreadable") from error
         code = answer.get("code") if isinstance(answer, dict) else "unreadable"
         if not isinstance(answer, dict) or answer.get("retry"):
             raise TransientError(str(code))

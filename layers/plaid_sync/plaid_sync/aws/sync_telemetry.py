@@ -49,6 +49,12 @@ def emit_batch_telemetry(result: BatchResult) -> None:
         logger.error("message dead-lettered", message_id=message_id, reason=reason)
 
 
+def report_orphaned(item_id: ItemId) -> None:
+    """Report a removed Item that lives on at Plaid."""
+    count(Metric.ITEM_ORPHANED)
+    logger.critical("removed item orphaned at plaid", item_id=item_id)
+
+
 def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
     counts = {
         Metric.TRANSACTIONS_ADDED: report.added,

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 ITEM_MODIFIED: Final = "item_modified_concurrently"
 CURSOR_CHANGED: Final = "cursor_changed"
 TRANSACTION_CANCELED: Final = "transaction_canceled"
-"""Codes of a `TransientError`: the Item changed between its read and its write; a transaction met others too often."""
+TOKEN_ROTATING: Final = "access_token_rotating"  # noqa: S105 - an error code
+"""Codes of a `TransientError`: the Item changed between its read and its write; a transaction met others too often; a
+request may be replacing the access token."""
 
 
 class PlaidSyncError(Exception):
@@ -166,6 +168,7 @@ class Remedy(StrEnum):
     """Link the bank again."""
 
 
+DEAD_TOKEN: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
 MUTATION_CODE: Final = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
 INVALID_FIELD_CODE: Final = "INVALID_FIELD"
 MISSING_NEXT_CURSOR: Final = "missing_next_cursor"
@@ -315,6 +318,19 @@ def classify(error_code: str, error_type: str = "", status: int | None = None) -
         return FailureClass.THROTTLED
     known = _CLASS_OF_CODE.get(error_code)
     return known or _CLASS_OF_TYPE.get(error_type, FailureClass.TRANSIENT)
+
+
+def says_token_is_dead(error: PlaidError) -> bool:
+    """Return whether a refusal of /item/get says that the access token is not valid, or else that it is.
+
+    Raises:
+        PlaidError: the given one, where it says neither, like a gateway's, or one about the client's keys.
+    """
+    if error.code == DEAD_TOKEN:
+        return True
+    if error.failure_class in {FailureClass.NEEDS_USER, FailureClass.TERMINAL}:
+        return False
+    raise error
 
 
 def is_known(error_code: str) -> bool:

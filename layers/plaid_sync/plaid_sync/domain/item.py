@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NewType
 
@@ -280,6 +281,10 @@ class Checkpoint:
     removes_unknown: bool = False
 
 
+_ROTATION_TAKES: Final = timedelta(minutes=5)
+"""Longer than the request that replaces an access token can run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One Item.
@@ -353,6 +358,11 @@ class Item:
     failure: ItemFailure | None = None
     pending_checks: tuple[PendingCheck, ...] = ()
     unfinished_attempts: int = 0
+
+    def token_is_rotating(self, now: datetime) -> bool:
+        """Return whether a request may be replacing its access token right now."""
+        began_at = self.token_rotation_began_at
+        return began_at is not None and now - began_at < _ROTATION_TAKES
 
     def reconcile_is_due(self, now: datetime) -> bool:
         """Return whether a full resync is pending, and may begin."""

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import (
     ITEM_MODIFIED,
+    TOKEN_ROTATING,
     AccessTokenLostError,
     OutcomeUnknownError,
     PlaidError,
     TransientError,
+    says_token_is_dead,
 )
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import item_not_found_error, known_request_ids, require_allowed
@@ -40,7 +42,6 @@ _STORE_SECONDS: Final = 20.0
 """A try to store the token at its slowest: encrypting 9, the transaction 9 and its pauses 2."""
 ROTATION_SECONDS: Final = 100.0
 """From the call to the end: the secret 9, the call 17, /item/get 15, and three tries to store the token."""
-_DEAD_TOKEN: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,10 @@ class TokenRotation:
 
         Raises:
             RefusedError: there is no such Item, or it is removed.
-            PlaidError: Plaid refused; the old token is still valid.
+            PlaidError: Plaid refused; the old token is still valid, or the Item shows that this is unknown.
             AccessTokenLostError: the old token is dead, and the new one is lost.
-            TransientError: nothing was replaced, or that is unknown: send the same request again.
+            TransientError: nothing was replaced, or that is unknown, or another request is at it: send the same
+                request again.
         """
         if not context.deadline.allows(ROTATION_SECONDS):
             raise TransientError("not_enough_time_to_rotate")
@@ -81,6 +83,9 @@ class TokenRotation:
         if item is None:
             raise item_not_found_error()
         require_allowed(item, EventType.ROTATE_TOKEN)
+        if item.token_is_rotating(self.clock.now()):
+            # Its token may be dead at any moment, and only that request has the new one.
+            raise TransientError(TOKEN_ROTATING)
         return item
 
     def _resolve(self, item: Item, access_token: str) -> None:
@@ -96,7 +101,7 @@ class TokenRotation:
         try:
             self.plaid.health(access_token, _CHECK_SECONDS)
         except PlaidError as error:
-            return error.code != _DEAD_TOKEN
+            return not says_token_is_dead(error)
         return True
 
     def _begin(self, item: Item, context: RequestContext) -> datetime:
@@ -114,16 +119,13 @@ class TokenRotation:
     def _replace(self, item_id: ItemId, access_token: str, began_at: datetime, context: RequestContext) -> RotatedToken:
         try:
             return self.plaid.invalidate_access_token(access_token)
-        except OutcomeUnknownError as error:
-            if not self._is_valid(access_token):
-                raise AccessTokenLostError(item_id) from error
-            self._give_up(item_id, began_at, context, error.code)
-            raise
-        except TransientError as error:
-            self._give_up(item_id, began_at, context, error.code)
-            raise
-        except PlaidError as error:
-            self._give_up(item_id, began_at, context, error.code, error.request_id)
+        except (PlaidError, TransientError) as error:
+            never_sent = isinstance(error, TransientError) and not isinstance(error, OutcomeUnknownError)
+            request_id = error.request_id if isinstance(error, PlaidError) else ""
+            # A refusal proves nothing: a gateway's, or one after the effect, comes although the token was replaced.
+            if not never_sent and not self._is_valid(access_token):
+                raise AccessTokenLostError(item_id, request_id) from error
+            self._give_up(item_id, began_at, context, error.code, request_id)
             raise
 
     def _give_up(
@@ -135,16 +137,32 @@ class TokenRotation:
         self.items.finish_token_rotation(item_id, began_at, None, entry)
 
     def _store(self, item_id: ItemId, rotated: RotatedToken, began_at: datetime, context: RequestContext) -> None:
-        """Store the new token, as often as it takes."""
-        request_ids = known_request_ids(rotated.request_id)
+        """Store the new token, as often as it takes.
+
+        Raises:
+            AccessTokenLostError: it cannot be stored in time, or this rotation is no longer the Item's.
+        """
+        ciphertext: bytes | None = None
         while True:
             try:
-                ciphertext = self.tokens.encrypt(item_id, rotated.access_token)
-                entry = context.entry(item_id, self.clock.now(), "token_rotated", plaid_request_ids=request_ids)
-                self.items.finish_token_rotation(item_id, began_at, ciphertext, entry)
+                # Once: by its ciphertext, a token that was stored although the response was lost is recognized.
+                ciphertext = ciphertext or self.tokens.encrypt(item_id, rotated.access_token)
+                stored = self._is_stored(item_id, rotated, ciphertext, began_at, context)
             except TransientError as error:
                 if not context.deadline.allows(_STORE_SECONDS):
                     raise AccessTokenLostError(item_id, rotated.request_id) from error
                 self.clock.sleep(_PAUSE_SECONDS)
-            else:
-                return
+                continue
+            if not stored:
+                raise AccessTokenLostError(item_id, rotated.request_id)
+            return
+
+    def _is_stored(
+        self, item_id: ItemId, rotated: RotatedToken, ciphertext: bytes, began_at: datetime, context: RequestContext
+    ) -> bool:
+        request_ids = known_request_ids(rotated.request_id)
+        entry = context.entry(item_id, self.clock.now(), "token_rotated", plaid_request_ids=request_ids)
+        if self.items.finish_token_rotation(item_id, began_at, ciphertext, entry):
+            return True
+        item = self.items.load(item_id)
+        return item is not None and item.access_token == ciphertext

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.domain.errors import FailureClass, PlaidError, PlaidSyncError, RefusedError, TransientError
 from plaid_sync.domain.text import is_printable_ascii
 from plaid_sync.linking.requests import LinkRequest
+from plaid_sync.linking.sessions import link_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,10 +46,14 @@ class Completion:
     Attributes:
         item_ids: the Items that are linked, or whose update mode is finished.
         failures: why others are not.
+        linked: how many of the Items were not linked before; of two completions at once, both may count one.
+        update_mode: whether it is one of update mode.
     """
 
     item_ids: tuple[ItemId, ...] = ()
     failures: tuple[PlaidSyncError, ...] = ()
+    linked: int = 0
+    update_mode: bool = False
 
     @property
     def retry(self) -> bool:
@@ -76,7 +81,7 @@ class SessionCompleter:
 
     def complete(self, finished: FinishedSession, context: RequestContext) -> Completion:
         """Link everything that the session led to."""
-        item_ids: list[ItemId] = []
+        item_ids: dict[ItemId, bool] = {}
         failures: list[PlaidSyncError] = []
         try:
             session = self.sessions.find(finished.link_token)
@@ -84,25 +89,31 @@ class SessionCompleter:
             return Completion(failures=(error,))
         for step in self._steps(finished, session, context):
             try:
-                item_ids.append(step())
+                item_id, is_new = step()
+                item_ids[item_id] = is_new
             except PlaidSyncError as error:
                 failures.append(error)
-        return Completion(tuple(item_ids), tuple(failures))
+        return Completion(tuple(item_ids), tuple(failures), sum(item_ids.values()), session.item_id is not None)
 
     def _steps(
         self, finished: FinishedSession, session: LinkSession, context: RequestContext
-    ) -> Iterator[Callable[[], ItemId]]:
+    ) -> Iterator[Callable[[], tuple[ItemId, bool]]]:
         item_id = session.item_id
         if item_id is not None:
             yield lambda: self._finish(item_id, finished.link_token, context)
             return
         for public_token in finished.public_tokens or (None,):
             request = LinkRequest(public_token, finished.link_token, session.client_user_id, proven=True)
-            yield lambda request=request: self.linker.link(request, context)  # type: ignore[misc] # bound
+            yield lambda request=request: self._link(request, session, context)  # type: ignore[misc] # bound
 
-    def _finish(self, item_id: ItemId, link_token: str, context: RequestContext) -> ItemId:
+    def _link(self, request: LinkRequest, session: LinkSession, context: RequestContext) -> tuple[ItemId, bool]:
+        link_id = session.link_id if request.public_token is None else link_id_of(request.public_token)
+        is_new = link_id is None or self.linker.index.id_by_link(link_id) is None
+        return self.linker.link(request, context), is_new
+
+    def _finish(self, item_id: ItemId, link_token: str, context: RequestContext) -> tuple[ItemId, bool]:
         self.finish_update_mode(item_id, link_token, context)
-        return item_id
+        return item_id, False
 
 
 def parse_finished_session(event: dict[str, Any]) -> FinishedSession | None:

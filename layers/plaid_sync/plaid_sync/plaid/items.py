@@ -16,7 +16,7 @@ from plaid.model.transactions_refresh_request import TransactionsRefreshRequest
 from plaid.model.transactions_sync_request import TransactionsSyncRequest
 from plaid.model.transactions_sync_request_options import TransactionsSyncRequestOptions
 
-from plaid_sync.domain.errors import PlaidError
+from plaid_sync.domain.errors import DEAD_TOKEN, PlaidError
 from plaid_sync.domain.item import REMOVAL_REASONS
 from plaid_sync.plaid.responses import (
     parse_account_list,
@@ -45,7 +45,6 @@ _REMOVE_SECONDS: Final = 5.0
 _REFRESH_SECONDS: Final = 20.0
 """Typically under ten (https://plaid.com/docs/api/products/transactions/#transactionsrefresh); API Gateway waits 30."""
 _GONE: Final = frozenset({"ITEM_NOT_FOUND", "ITEM_CONCURRENTLY_DELETED"})
-_UNKNOWN_TOKEN: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class PlaidItems:
             self.transport.call("/item/remove", request, _REMOVE_SECONDS, len)
         except PlaidError as error:
             of_this_environment = access_token.startswith(f"access-{self.plaid_env}-")
-            if error.code not in _GONE and not (error.code == _UNKNOWN_TOKEN and of_this_environment):
+            if error.code not in _GONE and not (error.code == DEAD_TOKEN and of_this_environment):
                 raise
 
     def accounts(self, access_token: str) -> AccountList:

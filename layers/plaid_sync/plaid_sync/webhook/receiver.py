@@ -222,6 +222,24 @@ class WebhookReceiver:
             raise
 
     def _act_on_stale(self, body: bytes, delivery: str, signed_at: datetime, correlation_id: str) -> bool | None:
+        """Do what a late webhook still allows; return whether that worked, if anything was due.
+
+        One that has to be published is published, once: applications have no sweep. A failure is tried again with
+        Plaid's next retry.
+        """
+        try:
+            webhook = parse_webhook(body)
+        except UnprocessableWebhookError:
+            return None
+        worked = self._queue_stale(webhook, delivery, signed_at, correlation_id)
+        if not (webhook.is_handled or webhook.is_finished_link):
+            try:
+                self._record(webhook, _Action(published=True), delivery, signed_at, correlation_id)
+            except NotPublishedError:
+                return False
+        return worked
+
+    def _queue_stale(self, webhook: Webhook, delivery: str, signed_at: datetime, correlation_id: str) -> bool | None:
         """Request a sync without the webhook, whose content may be outdated; return whether that worked, if it is due.
 
         After a failure the sweep does it. A finished link is still one: it is completed, and a failure is tried again
@@ -229,7 +247,6 @@ class WebhookReceiver:
         """
         now = self.clock.now()
         try:
-            webhook = parse_webhook(body)
             subject = webhook.item_id if webhook.is_queued else None
             if webhook.is_finished_link:
                 subject = ItemId(deduplication_id(str(webhook.body["link_token"])))
@@ -240,8 +257,6 @@ class WebhookReceiver:
                 self._record(webhook, action, delivery, signed_at, correlation_id)
             else:
                 self._send(SyncMessage(subject, Cause.STALE_WEBHOOK), delivery)
-        except UnprocessableWebhookError:
-            return None
         except TransientError:
             return False
         return True

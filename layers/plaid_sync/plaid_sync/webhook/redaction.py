@@ -13,7 +13,8 @@ MAX_BODY_BYTES: Final = 100_000
 _MAX_LEVELS: Final = 50
 _TOKEN: Final = re.compile(
     # Plaid's tokens name their environment; a text that begins like a token is taken for one.
-    r"[a-z_]{1,32}-(?:sandbox|development|production)-[\w-]+|^(?:access|public|link|processor)-\S+",
+    # The search begins where a word does: at each letter, it would take quadratic time, or seconds for a large body.
+    r"(?<![a-z_])[a-z_]+-(?:sandbox|development|production)-[\w-]+|^(?:access|public|link|processor)-\S+",
     re.IGNORECASE,
 )
 _SECRET_NAME: Final = re.compile("(?:token|secret|password|credential)s?$", re.IGNORECASE)
@@ -37,7 +38,7 @@ def fit(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _redact_member(name: str, value: object, levels: int) -> object:
-    if _SECRET_NAME.search(name) and isinstance(value, str | list | dict):
+    if _SECRET_NAME.search(name) and value is not None:
         return REDACTED
     return _redact_value(value, levels)
 

@@ -23,6 +23,7 @@ from plaid_sync.domain.item import (
     ItemState,
     PendingCheck,
     Removal,
+    RemovalReason,
     StateName,
 )
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
@@ -307,6 +308,15 @@ def test_the_completion_is_recorded_once_with_its_entry(items: ItemsTable, dynam
     assert removal(items).completed_at == NOON
     assert loaded(items).state.name == StateName.REMOVED
     assert history_of_kind(dynamodb, EntryKind.REMOVAL) == [COMPLETED]
+
+
+@pytest.mark.parametrize("erase", [True, False], ids=["erase", "keep"])
+def test_the_note_about_a_removal_goes_with_the_erased_rows(items: ItemsTable, *, erase: bool) -> None:
+    entry = HistoryEntry(ITEM, NOON, "remove", EntryKind.REQUEST, "removed")
+    reason = RemovalReason("OTHER", "Jane Doe moved away")
+    assert items.remove(loaded(items), ItemState(StateName.REMOVED, since=NOON), entry, erase=erase, reason=reason)
+    items.record_removal_completed(loaded(items), COMPLETED)
+    assert removal(items).reason == (RemovalReason("OTHER") if erase else reason)
 
 
 def test_a_removal_that_keeps_rows_is_not_completed_when_erasure_was_requested_concurrently(

@@ -198,7 +198,7 @@ class ItemsTable:
         return deserialize(response["Attributes"])
 
     def record_removal_completed(self, item: Item, entry: HistoryEntry) -> None:
-        """See `RemovalItems`. What identifies the user goes with the erased rows."""
+        """See `RemovalItems`. What identifies the user, or may, goes with the erased rows."""
         erase = item.removal is not None and item.removal.erase
         dropped = ["accounts", "gone_accounts", "revoked_accounts", "erased_accounts", "accounts_checked_at"]
         dropped += ["bank_login_ids", "cursor", "pulled_with", "pulled_with_cursor", "writing_since", "reconcile"]
@@ -211,7 +211,7 @@ class ItemsTable:
         ]
         dropped += ["checkpoint", "pull_restarts"]
         dropped += ["failing_since", "failed_at", "failure_code", "failure_class"]
-        dropped += ["client_user_id", "institution_id"] if erase else []
+        dropped += ["client_user_id", "institution_id", "removal_reason_note"] if erase else []
         sets = dict.fromkeys(dropped) | {"removal_completed_at": format_timestamp(self.clock.now())}
 
         def incomplete(expression: Expression) -> str:
