@@ -140,7 +140,14 @@ class FakeLinkSessions:
     refusal: str | None = None
     unreachable: bool = False
 
-    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:  # noqa: ARG002 - the port's
+    def complete(
+        self,
+        link_token: str,
+        public_tokens: tuple[str, ...],
+        correlation_id: str,  # noqa: ARG002 - the port's
+        *,
+        ended: bool,  # noqa: ARG002 - the port's
+    ) -> str | None:
         if self.unreachable:
             raise TransientError("unreachable")
         self.completed.append((link_token, public_tokens))

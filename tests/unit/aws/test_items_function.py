@@ -20,7 +20,7 @@ NAME = "stack-items:live"
 def complete(answer: object, **response: Any) -> str | None:
     client = boto3.client("lambda", config=INVOKE_CONFIG)
     body = json.dumps(answer).encode()
-    session = {"link_token": "link-1", "public_tokens": ["public-1"]}
+    session = {"ended": False, "link_token": "link-1", "public_tokens": ["public-1"]}
     payload = {"correlation_id": "request", "finished_link_session": session}
     with Stubber(client) as stub:
         stub.add_response(
@@ -28,7 +28,7 @@ def complete(answer: object, **response: Any) -> str | None:
             {"StatusCode": 200, "Payload": StreamingBody(io.BytesIO(body), len(body)), **response},
             {"FunctionName": NAME, "Payload": json.dumps(payload, separators=(",", ":")).encode()},
         )
-        return ItemsFunction(lambda: client, NAME).complete("link-1", ("public-1",), "request")
+        return ItemsFunction(lambda: client, NAME).complete("link-1", ("public-1",), "request", ended=False)
 
 
 @pytest.mark.usefixtures("aws")
@@ -59,4 +59,4 @@ def test_an_invocation_that_is_refused_is_plaids_to_retry() -> None:
     with Stubber(client) as stub:
         stub.add_client_error("invoke", "TooManyRequestsException")
         with pytest.raises(TransientError, match="TooManyRequestsException"):
-            ItemsFunction(lambda: client, NAME).complete("link-1", (), "")
+            ItemsFunction(lambda: client, NAME).complete("link-1", (), "", ended=True)

@@ -27,9 +27,11 @@ class ItemsFunction:
     connect: Callable[[], LambdaClient]
     name: str
 
-    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:
+    def complete(
+        self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str, *, ended: bool
+    ) -> str | None:
         """See `LinkSessions`. Where the response comes too late, the function finishes all the same."""
-        session = {"link_token": link_token, "public_tokens": list(public_tokens)}
+        session = {"link_token": link_token, "public_tokens": list(public_tokens), "ended": ended}
         event = {"finished_link_session": session, "correlation_id": correlation_id}
         with aws_errors():
             response = self.connect().invoke(FunctionName=self.name, Payload=exact_json.dumps(event).encode())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plaid_sync.linking.sessions import LinkSession
 
 _MAX_TOKEN: Final = 512
+_LEFT_TO_APPLICATION: Final = "left_to_application"
 _EVENT: Final = "finished_link_session"
 _PASSING: Final = frozenset({FailureClass.TRANSIENT, FailureClass.THROTTLED, FailureClass.INSTITUTION_DOWN})
 
@@ -31,11 +32,13 @@ class FinishedSession:
         link_token: its link token.
         public_tokens: those that the webhook names; empty in update mode.
         correlation_id: the id of the webhook's request; empty where there was none.
+        ended: whether the session ended; else a webhook reports that follows.
     """
 
     link_token: str
     public_tokens: tuple[str, ...]
     correlation_id: str = ""
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,12 @@ class Completion:
     Attributes:
         item_ids: the Items that are linked, or whose update mode is finished.
         failures: why others are not.
+        left_to_application: whether the application completes the session.
     """
 
     item_ids: tuple[ItemId, ...] = ()
     failures: tuple[PlaidSyncError, ...] = ()
+    left_to_application: bool = False
 
     @property
     def retry(self) -> bool:
@@ -59,7 +64,7 @@ class Completion:
     def code(self) -> str | None:
         """Why it is not complete."""
         codes = (str(getattr(error, "code", type(error).__name__)) for error in self.failures)
-        return next(codes, None)
+        return next(codes, _LEFT_TO_APPLICATION if self.left_to_application else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +80,45 @@ class SessionCompleter:
     finish_update_mode: Callable[[ItemId, str, RequestContext], object]
 
     def complete(self, finished: FinishedSession, context: RequestContext) -> Completion:
-        """Link everything that the session led to."""
+        """Link everything that the session led to, unless the application does.
+
+        It does where Link returns a public token to it: what it then requests is the first word on that token.
+        """
         item_ids: list[ItemId] = []
         failures: list[PlaidSyncError] = []
         try:
             session = self.sessions.find(finished.link_token)
         except PlaidSyncError as error:
             return Completion(failures=(error,))
+        if session.item_id is None and not session.hosted and not session.multi_item:
+            return Completion(left_to_application=True)
         for step in self._steps(finished, session, context):
             try:
-                item_ids.append(step())
+                item_ids += step()
             except PlaidSyncError as error:
                 failures.append(error)
         return Completion(tuple(item_ids), tuple(failures))
 
     def _steps(
         self, finished: FinishedSession, session: LinkSession, context: RequestContext
-    ) -> Iterator[Callable[[], ItemId]]:
+    ) -> Iterator[Callable[[], tuple[ItemId, ...]]]:
         item_id = session.item_id
         if item_id is not None:
             yield lambda: self._finish(item_id, finished.link_token, context)
             return
         for public_token in finished.public_tokens or (None,):
             request = LinkRequest(public_token, finished.link_token, session.client_user_id, proven=True)
-            yield lambda request=request: self.linker.link(request, context)  # type: ignore[misc] # bound
+            yield lambda request=request: self._link(request, finished, context)  # type: ignore[misc] # bound
 
-    def _finish(self, item_id: ItemId, link_token: str, context: RequestContext) -> ItemId:
+    def _finish(self, item_id: ItemId, link_token: str, context: RequestContext) -> tuple[ItemId, ...]:
         self.finish_update_mode(item_id, link_token, context)
-        return item_id
+        return (item_id,)
+
+    def _link(self, request: LinkRequest, finished: FinishedSession, context: RequestContext) -> tuple[ItemId, ...]:
+        """Link one Item; before the session's end only where a duplicate shows before the exchange."""
+        if not finished.ended and not self.sessions.lists(finished.link_token, request.public_token):
+            return ()
+        return (self.linker.link(request, context),)
 
 
 def parse_finished_session(event: dict[str, Any]) -> FinishedSession | None:
@@ -111,7 +127,8 @@ def parse_finished_session(event: dict[str, Any]) -> FinishedSession | None:
     if "requestContext" in event or not isinstance(session, dict):
         return None
     public_tokens = tuple(token for token in session["public_tokens"] if is_printable_ascii(token, _MAX_TOKEN))
-    return FinishedSession(str(session["link_token"]), public_tokens, str(event.get("correlation_id", "")))
+    correlation_id, ended = str(event.get("correlation_id", "")), bool(session.get("ended", True))
+    return FinishedSession(str(session["link_token"]), public_tokens, correlation_id, ended)
 
 
 def _passes(error: PlaidSyncError) -> bool:

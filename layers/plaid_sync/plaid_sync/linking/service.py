@@ -104,7 +104,7 @@ class Linker:
             TransientError: nothing was exchanged, or the Item is stored and only a message could not be sent: send the
                 same request again.
         """
-        session = self.validator.session_of(request)
+        request, session = self.validator.opened(request)
         item_id = self._linked_before(request, request.public_token) or self._link(request, session, context)
         self._request_sync(item_id, Cause.LINKED)
         if request.replace is not None:

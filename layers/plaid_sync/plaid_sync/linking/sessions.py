@@ -44,6 +44,8 @@ class LinkSession:
         created_at: when the link token was created; None where an older version stored it.
         hosted: whether Plaid hosts Link: then Plaid lists the results of the session.
         multi_item: whether it links several Items.
+        replace: the Item that its new Item replaces.
+        erase: whether the replaced Item's transactions are erased.
     """
 
     key: str
@@ -55,6 +57,8 @@ class LinkSession:
     created_at: datetime | None = None
     hosted: bool = False
     multi_item: bool = False
+    replace: ItemId | None = None
+    erase: bool = False
 
     def takes(self, link_id: str) -> bool:
         """Return whether it can take the public token with this digest."""

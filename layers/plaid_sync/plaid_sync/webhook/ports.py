@@ -66,11 +66,19 @@ class SharedState(Protocol):
 class LinkSessions(Protocol):
     """The link sessions of the Items API."""
 
-    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:
+    def complete(
+        self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str, *, ended: bool
+    ) -> str | None:
         """Link what the session of a link token led to, as Plaid's webhook names it; idempotent.
 
+        Args:
+            link_token: the session's.
+            public_tokens: those that the webhook names.
+            correlation_id: the id of the webhook's request.
+            ended: whether the session ended; else a webhook reports that follows.
+
         Returns:
-            The code of a refusal, if the application has to act; None where everything is linked.
+            Why the application has to act; None where it does not.
 
         Raises:
             TransientError: Plaid has to send the webhook again.

@@ -198,7 +198,8 @@ class WebhookReceiver:
     def _complete_link(self, webhook: Webhook, correlation_id: str) -> _Action:
         body = webhook.body
         try:
-            refusal = self.links.complete(str(body["link_token"]), _public_tokens(body), correlation_id)
+            ended = webhook.webhook_code == _SESSION_FINISHED
+            refusal = self.links.complete(str(body["link_token"]), _public_tokens(body), correlation_id, ended=ended)
         except TransientError as error:
             raise NotLinkedError(error.code) from error
         return _Action(published=refusal is not None, refusal=refusal)
