@@ -112,9 +112,11 @@ class LinkSessionsOf:
 
     world: World
 
-    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:
+    def complete(
+        self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str, *, ended: bool
+    ) -> str | None:
         """See `LinkSessions`: the payload and its answer are JSON."""
-        session = {"link_token": link_token, "public_tokens": list(public_tokens)}
+        session = {"link_token": link_token, "public_tokens": list(public_tokens), "ended": ended}
         event = {"finished_link_session": session, "correlation_id": correlation_id}
         answer = json.loads(json.dumps(self.world.invoke("items", json.loads(json.dumps(event)))))
         _act_as(self.world, "webhook")

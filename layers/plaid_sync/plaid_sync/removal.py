@@ -15,6 +15,7 @@ from plaid_sync.domain.history import EntryKind, HistoryEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from plaid_sync.domain.clock import Clock, Deadline
     from plaid_sync.domain.item import Item, ItemId, Removal
@@ -22,7 +23,26 @@ if TYPE_CHECKING:
 
 
 class RemovalItems(Protocol):
-    """The Items table as the removal uses it. Every write holds only while the Item is removed."""
+    """The Items table as the removal uses it. Every write holds only while the Item is removed, or not registered."""
+
+    def begin_rollback(self, item_id: ItemId, exchanged_before: datetime) -> bytes | None:
+        """Make sure that an Item is never registered that was exchanged before; return its encrypted token.
+
+        Returns:
+            None where there is no such Item: it is registered, rolled back, unknown, or exchanged later.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
+
+    def record_rolled_back(self, item_id: ItemId) -> None:
+        """Drop the access token of an Item whose rollback began, and which Plaid removed; nothing is left to do.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
 
     def record_plaid_removed(self, item_id: ItemId) -> None:
         """Record that Plaid removed the Item, and drop its access token.
@@ -82,6 +102,9 @@ class AccountClaims(Protocol):
         ...
 
 
+_LINK_TAKES: Final = timedelta(minutes=5)
+"""Longer than the request that registers an exchanged Item can run: the sweep comes later (`schedule.ROLLBACK_AFTER`),
+and a webhook of the new Item that comes earlier does not interrupt it."""
 _ROTATION_TAKES: Final = timedelta(minutes=5)
 """Longer than the request that replaces an access token can run."""
 
@@ -96,6 +119,20 @@ class Remover:
     tokens: TokenDecryptor
     plaid: PlaidRemoval
     clock: Clock
+
+    def roll_back(self, item_id: ItemId) -> bool:
+        """Remove an Item at Plaid that a link left unregistered; return whether there was one.
+
+        Raises:
+            PlaidError: Plaid does not remove the Item.
+            TransientError: a transient failure.
+        """
+        ciphertext = self.items.begin_rollback(item_id, self.clock.now() - _LINK_TAKES)
+        if ciphertext is None:
+            return False
+        self.plaid.remove(self.tokens.decrypt(item_id, ciphertext))
+        self.items.record_rolled_back(item_id)
+        return True
 
     def finish(self, item: Item, deadline: Deadline, causes: tuple[str, ...]) -> int:
         """Do what is left of the removal; return how many rows were erased.
