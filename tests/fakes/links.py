@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.schedule import ROLLBACK_AFTER, after_request
 from plaid_sync.linking.sessions import AccountClaim, ClaimHeldError
+from plaid_sync.webhook.ports import LinkOutcome
 
 from tests.fakes.items import Exchanged
 
@@ -145,11 +146,13 @@ class FakeLinkSessions:
     Attributes:
         completed: the sessions that were completed, in order.
         refusal: the code with which each is refused, while it is set.
+        client_user_id: the user of each.
         unreachable: whether no session can be completed now.
     """
 
     completed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     refusal: str | None = None
+    client_user_id: str | None = "user"
     unreachable: bool = False
 
     def complete(
@@ -159,8 +162,8 @@ class FakeLinkSessions:
         correlation_id: str,  # noqa: ARG002 - the port's
         *,
         ended: bool,  # noqa: ARG002 - the port's
-    ) -> str | None:
+    ) -> LinkOutcome:
         if self.unreachable:
             raise TransientError("unreachable")
         self.completed.append((link_token, public_tokens))
-        return self.refusal
+        return LinkOutcome(self.refusal, self.client_user_id)

@@ -13,11 +13,12 @@ from botocore.stub import Stubber
 from plaid_sync.aws.clients import INVOKE_CONFIG
 from plaid_sync.aws.items_function import ItemsFunction
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.webhook.ports import LinkOutcome
 
 NAME = "stack-items:live"
 
 
-def complete(answer: object, **response: Any) -> str | None:
+def complete(answer: object, **response: Any) -> LinkOutcome:
     client = boto3.client("lambda", config=INVOKE_CONFIG)
     body = json.dumps(answer).encode()
     session = {"ended": False, "link_token": "link-1", "public_tokens": ["public-1"]}
@@ -33,8 +34,9 @@ def complete(answer: object, **response: Any) -> str | None:
 
 @pytest.mark.usefixtures("aws")
 def test_the_response_is_the_reason_of_a_refusal_or_nothing() -> None:
-    assert complete({"item_ids": ["item"], "code": None, "retry": False}) is None
-    assert complete({"item_ids": [], "code": "duplicate_item", "retry": False}) == "duplicate_item"
+    assert complete({"item_ids": ["item"], "code": None, "retry": False}) == LinkOutcome()
+    refused = {"item_ids": [], "code": "duplicate_item", "retry": False, "client_user_id": "user"}
+    assert complete(refused) == LinkOutcome("duplicate_item", "user")
 
 
 @pytest.mark.usefixtures("aws")

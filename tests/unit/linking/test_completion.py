@@ -55,6 +55,7 @@ def test_all_items_of_a_session_are_linked_and_one_that_is_refused_stops_no_othe
     tokens = [api.plaid.complete(token, login(name)) for name in ("one", "two", "three")]
     completion = complete(api, token, *tokens)
     assert (len(completion.item_ids), completion.code, completion.retry) == (2, "duplicate_item", False)
+    assert completion.client_user_id == "user"
     assert len(api.tables.items.stored) == 3
     assert not api.item(existing).removed
 
@@ -63,6 +64,7 @@ def test_all_items_of_a_session_are_linked_and_one_that_is_refused_stops_no_othe
 def test_a_session_that_this_stack_did_not_create_is_refused(api: Api, public_tokens: tuple[str, ...]) -> None:
     completion = complete(api, "link-unknown", *public_tokens)
     assert (completion.item_ids, completion.code, completion.retry) == ((), "link_session_unknown", False)
+    assert completion.client_user_id is None
     assert api.plaid.calls == {}
 
 
@@ -93,6 +95,7 @@ def test_a_webhook_before_the_request_of_the_application_does_not_hinder_that_it
     body = api.went_through_link("user", name, **options)
     completion = complete(api, body["link_token"], body["public_token"], ended=ended)
     assert (completion.item_ids, completion.code, completion.retry) == ((), "left_to_application", False)
+    assert completion.client_user_id == "user"
     query = None if by_session else {"replace": old, "transactions": "erase"}
     new = content(api.request("POST", "/items", body, query), 201)["item_id"]
     assert (api.item(old).removed, api.removal(old).erase) == (True, True)
@@ -127,7 +130,7 @@ def test_before_the_end_of_a_session_only_complete_results_are_linked(api: Api) 
     partial = tuple(replace(added, accounts=()) for added in results.added)
     api.plaid.results[body["link_token"]] = replace(results, added=partial)
     completion = complete(api, body["link_token"], body["public_token"], ended=False)
-    assert (completion, api.plaid.calls["exchange"]) == (Completion(), 0)
+    assert (completion, api.plaid.calls["exchange"]) == (Completion(client_user_id="user"), 0)
     api.plaid.results[body["link_token"]] = results
     assert len(complete(api, body["link_token"], body["public_token"], ended=False).item_ids) == 1
 

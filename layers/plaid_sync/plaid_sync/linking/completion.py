@@ -49,11 +49,13 @@ class Completion:
         item_ids: the Items that are linked, or whose update mode is finished.
         failures: why others are not.
         left_to_application: whether the application completes the session.
+        client_user_id: the application's reference of its user; None where there is no such session.
     """
 
     item_ids: tuple[ItemId, ...] = ()
     failures: tuple[PlaidSyncError, ...] = ()
     left_to_application: bool = False
+    client_user_id: str | None = None
 
     @property
     def retry(self) -> bool:
@@ -91,13 +93,13 @@ class SessionCompleter:
         except PlaidSyncError as error:
             return Completion(failures=(error,))
         if session.item_id is None and not session.hosted and not session.multi_item:
-            return Completion(left_to_application=True)
+            return Completion(left_to_application=True, client_user_id=session.client_user_id)
         for step in self._steps(finished, session, context):
             try:
                 item_ids += step()
             except PlaidSyncError as error:
                 failures.append(error)
-        return Completion(tuple(item_ids), tuple(failures))
+        return Completion(tuple(item_ids), tuple(failures), client_user_id=session.client_user_id)
 
     def _steps(
         self, finished: FinishedSession, session: LinkSession, context: RequestContext
