@@ -1,8 +1,9 @@
 """The Items API: links, lists, shows, syncs, refreshes and removes Items (docs/api.md).
 
 Event: API Gateway HTTP API, payload 2.0, authorized by IAM. Responses are JSON, or problem details (RFC 9457) that name
-the field and the fix. Or, invoked by the webhook function: `{"finished_link_session": {"link_token", "public_tokens"},
-"correlation_id"}`, with the response `{"item_ids", "code", "retry"}`. Environment: `plaid_sync.config.ItemsSettings`.
+the field and the fix. Or, invoked by the webhook function: `{"finished_link_session": {"link_token", "public_tokens",
+"ended"}, "correlation_id"}`, with the response `{"item_ids", "code", "retry", "client_user_id"}`. Environment:
+`plaid_sync.config.ItemsSettings`.
 """
 
 from __future__ import annotations
@@ -154,7 +155,12 @@ def _complete(finished: FinishedSession, deadline: Deadline) -> dict[str, Any]:
     count(Metric.ITEM_LINKED, completion.linked)
     count(Metric.REQUEST_SERVED, len(completion.item_ids) - completion.linked)
     logger.info("link session completed", item_ids=completion.item_ids, code=completion.code, retry=completion.retry)
-    return {"item_ids": list(completion.item_ids), "code": completion.code, "retry": completion.retry}
+    return {
+        "item_ids": list(completion.item_ids),
+        "code": completion.code,
+        "retry": completion.retry,
+        "client_user_id": completion.client_user_id,
+    }
 
 
 def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:

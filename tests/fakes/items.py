@@ -16,7 +16,7 @@ from plaid_sync.domain.accounts import NO_ACCOUNT_STATES
 from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, SupersededError, TransientError
 from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName, merge_checks
-from plaid_sync.domain.schedule import DueItem, after_request
+from plaid_sync.domain.schedule import AttemptClass, DueItem, after_request
 
 from tests.fakes.aws import is_storable
 from tests.fakes.clock import FakeClock
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import BankStatus, PendingCheck, RemovalReason
-    from plaid_sync.domain.schedule import AttemptClass, NextAttempt
+    from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.items_api.ports import ItemChange
     from plaid_sync.sync.ports import AccountsUpdate, FollowUp, ItemStateUpdate
 
@@ -47,6 +47,17 @@ def require_storable(attributes: dict[str, Any]) -> None:
 
 
 @dataclass(slots=True)
+class Exchanged:
+    """An Item that is not registered."""
+
+    link_id: str
+    access_token: bytes
+    at: datetime
+    next_attempt_at: datetime | None
+    rolls_back: bool = False
+
+
+@dataclass(slots=True)
 class FakeItems:
     """Implements every port of the Items table: of the sync, the removal, the Items API, linking, sweep and audit.
 
@@ -56,6 +67,7 @@ class FakeItems:
         refreshed_at: when Items were last refreshed.
         replaced_by: the Items that replaced others.
         index_lags: the index by public token has no entry yet.
+        exchanged: those that are not registered.
     """
 
     history: FakeHistory = field(default_factory=FakeHistory)
@@ -65,6 +77,7 @@ class FakeItems:
     refreshed_at: dict[ItemId, datetime] = field(default_factory=dict)
     replaced_by: dict[ItemId, ItemId] = field(default_factory=dict)
     index_lags: bool = False
+    exchanged: dict[ItemId, Exchanged] = field(default_factory=dict)
 
     def put(self, *items: Item) -> None:
         self.stored |= {item.item_id: item for item in items}
@@ -174,6 +187,26 @@ class FakeItems:
         """Raise `SupersededError` unless the Item's generation is the newest."""
         if not self.is_fenced(item.item_id, item.generation):
             raise SupersededError
+
+    # ---- the rollback of a link
+
+    def exchanged_token(self, item_id: ItemId, link_id: str) -> bytes | None:
+        found = self.exchanged.get(item_id)
+        if found is None or found.link_id != link_id:
+            return None
+        return b"" if found.rolls_back else found.access_token
+
+    def begin_rollback(self, item_id: ItemId, exchanged_before: datetime) -> bytes | None:
+        found = self.exchanged.get(item_id)
+        if found is None or not found.access_token or found.at > exchanged_before:
+            return None
+        found.rolls_back = True
+        return found.access_token
+
+    def record_rolled_back(self, item_id: ItemId) -> None:
+        found = self.exchanged.get(item_id)
+        if found is not None:
+            found.rolls_back, found.access_token, found.next_attempt_at = True, b"", None
 
     # ---- the removal
 
@@ -335,9 +368,18 @@ class FakeItems:
             and item.next_attempt_at <= now
             and self.classes.get(item.item_id) is attempt_class
         ]
+        if attempt_class is AttemptClass.FIRST_SYNC:
+            due += [
+                DueItem(format_timestamp(found.next_attempt_at), item_id, attempt_class)
+                for item_id, found in self.exchanged.items()
+                if found.next_attempt_at is not None and found.next_attempt_at <= now
+            ]
         return sorted(due)[:limit]
 
     def lease(self, item: DueItem, until: datetime) -> DueItem | None:
+        if item.item_id in self.exchanged:
+            self.exchanged[item.item_id].next_attempt_at = until
+            return replace(item, next_attempt_at=format_timestamp(until))
         known = self.stored[item.item_id].next_attempt_at
         if known is None or format_timestamp(known) != item.next_attempt_at:
             return None

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.domain.schedule import after_request
+from plaid_sync.domain.schedule import ROLLBACK_AFTER, after_request
 from plaid_sync.linking.sessions import AccountClaim, ClaimHeldError
+from plaid_sync.webhook.ports import LinkOutcome
+
+from tests.fakes.items import Exchanged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -78,10 +81,19 @@ class FakeRegistrations:
     items: FakeItems
     links: FakeLinks
 
+    def record_exchange(self, progress: LinkProgress, item_id: ItemId, access_token: bytes, now: datetime) -> None:
+        if item_id not in self.items.stored and item_id not in self.items.exchanged:
+            following = after_request(item_id, now, ROLLBACK_AFTER).at
+            self.items.exchanged[item_id] = Exchanged(progress.link_id, access_token, now, following)
+        self.links.save_progress(progress)
+
     def register(self, registration: Registration) -> None:
         item, replacement = registration.item, registration.replacement
         stored = self.items.load(item.item_id)
         other_user = stored is not None and stored.client_user_id != item.client_user_id
+        exchanged = self.items.exchanged.get(item.item_id)
+        if exchanged is not None and (exchanged.rolls_back or exchanged.link_id != item.link_id):
+            raise TransientError("item_modified_concurrently")
         if item.item_id in self.links.blocked or (stored is not None and stored.removed) or other_user:
             raise TransientError("item_modified_concurrently")
         allowed = {item.item_id, *registration.releasable_item_ids}
@@ -91,6 +103,7 @@ class FakeRegistrations:
         if replacement is not None:
             self._replace(replacement, item)
         self.items.history.add(registration.entry)
+        self.items.exchanged.pop(item.item_id, None)
         self.items.put(item if stored is None else _updated(stored, item))
         if stored is None and item.linked_at is not None:
             self.items.plan(item.item_id, after_request(item.item_id, item.linked_at))
@@ -133,15 +146,24 @@ class FakeLinkSessions:
     Attributes:
         completed: the sessions that were completed, in order.
         refusal: the code with which each is refused, while it is set.
+        client_user_id: the user of each.
         unreachable: whether no session can be completed now.
     """
 
     completed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     refusal: str | None = None
+    client_user_id: str | None = "user"
     unreachable: bool = False
 
-    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:  # noqa: ARG002 - the port's
+    def complete(
+        self,
+        link_token: str,
+        public_tokens: tuple[str, ...],
+        correlation_id: str,  # noqa: ARG002 - the port's
+        *,
+        ended: bool,  # noqa: ARG002 - the port's
+    ) -> LinkOutcome:
         if self.unreachable:
             raise TransientError("unreachable")
         self.completed.append((link_token, public_tokens))
-        return self.refusal
+        return LinkOutcome(self.refusal, self.client_user_id)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import boto3
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.webhook.ports import LinkOutcome
 
 from tests.integration.in_process import function
 
@@ -112,16 +113,17 @@ class LinkSessionsOf:
 
     world: World
 
-    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:
+    def complete(
+        self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str, *, ended: bool
+    ) -> LinkOutcome:
         """See `LinkSessions`: the payload and its answer are JSON."""
-        session = {"link_token": link_token, "public_tokens": list(public_tokens)}
+        session = {"link_token": link_token, "public_tokens": list(public_tokens), "ended": ended}
         event = {"finished_link_session": session, "correlation_id": correlation_id}
         answer = json.loads(json.dumps(self.world.invoke("items", json.loads(json.dumps(event)))))
         _act_as(self.world, "webhook")
         if answer["retry"]:
             raise TransientError(answer["code"])
-        refusal: str | None = answer["code"]
-        return refusal
+        return LinkOutcome(answer["code"], answer["client_user_id"])
 
 
 def _act_as(world: World, name: str) -> None:

@@ -28,11 +28,17 @@ if TYPE_CHECKING:
 
     from tests.integration.harness import World
 
+LONG_AGO = "2020-01-01T00:00:00.000Z"
 EXCHANGE = "/item/public_token/exchange"
 
 
 FORMS = ("full", "deprecated", "partial", "absent")
 Form = Literal["full", "deprecated", "partial", "absent"]
+
+
+def is_registered(world: World, item_id: str) -> bool:
+    item = world.item(item_id)
+    return bool(item) and "unregistered_link" not in item
 
 
 @pytest.fixture
@@ -119,15 +125,15 @@ def test_a_link_that_dies_at_any_call_is_completed_by_its_retry(
             world.request("POST", "/items", body)
         answer = world.request("POST", "/items", body)
         last = crash.calls[-1]
-        saves = "PutItem" in last and any("Encrypt" in call for call in crash.calls)
+        saves = "TransactWriteItems" in last and sum("TransactWriteItems" in call for call in crash.calls) == 1
         lost = (EXCHANGE in last and not before) or "Encrypt" in last or (saves and before)
         if crash.struck and lost and answer["statusCode"] == 400:
             assert refused(answer, 400, "INVALID_PUBLIC_TOKEN")["field"] == "public_token"
-            assert world.item(item_id) == {}
+            assert not is_registered(world, item_id)
         elif duplicate:
             assert refused(answer, 409, "duplicate_item")["item_id"] == existing
             assert item_id not in world.plaid.items or world.plaid.item(item_id).removed
-            assert world.item(item_id) == {}
+            assert not is_registered(world, item_id)
         else:
             assert content(answer, 201)["item_id"] == item_id
             assert (item_id, "linked") in take_messages(world)
@@ -140,7 +146,57 @@ def test_a_link_that_dies_at_any_call_is_completed_by_its_retry(
     assert item_id not in kept
 
 
+@strikes_a_call
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_nothing_is_left_of_a_link_that_dies_at_any_call_and_is_never_repeated(
+    world: World, user: str, *, before: bool
+) -> None:
+    number, rolled_back = 0, 0
+    while True:
+        number += 1
+        body = went_through_link(world, f"{user} {number}", login=f"{user} login")
+        item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
+        crash = Crash(number, before=before)
+        with killed_at(crash):
+            world.request("POST", "/items", body)
+        if not crash.struck:
+            break
+        stored = world.item(item_id)
+        if "unregistered_link" not in stored:
+            continue
+        world.enqueue(item_id)
+        world.drain()
+        assert not world.plaid.item(item_id).removed
+        refused(world.request("GET", f"/items/{item_id}"), 404, "item_not_found")
+        world.set_attribute(item_id, "exchanged_at", {"S": LONG_AGO})
+        world.attempt_due(item_id)
+        assert world.plaid.item(item_id).removed
+        left = world.item(item_id)
+        assert not {"access_token", "next_attempt_at", "attempt_shard"} & left.keys()
+        assert not [row for row in link_rows(world, "public#").values() if "access_token" in row]
+        refused(world.request("POST", "/items", body), 503, "link_rolled_back")
+        rolled_back += 1
+    assert rolled_back >= 2
+
+
 # ---- webhooks of Link
+
+
+@pytest.mark.parametrize("hosted", [False, True])
+def test_a_webhook_of_link_leaves_a_session_that_is_not_hosted_to_the_application(
+    world: World, user: str, *, hosted: bool
+) -> None:
+    """Otherwise what it links could not replace what the application's request names."""
+    world.plaid.configure(link_webhooks_always=True)
+    old = linked(world, user, f"{user} login")
+    options: dict[str, Any] = {"replace": old} | ({"hosted_link": {}} if hosted else {})
+    body = went_through_link(world, user, login=f"{user} login", **options)
+    item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
+    assert {answer["statusCode"] for answer in deliver_webhooks(world)} == {200}
+    assert is_registered(world, item_id) == hosted
+    assert content(world.request("POST", "/items", body), 201)["item_id"] == item_id
+    assert (world.item(old)["state"], world.item(old)["replaced_by"]) == ("removed", item_id)
+    assert not world.plaid.item(item_id).removed
 
 
 def deliver_webhooks(world: World) -> list[dict[str, Any]]:
@@ -149,7 +205,7 @@ def deliver_webhooks(world: World) -> list[dict[str, Any]]:
     return [world.post_webhook(found.body, world.plaid.sign(found.body)) for found in deliveries]
 
 
-@pytest.mark.parametrize(("form", "hosted"), [("full", True), ("absent", True), ("partial", False)])
+@pytest.mark.parametrize(("form", "hosted"), [("full", True), ("absent", True)])
 @pytest.mark.usefixtures("form")
 def test_a_finished_session_is_linked_by_plaids_webhook_alone(
     world: World, user: str, *, hosted: bool, output: Callable[[], str]

@@ -96,6 +96,7 @@ def test_the_values_of_the_document_are_those_of_the_code() -> None:
         "HostedLink": set(link_token_fields.FIELDS["hosted_link"].members),
     }
     own = {"client_user_id", "item_id", "days_requested", "account_selection", "client_name"}
+    own |= {"replace", "replaced_transactions"}
     fields = set(SCHEMAS["NewLink"]["properties"]) | set(SCHEMAS["UpdateMode"]["properties"])
     assert fields - own == set(link_token_fields.FIELDS)
     assert SCHEMAS["ClientName"]["maxLength"] == link_requests.MAX_CLIENT_NAME_LENGTH

@@ -7,13 +7,15 @@ Item's message group, as often as it takes: every step is idempotent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.domain.errors import TOKEN_ROTATING, PlaidError, TransientError, says_token_is_dead
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from datetime import datetime
 
     from plaid_sync.domain.clock import Clock, Deadline
     from plaid_sync.domain.item import Item, ItemHealth, ItemId, Removal, RemovalReason
@@ -21,7 +23,26 @@ if TYPE_CHECKING:
 
 
 class RemovalItems(Protocol):
-    """The Items table as the removal uses it. Every write holds only while the Item is removed."""
+    """The Items table as the removal uses it. Every write holds only while the Item is removed, or not registered."""
+
+    def begin_rollback(self, item_id: ItemId, exchanged_before: datetime) -> bytes | None:
+        """Make sure that an Item is never registered that was exchanged before; return its encrypted token.
+
+        Returns:
+            None where there is no such Item: it is registered, rolled back, unknown, or exchanged later.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
+
+    def record_rolled_back(self, item_id: ItemId) -> None:
+        """Drop the access token of an Item whose rollback began, and which Plaid removed; nothing is left to do.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
 
     def record_plaid_removed(self, item_id: ItemId) -> None:
         """Record that Plaid removed the Item, and drop its access token.
@@ -93,6 +114,11 @@ class AccountClaims(Protocol):
         ...
 
 
+_LINK_TAKES: Final = timedelta(minutes=5)
+"""Longer than the request that registers an exchanged Item can run: the sweep comes later (`schedule.ROLLBACK_AFTER`),
+and a webhook of the new Item that comes earlier does not interrupt it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remover:
     """Finishes what `DELETE /items/{item_id}` began.
@@ -109,6 +135,20 @@ class Remover:
     plaid: PlaidItemRemoval
     clock: Clock
     report_orphaned: Callable[[ItemId], None]
+
+    def roll_back(self, item_id: ItemId) -> bool:
+        """Remove an Item at Plaid that a link left unregistered; return whether there was one.
+
+        Raises:
+            PlaidError: Plaid does not remove the Item.
+            TransientError: a transient failure.
+        """
+        ciphertext = self.items.begin_rollback(item_id, self.clock.now() - _LINK_TAKES)
+        if ciphertext is None:
+            return False
+        self.plaid.remove(self.tokens.decrypt(item_id, ciphertext))
+        self.items.record_rolled_back(item_id)
+        return True
 
     def finish(self, item: Item, deadline: Deadline, causes: tuple[str, ...]) -> int:
         """Do what is left of the removal; return how many rows were erased.

@@ -13,14 +13,15 @@ from botocore.stub import Stubber
 from plaid_sync.aws.clients import INVOKE_CONFIG
 from plaid_sync.aws.items_function import ItemsFunction
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.webhook.ports import LinkOutcome
 
 NAME = "stack-items:live"
 
 
-def complete(answer: object, **response: Any) -> str | None:
+def complete(answer: object, **response: Any) -> LinkOutcome:
     client = boto3.client("lambda", config=INVOKE_CONFIG)
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    session = {"link_token": "link-1", "public_tokens": ["public-1"]}
+    session = {"ended": False, "link_token": "link-1", "public_tokens": ["public-1"]}
     payload = {"correlation_id": "request", "finished_link_session": session}
     with Stubber(client) as stub:
         stub.add_response(
@@ -28,13 +29,14 @@ def complete(answer: object, **response: Any) -> str | None:
             {"StatusCode": 200, "Payload": StreamingBody(io.BytesIO(body), len(body)), **response},
             {"FunctionName": NAME, "Payload": json.dumps(payload, separators=(",", ":")).encode()},
         )
-        return ItemsFunction(lambda: client, NAME).complete("link-1", ("public-1",), "request")
+        return ItemsFunction(lambda: client, NAME).complete("link-1", ("public-1",), "request", ended=False)
 
 
 @pytest.mark.usefixtures("aws")
 def test_the_response_is_the_reason_of_a_refusal_or_nothing() -> None:
-    assert complete({"item_ids": ["item"], "code": None, "retry": False}) is None
-    assert complete({"item_ids": [], "code": "duplicate_item", "retry": False}) == "duplicate_item"
+    assert complete({"item_ids": ["item"], "code": None, "retry": False}) == LinkOutcome()
+    refused = {"item_ids": [], "code": "duplicate_item", "retry": False, "client_user_id": "user"}
+    assert complete(refused) == LinkOutcome("duplicate_item", "user")
 
 
 @pytest.mark.usefixtures("aws")
@@ -60,4 +62,4 @@ def test_an_invocation_that_is_refused_is_plaids_to_retry() -> None:
     with Stubber(client) as stub:
         stub.add_client_error("invoke", "TooManyRequestsException")
         with pytest.raises(TransientError, match="TooManyRequestsException"):
-            ItemsFunction(lambda: client, NAME).complete("link-1", (), "")
+            ItemsFunction(lambda: client, NAME).complete("link-1", (), "", ended=True)

@@ -53,7 +53,9 @@ def test_an_expiring_item_has_update_mode(api: Api) -> None:
 def test_an_item_that_ended_is_linked_again_and_replaced(api: Api) -> None:
     item_id = api.linked()
     repair = repair_of(api, item_id, ItemState(StateName.REVOKED, "ITEM_NOT_FOUND", NOON))
-    assert repair == {"link_token": {"client_user_id": "user"}, "then": f"POST /items?replace={item_id}"}
+    body = {"client_user_id": "user", "replace": item_id}
+    assert repair == {"link_token": body, "then": f"POST /items?replace={item_id}"}
+    content(api.request("POST", "/link-tokens", body), 201)
     content(api.request("POST", "/link-tokens", repair["link_token"]), 201)
 
 

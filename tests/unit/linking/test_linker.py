@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from plaid_sync.domain.errors import OutcomeUnknownError, PlaidError, TransientError
 from plaid_sync.domain.item import ItemId
+from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.linking.sessions import AddedItem, ListedResults
+from plaid_sync.removal import Remover
 
 from tests.fakes.api import Api, content, problem
 from tests.fakes.failing import KilledError
@@ -207,7 +210,7 @@ def test_a_request_whose_concurrent_repeat_used_the_token_waits_for_the_item(api
         ("links", "begin"),
         ("plaid", "exchange"),
         ("tokens", "encrypt"),
-        ("links", "save_progress"),
+        ("registrations", "record_exchange"),
         ("plaid", "accounts"),
         ("registrations", "register"),
         ("queue", "send"),
@@ -222,7 +225,7 @@ def test_a_link_that_is_killed_at_any_call_is_completed_by_its_retry(
         api.request("POST", "/items", BODY)
     response = api.request("POST", "/items", BODY)
     token_is_lost = (port, call, after) == ("plaid", "exchange", True) or call == "encrypt"
-    if token_is_lost or (call == "save_progress" and not after):
+    if token_is_lost or (call == "record_exchange" and not after):
         problem(response, 400, "INVALID_PUBLIC_TOKEN")
         assert api.tables.items.stored == {}
         return
@@ -231,17 +234,90 @@ def test_a_link_that_is_killed_at_any_call_is_completed_by_its_retry(
     assert (ITEM, "linked") in api.queue.take()
     (progress,) = api.tables.links.links.values()
     assert (progress.item_id, progress.access_token) == (ITEM, b"")
+    assert api.tables.items.exchanged == {}
     assert api.tables.tokens.decrypt(ITEM, api.item(ITEM).access_token) == ACCESS_TOKEN
 
 
-def test_the_progress_of_a_link_keeps_the_token_encrypted_and_does_not_expire(api: Api) -> None:
+def test_the_token_of_a_link_is_kept_encrypted_and_in_one_place(api: Api) -> None:
     api.fail("registrations", "register", KilledError())
     with pytest.raises(KilledError):
         api.request("POST", "/items", BODY)
     (progress,) = api.tables.links.links.values()
-    assert (progress.item_id, progress.expires_at) == (ITEM, None)
-    assert ACCESS_TOKEN.encode() not in progress.access_token
-    assert api.tables.tokens.decrypt(ITEM, progress.access_token) == ACCESS_TOKEN
+    assert (progress.item_id, progress.access_token, progress.expires_at is None) == (ITEM, b"", False)
+    exchanged = api.tables.items.exchanged[ITEM]
+    assert ACCESS_TOKEN.encode() not in exchanged.access_token
+    assert api.tables.tokens.decrypt(ITEM, exchanged.access_token) == ACCESS_TOKEN
+    problem(api.request("GET", f"/items/{ITEM}"), 404, "item_not_found")
+
+
+def test_a_link_that_an_older_version_began_is_completed_from_its_progress(api: Api) -> None:
+    api.fail("registrations", "register", KilledError())
+    with pytest.raises(KilledError):
+        api.request("POST", "/items", BODY)
+    token = api.tables.items.exchanged.pop(ITEM).access_token
+    (progress,) = api.tables.links.links.values()
+    api.tables.links.save_progress(replace(progress, access_token=token, expires_at=None))
+    assert content(api.request("POST", "/items", BODY), 201) == {"item_id": ITEM}
+    assert api.plaid.calls["exchange"] == 1
+
+
+def remover(api: Api) -> Remover:
+    tables = api.tables
+    items, rows, links, tokens, clock = (
+        api.ports["items"],
+        tables.transactions,
+        tables.links,
+        tables.tokens,
+        tables.clock,
+    )
+    return Remover(items, rows, links, tokens, api.plaid, clock, tables.orphaned.append)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("port", "call"), [("registrations", "record_exchange"), ("plaid", "accounts"), ("registrations", "register")]
+)
+def test_a_killed_link_that_is_never_repeated_is_removed_at_plaid_after_ten_minutes(
+    api: Api, port: str, call: str, *, after: bool
+) -> None:
+    api.fail(port, call, KilledError(), after=after)
+    with pytest.raises(KilledError):
+        api.request("POST", "/items", BODY)
+    exchanged = dict(api.tables.items.exchanged)
+    assert not remover(api).roll_back(ITEM)
+    assert api.plaid.removed == []
+    api.tables.clock.time += timedelta(minutes=12)
+    due = [item.item_id for item in api.tables.items.due(AttemptClass.FIRST_SYNC, api.tables.clock.now(), 9)]
+    if call == "register" and after:
+        assert (exchanged, remover(api).roll_back(ITEM)) == ({}, False)
+    elif call == "record_exchange" and not after:
+        assert (exchanged, due) == ({}, [])
+    else:
+        assert due == [ITEM]
+        assert remover(api).roll_back(ITEM)
+        assert (api.plaid.removed, api.tables.items.stored) == ([ACCESS_TOKEN], {})
+        assert [found.access_token for found in api.tables.items.exchanged.values()] == [b""]
+        assert api.tables.items.due(AttemptClass.FIRST_SYNC, api.tables.clock.now(), 9) == []
+        problem(api.request("POST", "/items", BODY), 503, "link_rolled_back")
+        assert not remover(api).roll_back(ITEM)
+    assert not any(progress.access_token for progress in api.tables.links.links.values())
+
+
+def test_a_rollback_that_began_is_never_registered_and_one_that_fails_is_retried(api: Api) -> None:
+    """The rollback begins between the request's last look and its registration."""
+
+    def rolls_back() -> None:
+        api.tables.clock.time += timedelta(minutes=12)
+        with pytest.raises(PlaidError):
+            remover(api).roll_back(ITEM)
+
+    api.plaid.refusals["remove"] = "INTERNAL_SERVER_ERROR"
+    api.fail("registrations", "register", None, meanwhile=rolls_back)
+    problem(api.request("POST", "/items", BODY), 500, "item_orphaned")
+    assert (api.tables.items.stored, api.plaid.removed) == ({}, [])
+    del api.plaid.refusals["remove"]
+    assert remover(api).roll_back(ITEM)
+    assert (api.plaid.removed, api.tables.items.exchanged[ITEM].access_token) == ([ACCESS_TOKEN], b"")
 
 
 def test_a_link_without_a_session_learns_its_institution_and_accounts(api: Api) -> None:

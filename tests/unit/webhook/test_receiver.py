@@ -422,13 +422,15 @@ def test_a_session_that_is_not_finished_is_published_without_tokens(body: dict[s
     assert "sandbox" not in repr(event)
 
 
-def test_what_cannot_be_linked_is_published_with_the_reason_and_without_tokens() -> None:
-    scene = Scene(links=FakeLinkSessions(refusal="duplicate_item"))
+@pytest.mark.parametrize("user", ["user", None])
+def test_what_cannot_be_linked_is_published_with_the_reason_and_its_user_and_without_tokens(user: str | None) -> None:
+    scene = Scene(links=FakeLinkSessions(refusal="duplicate_item", client_user_id=user))
     assert scene.receive(link_webhook(FINISHED)).published
     (entry,) = scene.history.entries
     (event,) = published(scene)
     assert entry.details["code"] == "duplicate_item"
     assert "duplicate_item" in repr(event)
+    assert event.detail.get("client_user_id") == user
     assert "sandbox" not in repr((entry, event))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.webhook.ports import LinkOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,11 @@ class ItemsFunction:
     connect: Callable[[], LambdaClient]
     name: str
 
-    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:
+    def complete(
+        self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str, *, ended: bool
+    ) -> LinkOutcome:
         """See `LinkSessions`. Where the response comes too late, the function finishes all the same."""
-        session = {"link_token": link_token, "public_tokens": list(public_tokens)}
+        session = {"link_token": link_token, "public_tokens": list(public_tokens), "ended": ended}
         event = {"finished_link_session": session, "correlation_id": correlation_id}
         with aws_errors():
             response = self.connect().invoke(FunctionName=self.name, Payload=exact_json.dumps(event).encode())
@@ -43,4 +46,5 @@ class ItemsFunction:
         code = answer.get("code") if isinstance(answer, dict) else "unreadable"
         if not isinstance(answer, dict) or answer.get("retry"):
             raise TransientError(str(code))
-        return None if code is None else str(code)
+        user_id = answer.get("client_user_id")
+        return LinkOutcome(None if code is None else str(code), None if user_id is None else str(user_id))

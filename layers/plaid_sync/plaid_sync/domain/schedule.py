@@ -70,6 +70,8 @@ class Failures:
     oldest: datetime | None = None
 
 
+ROLLBACK_AFTER: Final = timedelta(minutes=10)
+"""After the exchange of a public token whose Item is not registered: much longer than the request can run."""
 REQUESTED: Final = timedelta(minutes=2)
 """After a link or another request of the API, whose message the queue may have refused."""
 CLAIMED: Final = timedelta(minutes=6)

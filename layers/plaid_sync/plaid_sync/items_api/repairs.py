@@ -38,5 +38,6 @@ def repair_view(item: Item) -> dict[str, Any] | None:
 
 def _relink(item: Item) -> dict[str, Any]:
     """Return the body for a new link that replaces the Item; without a user of ours the caller adds its reference."""
-    user = {} if item.client_user_id is None else {"client_user_id": item.client_user_id}
-    return {"link_token": user, "then": f"POST /items?replace={item.item_id}"}
+    user_id = item.client_user_id
+    body = {} if user_id is None else {"client_user_id": user_id, "replace": item.item_id}
+    return {"link_token": body, "then": f"POST /items?replace={item.item_id}"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.claims import claim_keys
-from plaid_sync.domain.errors import Refusal, RefusedError
+from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError
 from plaid_sync.domain.requests import item_not_found_error, item_removed_error, request_removal, require_allowed
 from plaid_sync.domain.transitions import EventType
 from plaid_sync.linking.session_reader import public_token_error
@@ -115,15 +115,22 @@ class LinkValidator:
     links: Links
     items: LinkItems
 
-    def session_of(self, request: LinkRequest) -> LinkSession | None:
-        """Return the session of the request's link token, if it has one.
+    def opened(self, request: LinkRequest) -> tuple[LinkRequest, LinkSession | None]:
+        """Return the request, which replaces what its session replaces, and the session of its link token, if any.
 
         Raises:
             RefusedError: there is no such session, or it is of another user, or of update mode.
+            InvalidRequestError: its session replaces another Item.
         """
-        if request.link_token is None:
-            return None
-        session = self.sessions.find(request.link_token)
+        session = None if request.link_token is None else self._session(request, request.link_token)
+        if session is None or session.replace is None:
+            return request, session
+        if request.replace not in {None, session.replace}:
+            raise InvalidRequestError("replace", "the link token was created to replace another Item: leave it out")
+        return replace(request, replace=session.replace, erase=session.erase or request.erase), session
+
+    def _session(self, request: LinkRequest, link_token: str) -> LinkSession:
+        session = self.sessions.find(link_token)
         if session.client_user_id != request.client_user_id:
             raise RefusedError(
                 Refusal.FORBIDDEN,
@@ -174,8 +181,8 @@ class LinkValidator:
 
     def holders(self, candidate: LinkCandidate, keys: tuple[str, ...]) -> Holders:
         """Return the Items that hold accounts of the connection."""
-        replace = candidate.request.replace
-        releasable = set() if replace is None else {replace}
+        replaced_id = candidate.request.replace
+        releasable = set() if replaced_id is None else {replaced_id}
         for claim in self.links.claims(keys).values() if keys else ():
             if claim.item_id in releasable:
                 continue
@@ -209,14 +216,23 @@ class LinkValidator:
         return item.item_id
 
     def _replaced_item(self, request: LinkRequest) -> Item | None:
-        """Return the Item to replace, if there is one; for another user's, the response does not say that it exists."""
+        """Return the Item to replace, if there is one."""
         if request.replace is None:
             return None
-        item = self.items.load(request.replace)
-        if item is None or (item.client_user_id != request.client_user_id and not _needs_no_removal(item, request)):
-            raise item_not_found_error("replace")
-        require_allowed(item, EventType.REMOVE)
-        return item
+        return replaceable_item(self.items, request.replace, request.client_user_id, erase=request.erase)
+
+
+def replaceable_item(items: LinkItems, item_id: ItemId, client_user_id: str | None, *, erase: bool) -> Item:
+    """Return an Item that a new one of the user can replace.
+
+    Raises:
+        RefusedError: there is none; of another user's, the response does not say that it exists.
+    """
+    item = items.load(item_id)
+    if item is None or (item.client_user_id != client_user_id and not _needs_no_removal(item, erase=erase)):
+        raise item_not_found_error("replace")
+    require_allowed(item, EventType.REMOVE)
+    return item
 
 
 def duplicate_item_error(holder: ItemId | None, *, exchanged: bool, ends_older: bool) -> RefusedError:
@@ -228,13 +244,14 @@ def duplicate_item_error(holder: ItemId | None, *, exchanged: bool, ends_older: 
         ends_older: the bank ends the older connection when the user connects again.
     """
     replacing = f"?replace={holder}" if holder else "?replace="
-    replace = f"go through Link again and send {replacing}" if exchanged else f"send again with {replacing}"
-    if ends_older:
-        fix = (
-            f"{replace}: this bank ends the older connection when the user connects again, and that Item is checked now"
-        )
+    if exchanged:
+        again = f"go through Link again, with a link token that has replace {holder or ''}".rstrip()
     else:
-        fix = f"use that Item, in update mode where it needs repair, or {replace}"
+        again = f"send again with {replacing}"
+    if ends_older:
+        fix = f"{again}: this bank ends the older connection when the user connects again, and that Item is checked now"
+    else:
+        fix = f"use that Item, in update mode where it needs repair, or {again}"
     named = {} if holder is None else {"field": "item_id", "item_id": holder}
     detail = "the user linked one of these bank accounts already"
     return RefusedError(Refusal.CONFLICT, "duplicate_item", detail, {"fix": fix, **named})
@@ -247,7 +264,7 @@ def _session_used_error() -> RefusedError:
     return RefusedError(Refusal.CONFLICT, "link_session_used", "the link session took another public token", members)
 
 
-def _needs_no_removal(item: Item, request: LinkRequest) -> bool:
+def _needs_no_removal(item: Item, *, erase: bool) -> bool:
     """Return whether an Item is removed as the request asks; an erased one no longer has a user."""
     erased = item.removal is None or item.removal.erase
-    return item.removed and (erased or not request.erase)
+    return item.removed and (erased or not erase)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError
 from plaid_sync.domain.requests import item_not_found_error, require_allowed
 from plaid_sync.domain.transitions import EventType
+from plaid_sync.linking.eligibility import replaceable_item
 from plaid_sync.linking.requests import LinkTokenParameters
 from plaid_sync.linking.sessions import DEFAULT_LINK_TOKEN_TTL, SESSION_TTL, LinkSession, session_key
 
@@ -40,7 +41,7 @@ class LinkTokens:
         """Create a link token, and store its session with the user's reference.
 
         Raises:
-            RefusedError: there is no such Item, or it is another user's, or removed.
+            RefusedError: there is no such Item, or it is another user's, or removed; or there is none to replace.
             InvalidRequestError: neither the request nor the Item has a reference of the user.
             PlaidError: Plaid refused.
             TransientError: Plaid or AWS was unreachable: send the same request again.
@@ -49,6 +50,8 @@ class LinkTokens:
         client_user_id = request.client_user_id or (item.client_user_id if item else None)
         if client_user_id is None:
             raise InvalidRequestError("client_user_id", "the Item has none: send your reference of the user")
+        if request.replace is not None:
+            replaceable_item(self.items, request.replace, client_user_id, erase=request.erase)
         access_token = None if item is None else self.tokens.decrypt(item.item_id, item.access_token)
         client_name = request.client_name or self.client_name
         now = self.clock.now()
@@ -66,6 +69,8 @@ class LinkTokens:
                 created_at=now,
                 hosted=request.hosted,
                 multi_item=request.multi_item,
+                replace=request.replace,
+                erase=request.erase,
             )
         )
         return created

@@ -104,7 +104,26 @@ class UserItems(Protocol):
 
 
 class ErasableItems(LinkItems, Protocol):
-    """Items that are replaced, and whose rows can still be erased after their removal."""
+    """Items that are replaced, whose rows can be erased after their removal, and those that are not registered yet."""
+
+    def exchanged_token(self, item_id: ItemId, link_id: str) -> bytes | None:
+        """Return the encrypted token of an Item that is not registered yet; empty once its rollback began.
+
+        Returns:
+            None where there is no such Item, or it is registered.
+
+        Raises:
+            TransientError: the table cannot be read now.
+        """
+        ...
+
+    def record_rolled_back(self, item_id: ItemId) -> None:
+        """Drop the token of an Item that Plaid removed before it was registered; from now on it never is.
+
+        Raises:
+            TransientError: the table cannot accept the write now.
+        """
+        ...
 
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
         """Erase the rows of a removed Item that kept them; return False where it was modified since it was loaded.
@@ -128,7 +147,14 @@ class LinkIndex(Protocol):
 
 
 class Registrations(Protocol):
-    """Stores linked Items with their account claims. Both raise `TransientError`."""
+    """Stores linked Items with their account claims. All raise `TransientError`."""
+
+    def record_exchange(self, progress: LinkProgress, item_id: ItemId, access_token: bytes, now: datetime) -> None:
+        """Store the progress of a link, and its Item with the encrypted token; unregistered, it is rolled back.
+
+        Where the Item is stored already, only the progress is stored.
+        """
+        ...
 
     def register(self, registration: Registration) -> None:
         """Store a registration, all or nothing. Stored again, it changes nothing that a sync wrote.

@@ -12,6 +12,7 @@ from plaid_sync.domain.messages import is_item_id
 from plaid_sync.domain.requests import (
     MAX_USER_ID_LENGTH,
     erase_requested,
+    optional_choice,
     optional_flag,
     optional_int,
     optional_text,
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 MAX_CLIENT_NAME_LENGTH: Final = 30
 """Link shows "This Application" in place of a longer one (https://plaid.com/docs/api/link/#linktokencreate)."""
 _LINK_FIELDS: Final = ("public_token", "link_token", "client_user_id", "days_requested")
-_TOKEN_FIELDS: Final = ("client_user_id", "item_id", "days_requested", "account_selection", "client_name", *FIELDS)
+_TOKEN_FIELDS: Final = (
+    *("client_user_id", "item_id", "days_requested", "account_selection", "client_name"),
+    *("replace", "replaced_transactions"),
+    *FIELDS,
+)
 _PRODUCT_LISTS: Final = (
     "products",
     "required_if_supported_products",
@@ -41,6 +46,8 @@ _NOT_IN_UPDATE_MODE: Final = (
     "days_requested",
     "transactions",
     "enable_multi_item_link",
+    "replace",
+    "replaced_transactions",
 )
 _ADDED_IN_UPDATE_MODE: Final = frozenset({"assets", "statements"})
 """Products that Link adds in update mode by `products`; for others the user gives consent there."""
@@ -77,12 +84,16 @@ class LinkTokenRequest:
         item_id: set for update mode.
         client_name: None for the stack's own.
         fields: Plaid's own fields, in Plaid's form.
+        replace: the Item that the new one replaces.
+        erase: whether the replaced Item's transactions are erased.
     """
 
     client_user_id: str | None
     item_id: ItemId | None
     client_name: str | None
     fields: Mapping[str, Any] = field(repr=False)
+    replace: ItemId | None = None
+    erase: bool = False
 
     @property
     def days_requested(self) -> int | None:
@@ -179,7 +190,20 @@ def parse_link_token_request(body: object, *, sandbox: bool = False) -> LinkToke
         raise InvalidRequestError("user", "Plaid takes one of user and user_id: leave one out")
     defaults: dict[str, Any] = {"country_codes": ["US"], "language": "en"}
     client_name = optional_text(given, "client_name", MAX_CLIENT_NAME_LENGTH)
-    return LinkTokenRequest(client_user_id, item_id, client_name, defaults | fields)
+    replace, erase = _replacement(given)
+    return LinkTokenRequest(client_user_id, item_id, client_name, defaults | fields, replace, erase)
+
+
+def _replacement(given: Mapping[str, Any]) -> tuple[ItemId | None, bool]:
+    """Return the Item to replace, and whether its transactions are erased."""
+    replace = _item_id(given, "replace")
+    choice = optional_choice(given, "replaced_transactions", ("keep", "erase"))
+    if replace is None:
+        if choice is not None:
+            raise InvalidRequestError("replaced_transactions", "requires replace: leave it out")
+    elif given.get("enable_multi_item_link"):
+        raise InvalidRequestError("replace", "one new Item replaces another: leave enable_multi_item_link out")
+    return replace, choice == "erase"
 
 
 def _check_new_link(given: Mapping[str, Any], client_user_id: str | None) -> None:

@@ -1,9 +1,9 @@
 """Linking: a public token becomes a registered Item, never an orphan that is billed and unknown.
 
 A public token works once. After the exchange the Item is stored, or it is removed at Plaid: the link is rolled back.
-The progress is stored with the encrypted access token before anything else, so that the same request, sent again after
-a crash, continues there. Only where the response of the exchange itself is lost neither is possible; the caller and the
-operator then get an error that says so.
+The progress and the encrypted access token are stored before anything else, so that the same request, sent again after
+a crash, continues there; without one, the sweep has the Item removed ten minutes later (`removal`). Only where the
+response of the exchange itself is lost neither is possible; the caller and the operator then get an error that says so.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ _MAX_LOOKUPS: Final = 3
 _MAX_ERASURES: Final = 3
 _PAUSE_SECONDS: Final = 0.5
 _USED_TOKEN_CODE: Final = "INVALID_PUBLIC_TOKEN"  # noqa: S105 - an error code
+_ROLLBACK_BEGAN: Final = "rollback_began"
 _GATEWAY_CODE_PREFIX: Final = "HTTP_5"
 """A gateway's response, not Plaid's: it does not say what Plaid did."""
 _DEAD_TOKEN_CODE: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
@@ -104,7 +105,7 @@ class Linker:
             TransientError: nothing was exchanged, or the Item is stored and only a message could not be sent: send the
                 same request again.
         """
-        session = self.validator.session_of(request)
+        request, session = self.validator.opened(request)
         item_id = self._linked_before(request, request.public_token) or self._link(request, session, context)
         self._request_sync(item_id, Cause.LINKED)
         if request.replace is not None:
@@ -155,9 +156,8 @@ class Linker:
         """
         if progress.item_id is None:
             return None
-        if progress.access_token:
-            access_token = self.tokens.decrypt(progress.item_id, progress.access_token)
-            exchanged = ExchangedItem(progress.item_id, access_token, progress.request_id)
+        exchanged = self._exchanged(progress, progress.item_id)
+        if exchanged is not None:
             if progress.duplicate_of is None:
                 return self._complete(candidate, progress, exchanged, progress.item_id, context)
             self._undo_duplicate(progress, exchanged, progress.duplicate_of)
@@ -167,6 +167,20 @@ class Linker:
         if item is None or item.link_id != progress.link_id:
             return None
         return self.validator.confirm(item, candidate.request)
+
+    def _exchanged(self, progress: LinkProgress, item_id: ItemId) -> ExchangedItem | None:
+        """Return the exchanged Item of a link that is not completed; None where nothing is left to complete.
+
+        Raises:
+            LinkRolledBackError: it was removed at Plaid, or is about to be.
+        """
+        ciphertext = progress.access_token or self.items.exchanged_token(item_id, progress.link_id)
+        if ciphertext:
+            access_token = self.tokens.decrypt(item_id, ciphertext)
+            return ExchangedItem(item_id, access_token, progress.request_id, ciphertext)
+        if ciphertext is not None and progress.duplicate_of is None:
+            raise LinkRolledBackError(_ROLLBACK_BEGAN)
+        return None
 
     # ---- a new link
 
@@ -241,10 +255,11 @@ class Linker:
     ) -> ItemId:
         progress = replace(progress, item_id=item_id)
         try:
-            if not progress.access_token:
-                progress = self._saved(progress, item_id, exchanged)
+            if not exchanged.ciphertext:
+                progress = replace(progress, request_id=exchanged.request_id)
+                exchanged = self._saved(progress, item_id, exchanged)
             candidate = self._with_accounts(candidate, exchanged)
-            self._register(candidate, progress, item_id, context)
+            self._register(candidate, progress, item_id, exchanged, context)
         except ClaimHeldError as error:
             self._undo_duplicate(progress, exchanged, error.holder)
             raise self._duplicate(error.holder, candidate.added.institution_id, context, exchanged=True) from error
@@ -258,12 +273,11 @@ class Linker:
             raise LinkRolledBackError(code) from error
         return item_id
 
-    def _saved(self, progress: LinkProgress, item_id: ItemId, exchanged: ExchangedItem) -> LinkProgress:
-        """Store the access token, so that the same request can continue if this one dies."""
+    def _saved(self, progress: LinkProgress, item_id: ItemId, exchanged: ExchangedItem) -> ExchangedItem:
+        """Store the access token: if this request dies, it can be repeated, and else the Item is rolled back."""
         ciphertext = self.tokens.encrypt(item_id, exchanged.access_token)
-        saved = replace(progress, access_token=ciphertext, request_id=exchanged.request_id, expires_at=None)
-        self.links.save_progress(saved)
-        return saved
+        self.registrations.record_exchange(self._closed(progress), item_id, ciphertext, self.clock.now())
+        return replace(exchanged, ciphertext=ciphertext)
 
     def _with_accounts(self, candidate: LinkCandidate, exchanged: ExchangedItem) -> LinkCandidate:
         """Return the connection with its institution and accounts: Plaid's word on the Item, if the session had none.
@@ -293,7 +307,12 @@ class Linker:
         )
 
     def _register(
-        self, candidate: LinkCandidate, progress: LinkProgress, item_id: ItemId, context: RequestContext
+        self,
+        candidate: LinkCandidate,
+        progress: LinkProgress,
+        item_id: ItemId,
+        exchanged: ExchangedItem,
+        context: RequestContext,
     ) -> None:
         """Store the Item with its account claims.
 
@@ -308,7 +327,7 @@ class Linker:
         item = Item(
             item_id=item_id,
             state=ItemState(StateName.ACTIVE),
-            access_token=progress.access_token,
+            access_token=exchanged.ciphertext,
             days_requested=candidate.days_requested or MAX_HISTORY_DAYS,
             linked_at=now,
             link_id=candidate.link_id,
@@ -356,6 +375,8 @@ class Linker:
     def _close(self, progress: LinkProgress) -> None:
         """Drop the access token of an Item that is removed at Plaid; if that fails, a repeat removes it again."""
         with suppress(TransientError):
+            if progress.item_id is not None:
+                self.items.record_rolled_back(progress.item_id)
             self.links.save_progress(self._closed(progress))
 
     def _closed(self, progress: LinkProgress) -> LinkProgress:

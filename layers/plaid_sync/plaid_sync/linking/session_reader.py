@@ -76,6 +76,12 @@ class SessionReader:
         listed = ListedResults.PARTIAL if results.finished else ListedResults.ABSENT
         return AddedItem(public_token, proven=proven, listed=listed, request_id=results.request_id)
 
+    def lists(self, link_token: str, public_token: str | None) -> bool:
+        """Return whether Plaid lists a connection with institution and accounts already: this one, or any."""
+        results = self.plaid.link_results(link_token)
+        listed = [added for added in results.added if public_token in {None, added.public_token}]
+        return any(added.is_complete for added in listed)
+
     def _only(self, results: LinkResults) -> AddedItem:
         if not results.added:
             raise _not_finished_error()

@@ -44,6 +44,8 @@ class LinkSession:
         created_at: when the link token was created; None where an older version stored it.
         hosted: whether Plaid hosts Link: then Plaid lists the results of the session.
         multi_item: whether it links several Items.
+        replace: the Item that its new Item replaces.
+        erase: whether the replaced Item's transactions are erased.
     """
 
     key: str
@@ -55,6 +57,8 @@ class LinkSession:
     created_at: datetime | None = None
     hosted: bool = False
     multi_item: bool = False
+    replace: ItemId | None = None
+    erase: bool = False
 
     def takes(self, link_id: str) -> bool:
         """Return whether it can take the public token with this digest."""
@@ -160,11 +164,13 @@ class ExchangedItem:
     Attributes:
         item_id: None where the response has none that can be stored: then the Item can only be removed.
         request_id: Plaid's id of the call; empty where there was none.
+        ciphertext: the access token, encrypted; empty before it is stored.
     """
 
     item_id: ItemId | None
     access_token: str = field(repr=False)
     request_id: str = ""
+    ciphertext: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ class LinkProgress:
         session_key: of the session that took it; None where it is linked without one.
         expires_at: when it is forgotten; None while it holds an access token that is stored nowhere else.
         item_id: the Item that it was exchanged for; None before.
-        access_token: ciphertext of the Item's token; empty before the exchange, and once the Item is stored or removed.
+        access_token: ciphertext of the Item's token, where an older version stored it here, not in the Items table.
         duplicate_of: the Item that holds one of its accounts: then it is removed at Plaid.
         request_id: Plaid's id of the exchange; empty where there was none.
     """
@@ -212,7 +218,7 @@ class Registration:
 
     Attributes:
         item: the new Item; its `bank_login_ids` are the keys of the account claims that it takes.
-        progress: of its public token, whose access token is now the Item's.
+        progress: of its public token.
         entry: its history entry.
         releasable_item_ids: Items whose account claims it may take: they are removed, or are replaced.
         replacement: set where it replaces an Item that is not removed yet.

@@ -80,7 +80,7 @@ class SyncEngine:
         began_at = self.clock.now()
         item = self.items.load(job.item_id)
         if item is None:
-            return SyncReport(Outcome.UNREGISTERED)
+            return self._roll_back(job)
         if (report := self._report_without_sync(item, job)) is not None:
             return report
         item = replace(item, pending_checks=merge_checks(item.pending_checks, job.checks))
@@ -101,6 +101,14 @@ class SyncEngine:
             report = self._record_failure(attempt, WORKER_DIED, FailureClass.CLIENT_ERROR)
             return replace(report, kills_workers=again)
         return self._sync_claimed(attempt, last=last or item.failure is not None)
+
+    def _roll_back(self, job: SyncJob) -> SyncReport:
+        """Remove at Plaid what a link left unregistered; after a failure the sweep requests it again."""
+        try:
+            self.removals.roll_back(job.item_id)
+        except (PlaidError, TransientError) as error:
+            return SyncReport(Outcome.FAILED, code=error.code)
+        return SyncReport(Outcome.UNREGISTERED)
 
     def _report_without_sync(self, item: Item, job: SyncJob) -> SyncReport | None:
         """Return the report of an Item that needs no sync, or must not have one."""

@@ -298,6 +298,15 @@ class Quarantine(Protocol):
 class Removals(Protocol):
     """The removal of Items (`plaid_sync.removal`)."""
 
+    def roll_back(self, item_id: ItemId) -> bool:
+        """Remove an Item at Plaid that a link left unregistered; return whether there was one.
+
+        Raises:
+            PlaidError: Plaid does not remove the Item.
+            TransientError: a transient failure.
+        """
+        ...
+
     def finish(self, item: Item, deadline: Deadline, causes: tuple[str, ...]) -> int:
         """Do what is left of a removal; return how many rows were erased.
 

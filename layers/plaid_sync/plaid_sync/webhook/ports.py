@@ -63,14 +63,32 @@ class SharedState(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LinkOutcome:
+    """What became of a link session.
+
+    Attributes:
+        code: why the application has to act; None where it does not.
+        client_user_id: the application's reference of the session's user; None of a session that is not the stack's.
+    """
+
+    code: str | None = None
+    client_user_id: str | None = None
+
+
 class LinkSessions(Protocol):
     """The link sessions of the Items API."""
 
-    def complete(self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str) -> str | None:
+    def complete(
+        self, link_token: str, public_tokens: tuple[str, ...], correlation_id: str, *, ended: bool
+    ) -> LinkOutcome:
         """Link what the session of a link token led to, as Plaid's webhook names it; idempotent.
 
-        Returns:
-            The code of a refusal, if the application has to act; None where everything is linked.
+        Args:
+            link_token: the session's.
+            public_tokens: those that the webhook names.
+            correlation_id: the id of the webhook's request.
+            ended: whether the session ended; else a webhook reports that follows.
 
         Raises:
             TransientError: Plaid has to send the webhook again.

@@ -141,11 +141,13 @@ class _Action:
 
     Attributes:
         published: whether it has to be published.
-        refusal: why what the user linked could not be linked.
+        refusal: why what the user linked is not linked.
+        client_user_id: the user that a published webhook is about; None where that is unknown.
     """
 
     published: bool = False
     refusal: str | None = None
+    client_user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +200,12 @@ class WebhookReceiver:
     def _complete_link(self, webhook: Webhook, correlation_id: str) -> _Action:
         body = webhook.body
         try:
-            refusal = self.links.complete(str(body["link_token"]), _public_tokens(body), correlation_id)
+            ended = webhook.webhook_code == _SESSION_FINISHED
+            outcome = self.links.complete(str(body["link_token"]), _public_tokens(body), correlation_id, ended=ended)
         except TransientError as error:
             raise NotLinkedError(error.code) from error
-        return _Action(published=refusal is not None, refusal=refusal)
+        published = outcome.code is not None
+        return _Action(published, outcome.code, outcome.client_user_id if published else None)
 
     def _queue(self, message: SyncMessage, delivery: str) -> None:
         try:
@@ -333,6 +337,7 @@ def _entry(webhook: Webhook, action: _Action, delivery: str, signed_at: datetime
         "webhook_code": webhook.webhook_code,
         "correlation_ids": [correlation_id] if correlation_id else None,
         "code": action.refusal,
+        "client_user_id": action.client_user_id,
     }
     published: tuple[str, ...] = ()
     if action.published:

@@ -24,6 +24,10 @@ the Links table), `refreshed_at` (S), Plaid's connection to the bank as last fet
 `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is `consent_until` (S).
 `token_rotation_began_at` (S): a rotation of the access token that is not completed.
 
+An Item whose public token is exchanged, and which is not registered yet, is a row that no reader counts as an Item:
+`state` (S: removed), `generation`, `access_token`, `unregistered_link` (S, SHA-256 of the public token),
+`exchanged_at` (S), the key of `by_next_attempt`, and `rollback_began_at` (S) once it cannot be registered any more.
+
 Unknown attributes are ignored and unknown words are kept: during a canary or after a rollback, two versions share a
 table.
 """

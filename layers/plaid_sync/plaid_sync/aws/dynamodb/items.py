@@ -53,7 +53,8 @@ class ItemsTable:
         """
         with aws_errors():
             response = self.client.get_item(TableName=self.table, Key=_key(item_id), ConsistentRead=True)
-        return item_rows.item_from_row(dict(response["Item"])) if "Item" in response else None
+        row: dict[str, Any] = dict(response.get("Item", {}))
+        return item_rows.item_from_row(row) if row and "unregistered_link" not in row else None
 
     # ---- the sync
 
@@ -173,6 +174,56 @@ class ItemsTable:
             self._update(item_id, sets, condition)
         else:
             self._change(item_id, sets, condition, entry)
+
+    # ---- the rollback of a link whose Item is not registered
+
+    def exchanged_token(self, item_id: ItemId, link_id: str) -> bytes | None:
+        """See `ErasableItems`."""
+        with aws_errors():
+            response = self.client.get_item(TableName=self.table, Key=_key(item_id), ConsistentRead=True)
+        values = deserialize(dict(response.get("Item", {})))
+        if values.get("unregistered_link") != link_id:
+            return None
+        return b"" if "rollback_began_at" in values else bytes(values.get("access_token", b""))
+
+    def begin_rollback(self, item_id: ItemId, exchanged_before: datetime) -> bytes | None:
+        """See `RemovalItems`."""
+
+        def waits(expression: Expression) -> str:
+            token, link = expression.name("access_token"), expression.name("unregistered_link")
+            before = expression.value(format_timestamp(exchanged_before))
+            exchanged = f"{expression.name('exchanged_at')} <= {before}"
+            return f"attribute_exists({token}) AND attribute_exists({link}) AND {exchanged}"
+
+        return self._update_unregistered(item_id, {}, waits).get("access_token")
+
+    def record_rolled_back(self, item_id: ItemId) -> None:
+        """See `RemovalItems`. The row stays, so that a late registration finds that it is too late."""
+        sets = dict.fromkeys(("access_token", *item_rows.NEXT_ATTEMPT))
+
+        def unregistered(expression: Expression) -> str:
+            return f"attribute_exists({expression.name('unregistered_link')})"
+
+        self._update_unregistered(item_id, sets, unregistered)
+
+    def _update_unregistered(
+        self, item_id: ItemId, sets: dict[str, Any], condition: Callable[[Expression], str]
+    ) -> dict[str, Any]:
+        """Update an Item whose rollback begins, or began; return its attributes, none where the condition failed."""
+        expression, began_at = Expression(), format_timestamp(self.clock.now())
+        with aws_errors():
+            try:
+                response = self.client.update_item(
+                    TableName=self.table,
+                    Key=_key(item_id),
+                    UpdateExpression=expression.update(sets, {"rollback_began_at": began_at}),
+                    ConditionExpression=condition(expression),
+                    ReturnValues="ALL_NEW",
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException:
+                return {}
+        return deserialize(response["Attributes"])
 
     # ---- the removal
 

@@ -2,7 +2,8 @@
 
 Key: `link_key`. A session (`session#…`): `client_user_id` (S), `item_id` (S, in update mode), `days_requested` (N),
 `link_id` (S, SHA-256 of the public token that it took), `created_at` (S), `hosted` and `multi_item` (BOOL, only when
-true), `expires_at` (N, epoch seconds, TTL). The progress of a link (`public#<link_id>`): `session_key` (S), once the
+true), `replaces` (S, the Item that the new one replaces) and `erases` (BOOL, only when true: its transactions),
+`expires_at` (N, epoch seconds, TTL). The progress of a link (`public#<link_id>`): `session_key` (S), once the
 public token is exchanged `item_id` and `request_id` (S) and `access_token` (B, KMS ciphertext; until the Item is stored
 or removed), `duplicate_of` (S), `expires_at` (absent while there is an `access_token`). An account claim (`login#…`):
 `item_id` and `link_id` (S); it holds while its Item lives. `void#<item_id>`, with `expires_at`: a registration block:
@@ -52,7 +53,7 @@ class LinksTable:
         values = self._read(key)
         if not values or (expires_at := datetime.fromtimestamp(int(values["expires_at"]), UTC)) <= now:
             return None
-        item_id, days = values.get("item_id"), values.get("days_requested")
+        item_id, days, replaced = (values.get(name) for name in ("item_id", "days_requested", "replaces"))
         return LinkSession(
             key=key,
             client_user_id=values["client_user_id"],
@@ -63,6 +64,8 @@ class LinksTable:
             created_at=parse_timestamp(values.get("created_at")),
             hosted=bool(values.get("hosted", False)),
             multi_item=bool(values.get("multi_item", False)),
+            replace=None if replaced is None else ItemId(replaced),
+            erase=bool(values.get("erases", False)),
         )
 
     def begin(self, progress: LinkProgress, session: LinkSession | None) -> LinkProgress:
@@ -184,6 +187,8 @@ def _session_row(session: LinkSession) -> dict[str, Any]:
         "created_at": format_optional_timestamp(session.created_at),
         "hosted": session.hosted or None,
         "multi_item": session.multi_item or None,
+        "replaces": session.replace,
+        "erases": session.erase or None,
     }
 
 

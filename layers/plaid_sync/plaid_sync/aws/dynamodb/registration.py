@@ -10,12 +10,16 @@ from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, seriali
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.items import item_action, lives
 from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError, write_together
-from plaid_sync.domain.clock import format_optional_timestamp
+from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp
 from plaid_sync.domain.errors import ITEM_MODIFIED, TransientError
 from plaid_sync.domain.item import Item, ItemId, StateName
-from plaid_sync.linking.sessions import ClaimHeldError, Registration, Replacement
+from plaid_sync.domain.schedule import ROLLBACK_AFTER, after_request
+from plaid_sync.linking.sessions import ClaimHeldError, LinkProgress, Registration, Replacement
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from plaid_sync.domain.clock import Clock
@@ -34,26 +38,52 @@ class Registrations:
     history_table: str
     clock: Clock
 
+    def record_exchange(self, progress: LinkProgress, item_id: ItemId, access_token: bytes, now: datetime) -> None:
+        """See `Registrations`. To versions that know no unregistered Items, it is a removed one without a removal."""
+        sets = {
+            "state": StateName.REMOVED.value,
+            "generation": 0,
+            "access_token": access_token,
+            "unregistered_link": progress.link_id,
+            "exchanged_at": format_timestamp(now),
+            **item_rows.next_attempt_attributes(item_id, after_request(item_id, now, ROLLBACK_AFTER)),
+        }
+        stored = transact.put("progress", self.links_table, links.progress_row(progress))
+
+        def absent(expression: Expression) -> str:
+            return expression.equals("item_id", None)
+
+        try:
+            exchanged = item_action(self.items_table, ITEM, item_id, sets, absent)
+            write_together(self.client, [exchanged, stored], self.clock)
+        except ConditionFailedError:
+            write_together(self.client, [stored], self.clock)
+
     def register(self, registration: Registration) -> None:
         """See `Registrations`."""
-        try:
-            self._register(registration, registration.replacement)
-        except ConditionFailedError as error:
-            if set(error.found) != {_REPLACED} or not _is_removed(error.found[_REPLACED]):
-                raise _registration_failure(error) from error
-        else:
-            return
-        # The Item to be replaced was removed concurrently: nothing is left to do about it.
-        try:
-            self._register(registration, None)
-        except ConditionFailedError as error:
-            raise _registration_failure(error) from error
+        replacement, store = registration.replacement, _register_exchanged
+        while True:
+            try:
+                self._register(registration, replacement, store)
+            except ConditionFailedError as error:
+                if ITEM in error.found and store is _register_exchanged:
+                    store = _upsert  # registered before, or exchanged by an older version
+                elif (
+                    replacement is not None and set(error.found) == {_REPLACED} and _is_removed(error.found[_REPLACED])
+                ):
+                    replacement = None  # removed concurrently: nothing is left to do about it
+                else:
+                    raise _registration_failure(error) from error
+            else:
+                return
 
-    def _register(self, registration: Registration, replacement: Replacement | None) -> None:
+    def _register(
+        self, registration: Registration, replacement: Replacement | None, store: Callable[[str, Item], Action]
+    ) -> None:
         item, expression = registration.item, Expression()
         unblocked = expression.equals("link_key", None)
         actions = [
-            _upsert(self.items_table, item),
+            store(self.items_table, item),
             transact.check(_BLOCK, self.links_table, links.block_key(item.item_id), expression, unblocked),
             *links.claim_puts(self.links_table, item, registration.releasable_item_ids),
             transact.put("progress", self.links_table, links.progress_row(registration.progress)),
@@ -66,10 +96,10 @@ class Registrations:
     def block_registration(self, item_id: ItemId) -> bool:
         """See `Registrations`. A registration that is still in flight fails when it arrives."""
         expression = Expression()
+        unregistered = f"attribute_exists({expression.name('unregistered_link')})"
+        condition = f"{expression.equals('item_id', None)} OR {unregistered}"
         actions = [
-            transact.check(
-                ITEM, self.items_table, {"item_id": item_id}, expression, expression.equals("item_id", None)
-            ),
+            transact.check(ITEM, self.items_table, {"item_id": item_id}, expression, condition),
             links.block_put(self.links_table, item_id, self.clock.now()),
         ]
         try:
@@ -79,7 +109,31 @@ class Registrations:
         return False
 
 
+def _register_exchanged(items_table: str, item: Item) -> Action:
+    """Return the action that registers an exchanged Item, unless its rollback began."""
+    sets, defaults = _attributes(item)
+    dropped = dict.fromkeys(("unregistered_link", "exchanged_at"))
+
+    def waits(expression: Expression) -> str:
+        of_link = expression.equals("unregistered_link", item.link_id)
+        return f"{of_link} AND {expression.equals('rollback_began_at', None)}"
+
+    return item_action(items_table, ITEM, item.item_id, sets | defaults | dropped, waits)
+
+
 def _upsert(items_table: str, item: Item) -> Action:
+    """Return the action that stores an Item that is not stored, or stores it again: a sync's writes stay."""
+    sets, defaults = _attributes(item)
+
+    def absent_or_lives(expression: Expression) -> str:
+        of_same_user = expression.equals("client_user_id", item.client_user_id)
+        return f"{expression.equals('item_id', None)} OR ({lives(expression)} AND {of_same_user})"
+
+    return item_action(items_table, ITEM, item.item_id, sets, absent_or_lives, defaults=defaults)
+
+
+def _attributes(item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the attributes that a registration sets, and those that it sets where they are absent."""
     linked_at = format_optional_timestamp(item.linked_at)
     known: dict[str, Any] = {
         "client_user_id": item.client_user_id,
@@ -101,12 +155,7 @@ def _upsert(items_table: str, item: Item) -> Action:
         defaults["pending_checks"] = item_rows.check_attributes(item.pending_checks)
     if item.linked_at is not None:
         defaults |= item_rows.request_attributes(item.item_id, item.linked_at)
-
-    def absent_or_lives(expression: Expression) -> str:
-        of_same_user = expression.equals("client_user_id", item.client_user_id)
-        return f"{expression.equals('item_id', None)} OR ({lives(expression)} AND {of_same_user})"
-
-    return item_action(items_table, ITEM, item.item_id, sets, absent_or_lives, defaults=defaults)
+    return sets, defaults
 
 
 def _replace(items_table: str, replacement: Replacement, item: Item) -> Action:
