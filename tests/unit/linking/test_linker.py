@@ -270,7 +270,7 @@ def remover(api: Api) -> Remover:
         tables.tokens,
         tables.clock,
     )
-    return Remover(items, rows, links, tokens, api.plaid, clock, tables.orphaned.append)
+    return Remover(api.ports["items"], rows, links, tokens, api.plaid, clock, tables.orphaned.append)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
