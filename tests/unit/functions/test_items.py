@@ -58,5 +58,5 @@ def test_an_update_mode_counts_as_a_request_and_not_as_a_link(api: Api, capsys: 
 
 def test_a_link_that_is_refused_counts_as_such(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.linked()
-    body = api.went_through_link("user")
+    body = api.went_through_link("user", hosted_link={})
     assert complete(api, capsys, body["link_token"], body["public_token"]) == {"LinkRefused": 1}
