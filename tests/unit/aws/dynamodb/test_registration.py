@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -13,7 +14,7 @@ from plaid_sync.aws.dynamodb.transact import MAX_TRIES
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
-from plaid_sync.linking.sessions import ClaimHeldError, Replacement
+from plaid_sync.linking.sessions import ClaimHeldError, LinkProgress, Replacement
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import (
@@ -134,3 +135,57 @@ def test_an_item_of_another_user_is_not_replaced(dynamodb: Any) -> None:
         register(dynamodb, second, replacement=replacement(other.item_id))
     assert not loaded(items, other.item_id).removed
     assert items.load(second.item_id) is None
+
+
+LATE = replace(NEW, item_id=ItemId("late"), link_id="link", linked_at=NOON)
+MINUTE = timedelta(minutes=1)
+
+
+def exchanged(dynamodb: Any) -> None:
+    """Record that the public token of `LATE` was exchanged."""
+    progress = LinkProgress("link", None, NOON + timedelta(days=1), LATE.item_id)
+    registrations(dynamodb).record_exchange(progress, LATE.item_id, b"first", NOON)
+
+
+def test_an_exchanged_item_is_no_item_until_it_is_registered(items: ItemsTable, dynamodb: Any) -> None:
+    exchanged(dynamodb)
+    assert items.load(LATE.item_id) is None
+    assert items.exchanged_token(LATE.item_id, "link") == b"first"
+    assert items.exchanged_token(LATE.item_id, "another link") is None
+    register(dynamodb, LATE)
+    item = loaded(items, LATE.item_id)
+    assert (item.state.name, item.linked_at, item.access_token) == ("active", NOON, LATE.access_token)
+    assert items.exchanged_token(LATE.item_id, "link") is None
+    assert items.begin_rollback(LATE.item_id, NOON + MINUTE) is None
+    exchanged(dynamodb)
+    assert loaded(items, LATE.item_id) == item
+    register(dynamodb, LATE)
+    assert loaded(items, LATE.item_id) == item
+
+
+def test_an_exchanged_item_whose_rollback_began_is_never_registered(items: ItemsTable, dynamodb: Any) -> None:
+    exchanged(dynamodb)
+    assert items.begin_rollback(LATE.item_id, NOON - MINUTE) is None
+    for _ in range(2):
+        assert items.begin_rollback(LATE.item_id, NOON + MINUTE) == b"first"
+        assert items.exchanged_token(LATE.item_id, "link") == b""
+    for _ in range(2):
+        with pytest.raises(TransientError, match="item_modified_concurrently"):
+            register(dynamodb, LATE)
+        items.record_rolled_back(LATE.item_id)
+        assert items.begin_rollback(LATE.item_id, NOON + MINUTE) is None
+    assert items.load(LATE.item_id) is None
+    row = dynamodb.get_item(TableName=items.table, Key={"item_id": {"S": LATE.item_id}})["Item"]
+    assert not {"access_token", "next_attempt_at", "attempt_shard"} & row.keys()
+
+
+def test_an_exchanged_item_is_registered_neither_for_another_link_nor_after_a_block(
+    items: ItemsTable, dynamodb: Any
+) -> None:
+    exchanged(dynamodb)
+    with pytest.raises(TransientError, match="item_modified_concurrently"):
+        register(dynamodb, replace(LATE, link_id="another link"))
+    assert not registrations(dynamodb).block_registration(LATE.item_id)
+    with pytest.raises(TransientError, match="item_modified_concurrently"):
+        register(dynamodb, LATE)
+    assert items.load(LATE.item_id) is None
