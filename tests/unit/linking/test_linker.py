@@ -263,13 +263,7 @@ def test_a_link_that_an_older_version_began_is_completed_from_its_progress(api: 
 
 def remover(api: Api) -> Remover:
     tables = api.tables
-    items, rows, links, tokens, clock = (
-        api.ports["items"],
-        tables.transactions,
-        tables.links,
-        tables.tokens,
-        tables.clock,
-    )
+    rows, links, tokens, clock = tables.transactions, tables.links, tables.tokens, tables.clock
     return Remover(api.ports["items"], rows, links, tokens, api.plaid, clock, tables.orphaned.append)
 
 
