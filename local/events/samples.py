@@ -104,6 +104,7 @@ class Samples:
             "items_accounts": lambda: self._http(f"POST {item}/accounts"),
             "items_erase_account": lambda: self._http(f"DELETE {account}"),
             "items_restore_account": lambda: self._http(f"POST {account}/restore"),
+            "items_rotate_token": lambda: self._http(f"POST {item}/access-token/rotate"),
             "items_remove": lambda: self._http(f"DELETE {item}", query={"transactions": "erase"}),
         }
 

@@ -220,6 +220,7 @@ REQUESTS: Final = {
     EventType.RESYNC: ("POST", "/resync"),
     EventType.SET_WEBHOOK: ("POST", "/webhook"),
     EventType.FETCH_ACCOUNTS: ("POST", "/accounts"),
+    EventType.ROTATE_TOKEN: ("POST", "/access-token/rotate"),
     EventType.REMOVE: ("DELETE", ""),
 }
 HAPPENS: Final[dict[EventType, Callable[[Play], None]]] = {
@@ -246,7 +247,7 @@ SYNCED: Final = {
     *(Action.CHECK, Action.CHECK_ACCOUNTS, Action.SYNC, Action.RESYNC, Action.REGISTER, Action.ERASE_ACCOUNT),
 }
 """Actions that lead to a sync, so that what it finds decides."""
-QUEUED: Final = {EventType.NEW_ACCOUNTS_AVAILABLE, *WARNED}
+QUEUED: Final = {EventType.NEW_ACCOUNTS_AVAILABLE, EventType.ROTATE_TOKEN, *WARNED}
 OF_ACCOUNTS: Final = {EventType.ACCOUNT_GONE, EventType.ACCOUNT_WITHDRAWN, EventType.ACCOUNT_RETURNED}
 """What is found about accounts, which is only looked for while Plaid reports no error on the Item."""
 ABOUT_ACCOUNTS: Final = {
