@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """SIGINT raises, also in a process that was started in the background and ignores it."""
+    """SIGINT raises, also in a process that was started in the background and ignores it.
+
+    An exception in a callback of the garbage collector is ignored, and Hypothesis has one: no collection meanwhile.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()
     yield
+    gc.enable()
     signal.signal(signal.SIGINT, before)
 
 
@@ -42,10 +48,7 @@ def test_an_interruption_does_not_wait_for_responses() -> None:
 
 
 def interrupt_after(server: socket.socket, number: int, connections: list[socket.socket]) -> None:
-    """Interrupt this process once so many requests wait for their responses: before, it may be where Python ignores it.
-
-    An exception in a callback of the garbage collector is ignored, and Hypothesis has one.
-    """
+    """Interrupt this process once so many requests wait for their responses."""
     while len(connections) < number:
         connections.append(server.accept()[0])
     os.kill(os.getpid(), signal.SIGINT)
