@@ -88,13 +88,17 @@ def delivered_again(target: str, before: str) -> Iterator[list[bool]]:
 
 
 @contextmanager
-def delivered_late(target: str) -> Iterator[Callable[[], int]]:
+def delivered_late(target: str, at: int = 1) -> Iterator[Callable[[], int]]:
     """Hold back a call to an AWS operation and its repeats; what is yielded delivers it and returns its status."""
     held: list[Callable[[], Any]] = []
+    earlier = at - 1
     tokens: set[str] = set()
 
     def holding(send: Callable[[], Any], call: str, body: Any) -> Any:
-        if target in call:
+        nonlocal earlier
+        if target in call and earlier:
+            earlier -= 1
+        elif target in call:
             token = json.loads(body).get("ClientRequestToken", "")
             if not held or token in tokens:
                 tokens.add(token)

@@ -68,3 +68,9 @@ def link_rows(world: World, prefix: str) -> dict[str, dict[str, Any]]:
 
 def claims_of(world: World, item_id: str) -> set[str]:
     return {key for key, row in link_rows(world, "login#").items() if row["item_id"]["S"] == item_id}
+
+
+def is_rolled_back(world: World, item_id: str) -> bool:
+    """Return whether nothing is left of an exchanged Item that was not registered: no token, and no reader finds it."""
+    row = world.item(item_id)
+    return row == {} or ("unregistered_link" in row and row.keys().isdisjoint({"access_token", "link_id", "fresh_at"}))

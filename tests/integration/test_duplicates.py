@@ -10,7 +10,16 @@ import pytest
 from local.plaid import Behavior
 from tests.integration.crashes import Crash, asleep_at, delivered_late, killed_at, unreachable
 from tests.integration.in_process import strikes_a_call
-from tests.integration.link_flows import claims_of, content, history, linked, refused, take_messages, went_through_link
+from tests.integration.link_flows import (
+    claims_of,
+    content,
+    history,
+    is_rolled_back,
+    linked,
+    refused,
+    take_messages,
+    went_through_link,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,13 +75,14 @@ def test_of_two_sessions_that_race_for_one_bank_one_wins_and_the_other_leaves_no
         thread.start()
         thread.join()
 
-    with asleep_at(1, second_comes, "TransactWriteItems"):
+    # The first transaction stores the token of the exchanged Item, the second one registers it.
+    with asleep_at(2, second_comes, "TransactWriteItems"):
         answer = world.request("POST", "/items", first, query)
     winner = content(answers[0], 201)["item_id"]
     assert refused(answer, 409, "duplicate_item")["item_id"] == winner
     assert world.plaid.item(loser).removed
     assert not world.plaid.item(winner).removed
-    assert world.item(loser) == {}
+    assert is_rolled_back(world, loser)
     assert claims_of(world, loser) == set()
     assert set(take_messages(world)) == {(winner, "linked")} | ({(old, "request")} if old else set())
     assert old is None or world.item(old)["replaced_by"] == winner
@@ -101,7 +111,7 @@ def test_a_replacement_whose_answer_is_lost_is_completed(world: World, user: str
     old = linked(world, user, "login")
     again = went_through_link(world, user, "login")
     take_messages(world)
-    with unreachable("TransactWriteItems", before=False):
+    with unreachable("TransactWriteItems", before=False, at=2):
         answer = world.request("POST", "/items", again, {"replace": old})
     new = content(answer, 201)["item_id"]
     assert world.item(old)["replaced_by"] == new
@@ -114,11 +124,11 @@ def test_a_registration_that_arrives_after_its_rollback_finds_the_item_void(worl
     """The Item is removed at Plaid by then: stored, it would be a corpse that holds the user's accounts."""
     body = went_through_link(world, user, "login")
     item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
-    with delivered_late("TransactWriteItems") as late:
+    with delivered_late("TransactWriteItems", at=2) as late:
         refused(world.request("POST", "/items", body), 503, "link_rolled_back")
     assert world.plaid.item(item_id).removed
     assert late() == 400
-    assert world.item(item_id) == {}
+    assert is_rolled_back(world, item_id)
     assert claims_of(world, item_id) == set()
     assert linked(world, user, "login")
 
