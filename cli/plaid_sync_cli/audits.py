@@ -37,6 +37,8 @@ _LAMBDA_CONFIG: Final = Config(
 _BAD: Final = INCONCLUSIVE | {AuditOutcome.DRIFTED, AuditOutcome.UNREGISTERED}
 _REPAIR_SECONDS: Final = 600.0
 _POLL_INTERVAL: Final = 2.0
+_WAIT_SECONDS: Final = 0.5
+"""A signal can reach another thread than the one that waits, and then ends no wait: each wait is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ class Auditor:
             for item_id in ids:
                 limiter.wait()
                 started.append(pool.apply_async(audit_item, (item_id,)))
+            for result in started:
+                while not result.ready():
+                    result.wait(_WAIT_SECONDS)
             return [result.get() for result in started]
 
 
