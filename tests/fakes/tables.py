@@ -116,8 +116,10 @@ class Tables:
                 clock=self.clock,
                 pulled_with=pulled_with,
             ),
-            removals=Remover(
-                self.items, self.transactions, self.links, self.tokens, plaid, self.clock, self.orphaned.append
-            ),
+            removals=self.remover(plaid),
             clock=self.clock,
         )
+
+    def remover(self, plaid: Plaid) -> Remover:
+        """Return the remover on these tables."""
+        return Remover(self.items, self.transactions, self.links, self.tokens, plaid, self.clock, self.orphaned.append)

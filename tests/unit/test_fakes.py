@@ -151,8 +151,8 @@ def _link(trace: Trace) -> None:
     trace.do("bound session", lambda: links.session(session.key, NOON))
     trace.do("begin again", lambda: links.begin(replace(begun, session_key="session#2"), None))
     trace.do("another public token", lambda: links.begin(replace(begun, link_id="public 2"), session))
-    exchanged = replace(begun, item_id=A, access_token=b"encrypted", request_id="r", expires_at=None)
-    for saved in (exchanged, replace(exchanged, access_token=b"", duplicate_of=B)):
+    exchanged = replace(begun, item_id=A, request_id="r", expires_at=NOON + timedelta(days=2))
+    for saved in (exchanged, replace(exchanged, duplicate_of=B)):
         trace.do("save progress", lambda saved=saved: links.save_progress(saved))  # type: ignore[misc] # bound
         trace.do("progress", lambda: links.begin(begun, None))
     for name, made in {

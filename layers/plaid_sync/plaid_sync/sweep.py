@@ -11,7 +11,6 @@ wait behind many of them.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,7 +18,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.domain.messages import Cause, SyncMessage
+from plaid_sync.domain.messages import Cause, request_sync
 from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ class Sweeper:
         if leased is None:
             return []  # an attempt, or another run of the sweep, was faster
         try:
-            self.queue.send(SyncMessage(item.item_id, Cause.SWEEP), str(uuid.uuid4()))
+            request_sync(self.queue, item.item_id, Cause.SWEEP)
         except TransientError as error:
             result.failures.append(error.code)
             result.deferred += 1

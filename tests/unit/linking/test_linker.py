@@ -12,7 +12,6 @@ from plaid_sync.domain.errors import OutcomeUnknownError, PlaidError, TransientE
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.linking.sessions import AddedItem, ListedResults
-from plaid_sync.removal import Remover
 
 from tests.fakes.api import Api, content, problem
 from tests.fakes.failing import KilledError
@@ -233,7 +232,7 @@ def test_a_link_that_is_killed_at_any_call_is_completed_by_its_retry(
     assert api.plaid.calls["exchange"] == 1
     assert (ITEM, "linked") in api.queue.take()
     (progress,) = api.tables.links.links.values()
-    assert (progress.item_id, progress.access_token) == (ITEM, b"")
+    assert progress.item_id == ITEM
     assert api.tables.items.exchanged == {}
     assert api.tables.tokens.decrypt(ITEM, api.item(ITEM).access_token) == ACCESS_TOKEN
 
@@ -243,28 +242,11 @@ def test_the_token_of_a_link_is_kept_encrypted_and_in_one_place(api: Api) -> Non
     with pytest.raises(KilledError):
         api.request("POST", "/items", BODY)
     (progress,) = api.tables.links.links.values()
-    assert (progress.item_id, progress.access_token, progress.expires_at is None) == (ITEM, b"", False)
+    assert progress.item_id == ITEM
     exchanged = api.tables.items.exchanged[ITEM]
     assert ACCESS_TOKEN.encode() not in exchanged.access_token
     assert api.tables.tokens.decrypt(ITEM, exchanged.access_token) == ACCESS_TOKEN
     problem(api.request("GET", f"/items/{ITEM}"), 404, "item_not_found")
-
-
-def test_a_link_that_an_older_version_began_is_completed_from_its_progress(api: Api) -> None:
-    api.fail("registrations", "register", KilledError())
-    with pytest.raises(KilledError):
-        api.request("POST", "/items", BODY)
-    token = api.tables.items.exchanged.pop(ITEM).access_token
-    (progress,) = api.tables.links.links.values()
-    api.tables.links.save_progress(replace(progress, access_token=token, expires_at=None))
-    assert content(api.request("POST", "/items", BODY), 201) == {"item_id": ITEM}
-    assert api.plaid.calls["exchange"] == 1
-
-
-def remover(api: Api) -> Remover:
-    tables = api.tables
-    rows, links, tokens, clock = tables.transactions, tables.links, tables.tokens, tables.clock
-    return Remover(api.ports["items"], rows, links, tokens, api.plaid, clock, tables.orphaned.append)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -278,23 +260,22 @@ def test_a_killed_link_that_is_never_repeated_is_removed_at_plaid_after_ten_minu
     with pytest.raises(KilledError):
         api.request("POST", "/items", BODY)
     exchanged = dict(api.tables.items.exchanged)
-    assert not remover(api).roll_back(ITEM)
+    assert not api.tables.remover(api.plaid).roll_back(ITEM)
     assert api.plaid.removed == []
     api.tables.clock.time += timedelta(minutes=12)
     due = [item.item_id for item in api.tables.items.due(AttemptClass.FIRST_SYNC, api.tables.clock.now(), 9)]
     if call == "register" and after:
-        assert (exchanged, remover(api).roll_back(ITEM)) == ({}, False)
+        assert (exchanged, api.tables.remover(api.plaid).roll_back(ITEM)) == ({}, False)
     elif call == "record_exchange" and not after:
         assert (exchanged, due) == ({}, [])
     else:
         assert due == [ITEM]
-        assert remover(api).roll_back(ITEM)
+        assert api.tables.remover(api.plaid).roll_back(ITEM)
         assert (api.plaid.removed, api.tables.items.stored) == ([ACCESS_TOKEN], {})
         assert [found.access_token for found in api.tables.items.exchanged.values()] == [b""]
         assert api.tables.items.due(AttemptClass.FIRST_SYNC, api.tables.clock.now(), 9) == []
         problem(api.request("POST", "/items", BODY), 503, "link_rolled_back")
-        assert not remover(api).roll_back(ITEM)
-    assert not any(progress.access_token for progress in api.tables.links.links.values())
+        assert not api.tables.remover(api.plaid).roll_back(ITEM)
 
 
 def test_a_rollback_that_began_is_never_registered_and_one_that_fails_is_retried(api: Api) -> None:
@@ -303,14 +284,14 @@ def test_a_rollback_that_began_is_never_registered_and_one_that_fails_is_retried
     def rolls_back() -> None:
         api.tables.clock.time += timedelta(minutes=12)
         with pytest.raises(PlaidError):
-            remover(api).roll_back(ITEM)
+            api.tables.remover(api.plaid).roll_back(ITEM)
 
     api.plaid.refusals["remove"] = "INTERNAL_SERVER_ERROR"
     api.fail("registrations", "register", None, meanwhile=rolls_back)
     problem(api.request("POST", "/items", BODY), 500, "item_orphaned")
     assert (api.tables.items.stored, api.plaid.removed) == ({}, [])
     del api.plaid.refusals["remove"]
-    assert remover(api).roll_back(ITEM)
+    assert api.tables.remover(api.plaid).roll_back(ITEM)
     assert (api.plaid.removed, api.tables.items.exchanged[ITEM].access_token) == ([ACCESS_TOKEN], b"")
 
 

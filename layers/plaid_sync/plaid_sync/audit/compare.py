@@ -204,7 +204,7 @@ class HistoryComparison:
     def _compare_rows(self, rows: Iterable[TransactionRow]) -> None:
         compared: list[TransactionRow] = []
         states = self.item.account_states
-        closed, unlisted = states.without_rows(keeps_gone=self.keeps_gone_rows), states.gone | states.withdrawn
+        closed, unlisted = states.without_rows(keeps_gone=self.keeps_gone_rows), states.unlisted
         for row in rows:
             self._forget(row.transaction_id)
             if row.account_id in unlisted:

@@ -115,6 +115,11 @@ class AccountStates:
         return self.without_content if keeps_gone else self.without_content | self.gone
 
     @property
+    def unlisted(self) -> frozenset[str]:
+        """The accounts that Plaid no longer listed when they were last compared."""
+        return self.gone | self.withdrawn
+
+    @property
     def all(self) -> frozenset[str]:
         """Every account in a state other than listed."""
         return self.gone | self.withdrawn | self.erased
@@ -168,7 +173,7 @@ def compare_accounts(
     absent = frozenset(known_ids | reported) - ids if complete else frozenset()
     withdrawn = (absent & reported) - states.withdrawn
     gone = absent - reported - states.all
-    returned = (states.gone | states.withdrawn) & ids
+    returned = states.unlisted & ids
     after = AccountStates(
         gone=(states.gone | gone) - withdrawn - returned,
         withdrawn=(states.withdrawn | withdrawn) - returned,

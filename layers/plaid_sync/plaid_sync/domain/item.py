@@ -359,6 +359,11 @@ class Item:
     pending_checks: tuple[PendingCheck, ...] = ()
     unfinished_attempts: int = 0
 
+    @property
+    def known_account_ids(self) -> frozenset[str]:
+        """The ids of all accounts that it has or had."""
+        return self.account_states.all.union(account.account_id for account in self.accounts)
+
     def token_is_rotating(self, now: datetime) -> bool:
         """Return whether a request may be replacing its access token right now."""
         began_at = self.token_rotation_began_at

@@ -17,7 +17,7 @@ from plaid_sync.domain.errors import (
 from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import StateName
 from plaid_sync.domain.state_machine import ItemEvent, apply_event
-from plaid_sync.domain.text import is_printable_ascii
+from plaid_sync.domain.text import is_token
 from plaid_sync.domain.transitions import Action, EventType, transition
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import Item, ItemId, ItemState
 
 MAX_USER_ID_LENGTH: Final = 128
-_MAX_TOKEN_LENGTH: Final = 512
 _MAX_SHOWN_NAME_LENGTH: Final = 64
 _FIXES: Final = {
     Remedy.UPDATE_MODE: "let the user go through Link in update mode: POST /link-tokens with this item_id",
@@ -110,14 +109,22 @@ def request_removal(
 # ---- refusals
 
 
-def require_allowed(item: Item, event: EventType) -> None:
-    """Refuse what the state machine refuses.
+def require_allowed(item: Item | None, event: EventType, field_name: str = "") -> Item:
+    """Return an Item that allows an event: refuse what the state machine refuses.
+
+    Args:
+        item: as loaded; None where there is none.
+        event: what is requested.
+        field_name: the field that names the Item; empty where the path does.
 
     Raises:
-        RefusedError: `GONE` for a removed Item, `CONFLICT` for one whose state does not allow the event.
+        RefusedError: `NOT_FOUND` without an Item, `GONE` for a removed one, `CONFLICT` for one whose state does not
+            allow the event.
     """
+    if item is None:
+        raise item_not_found_error(field_name)
     if transition(item.state.name, event).action is not Action.REFUSE:
-        return
+        return item
     if item.removed:
         raise item_removed_error(item.item_id)
     state, code = item.state.name, item.state.code
@@ -198,7 +205,7 @@ def optional_token(given: Mapping[str, Any], name: str, prefix: str) -> str | No
     if name not in given:
         return None
     value = given[name]
-    if not is_printable_ascii(value, _MAX_TOKEN_LENGTH) or not value.startswith(prefix):
+    if not is_token(value) or not value.startswith(prefix):
         raise InvalidRequestError(name, f"send the {name.replace('_', ' ')} that Link returned, {prefix}...")
     return value
 

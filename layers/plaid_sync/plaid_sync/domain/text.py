@@ -6,6 +6,7 @@ import re
 from typing import Final, TypeGuard
 
 MAX_TEXT_LENGTH: Final = 128
+_MAX_TOKEN_LENGTH: Final = 512
 _ERROR_CODE: Final = re.compile("[A-Z][A-Z0-9_]{0,63}")
 
 
@@ -15,6 +16,11 @@ def is_printable_ascii(value: object, max_length: int = MAX_TEXT_LENGTH) -> Type
     JSON can hold characters that no request, queue or log line can (half a surrogate pair), and texts of any size.
     """
     return isinstance(value, str) and 0 < len(value) <= max_length and value.isascii() and value.isprintable()
+
+
+def is_token(value: object) -> TypeGuard[str]:
+    """Return whether a value can be a token of Plaid's: a link, public or access token."""
+    return is_printable_ascii(value, _MAX_TOKEN_LENGTH)
 
 
 def printable_or_empty(value: object) -> str:

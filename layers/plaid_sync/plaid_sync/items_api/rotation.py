@@ -7,7 +7,6 @@ Item shows an incomplete rotation; the same request, sent again, finds out what 
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +20,8 @@ from plaid_sync.domain.errors import (
     TransientError,
     says_token_is_dead,
 )
-from plaid_sync.domain.messages import Cause, SyncMessage
-from plaid_sync.domain.requests import item_not_found_error, known_request_ids, require_allowed
+from plaid_sync.domain.messages import Cause, request_sync
+from plaid_sync.domain.requests import known_request_ids, require_allowed
 from plaid_sync.domain.transitions import EventType
 
 if TYPE_CHECKING:
@@ -70,32 +69,21 @@ class TokenRotation:
         access_token = self.tokens.decrypt(item_id, item.access_token)
         # The key works, also for encryption, and so does the table: before the old token is dead.
         self.tokens.encrypt(item_id, access_token)
-        if item.token_rotation_began_at is not None:
-            self._resolve(item, access_token)
+        # Whether the stored token survived a rotation that was not completed.
+        if item.token_rotation_began_at is not None and not self._is_valid(access_token):
+            raise AccessTokenLostError(item_id)
         began_at = self._begin(item, context)
         rotated = self._replace(item_id, access_token, began_at, context)
         self._store(item_id, rotated, began_at, context)
-        self.queue.send(SyncMessage(item_id, Cause.REQUEST), str(uuid.uuid4()))
+        request_sync(self.queue, item_id, Cause.REQUEST)
         return {"rotated_at": format_timestamp(self.clock.now())}
 
     def _load(self, item_id: ItemId) -> Item:
-        item = self.items.load(item_id)
-        if item is None:
-            raise item_not_found_error()
-        require_allowed(item, EventType.ROTATE_TOKEN)
+        item = require_allowed(self.items.load(item_id), EventType.ROTATE_TOKEN)
         if item.token_is_rotating(self.clock.now()):
             # Its token may be dead at any moment, and only that request has the new one.
             raise TransientError(TOKEN_ROTATING)
         return item
-
-    def _resolve(self, item: Item, access_token: str) -> None:
-        """Find out whether the stored token survived a rotation that was not completed.
-
-        Raises:
-            AccessTokenLostError: it did not.
-        """
-        if not self._is_valid(access_token):
-            raise AccessTokenLostError(item.item_id)
 
     def _is_valid(self, access_token: str) -> bool:
         try:

@@ -6,7 +6,6 @@ The message for the Item's worker is sent last: if that fails, the same request,
 from __future__ import annotations
 
 import math
-import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -14,10 +13,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from plaid_sync.domain.accounts import Account, AccountState, merge_accounts
 from plaid_sync.domain.errors import ITEM_MODIFIED, PlaidError, Refusal, RefusedError, TransientError
 from plaid_sync.domain.item import ACCOUNT_ROWS, CHECK_ACCOUNTS, PendingCheck
-from plaid_sync.domain.messages import Cause, SyncMessage
+from plaid_sync.domain.messages import Cause, request_sync
 from plaid_sync.domain.requests import (
     account_not_found_error,
-    item_not_found_error,
     known_request_ids,
     request_removal,
     require_allowed,
@@ -74,7 +72,7 @@ class ItemOperations:
             raise TransientError(ITEM_MODIFIED)
         item = self._load(item_id, EventType.REMOVE)
         if item.removal is None or item.removal.completed_at is None:
-            self._request_sync(item_id)
+            request_sync(self.queue, item_id, Cause.REQUEST)
         removal = {} if item.removal is None else {"removal": removal_view(item.removal)}
         return {"item_id": item_id, "state": str(item.state.name), **removal}
 
@@ -96,7 +94,7 @@ class ItemOperations:
         """Request a sync."""
         self._load(item_id, EventType.SYNC)
         self.history.add(context.entry(item_id, self.clock.now(), "queued"))
-        self._request_sync(item_id)
+        request_sync(self.queue, item_id, Cause.REQUEST)
         return {"queued": True}
 
     def finish_update_mode(self, item_id: ItemId, link_token: str, context: RequestContext) -> View:
@@ -137,7 +135,7 @@ class ItemOperations:
         for _ in range(_MAX_TRIES):
             item = self._load(item_id, event)
             if self.items.change(item, *plan(item, self.clock.now())):
-                self._request_sync(item_id)
+                request_sync(self.queue, item_id, Cause.REQUEST)
                 return item
         raise TransientError(ITEM_MODIFIED)
 
@@ -180,7 +178,7 @@ class ItemOperations:
         listed = self._call(item_id, context, lambda: self.plaid.accounts(access_token))
         request_ids, now = known_request_ids(listed.request_id), self.clock.now()
         self.history.add(context.entry(item_id, now, "done", plaid_request_ids=request_ids))
-        self._request_sync(item_id, Cause.ACCOUNTS)
+        request_sync(self.queue, item_id, Cause.ACCOUNTS)
         accounts = (replace(account, as_of=now) for account in listed.accounts)
         return {"accounts": listed_views(accounts, item.account_states)}
 
@@ -221,11 +219,7 @@ class ItemOperations:
         return {"account_id": account_id, "state": states.of(account_id).value}
 
     def _load(self, item_id: ItemId, event: EventType) -> Item:
-        item = self.items.load(item_id)
-        if item is None:
-            raise item_not_found_error()
-        require_allowed(item, event)
-        return item
+        return require_allowed(self.items.load(item_id), event)
 
     def _access_token(self, item: Item) -> str:
         return self.tokens.decrypt(item.item_id, item.access_token)
@@ -240,13 +234,9 @@ class ItemOperations:
             self.history.add(context.entry(item_id, now, "refused", **details))
             raise
 
-    def _request_sync(self, item_id: ItemId, cause: Cause = Cause.REQUEST) -> None:
-        self.queue.send(SyncMessage(item_id, cause), str(uuid.uuid4()))
-
 
 def _require_account(item: Item, account_id: str) -> None:
-    known = {account.account_id for account in item.accounts} | item.account_states.all
-    if account_id not in known:
+    if account_id not in item.known_account_ids:
         raise account_not_found_error()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.errors import FailureClass, PlaidError, PlaidSyncError, RefusedError, TransientError
-from plaid_sync.domain.text import is_printable_ascii
+from plaid_sync.domain.text import is_token
 from plaid_sync.linking.requests import LinkRequest
 from plaid_sync.linking.sessions import link_id_of
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from plaid_sync.linking.session_reader import SessionReader
     from plaid_sync.linking.sessions import LinkSession
 
-_MAX_TOKEN: Final = 512
 _LEFT_TO_APPLICATION: Final = "left_to_application"
 _EVENT: Final = "finished_link_session"
 _PASSING: Final = frozenset({FailureClass.TRANSIENT, FailureClass.THROTTLED, FailureClass.INSTITUTION_DOWN})
@@ -144,7 +143,7 @@ def parse_finished_session(event: dict[str, Any]) -> FinishedSession | None:
     session = event.get(_EVENT)
     if "requestContext" in event or not isinstance(session, dict):
         return None
-    public_tokens = tuple(token for token in session["public_tokens"] if is_printable_ascii(token, _MAX_TOKEN))
+    public_tokens = tuple(token for token in session["public_tokens"] if is_token(token))
     correlation_id, ended = str(event.get("correlation_id", "")), bool(session.get("ended", True))
     return FinishedSession(str(session["link_token"]), public_tokens, correlation_id, ended)
 

@@ -231,8 +231,7 @@ def replaceable_item(items: LinkItems, item_id: ItemId, client_user_id: str | No
     item = items.load(item_id)
     if item is None or (item.client_user_id != client_user_id and not _needs_no_removal(item, erase=erase)):
         raise item_not_found_error("replace")
-    require_allowed(item, EventType.REMOVE)
-    return item
+    return require_allowed(item, EventType.REMOVE)
 
 
 def duplicate_item_error(holder: ItemId | None, *, exchanged: bool, ends_older: bool) -> RefusedError:

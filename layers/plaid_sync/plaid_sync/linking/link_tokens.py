@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError
-from plaid_sync.domain.requests import item_not_found_error, require_allowed
+from plaid_sync.domain.requests import require_allowed
 from plaid_sync.domain.transitions import EventType
 from plaid_sync.linking.eligibility import replaceable_item
 from plaid_sync.linking.requests import LinkTokenParameters
@@ -76,10 +76,7 @@ class LinkTokens:
         return created
 
     def _item(self, item_id: ItemId, client_user_id: str | None) -> Item:
-        item = self.items.load(item_id)
-        if item is None:
-            raise item_not_found_error("item_id")
-        require_allowed(item, EventType.UPDATE_MODE)
+        item = require_allowed(self.items.load(item_id), EventType.UPDATE_MODE, "item_id")
         if client_user_id is not None and item.client_user_id not in {None, client_user_id}:
             raise RefusedError(
                 Refusal.FORBIDDEN,

@@ -8,13 +8,13 @@ response of the exchange itself is lost neither is possible; the caller and the 
 
 from __future__ import annotations
 
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.accounts import bounded
 from plaid_sync.domain.errors import (
+    DEAD_TOKEN,
     ITEM_MODIFIED,
     ExchangeUnknownError,
     FailureClass,
@@ -27,7 +27,7 @@ from plaid_sync.domain.errors import (
 )
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import CHECK_ACCOUNTS, MAX_HISTORY_DAYS, Item, ItemState, PendingCheck, StateName
-from plaid_sync.domain.messages import Cause, SyncMessage
+from plaid_sync.domain.messages import Cause, request_sync
 from plaid_sync.domain.requests import known_request_ids
 from plaid_sync.linking.eligibility import ENDS_OLDER_CONNECTION, duplicate_item_error
 from plaid_sync.linking.session_reader import RESULTS_UNAVAILABLE
@@ -61,7 +61,6 @@ _USED_TOKEN_CODE: Final = "INVALID_PUBLIC_TOKEN"  # noqa: S105 - an error code
 _ROLLBACK_BEGAN: Final = "rollback_began"
 _GATEWAY_CODE_PREFIX: Final = "HTTP_5"
 """A gateway's response, not Plaid's: it does not say what Plaid did."""
-_DEAD_TOKEN_CODE: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
 EXCHANGE_SECONDS: Final = 160.0
 """From the exchange to the end, where every call times out: reading the secret 9, the exchange 15, encrypting 9,
 storing the progress 9, listing the accounts 17, reading the claims 9 and a holder 9, registering 9, blocking the
@@ -107,15 +106,12 @@ class Linker:
         """
         request, session = self.validator.opened(request)
         item_id = self._linked_before(request, request.public_token) or self._link(request, session, context)
-        self._request_sync(item_id, Cause.LINKED)
+        request_sync(self.queue, item_id, Cause.LINKED)
         if request.replace is not None:
             if request.erase:
                 self._also_erase(request.replace, context)
-            self._request_sync(request.replace, Cause.REQUEST)
+            request_sync(self.queue, request.replace, Cause.REQUEST)
         return item_id
-
-    def _request_sync(self, item_id: ItemId, cause: Cause) -> None:
-        self.queue.send(SyncMessage(item_id, cause), str(uuid.uuid4()))
 
     def _also_erase(self, item_id: ItemId, context: RequestContext) -> None:
         """Erase the rows of the replaced Item where an earlier removal kept them."""
@@ -174,7 +170,7 @@ class Linker:
         Raises:
             LinkRolledBackError: it was removed at Plaid, or is about to be.
         """
-        ciphertext = progress.access_token or self.items.exchanged_token(item_id, progress.link_id)
+        ciphertext = self.items.exchanged_token(item_id, progress.link_id)
         if ciphertext:
             access_token = self.tokens.decrypt(item_id, ciphertext)
             return ExchangedItem(item_id, access_token, progress.request_id, ciphertext)
@@ -276,7 +272,7 @@ class Linker:
     def _saved(self, progress: LinkProgress, item_id: ItemId, exchanged: ExchangedItem) -> ExchangedItem:
         """Store the access token: if this request dies, it can be repeated, and else the Item is rolled back."""
         ciphertext = self.tokens.encrypt(item_id, exchanged.access_token)
-        self.registrations.record_exchange(self._closed(progress), item_id, ciphertext, self.clock.now())
+        self.registrations.record_exchange(self._kept(progress), item_id, ciphertext, self.clock.now())
         return replace(exchanged, ciphertext=ciphertext)
 
     def _with_accounts(self, candidate: LinkCandidate, exchanged: ExchangedItem) -> LinkCandidate:
@@ -294,7 +290,7 @@ class Linker:
         try:
             listed = self.accounts.accounts(exchanged.access_token)
         except PlaidError as error:
-            if error.failure_class is FailureClass.TERMINAL or error.code == _DEAD_TOKEN_CODE:
+            if error.failure_class is FailureClass.TERMINAL or error.code == DEAD_TOKEN:
                 raise
             return candidate
         except TransientError:
@@ -349,7 +345,7 @@ class Linker:
             link_results=candidate.listed,
         )
         replacement = candidate.replacement(item_id, now, context)
-        stored = self._closed(progress)
+        stored = self._kept(progress)
         self.registrations.register(Registration(item, stored, entry, holders.releasable_item_ids, replacement))
 
     # ---- rolling back
@@ -377,10 +373,10 @@ class Linker:
         with suppress(TransientError):
             if progress.item_id is not None:
                 self.items.record_rolled_back(progress.item_id)
-            self.links.save_progress(self._closed(progress))
+            self.links.save_progress(self._kept(progress))
 
-    def _closed(self, progress: LinkProgress) -> LinkProgress:
-        return replace(progress, access_token=b"", expires_at=self.clock.now() + PROGRESS_TTL)
+    def _kept(self, progress: LinkProgress) -> LinkProgress:
+        return replace(progress, expires_at=self.clock.now() + PROGRESS_TTL)
 
     def _is_stored(self, item_id: ItemId) -> bool:
         """Return whether the Item is stored although the response is lost; if it is not, it never will be."""

@@ -180,18 +180,16 @@ class LinkProgress:
     Attributes:
         link_id: digest of the public token.
         session_key: of the session that took it; None where it is linked without one.
-        expires_at: when it is forgotten; None while it holds an access token that is stored nowhere else.
+        expires_at: when it is forgotten.
         item_id: the Item that it was exchanged for; None before.
-        access_token: ciphertext of the Item's token, where an older version stored it here, not in the Items table.
         duplicate_of: the Item that holds one of its accounts: then it is removed at Plaid.
         request_id: Plaid's id of the exchange; empty where there was none.
     """
 
     link_id: str
     session_key: str | None
-    expires_at: datetime | None
+    expires_at: datetime
     item_id: ItemId | None = None
-    access_token: bytes = field(default=b"", repr=False)
     duplicate_of: ItemId | None = None
     request_id: str = ""
 

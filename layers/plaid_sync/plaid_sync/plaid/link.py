@@ -15,7 +15,7 @@ from plaid_sync.domain.clock import parse_timestamp
 from plaid_sync.domain.errors import SchemaViolationError
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
-from plaid_sync.domain.text import is_printable_ascii, printable_or_empty
+from plaid_sync.domain.text import is_printable_ascii, is_token, printable_or_empty
 from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken
 from plaid_sync.plaid.responses import parse_accounts, parse_object
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _CREATE_SECONDS: Final = 10.0
 _GET_SECONDS: Final = 5.0
 _EXCHANGE_SECONDS: Final = 8.0
-_MAX_TOKEN_LENGTH: Final = 512
 _MAX_URL_LENGTH: Final = 2048
 _MAX_SESSIONS: Final = 100
 _MAX_RESULTS: Final = 100
@@ -86,7 +85,7 @@ def parse_link_token(document: bytes) -> LinkToken:
     """
     response = parse_object(document)
     token, url = response.get("link_token"), response.get("hosted_link_url")
-    if not is_printable_ascii(token, _MAX_TOKEN_LENGTH):
+    if not is_token(token):
         raise SchemaViolationError("link_token")
     return LinkToken(
         token,
@@ -105,7 +104,7 @@ def parse_exchange(document: bytes) -> ExchangedItem:
     """
     response = parse_object(document)
     item_id, access_token = response.get("item_id"), response.get("access_token")
-    if not is_printable_ascii(access_token, _MAX_TOKEN_LENGTH):
+    if not is_token(access_token):
         raise SchemaViolationError("access_token")
     usable_id = ItemId(str(item_id)) if is_item_id(item_id) else None
     return ExchangedItem(usable_id, access_token, printable_or_empty(response.get("request_id")))
@@ -158,7 +157,7 @@ def _added_items(session: dict[str, Any]) -> Iterator[AddedItem]:
 
 def _added_item(public_token: object, metadata: dict[str, Any]) -> Iterator[AddedItem]:
     """Yield the connection, if it has a public token; both forms name bank and accounts alike."""
-    if not is_printable_ascii(public_token, _MAX_TOKEN_LENGTH):
+    if not is_token(public_token):
         return
     institution = metadata.get("institution")
     institution_id = institution.get("institution_id") if isinstance(institution, dict) else None

@@ -9,7 +9,7 @@ from plaid_sync.domain.accounts import Account, compress_account
 from plaid_sync.domain.clock import parse_timestamp
 from plaid_sync.domain.errors import SchemaViolationError
 from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
-from plaid_sync.domain.text import is_error_code, is_printable_ascii, printable_or_empty
+from plaid_sync.domain.text import is_error_code, is_printable_ascii, is_token, printable_or_empty
 from plaid_sync.domain.transaction import RowRemoval, TransactionRow, parse_removal, parse_transaction
 from plaid_sync.items_api.ports import RotatedToken
 from plaid_sync.plaid.observing import code_reason_of, error_type_of
@@ -24,7 +24,6 @@ _MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
 _MAX_NAME_BYTES: Final = 200
 _MAX_WORD_BYTES: Final = 32
 """Of an account's mask, type and subtype."""
-_MAX_TOKEN_LENGTH: Final = 512
 _MAX_ACCOUNTS: Final = 1000
 _MAX_OBJECT_BYTES: Final = 4000
 """Of an account in stored form; some three hundred are usual."""
@@ -203,7 +202,7 @@ def parse_rotated_token(document: bytes) -> RotatedToken:
     """
     response = parse_object(document)
     access_token = response.get("new_access_token")
-    if not is_printable_ascii(access_token, _MAX_TOKEN_LENGTH):
+    if not is_token(access_token):
         raise SchemaViolationError("new_access_token")
     return RotatedToken(access_token, printable_or_empty(response.get("request_id")))
 

@@ -115,7 +115,6 @@ class PlannedWrites:
         reconciliation: what is pending of a full resync afterwards.
         recovered: how many of the rows are tombstones for partial writes, or reconciled.
         decided: absence counts although the history was never reported as complete.
-        mentions_closed: Plaid serves a transaction of an account that it no longer listed.
     """
 
     rows: list[RowWrite]
@@ -123,7 +122,6 @@ class PlannedWrites:
     unchanged: int = 0
     recovered: int = 0
     decided: bool = False
-    mentions_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +260,6 @@ class UpdatePlanner:
         """Return what a part writes: what changed, and at the end tombstones for rows that are recovered or gone."""
         item, update = attempt.item, part.update
         rows, unchanged = self._changes(attempt, part)
-        unlisted = item.account_states.gone | item.account_states.withdrawn
-        mentions_closed = any(row.account_id in unlisted for row in update.net.rows())
         if not part.is_complete:
             return PlannedWrites(rows, _unchanged_reconciliation(item, update), unchanged)
         recovery = _recovery(item, part)
@@ -279,7 +275,7 @@ class UpdatePlanner:
                 row for row in stored if not in_ranges(row.generation, part.written) and row.account_id not in kept
             )
             recovered = reconcile(others, update.net.mentioned, item.account_states.gone)
-        return PlannedWrites([*rows, *recovered], reconciliation, unchanged, len(recovered), decided, mentions_closed)
+        return PlannedWrites([*rows, *recovered], reconciliation, unchanged, len(recovered), decided)
 
     def _changes(self, attempt: Attempt, part: PulledPart) -> tuple[list[RowWrite], int]:
         """Return the changes to write, and how many are stored already."""

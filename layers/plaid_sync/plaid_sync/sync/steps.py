@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.ports import TokenDecryptor
     from plaid_sync.domain.transaction import RowWrite
     from plaid_sync.pull.pages import InvalidEntry
+    from plaid_sync.pull.puller import Update
     from plaid_sync.sync.accounts import AccountChecks
     from plaid_sync.sync.planner import PlannedWrites, PulledPart, Restart, UpdatePlanner
     from plaid_sync.sync.ports import PlaidHealth, Quarantine, SyncItems, TransactionsStore
@@ -191,7 +192,7 @@ class AttemptSteps:
         reconcile_after = reconciliation.after or self.clock.now() if reconciliation.pending else None
         report = replace(report, outcome=Outcome.COMMITTED)
         # What a sync response says about accounts is a hint, too: the next attempt compares them.
-        attempt.hinted = self._hints_at_accounts(attempt, update.accounts, mentions_closed=writes.mentions_closed)
+        attempt.hinted = self._hints_at_accounts(attempt, update)
         state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
         commit = Commit(
             expected_cursor=item.cursor,
@@ -211,8 +212,8 @@ class AttemptSteps:
         self._write(attempt, part.invalid, writes.rows, commit)
         return report
 
-    def _hints_at_accounts(self, attempt: Attempt, listed: tuple[Account, ...], *, mentions_closed: bool) -> bool:
-        """Return whether Plaid serves a closed account, or lists one that is new since the first sync.
+    def _hints_at_accounts(self, attempt: Attempt, update: Update) -> bool:
+        """Return whether Plaid serves an account that it did not list, or lists one that is new since the first sync.
 
         Bounded in time: Plaid may serve a closed account for ever, and the stored accounts may lack one for want of
         room.
@@ -222,8 +223,10 @@ class AttemptSteps:
             return False
         if checked_at is not None and self.clock.now() - checked_at < schedule.UNCONFIRMED_LOOKS:
             return False
-        known = {account.account_id for account in item.accounts} | item.account_states.all
-        return mentions_closed or any(account.account_id not in known for account in listed)
+        known, unlisted = item.known_account_ids, item.account_states.unlisted
+        if any(account.account_id not in known for account in update.accounts):
+            return True
+        return any(row.account_id in unlisted for row in update.net.rows())
 
     @staticmethod
     def _accounts_after(item: Item, listed: tuple[Account, ...]) -> tuple[Account, ...]:

@@ -20,7 +20,7 @@ from plaid_sync.domain.errors import PlaidSyncError, TransientError
 from plaid_sync.domain.history import NO_ITEM, DetailType, EntryKind, HistoryEntry
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import ITEM_WEBHOOK_TYPE, Cause, SyncMessage, is_item_id
-from plaid_sync.domain.text import MAX_TEXT_LENGTH, is_printable_ascii
+from plaid_sync.domain.text import MAX_TEXT_LENGTH, is_printable_ascii, is_token
 from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, EventType
 from plaid_sync.webhook.redaction import fit, redact
 from plaid_sync.webhook.signature import MAX_AGE, RejectedError, key_id_of, verify
@@ -46,7 +46,6 @@ _SESSION_FINISHED: Final = "SESSION_FINISHED"
 _ITEM_ADD_RESULT: Final = "ITEM_ADD_RESULT"
 _SUCCESS: Final = "SUCCESS"
 """What LINK webhooks say of a user who finished Link (https://plaid.com/docs/api/link/#session_finished)."""
-_MAX_TOKEN: Final = 512
 _MAX_PUBLIC_TOKENS: Final = 100
 _MAX_OMITTED_NAMES: Final = 20
 _MAX_QUEUED_WEBHOOK_BYTES: Final = 64 * 1024
@@ -103,7 +102,7 @@ class Webhook:
     @property
     def is_finished_link(self) -> bool:
         """Whether the user finished Link, other than by leaving it: the session may be one of this stack's."""
-        if self.webhook_type != _LINK_WEBHOOK_TYPE or not is_printable_ascii(self.body.get("link_token"), _MAX_TOKEN):
+        if self.webhook_type != _LINK_WEBHOOK_TYPE or not is_token(self.body.get("link_token")):
             return False
         if self.webhook_code == _SESSION_FINISHED:
             return str(self.body.get("status", "")).upper() == _SUCCESS
@@ -327,7 +326,7 @@ def _public_tokens(body: dict[str, Any]) -> tuple[str, ...]:
     """Return the public tokens of a LINK webhook; `public_token` is Plaid's older name for a single one."""
     listed = body.get("public_tokens")
     tokens = [*(listed if isinstance(listed, list) else []), body.get("public_token")]
-    readable = (token for token in tokens if is_printable_ascii(token, _MAX_TOKEN))
+    readable = (token for token in tokens if is_token(token))
     return tuple(dict.fromkeys(readable))[:_MAX_PUBLIC_TOKENS]
 
 

@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from plaid_sync.sync.ports import AccountsUpdate, Commit, FollowUp, ItemStateUpdate
 
 NEXT_ATTEMPT: Final = ("next_attempt_at", "attempt_shard")
+FULL_RESYNC: Final[dict[str, Any]] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
+"""Attributes, and fields of an Item, while a full resync is pending that begins at once."""
 _ACCOUNT: Final = ("account_id", "name", "mask", "kind", "subtype")
 SHARDS: Final = 8
 """Partitions of the index `by_next_attempt` for each class: DynamoDB takes 1,000 writes a second for each."""
@@ -325,7 +327,6 @@ def account_state_attributes(states: AccountStates) -> dict[str, Any]:
 
 def accounts_update_attributes(item: Item, update: AccountsUpdate) -> dict[str, Any]:
     """Return the attributes of what an attempt concluded about accounts."""
-    full_resync = {"reconcile": True, "reconcile_after": None, "checkpoint": None} if update.full_resync else {}
     return {
         "generation": item.generation + 1,
         "accounts": account_attributes(item.accounts) or None,
@@ -334,7 +335,7 @@ def accounts_update_attributes(item: Item, update: AccountsUpdate) -> dict[str, 
         "pending_checks": check_attributes(update.pending_checks) or None,
         "bank_login_ids": set(update.claim_keys) or None,
         **account_state_attributes(update.states),
-        **full_resync,
+        **(FULL_RESYNC if update.full_resync else {}),
     }
 
 
@@ -381,9 +382,8 @@ def state_update_attributes(item_id: ItemId, update: ItemStateUpdate) -> dict[st
 
 def change_attributes(item: Item, change: ItemChange) -> dict[str, Any]:
     """Return the attributes of a change that the API requests."""
-    full_resync: dict[str, Any] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
     # A new start: full resyncs without a result, and pulls that had to start again, are not held against it.
-    full_resync |= {"inconclusive_pulls": None, "pull_restarts": None}
+    full_resync = FULL_RESYNC | {"inconclusive_pulls": None, "pull_restarts": None}
     states = {} if change.account_states is None else account_state_attributes(change.account_states)
     checks = (
         {"pending_checks": check_attributes(merge_checks(item.pending_checks, [change.check]))} if change.check else {}

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from plaid_sync.sync.ports import AccountsUpdate, ItemStateUpdate
 
 _REMOVED: Final = StateName.REMOVED.value
-_FULL_RESYNC: Final[dict[str, Any]] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
-"""Attributes, and fields of an Item, while a full resync is pending that begins at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +94,8 @@ class ItemsTable:
 
     def raise_generation(self, item: Item, generation: int) -> Item:
         """See `SyncItems`."""
-        self._update_fenced(item, {"generation": generation, **_FULL_RESYNC})
-        return replace(item, generation=generation, **_FULL_RESYNC)
+        self._update_fenced(item, {"generation": generation, **item_rows.FULL_RESYNC})
+        return replace(item, generation=generation, **item_rows.FULL_RESYNC)
 
     def postpone(self, item: Item, next_attempt: NextAttempt) -> None:
         """See `SyncItems`. Not fenced: a concurrent write of the Item wins."""
@@ -113,13 +111,13 @@ class ItemsTable:
         restarts = item.pull_restarts + (0 if item.checkpoint is None else 1)
         sets: dict[str, Any] = {"generation": item.generation + 1, "checkpoint": None}
         sets |= {"pull_restarts": restarts or None}
-        sets |= {"reconcile": True, "reconcile_after": None} if from_beginning else {}
+        sets |= item_rows.FULL_RESYNC if from_beginning else {}
         sets |= {} if reset_at is None else {"cursor_reset_at": format_timestamp(reset_at)}
         sets |= {} if pulled_with is None else item_rows.pulled_with_attributes(pulled_with, item.cursor)
         self._update_fenced(item, sets)
         restarted = replace(item, generation=item.generation + 1, checkpoint=None, pull_restarts=restarts)
         restarted = restarted if pulled_with is None else replace(restarted, pulled_with=pulled_with)
-        restarted = replace(restarted, reconcile=True, reconcile_after=None) if from_beginning else restarted
+        restarted = replace(restarted, **item_rows.FULL_RESYNC) if from_beginning else restarted
         return restarted if reset_at is None else replace(restarted, cursor_reset_at=reset_at)
 
     def record_accounts(self, item: Item, update: AccountsUpdate) -> Item:
@@ -136,7 +134,7 @@ class ItemsTable:
             pending_checks=update.pending_checks,
             bank_login_ids=update.claim_keys,
         )
-        return replace(recorded, **_FULL_RESYNC) if update.full_resync else recorded
+        return replace(recorded, **item_rows.FULL_RESYNC) if update.full_resync else recorded
 
     def complete_checks(self, item: Item, pending_checks: tuple[PendingCheck, ...]) -> Item:
         """See `SyncItems`."""

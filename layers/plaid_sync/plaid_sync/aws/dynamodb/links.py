@@ -4,10 +4,9 @@ Key: `link_key`. A session (`session#…`): `client_user_id` (S), `item_id` (S, 
 `link_id` (S, SHA-256 of the public token that it took), `created_at` (S), `hosted` and `multi_item` (BOOL, only when
 true), `replaces` (S, the Item that the new one replaces) and `erases` (BOOL, only when true: its transactions),
 `expires_at` (N, epoch seconds, TTL). The progress of a link (`public#<link_id>`): `session_key` (S), once the
-public token is exchanged `item_id` and `request_id` (S) and `access_token` (B, KMS ciphertext; until the Item is stored
-or removed), `duplicate_of` (S), `expires_at` (absent while there is an `access_token`). An account claim (`login#…`):
-`item_id` and `link_id` (S); it holds while its Item lives. `void#<item_id>`, with `expires_at`: a registration block:
-this Item was not stored, and never will be.
+public token is exchanged `item_id` and `request_id` (S), `duplicate_of` (S), `expires_at`. An account claim
+(`login#…`): `item_id` and `link_id` (S); it holds while its Item lives. `void#<item_id>`, with `expires_at`: a
+registration block: this Item was not stored, and never will be.
 """
 
 from __future__ import annotations
@@ -155,22 +154,20 @@ def progress_row(progress: LinkProgress) -> dict[str, Any]:
     return {
         "link_key": f"public#{progress.link_id}",
         "session_key": progress.session_key,
-        "expires_at": None if progress.expires_at is None else int(progress.expires_at.timestamp()),
+        "expires_at": int(progress.expires_at.timestamp()),
         "item_id": progress.item_id,
-        "access_token": progress.access_token or None,
         "duplicate_of": progress.duplicate_of,
         "request_id": progress.request_id or None,
     }
 
 
 def _progress_from_row(link_id: str, values: dict[str, Any]) -> LinkProgress:
-    expires_at, item_id, duplicate_of = (values.get(name) for name in ("expires_at", "item_id", "duplicate_of"))
+    item_id, duplicate_of = values.get("item_id"), values.get("duplicate_of")
     return LinkProgress(
         link_id=link_id,
         session_key=values.get("session_key"),
-        expires_at=None if expires_at is None else datetime.fromtimestamp(int(expires_at), UTC),
+        expires_at=datetime.fromtimestamp(int(values["expires_at"]), UTC),
         item_id=None if item_id is None else ItemId(item_id),
-        access_token=values.get("access_token", b""),
         duplicate_of=None if duplicate_of is None else ItemId(duplicate_of),
         request_id=values.get("request_id", ""),
     )

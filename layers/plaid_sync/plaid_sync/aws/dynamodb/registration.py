@@ -67,7 +67,7 @@ class Registrations:
                 self._register(registration, replacement, store)
             except ConditionFailedError as error:
                 if ITEM in error.found and store is _register_exchanged:
-                    store = _upsert  # registered before, or exchanged by an older version
+                    store = _upsert  # registered before
                 elif (
                     replacement is not None and set(error.found) == {_REPLACED} and _is_removed(error.found[_REPLACED])
                 ):
