@@ -182,3 +182,10 @@ def validate(sim: PlaidSimulator, calls: Iterable[tuple[str, bytes, int, bytes]]
     for delivery in sim.webhooks():
         document.webhook(report, delivery.body)
     return report
+
+
+def show(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    """Print what was validated; fail where something violates the file."""
+    with capsys.disabled():
+        print(f"\n{report}")  # noqa: T201 - how many were validated is the result
+    assert report.violations == [], "\n".join(sorted(set(report.violations))[:40])

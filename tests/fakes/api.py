@@ -87,7 +87,7 @@ class Api:
         """Return what completes sessions that webhooks report."""
         ports = self.ports
         sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
-        return SessionCompleter(self._linker(sessions), sessions, self._api().operations.finish_update_mode)
+        return SessionCompleter(self._linker(sessions), sessions, self._operations(sessions).finish_update_mode)
 
     def _operations(self, sessions: SessionReader) -> ItemOperations:
         return ItemOperations(

@@ -10,6 +10,7 @@ from plaid_sync.domain.clock import format_timestamp
 
 from local.plaid import Behavior, Phase
 from tests.integration.crashes import Crash, killed_at
+from tests.integration.harness import LONG_AGO
 from tests.integration.in_process import strikes_a_call
 from tests.integration.link_flows import (
     claims_of,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from tests.integration.harness import World
 
-LONG_AGO = "2020-01-01T00:00:00.000Z"
 EXCHANGE = "/item/public_token/exchange"
 
 
@@ -205,14 +205,13 @@ def deliver_webhooks(world: World) -> list[dict[str, Any]]:
     return [world.post_webhook(found.body, world.plaid.sign(found.body)) for found in deliveries]
 
 
-@pytest.mark.parametrize(("form", "hosted"), [("full", True), ("absent", True)])
+@pytest.mark.parametrize("form", ["full", "absent"])
 @pytest.mark.usefixtures("form")
 def test_a_finished_session_is_linked_by_plaids_webhook_alone(
-    world: World, user: str, *, hosted: bool, output: Callable[[], str]
+    world: World, user: str, output: Callable[[], str]
 ) -> None:
     world.plaid.configure(link_webhooks_always=True)
-    options: dict[str, Any] = {"hosted_link": {}} if hosted else {}
-    body = went_through_link(world, user, **options)
+    body = went_through_link(world, user, hosted_link={})
     item_id = world.plaid.public_tokens[body["public_token"]].item.item_id
     output()
     answers = deliver_webhooks(world)

@@ -6,6 +6,7 @@ const { Configuration, PlaidApi } = require("plaid");
 
 const baseUrl = process.env.PLAID_BASE_URL;
 const rounds = Number(process.env.ROUNDS);
+const steps = Number(process.env.STEPS);
 const headers = { "PLAID-CLIENT-ID": process.env.PLAID_CLIENT_ID, "PLAID-SECRET": process.env.PLAID_SECRET };
 const client = new PlaidApi(
   new Configuration({ basePath: baseUrl, baseOptions: { headers: { ...headers, "Plaid-Version": "2020-09-14" } } }),
@@ -58,7 +59,7 @@ async function main() {
     await pause();
   }
   for (let round = 1; round <= rounds; round += 1) {
-    await control(`/items/${item_id}/evolve`, { steps: 30, seed: round });
+    await control(`/items/${item_id}/evolve`, { steps, seed: round });
     [cursor] = await sync(access_token, cursor, rows);
   }
   const accounts = await client.accountsGet({ access_token });

@@ -100,6 +100,7 @@ def with_node(server: PlaidServer) -> Result:
         "PLAID_CLIENT_ID": server.sim.client_id,
         "PLAID_SECRET": server.sim.secret,
         "ROUNDS": str(ROUNDS),
+        "STEPS": str(STEPS),
     }
     command = [node, str(Path(__file__).with_name("quickstart.cjs"))]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

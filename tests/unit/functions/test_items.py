@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-import pytest
-
-from tests.fakes.api import Api
 from tests.fakes.functions import import_app, lambda_context
 from tests.fakes.plaid import login
 
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.fakes.api import Api
+
 COUNTED = ("ItemLinked", "LinkRefused", "LinkFailed", "RequestServed", "RequestRefused", "RequestFailed")
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()
 
 
 def complete(api: Api, capsys: pytest.CaptureFixture[str], link_token: str, *public_tokens: str) -> dict[str, float]:

@@ -11,11 +11,6 @@ from tests.fakes.api import Api, content
 from tests.fakes.clock import NOON
 
 
-@pytest.fixture
-def api() -> Api:
-    return Api()
-
-
 def repair_of(api: Api, item_id: str, state: ItemState) -> dict[str, Any] | None:
     api.tables.items.set(item_id, state=state)
     repair: dict[str, Any] | None = api.get(f"/items/{item_id}").get("repair")

@@ -14,18 +14,6 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import ItemId
 
 
-@pytest.fixture
-def api() -> Api:
-    return Api()
-
-
-@pytest.fixture
-def item_id(api: Api) -> ItemId:
-    item_id = api.linked()
-    api.queue.take()
-    return item_id
-
-
 def path(item_id: str) -> str:
     return f"/items/{item_id}/access-token/rotate"
 

@@ -16,20 +16,16 @@ from tests.fakes.clock import NOON
 from tests.fakes.failing import KilledError
 from tests.fakes.plaid import login
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "hosted_link": {"hosted_link": {}},
-    "enable_multi_item_link": {"enable_multi_item_link": True},
-    "neither": {},
-}
-
 
 def complete(api: Api, link_token: str, *public_tokens: str, ended: bool = True) -> Completion:
     return api.complete(FinishedSession(link_token, public_tokens, "webhook", ended))
 
 
-@pytest.mark.parametrize("option", ["hosted_link", "enable_multi_item_link"])
-def test_a_session_is_completed_for_its_user_and_the_application_finds_its_item(api: Api, option: str) -> None:
-    body = api.went_through_link("user", days_requested=60, **OPTIONS[option])
+@pytest.mark.parametrize("option", [{"hosted_link": {}}, {"enable_multi_item_link": True}], ids=str)
+def test_a_session_is_completed_for_its_user_and_the_application_finds_its_item(
+    api: Api, option: dict[str, Any]
+) -> None:
+    body = api.went_through_link("user", days_requested=60, **option)
     for _ in range(2):
         completion = complete(api, body["link_token"], body["public_token"])
         assert (completion.retry, completion.code) == (False, None)

@@ -218,26 +218,23 @@ def test_where_the_bank_ends_the_older_connection_replacing_is_recommended_and_t
     api: Api, listed: ListedResults
 ) -> None:
     api.plaid.link_results_listed = listed
-    first = api.link_token("user")
-    body = {"link_token": first, "client_user_id": "user"}
-    public_token = api.plaid.complete(first, institution_id="ins_56")
-    old = content(api.request("POST", "/items", body | {"public_token": public_token}), 201)["item_id"]
+    old = linked_at(api, "ins_56", login())["item_id"]
     api.queue.take()
-    second = api.link_token("user")
-    again = {"link_token": second, "client_user_id": "user"}
-    again["public_token"] = api.plaid.complete(second, institution_id="ins_56")
-    refused = problem(api.request("POST", "/items", again), 409, "duplicate_item")
+    refused = problem(api.request("POST", "/items", body_at(api, "ins_56", login())), 409, "duplicate_item")
     assert f"replace {old}" in refused["fix"].replace("=", " ")
     assert "use that Item" not in refused["fix"]
     assert [check.code for check in api.item(old).pending_checks] == ["check_accounts"]
     assert api.queue.take() == [(old, "request")]
 
 
-def linked_at(api: Api, institution_id: str, accounts: tuple[Account, ...]) -> dict[str, Any]:
+def body_at(api: Api, institution_id: str, accounts: tuple[Account, ...]) -> dict[str, Any]:
     token = api.link_token("user")
-    body = {"link_token": token, "client_user_id": "user"}
-    body["public_token"] = api.plaid.complete(token, accounts, institution_id)
-    return content(api.request("POST", "/items", body), 201)
+    public_token = api.plaid.complete(token, accounts, institution_id)
+    return {"link_token": token, "client_user_id": "user", "public_token": public_token}
+
+
+def linked_at(api: Api, institution_id: str, accounts: tuple[Account, ...]) -> dict[str, Any]:
+    return content(api.request("POST", "/items", body_at(api, institution_id, accounts)), 201)
 
 
 def test_an_equal_account_at_another_institution_id_warns_and_is_linked(api: Api) -> None:

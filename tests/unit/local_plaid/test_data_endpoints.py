@@ -159,17 +159,11 @@ def test_a_relinked_login_has_equal_transactions_under_other_ids(sim: PlaidSimul
 
 def test_sync_can_return_an_unknown_status_and_null_lists(sim: PlaidSimulator, linked: LinkedItem) -> None:
     sim.configure(update_status_unknown=True, null_lists=True)
-    (page,) = loop_once(sim, linked.item_id)
+    (page,) = loop(sim, linked.item_id)
     assert page["transactions_update_status"] == "TRANSACTIONS_UPDATE_STATUS_UNKNOWN"
     assert (page["modified"], page["removed"], bool(page["added"])) == (None, None, True)
     again = sim.sync(sim.item(linked.item_id), SyncRequest(page["next_cursor"]))
     assert [again[kind] for kind in ("added", "modified", "removed")] == [None] * 3
-
-
-def loop_once(sim: PlaidSimulator, item_id: str) -> list[dict[str, Any]]:
-    pages = loop(sim, item_id)
-    assert len(pages) == 1
-    return pages
 
 
 @pytest.mark.parametrize("again", [True, False])
