@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,13 +31,13 @@ class FakeQueue:
     sent: dict[str, SyncMessage] = field(default_factory=dict)
     attempts: int = 0
 
-    def send(self, message: SyncMessage, deduplication_id: str) -> None:
+    def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:
         """See `SyncQueue`. The sync must be able to read the message."""
         self.attempts += 1
         if message.item_id in self.refused:
             raise TransientError("InvalidParameterValue")
         assert parse_message(message.to_json()) == message
-        self.sent.setdefault(deduplication_id, message)
+        self.sent.setdefault(deduplication_id or str(uuid.uuid4()), message)
 
     def take(self) -> list[tuple[str, str]]:
         taken = [(str(message.item_id), message.cause) for message in self.sent.values()]

@@ -55,7 +55,7 @@ class WorkedQueue(FakeQueue):
 
     items: FakeItems = field(default_factory=FakeItems)
 
-    def send(self, message: SyncMessage, deduplication_id: str) -> None:
+    def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:
         FakeQueue.send(self, message, deduplication_id)
         self.items.plan(message.item_id, after_claim(message.item_id, NOON))
 
@@ -202,7 +202,7 @@ class DistantQueue(FakeQueue):
     items: DistantItems = field(default_factory=DistantItems)
     seconds: Counter[int] = field(default_factory=Counter)
 
-    def send(self, message: SyncMessage, deduplication_id: str) -> None:
+    def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:
         self.items.clock.time += timedelta(seconds=SEND_SECONDS)
         self.seconds[int((self.items.clock.now() - NOON).total_seconds())] += 1
         self.items.begun_at[message.item_id] = self.items.clock.now() + timedelta(seconds=BEGIN_SECONDS)

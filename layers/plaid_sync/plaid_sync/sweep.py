@@ -18,7 +18,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.domain.messages import Cause, request_sync
+from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Sweeper:
         if leased is None:
             return []  # an attempt, or another run of the sweep, was faster
         try:
-            request_sync(self.queue, item.item_id, Cause.SWEEP)
+            self.queue.send(SyncMessage(item.item_id, Cause.SWEEP))
         except TransientError as error:
             result.failures.append(error.code)
             result.deferred += 1

@@ -154,7 +154,7 @@ class Fleet:
 
     # ---- the queue and the workers
 
-    def send(self, message: SyncMessage, deduplication_id: str) -> None:  # noqa: ARG002 - the port's
+    def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:  # noqa: ARG002 - the port's
         self.sleep(SEND_SECONDS)
         self.waiting.append(message.item_id)
         self.most_waiting = max(self.most_waiting, len(self.waiting))

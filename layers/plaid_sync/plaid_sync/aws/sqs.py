@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +37,7 @@ class SqsSyncQueue:
     queue_url: str
     correlation_id: Callable[[], str]
 
-    def send(self, message: SyncMessage, deduplication_id: str) -> None:
+    def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:
         """See `SyncQueue`. The SDK's own retries carry the same deduplication id, so that they are idempotent."""
         correlation_id = self.correlation_id()
         with aws_errors():
@@ -44,7 +45,7 @@ class SqsSyncQueue:
                 QueueUrl=self.queue_url,
                 MessageBody=message.to_json(),
                 MessageGroupId=message.item_id,
-                MessageDeduplicationId=deduplication_id,
+                MessageDeduplicationId=deduplication_id or str(uuid.uuid4()),
                 MessageAttributes=message_attributes({CORRELATION_ID: correlation_id} if correlation_id else {}),
             )
 

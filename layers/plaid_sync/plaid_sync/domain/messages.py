@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.text import is_printable_ascii, printable_or_empty
-
-if TYPE_CHECKING:
-    from plaid_sync.domain.ports import SyncQueue
 
 CORRELATION_ID: Final = "correlation_id"
 """Message attribute: API Gateway's id of the request that led to the message, or Lambda's of the sweep's run."""
@@ -67,15 +63,6 @@ class SyncMessage:
             body["webhook"] = self.webhook
         # SQS rejects lone surrogates and U+FFFE; JSON's escapes can hold them.
         return exact_json.dumps(body, ascii_only=True)
-
-
-def request_sync(queue: SyncQueue, item_id: ItemId, cause: Cause) -> None:
-    """Send a message that is a duplicate of no other.
-
-    Raises:
-        TransientError: the queue cannot accept it now.
-    """
-    queue.send(SyncMessage(item_id, cause), str(uuid.uuid4()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,8 +63,12 @@ class TokenEncryptor(Protocol):
 class SyncQueue(Protocol):
     """The queue through which every sync is requested."""
 
-    def send(self, message: SyncMessage, deduplication_id: str) -> None:
+    def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:
         """Send a message; returns only after the queue accepted it.
+
+        Args:
+            message: says that the Item may have changed.
+            deduplication_id: of messages with the same one, the queue delivers one; None for a duplicate of no other.
 
         Raises:
             TransientError: the queue has not accepted it.

@@ -20,7 +20,7 @@ from plaid_sync.domain.errors import (
     TransientError,
     says_token_is_dead,
 )
-from plaid_sync.domain.messages import Cause, request_sync
+from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import known_request_ids, require_allowed
 from plaid_sync.domain.transitions import EventType
 
@@ -75,7 +75,7 @@ class TokenRotation:
         began_at = self._begin(item, context)
         rotated = self._replace(item_id, access_token, began_at, context)
         self._store(item_id, rotated, began_at, context)
-        request_sync(self.queue, item_id, Cause.REQUEST)
+        self.queue.send(SyncMessage(item_id, Cause.REQUEST))
         return {"rotated_at": format_timestamp(self.clock.now())}
 
     def _load(self, item_id: ItemId) -> Item:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from plaid_sync.domain.accounts import Account, AccountState, merge_accounts
 from plaid_sync.domain.errors import ITEM_MODIFIED, PlaidError, Refusal, RefusedError, TransientError
 from plaid_sync.domain.item import ACCOUNT_ROWS, CHECK_ACCOUNTS, PendingCheck
-from plaid_sync.domain.messages import Cause, request_sync
+from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import (
     account_not_found_error,
     known_request_ids,
@@ -72,7 +72,7 @@ class ItemOperations:
             raise TransientError(ITEM_MODIFIED)
         item = self._load(item_id, EventType.REMOVE)
         if item.removal is None or item.removal.completed_at is None:
-            request_sync(self.queue, item_id, Cause.REQUEST)
+            self.queue.send(SyncMessage(item_id, Cause.REQUEST))
         removal = {} if item.removal is None else {"removal": removal_view(item.removal)}
         return {"item_id": item_id, "state": str(item.state.name), **removal}
 
@@ -94,7 +94,7 @@ class ItemOperations:
         """Request a sync."""
         self._load(item_id, EventType.SYNC)
         self.history.add(context.entry(item_id, self.clock.now(), "queued"))
-        request_sync(self.queue, item_id, Cause.REQUEST)
+        self.queue.send(SyncMessage(item_id, Cause.REQUEST))
         return {"queued": True}
 
     def finish_update_mode(self, item_id: ItemId, link_token: str, context: RequestContext) -> View:
@@ -135,7 +135,7 @@ class ItemOperations:
         for _ in range(_MAX_TRIES):
             item = self._load(item_id, event)
             if self.items.change(item, *plan(item, self.clock.now())):
-                request_sync(self.queue, item_id, Cause.REQUEST)
+                self.queue.send(SyncMessage(item_id, Cause.REQUEST))
                 return item
         raise TransientError(ITEM_MODIFIED)
 
@@ -178,7 +178,7 @@ class ItemOperations:
         listed = self._call(item_id, context, lambda: self.plaid.accounts(access_token))
         request_ids, now = known_request_ids(listed.request_id), self.clock.now()
         self.history.add(context.entry(item_id, now, "done", plaid_request_ids=request_ids))
-        request_sync(self.queue, item_id, Cause.ACCOUNTS)
+        self.queue.send(SyncMessage(item_id, Cause.ACCOUNTS))
         accounts = (replace(account, as_of=now) for account in listed.accounts)
         return {"accounts": listed_views(accounts, item.account_states)}
 

@@ -27,7 +27,7 @@ from plaid_sync.domain.errors import (
 )
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import CHECK_ACCOUNTS, MAX_HISTORY_DAYS, Item, ItemState, PendingCheck, StateName
-from plaid_sync.domain.messages import Cause, request_sync
+from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import known_request_ids
 from plaid_sync.linking.eligibility import ENDS_OLDER_CONNECTION, duplicate_item_error
 from plaid_sync.linking.session_reader import RESULTS_UNAVAILABLE
@@ -106,11 +106,11 @@ class Linker:
         """
         request, session = self.validator.opened(request)
         item_id = self._linked_before(request, request.public_token) or self._link(request, session, context)
-        request_sync(self.queue, item_id, Cause.LINKED)
+        self.queue.send(SyncMessage(item_id, Cause.LINKED))
         if request.replace is not None:
             if request.erase:
                 self._also_erase(request.replace, context)
-            request_sync(self.queue, request.replace, Cause.REQUEST)
+            self.queue.send(SyncMessage(request.replace, Cause.REQUEST))
         return item_id
 
     def _also_erase(self, item_id: ItemId, context: RequestContext) -> None:
