@@ -194,5 +194,9 @@ def describe_effect(body: bytes) -> str:
     except UnprocessableWebhookError as error:
         return f"rejected with 400: {error}"
     what = f"{webhook.webhook_type} {webhook.webhook_code} of {webhook.item_id or 'no Item'}"
-    effects = {"queued for a sync": webhook.is_queued, "published": not webhook.is_handled}
+    effects = {
+        "queued for a sync": webhook.is_queued,
+        "completes a link session": webhook.is_finished_link,
+        "published": not (webhook.is_handled or webhook.is_finished_link),
+    }
     return f"{what}: {', '.join(effect for effect, happens in effects.items() if happens)}"

@@ -149,7 +149,8 @@ class LinkSessionOperations(LifecycleOperations, ItemOperations, AccountOperatio
             raise PlaidError("ITEM_NOT_FOUND")
         if new_account:
             item.generator.open_account()
-        self.deselect_accounts(item, deselect)
+        if deselect:
+            self.deselect_accounts(item, deselect)
         if item.error_code != "ADDITIONAL_CONSENT_REQUIRED" or token.config.consented_products:
             self.complete_update_mode(item)
 

@@ -34,6 +34,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = parse_jwk(json.dumps({"key": JWK}).encode())
 EXPIRED_KEY = parse_jwk(json.dumps(JWK | {"expired_at": int(NOW.timestamp()) - 1}).encode())
 BODY = b'{"webhook_type": "ITEM", "webhook_code": "ERROR", "item_id": "a"}'
+FINISHED = b'{"webhook_type": "LINK", "webhook_code": "SESSION_FINISHED", "status": "SUCCESS", "link_token": "link-1"}'
 CLAIMS = {"iat": int(NOW.timestamp()), "request_body_sha256": "3e0ea9a8"}
 
 
@@ -113,6 +114,8 @@ def test_a_malformed_key_is_rejected(content: bytes) -> None:
         (BODY, "ITEM ERROR of a: queued for a sync"),
         (BODY.replace(b"ERROR", b"OTHER"), "ITEM OTHER of a: queued for a sync, published"),
         (BODY.replace(b"ITEM", b"AUTH"), "AUTH ERROR of a: published"),
+        (FINISHED, "LINK SESSION_FINISHED of no Item: completes a link session"),
+        (FINISHED.replace(b"SUCCESS", b"EXITED"), "LINK SESSION_FINISHED of no Item: published"),
         (b"[]", "rejected with 400"),
     ],
 )

@@ -112,6 +112,14 @@ def test_accounts_are_deselected_only_in_update_mode_with_account_selection_and_
     assert payloads(sim) == []
 
 
+def test_an_item_without_accounts_can_go_through_update_mode(sim: PlaidSimulator, linked: LinkedItem) -> None:
+    for account_id in listed(sim, linked.item_id):
+        sim.close_account(linked.item_id, account_id)
+    plain, _ = sim.create_link_token(ItemOptions(), linked.item_id)
+    assert sim.complete_link(plain) is None
+    assert listed(sim, linked.item_id) == []
+
+
 @pytest.mark.parametrize("in_removed", [True, False])
 @pytest.mark.parametrize("hide_reverts", [True, False])
 @pytest.mark.parametrize("seen", [True, False])
