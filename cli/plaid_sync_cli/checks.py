@@ -134,30 +134,31 @@ def _webhook_url(deployment: Deployment) -> Finding:
 
 def _webhooks_registered(deployment: Deployment) -> Finding:
     """Webhooks of a sample of Items have arrived: only Plaid knows where it sends them."""
-    api = ItemApi.of(deployment)
-    sample = api.call("GET", "/items", state="active", limit=str(_SAMPLE))["items"]
-    if not sample:
+    histories = _sampled_histories(deployment)
+    if not histories:
         return _warning("there is no active Item whose webhooks could be checked", "Link one: plaid-sync link")
-    missing = [str(item["item_id"]) for item in sample if not _has_webhooks(api, str(item["item_id"]))]
+    missing = [
+        item_id for item_id, history in histories.items() if not any(entry["kind"] == "webhook" for entry in history)
+    ]
     if not missing:
-        return _ok(f"webhooks of all {plural(len(sample), 'sampled Item')} have arrived")
+        return _ok(f"webhooks of all {plural(len(histories), 'sampled Item')} have arrived")
     what = f"no webhook among the last {_HISTORY} entries of {', '.join(missing)}"
     fix = f"Register the webhook URL at Plaid: POST /items/{missing[0]}/webhook (docs/api.md)"
-    return _failed(what, fix) if len(missing) == len(sample) else _warning(what, fix)
+    return _failed(what, fix) if len(missing) == len(histories) else _warning(what, fix)
 
 
-def _has_webhooks(api: ItemApi, item_id: str) -> bool:
-    history = api.call("GET", item_path(item_id, "history"), limit=_HISTORY)["history"]
-    return any(entry["kind"] == "webhook" for entry in history)
+def _sampled_histories(deployment: Deployment) -> dict[str, list[Any]]:
+    """Return the last history entries of a sample of active Items, by item_id."""
+    api = ItemApi.of(deployment)
+    sample = api.call("GET", "/items", state="active", limit=str(_SAMPLE))["items"]
+    item_ids = [str(item["item_id"]) for item in sample]
+    return {each: api.call("GET", item_path(each, "history"), limit=_HISTORY)["history"] for each in item_ids}
 
 
 def link_results(deployment: Deployment) -> Finding:
     """What Plaid lists of ordinary Link sessions: whether it enabled the client for Link events."""
-    api = ItemApi.of(deployment)
-    items = api.call("GET", "/items", state="active", limit=str(_SAMPLE))["items"]
     seen: dict[str, str] = {}
-    for item in items:
-        history = api.call("GET", item_path(str(item["item_id"]), "history"), limit=_HISTORY)["history"]
+    for history in _sampled_histories(deployment).values():
         seen |= {str(entry["at"]): str(entry["link_results"]) for entry in history if "link_results" in entry}
     if not seen:
         return _ok("unknown: none of the sampled Items was linked with an ordinary link session")

@@ -19,7 +19,7 @@ from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.transactions import TransactionRows
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
-from plaid_sync.config import KEEP, AuditSettings, from_environment
+from plaid_sync.config import AuditSettings, from_environment
 from plaid_sync.domain.clock import SystemClock, jitter
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
@@ -47,11 +47,7 @@ def build_sampler(
     settings, clock = from_environment(AuditSettings, environment), clock or SystemClock()
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
-    options = PullOptions(
-        settings.include_original_description == "true",
-        settings.personal_finance_category_version,
-        keeps_gone_rows=settings.gone_account_rows == KEEP,
-    )
+    options = PullOptions.of(settings)
     plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, record_plaid_call), options)
     auditor = Auditor(
         items=ItemsTable(dynamodb, settings.items_table, "", clock),

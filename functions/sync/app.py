@@ -20,7 +20,7 @@ from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.sqs import SqsReceivedMessages
 from plaid_sync.aws.sync_telemetry import emit_batch_telemetry, report_orphaned
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
-from plaid_sync.config import KEEP, SyncSettings, from_environment
+from plaid_sync.config import SyncSettings, from_environment
 from plaid_sync.domain.clock import SystemClock, jitter
 from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
@@ -54,11 +54,7 @@ def build_processor(
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
     transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call)
-    options = PullOptions(
-        settings.include_original_description == "true",
-        settings.personal_finance_category_version,
-        keeps_gone_rows=settings.gone_account_rows == KEEP,
-    )
+    options = PullOptions.of(settings)
     plaid = PlaidItems(transport, settings.plaid_env)
     items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock)
     transactions = TransactionsTable(

@@ -1,11 +1,10 @@
 """Receives Plaid's webhooks: verifies them and puts their Item on the sync queue.
 
 Event: API Gateway HTTP API, payload 2.0. Responds 200 `{"result": "queued"|"linked"|"published"}` only after SQS
-accepted the message, the items function completed a link session, and DynamoDB accepted the entry from which a webhook
-is published that the stack does not act on. Responds 401
-`{"error": reason}` if the webhook is not verified, 400 if it is verified but unusable. Plaid has to send it again after
-503, a transient failure, and after 429, an unknown key id that got no look-up among many others: a 5xx would let a
-stranger ring an alarm that stops deployments.
+accepted the message, the items function completed the link session, or DynamoDB accepted the entry from which a webhook
+is published that the stack does not act on. Responds 401 `{"error": reason}` if the webhook is not verified, 400 if it
+is verified but unusable. Plaid has to send it again after 503, a transient failure, and after 429, an unknown key id
+that got no look-up among many others: a 5xx would let a stranger ring an alarm that stops deployments.
 Environment: `plaid_sync.config.WebhookSettings`.
 """
 
@@ -38,6 +37,7 @@ from plaid_sync.webhook.receiver import (
     StaleWebhookError,
     UnprocessableWebhookError,
     WebhookReceiver,
+    outcome_of,
 )
 from plaid_sync.webhook.signature import RejectedError
 
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.domain.clock import Clock
     from plaid_sync.webhook.ports import LinkSessions, SharedStateError
-    from plaid_sync.webhook.receiver import Receipt
 
 _RETRY_SECONDS: Final = 30
 """Plaid's first delay: by its second try, the key id counts as seen before."""
@@ -101,7 +100,7 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         count(Metric.WEBHOOK_FAILED)
         logger.error("webhook not accepted", reason=error.code)
         return _respond(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code})
-    webhook, result = receipt.webhook, _result(receipt)
+    webhook, result = receipt.webhook, outcome_of(receipt.webhook, published=receipt.published)
     count(Metric.WEBHOOK_VERIFIED)
     if receipt.queued:
         count(Metric.WEBHOOK_QUEUED)
@@ -119,12 +118,6 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         recorded=receipt.recorded,
     )
     return _respond(HTTPStatus.OK, {"result": result})
-
-
-def _result(receipt: Receipt) -> str:
-    if receipt.queued:
-        return "queued"
-    return "published" if receipt.published else "linked"
 
 
 def _reject(error: RejectedError) -> Response:

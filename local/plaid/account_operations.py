@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from local.plaid.core import SimulatorCore
 from local.plaid.items import Item, Phase, UnlistedAccount
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from local.plaid.wire import JsonObject
 
 RegrantCode = Literal["LOGIN_REPAIRED", "NEW_ACCOUNTS_AVAILABLE"]
+REGRANT_CODES: tuple[RegrantCode, ...] = get_args(RegrantCode)
 
 
 class AccountOperations(SimulatorCore):

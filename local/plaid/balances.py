@@ -18,7 +18,7 @@ BalanceChanges = dict[tuple[str, str | None, bool], Decimal]
 def balance_changes(rows: Iterable[JsonObject]) -> BalanceChanges:
     changes: BalanceChanges = {}
     for row in rows:
-        key = (row["account_id"], _currency(row), row["pending"])
+        key = (row["account_id"], currency_of(row), row["pending"])
         changes[key] = changes.get(key, _ZERO) + row["amount"]
     return changes
 
@@ -30,7 +30,7 @@ def with_balances(account: JsonObject, changes: BalanceChanges) -> JsonObject:
     """
     opening = account["balances"]
     posted, pending = (
-        changes.get((account["account_id"], _currency(opening), is_pending), _ZERO) for is_pending in (False, True)
+        changes.get((account["account_id"], currency_of(opening), is_pending), _ZERO) for is_pending in (False, True)
     )
     if account["type"] == "credit":
         current = opening["current"] + posted
@@ -41,6 +41,7 @@ def with_balances(account: JsonObject, changes: BalanceChanges) -> JsonObject:
     return {**account, "balances": {**opening, "available": available, "current": current}}
 
 
-def _currency(fields: JsonObject) -> str | None:
+def currency_of(fields: JsonObject) -> str | None:
+    """Return the currency of a balance or a transaction."""
     currency: str | None = fields["iso_currency_code"] or fields["unofficial_currency_code"]
     return currency

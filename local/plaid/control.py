@@ -12,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 
 from local.plaid import request_fields as fields
 from local.plaid import wire
+from local.plaid.account_operations import REGRANT_CODES
 from local.plaid.clock import OffsetClock
 from local.plaid.errors import PlaidError
 
@@ -163,7 +164,7 @@ def _revoke_account(sim: PlaidSimulator, body: JsonObject, item_id: str) -> obje
     '{"account_id", "notify": true, "webhook_code": "LOGIN_REPAIRED" or "NEW_ACCOUNTS_AVAILABLE"}: list it again',
 )
 def _regrant_account(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
-    code: Any = fields.choice(body, "webhook_code", ("LOGIN_REPAIRED", "NEW_ACCOUNTS_AVAILABLE"))
+    code = fields.choice(body, "webhook_code", REGRANT_CODES)
     notify = fields.flag(body, "notify", default=True)
     sim.regrant_account(item_id, fields.text(body, "account_id"), notify=notify, webhook_code=code)
     return None
@@ -225,7 +226,9 @@ def _sign(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     return {"token": sim.sign(text, iat, fields.optional_text(body, "kid"))}
 
 
-@_route("POST", "/faults", '{"endpoint", "error_code", "status", "times", "skip", "delay", "drop", "item_id"}')
+@_route(
+    "POST", "/faults", '{"endpoint", "error_code", "reason", "status", "times", "skip", "delay", "drop", "item_id"}'
+)
 def _add_fault(sim: PlaidSimulator, body: JsonObject, _path: str) -> object:
     sim.inject_fault(**{**body, "delay": float(body.get("delay") or 0)})
     return None

@@ -90,9 +90,8 @@ def _key_get(call: Call) -> JsonObject:
 def _fire_webhook(call: Call) -> JsonObject:
     code = fields.choice(call.body, "webhook_code", tuple(SANDBOX_CODES), required=True)
     webhook_type = fields.optional_text(call.body, "webhook_type") or SANDBOX_CODES[code]
-    if (webhook_type, code) not in EXTRA_FIELDS:
-        raise PlaidError("SANDBOX_WEBHOOK_INVALID")
-    if not call.sim.fire_webhook(call.required_item.item_id, webhook_type, code):
+    known = (webhook_type, code) in EXTRA_FIELDS
+    if not known or not call.sim.fire_webhook(call.required_item.item_id, webhook_type, code):
         raise PlaidError("SANDBOX_WEBHOOK_INVALID")
     return {"webhook_fired": True}
 
@@ -133,9 +132,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/item/public_token/exchange": _without_item(link_endpoints.public_token_exchange, public_token=fields.text),
     "/item/remove": _with_item(_item_remove, reason_code=fields.one_of(*_REASONS), reason_note=_reason_note),
     "/item/webhook/update": _with_item(_webhook_update, webhook=fields.url),
-    "/link/token/create": Endpoint(
-        link_endpoints.link_token_create, link_endpoints.LINK_TOKEN_FIELDS, needs_item=False
-    ),
+    "/link/token/create": _without_item(link_endpoints.link_token_create, **link_endpoints.LINK_TOKEN_FIELDS),
     "/link/token/get": _without_item(link_endpoints.link_token_get, link_token=fields.text),
     "/sandbox/item/fire_webhook": _with_item(
         _fire_webhook, webhook_type=fields.one_of(*_SANDBOX_TYPES), webhook_code=fields.text

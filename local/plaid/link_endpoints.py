@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_NAME_LENGTH = 30
 _MAX_LIFETIME_SECONDS = 21 * 24 * 3600
 _SESSION_RETENTION = timedelta(hours=6)
-_SECRETS = {"access_token", "access_tokens"}
+_SECRETS = {"access_token", "access_tokens", "client_id", "secret"}
 _LANGUAGES = ("en", "da", "de", "es", "et", "fr", "hi", "it", "lt", "lv", "nl", "no", "pl", "pt", "ro", "sv", "vi")
 _NO_OTHER_RESULTS: JsonObject = {
     "bank_income_results": [],
@@ -97,7 +97,7 @@ def link_token_create(call: Call) -> JsonObject:
     days = fields.integer(fields.mapping(call.body, "transactions"), "days_requested", 1, 730)
     options = _options(call, fields.url(call.body, "webhook"), products, days)
     name, token = call.sim.create_link_token(options, call.item.item_id if call.item else None, config)
-    token.request = {name: value for name, value in call.body.items() if name in LINK_TOKEN_FIELDS.keys() - _SECRETS}
+    token.request = {name: value for name, value in call.body.items() if name not in _SECRETS}
     hosted = {"hosted_link_url": token.hosted_url} if token.hosted_url else {}
     return {"expiration": timestamp(token.expires_at), "link_token": name, **hosted, **_user_id(config)}
 

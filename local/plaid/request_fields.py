@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from local.plaid.errors import PlaidError
 from local.plaid.wire import JsonObject
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from local.plaid.items import Item
     from local.plaid.simulator import PlaidSimulator
 
+_Text = TypeVar("_Text", bound=str)
 Check = Callable[[JsonObject, str], object]
 # The fields of an object: for each one the check of its value, or the fields of the object that it is.
 Fields = Mapping[str, "Check | Fields"]
@@ -121,14 +122,14 @@ def many_of(*allowed: str) -> Check:
     return check_entries
 
 
-def choice(body: JsonObject, name: str, allowed: tuple[str, ...], *, required: bool = False) -> str:
+def choice(body: JsonObject, name: str, allowed: tuple[_Text, ...], *, required: bool = False) -> _Text:
     """Return one of the allowed values, by default the first."""
     if required:
         require(body, name)
     value = body.get(name) or allowed[0]
     if value not in allowed:
         raise PlaidError("INVALID_FIELD", detail=f"{name} must be one of: {', '.join(allowed)}")
-    return str(value)
+    return allowed[allowed.index(value)]
 
 
 def day(body: JsonObject, name: str) -> date:

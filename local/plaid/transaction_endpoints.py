@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from local.plaid import request_fields as fields
+from local.plaid.balances import currency_of
 from local.plaid.errors import PlaidError
 from local.plaid.generator import CustomTransaction
 from local.plaid.item_views import item_object
@@ -139,8 +140,8 @@ def recurring_get(call: Call) -> JsonObject:
     groups: dict[tuple[Any, ...], list[JsonObject]] = {}
     for row in sorted(item.log.live.values(), key=lambda row: (row["date"], row["transaction_id"])):
         if row["merchant_name"] and not row["pending"] and row["account_id"] in listed:
-            currency = row["iso_currency_code"] or row["unofficial_currency_code"]
-            groups.setdefault((row["account_id"], row["merchant_name"], row["amount"] > 0, currency), []).append(row)
+            key = row["account_id"], row["merchant_name"], row["amount"] > 0, currency_of(row)
+            groups.setdefault(key, []).append(row)
     streams = {key: _stream(rows, version) for key, rows in groups.items() if len(rows) >= _MIN_STREAM}
     return {
         "inflow_streams": [stream for (_, _, is_outflow, _), stream in streams.items() if not is_outflow],

@@ -185,7 +185,7 @@ class TransactionOperations(SimulatorCore):
         }
         weights = [weight for weight, _ in operations.values()]
         with self._changing(item_id, notify=notify) as item:
-            if not item.generator.accounts:  # all are revoked
+            if not item.generator.accounts:  # none is listed any more
                 return Counter()
             chance = rng if isinstance(rng, Random) else item.rng if rng is None else self.random(f"evolve {rng}")
             names = chance.choices(list(operations), weights, k=steps)

@@ -111,7 +111,7 @@ def _revoked_account(item: Item, _now: datetime) -> JsonObject:
     return {"account_id": account_ids[0]}
 
 
-# Every webhook about an Item that this server can send.
+# The webhooks about an Item whose fields this server knows.
 EXTRA_FIELDS: dict[tuple[str, str], Callable[[Item, Any], JsonObject]] = {
     ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"): _sync_updates,
     ("TRANSACTIONS", "INITIAL_UPDATE"): _new_transactions,

@@ -227,7 +227,6 @@ def remove(
         f"{transactions} its {item['transactions']['live']:,} transactions?",
         yes=yes,
     )
-    query = {"transactions": transactions} | ({} if reason is None else {"reason_code": reason})
-    document = context.api.call("DELETE", item_path(item_id), **query)
+    document = context.api.call("DELETE", item_path(item_id), transactions=transactions, reason_code=reason)
     context.output.show(document, lambda: [f"{item_id} is removed. plaid-sync item {item_id} shows the progress."])
     return ExitCode.OK

@@ -77,8 +77,10 @@ class PullSettings(PlaidSettings):
     Attributes:
         include_original_description: `true`, or anything else for no.
         personal_finance_category_version: `v1` or `v2`; empty for Plaid's default.
+        gone_account_rows: `remove` or `keep`: whether rows stay live whose account Plaid no longer lists.
     """
 
+    gone_account_rows: str
     include_original_description: str = ""
     personal_finance_category_version: str = ""
 
@@ -89,7 +91,6 @@ class SyncSettings(PullSettings):
 
     Attributes:
         dead_letter_queue_url: where messages that cannot be processed are dead-lettered, with the reason.
-        gone_account_rows: `remove` or `keep`: whether rows stay live whose account Plaid no longer lists.
     """
 
     sync_queue_url: str
@@ -100,7 +101,6 @@ class SyncSettings(PullSettings):
     history_table: str
     links_table: str
     token_key_id: str
-    gone_account_rows: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +128,12 @@ class AuditSettings(PullSettings):
 
     Attributes:
         audit_sample_size: how many Items a scheduled audit compares, if its time suffices.
-        gone_account_rows: see `SyncSettings`.
     """
 
     items_table: str
     transactions_table: str
     token_key_id: str
     audit_sample_size: int
-    gone_account_rows: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
+from plaid_sync.config import KEEP
 from plaid_sync.domain.accounts import merge_accounts
 from plaid_sync.domain.errors import (
     CURSOR_NOT_ADVANCING,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from plaid_sync.config import PullSettings
     from plaid_sync.domain.accounts import Account
     from plaid_sync.domain.clock import Clock, Deadline
     from plaid_sync.domain.item import Cursor
@@ -50,6 +52,15 @@ class PullOptions:
     original_description: bool = False
     category_version: str = ""
     keeps_gone_rows: bool = False
+
+    @classmethod
+    def of(cls, settings: PullSettings) -> PullOptions:
+        """Return the options that the environment of a function has."""
+        return cls(
+            settings.include_original_description == "true",
+            settings.personal_finance_category_version,
+            keeps_gone_rows=settings.gone_account_rows == KEEP,
+        )
 
     @property
     def name(self) -> str:

@@ -345,5 +345,10 @@ def _entry(webhook: Webhook, action: _Action, delivery: str, signed_at: datetime
         details |= {"body": body, "omitted_members": names or None}
         published = (DetailType.PLAID_WEBHOOK,)
     item_id, suffix = webhook.item_id or ItemId(NO_ITEM), f"w{delivery[:16]}"
-    outcome = "queued" if webhook.is_queued else "published" if action.published else "linked"
+    outcome = outcome_of(webhook, published=action.published)
     return HistoryEntry(item_id, signed_at, suffix, EntryKind.WEBHOOK, outcome, details, published)
+
+
+def outcome_of(webhook: Webhook, *, published: bool) -> str:
+    """Return what became of an accepted webhook: `queued`, `published`, or else the link session is completed."""
+    return "queued" if webhook.is_queued else "published" if published else "linked"
