@@ -21,7 +21,15 @@ from plaid_sync.aws.dynamodb.registration import Registrations
 from plaid_sync.aws.dynamodb.transactions import TransactionRows
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.sqs import SqsSyncQueue
-from plaid_sync.aws.telemetry import correlate, correlation_id, count, logger, metrics, record_plaid_call
+from plaid_sync.aws.telemetry import (
+    correlate,
+    correlation_id,
+    count,
+    logger,
+    metrics,
+    record_plaid_call,
+    set_correlation_id,
+)
 from plaid_sync.config import ItemsSettings, from_environment
 from plaid_sync.domain.clock import SystemClock
 from plaid_sync.domain.errors import (
@@ -146,7 +154,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Response:
 
 def _complete(finished: FinishedSession, deadline: Deadline) -> dict[str, Any]:
     """Complete a link session; the response says why it is not complete, and whether to retry."""
-    correlate({"requestContext": {"requestId": finished.correlation_id}})
+    set_correlation_id(finished.correlation_id)
     context = RequestContext(LINK_WEBHOOK, correlation_id(), "", api.routes.webhook_url, deadline)
     completion = api.completer.complete(finished, context)
     for error in completion.failures:

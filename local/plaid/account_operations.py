@@ -47,7 +47,7 @@ class AccountOperations(SimulatorCore):
 
     def deselect_accounts(self, item: Item, account_ids: Collection[str]) -> None:
         """End the sharing of accounts, as the user does in update mode. Fires no webhook."""
-        if set(account_ids) >= {account["account_id"] for account in item.generator.accounts}:
+        if set(account_ids) >= set(item.generator.account_ids):
             raise ValueError("Link does not let the user deselect all accounts")
         for account_id in account_ids:
             self._unlist(item, _listed(item, account_id))
@@ -105,7 +105,7 @@ class AccountOperations(SimulatorCore):
 
 def _listed(item: Item, account_id: str | None) -> str:
     """Return the id of a listed account, by default the first one's."""
-    account_ids = [str(account["account_id"]) for account in item.generator.accounts]
+    account_ids = item.generator.account_ids
     if account_id is None:
         if not account_ids:
             raise ValueError("this Item has no account left")

@@ -88,7 +88,7 @@ def _items(sim: PlaidSimulator, _body: JsonObject, _path: str) -> object:
 def _item_state(item: Item) -> JsonObject:
     return {
         "access_token": item.access_token,
-        "accounts": [account["account_id"] for account in item.generator.accounts],
+        "accounts": item.generator.account_ids,
         "consent_expiration_time": wire.optional_timestamp(item.consent_expiration_time),
         "error": item.error_code,
         "institution_id": item.options.institution_id,

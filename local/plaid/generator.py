@@ -62,8 +62,12 @@ class Generator:
             self._account("Euro Wallet", "depository", "checking", "EUR"),
             self._account("Coin Wallet", "depository", "cash management", None),
         ]
-        ids = (account["account_id"] for account in self.accounts)
-        self._weights: dict[str, int] = dict(zip(ids, _WEIGHTS, strict=True))
+        self._weights: dict[str, int] = dict(zip(self.account_ids, _WEIGHTS, strict=True))
+
+    @property
+    def account_ids(self) -> list[str]:
+        """The ids of the listed accounts."""
+        return [account["account_id"] for account in self.accounts]
 
     def open_account(self) -> str:
         """Add an account that the user has just shared; return its id."""

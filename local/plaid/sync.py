@@ -73,8 +73,7 @@ class SyncOperations(LifecycleOperations):
 
     def _start_sync(self, item: Item, request: SyncRequest) -> None:
         self.check_served(item)
-        account_ids = {account["account_id"] for account in item.generator.accounts}
-        if request.account_id is not None and request.account_id not in account_ids:
+        if request.account_id is not None and request.account_id not in item.generator.account_ids:
             raise PlaidError("INVALID_ACCOUNT_ID")
         self.initialize(item, request.days_requested)
         item.sync_called = True

@@ -184,7 +184,7 @@ def transactions_create(call: Call) -> JsonObject:
     if not isinstance(entries, list) or not 1 <= len(entries) <= _MAX_CREATED:
         raise PlaidError("INVALID_FIELD", detail="transactions must be an array of 1 to 10 transactions")
     today = call.sim.clock().date()
-    account_ids = [account["account_id"] for account in call.required_item.generator.accounts]
+    account_ids = call.required_item.generator.account_ids
     if not account_ids:
         raise PlaidError("NO_ACCOUNTS")
     transactions = [_custom_transaction(entry, today, account_ids) for entry in entries]

@@ -95,7 +95,7 @@ class TransactionOperations(SimulatorCore):
     def move_transaction(self, item_id: str, transaction_id: str, account_id: str, *, notify: bool = True) -> None:
         """Report a transaction as modified, with another account of the Item."""
         with self._changing(item_id, notify=notify) as item:
-            if account_id not in {account["account_id"] for account in item.generator.accounts}:
+            if account_id not in item.generator.account_ids:
                 raise KeyError(account_id)
             _record(item, "modified", {**item.log.live[transaction_id], "account_id": account_id})
 
@@ -245,7 +245,7 @@ def _pick(item: Item, transaction_id: str | None, *, pending: bool = False) -> J
 
 
 def _pick_removed(item: Item, transaction_id: str | None) -> JsonObject | None:
-    listed = {account["account_id"] for account in item.generator.accounts}
+    listed = item.generator.account_ids
     removed = {
         change.transaction_id: change.row
         for change in item.log.changes

@@ -77,14 +77,14 @@ def _no_error(_item: Item, _now: datetime) -> JsonObject:
 
 
 def _first_account(item: Item, _now: datetime) -> JsonObject:
-    return {"account_id": item.generator.accounts[0]["account_id"], "error": None}
+    return {"account_id": item.generator.account_ids[0], "error": None}
 
 
 def _updated(product: str, changed: str) -> Callable[[Item, datetime], JsonObject]:
     """Return the fields of a webhook about new data of a product in the first account."""
 
     def fields(item: Item, _now: datetime) -> JsonObject:
-        updated = {item.generator.accounts[0]["account_id"]: [changed]}
+        updated = {item.generator.account_ids[0]: [changed]}
         return {f"account_ids_with_updated_{product}": updated, "error": None}
 
     return fields
@@ -99,7 +99,7 @@ def _assets(_item: Item, _now: datetime) -> JsonObject:
 
 
 def _account_ids(item: Item, _now: datetime) -> JsonObject:
-    return {"account_ids": [account["account_id"] for account in item.generator.accounts]}
+    return {"account_ids": item.generator.account_ids}
 
 
 def _expiration(item: Item, now: datetime) -> JsonObject:
@@ -107,7 +107,7 @@ def _expiration(item: Item, now: datetime) -> JsonObject:
 
 
 def _revoked_account(item: Item, _now: datetime) -> JsonObject:
-    account_ids = list(item.unlisted)[-1:] or [item.generator.accounts[0]["account_id"]]
+    account_ids = list(item.unlisted)[-1:] or [item.generator.account_ids[0]]
     return {"account_id": account_ids[0]}
 
 
@@ -138,7 +138,7 @@ EXTRA_FIELDS: dict[tuple[str, str], Callable[[Item, Any], JsonObject]] = {
         **_updated("auth", "ACCOUNT_NUMBER")(item, now),
     },
     ("AUTH", "SMS_MICRODEPOSITS_VERIFICATION"): lambda item, _now: {
-        "account_id": item.generator.accounts[0]["account_id"],
+        "account_id": item.generator.account_ids[0],
         "status": "MANUALLY_VERIFIED",
     },
     ("AUTH", "VERIFICATION_EXPIRED"): _first_account,

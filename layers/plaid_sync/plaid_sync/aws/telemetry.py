@@ -61,7 +61,12 @@ def record_plaid_call(call: PlaidCall) -> None:
 def correlate(event: dict[str, Any]) -> None:
     """Add API Gateway's id of the request to every log line from here on, and to every message that is sent."""
     context = event.get("requestContext")
-    logger.set_correlation_id(printable_or_empty(context.get("requestId") if isinstance(context, dict) else None))
+    set_correlation_id(context.get("requestId") if isinstance(context, dict) else None)
+
+
+def set_correlation_id(value: object) -> None:
+    """Add an id to every log line from here on, and to every message that is sent; one that is unreadable is empty."""
+    logger.set_correlation_id(printable_or_empty(value))
 
 
 def correlation_id() -> str:
