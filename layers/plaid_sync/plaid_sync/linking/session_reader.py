@@ -146,4 +146,4 @@ def _not_finished_error() -> RefusedError:
     fix = "send the same request again after Link reports success, with the public token that Link returned, if any"
     members = {"fix": fix, "field": "link_token"}
     detail = "the user has not finished Link, or left it"
-    return RefusedError(Refusal.CONFLICT, "link_session_not_finished", detail, members, _RETRY_AFTER_SECONDS)
+    return RefusedError(Refusal.CONFLICT, RESULTS_UNAVAILABLE, detail, members, _RETRY_AFTER_SECONDS)
