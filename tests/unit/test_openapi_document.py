@@ -157,7 +157,8 @@ def codes_of_the_code() -> set[tuple[str, int]]:
     for path in (PROJECT / "layers" / "plaid_sync" / "plaid_sync").rglob("*.py"):
         text = path.read_text()
         constants = dict(re.findall(r'^([A-Z_]+): Final = ("\w+")', text, re.MULTILINE))
-        text = re.sub(r"\b[A-Z_]+\b", lambda name: constants.get(name[0], name[0]), text)
+        for name, code in constants.items():
+            text = re.sub(rf"\b{name}\b", code, text)
         refusals = re.findall(r'\bRefusal\.(\w+),\s*f?"([\w{}.]+)"', text)
         found |= {(code, STATUS_OF_REFUSAL[Refusal[refusal]].value) for refusal, code in refusals}
         responses = re.findall(r'\bHTTPStatus\.(\w+),\s*f?"([\w{}.]+)"', text)
