@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import client, deadline_of
+from plaid_sync.aws.dynamodb.attempts import SharedAttempts
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.quarantine import count_rows
 from plaid_sync.aws.sqs import SqsSyncQueue
@@ -53,9 +54,10 @@ class Sweep:
 def build_sweep(environment: Mapping[str, str], clock: Clock | None = None) -> Sweep:
     """Wire the sweep; nothing is called yet."""
     settings, dynamodb, sqs = from_environment(SweepSettings, environment), client("dynamodb"), client("sqs")
-    items = ItemIndexes(dynamodb, settings.items_table)
+    items, clock = ItemIndexes(dynamodb, settings.items_table), clock or SystemClock()
+    attempts = SharedAttempts(dynamodb, settings.shared_table, clock)
     queue = SqsSyncQueue(sqs, settings.sync_queue_url, correlation_id)
-    sweeper = Sweeper(items, queue, clock or SystemClock(), settings.plaid_calls_per_minute)
+    sweeper = Sweeper(items, attempts, queue, clock, settings.plaid_calls_per_minute)
     return Sweep(sweeper, items, lambda: count_rows(dynamodb, settings.quarantine_table))
 
 

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import INVOKE_CONFIG, RECORD_CONFIG, WEBHOOK_CONFIG, client
-from plaid_sync.aws.dynamodb.attempts import ItemAttempts
+from plaid_sync.aws.dynamodb.attempts import SharedAttempts
 from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.dynamodb.shared import SharedTable
 from plaid_sync.aws.items_function import ItemsFunction
@@ -66,7 +66,7 @@ def build_receiver(
         keys=VerificationKeys(api, shared, _report_shared_failure),
         queue=SqsSyncQueue(client("sqs", WEBHOOK_CONFIG), settings.sync_queue_url, correlation_id),
         history=HistoryTable(dynamodb, settings.history_table),
-        items=ItemAttempts(dynamodb, settings.items_table),
+        attempts=SharedAttempts(dynamodb, settings.shared_table, clock),
         shared=shared,
         links=links or ItemsFunction(lambda: client("lambda", INVOKE_CONFIG), settings.items_function),
         clock=clock,

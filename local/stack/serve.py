@@ -26,14 +26,11 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-EXPRESSION_WORDS = frozenset({"SET", "REMOVE", "ADD", "DELETE", "AND", "OR", "NOT", "BETWEEN", "IN", "size"}) | {
-    f"{name}_exists" for name in ("attribute", "attribute_not", "if_not")
-}
 FORBIDDEN = (403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
 
 
 def supply_condition_keys() -> None:
-    """Let policies condition on KMS's encryption context, and on keys and attributes that a write of DynamoDB names.
+    """Let policies condition on KMS's encryption context, and on the partition keys that a DynamoDB request names.
 
     The emulator shows them to no policy.
     """
@@ -44,9 +41,7 @@ def supply_condition_keys() -> None:
         context: dict[str, Any] = request_context(service, action, body, params)
         if service == "kms":
             context = context | encryption_context(body)
-        if action in {"dynamodb:UpdateItem", "dynamodb:DeleteItem"}:
-            context = context | leading_keys(body)
-        return context | attributes_of(body) if action == "dynamodb:UpdateItem" else context
+        return context | leading_keys(body) if service == "dynamodb" else context
 
     actions.request_tag_context = with_condition_keys
 
@@ -59,19 +54,38 @@ def encryption_context(body: bytes) -> dict[str, Any]:
 
 
 def leading_keys(body: bytes) -> dict[str, Any]:
-    """Return the condition key of a write to a table whose key is one attribute; of others this does not know which."""
-    key = json.loads(body or b"{}").get("Key") or {}
-    values = [str(text) for value in key.values() for text in value.values()]
-    return {"dynamodb:LeadingKeys": values} if len(values) == 1 else {}
+    """Return the condition key for the partition keys that a DynamoDB request names.
 
-
-def attributes_of(body: bytes) -> dict[str, Any]:
-    """Return the condition key that an UpdateItem request gives rise to: its key's and its expressions' attributes."""
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html)
+    """
     request = json.loads(body or b"{}")
-    text = " ".join(request.get(name, "") for name in ("UpdateExpression", "ConditionExpression"))
-    words = set(re.findall(r"(?<![#:\w])[A-Za-z_]\w*", text)) - EXPRESSION_WORDS
-    names = {*request.get("Key", {}), *request.get("ExpressionAttributeNames", {}).values(), *words}
-    return {"dynamodb:Attributes": sorted(names)}
+    rows = {table: batch["Keys"] for table, batch in request.get("RequestItems", {}).items() if "Keys" in batch}
+    if one := request.get("Key") or request.get("Item"):
+        rows = {request["TableName"]: [one]}
+    values = [value for table, keys in rows.items() for value in partition_values(table, keys)]
+    if "KeyConditionExpression" in request and "IndexName" not in request:
+        values += queried_partition(request)
+    return {"dynamodb:LeadingKeys": values} if values else {}
+
+
+def partition_values(table: str, keys: list[dict[str, Any]]) -> list[str]:
+    name = partition_key(table)
+    return [str(text) for key in keys for text in key.get(name, {}).values()]
+
+
+def queried_partition(request: dict[str, Any]) -> list[str]:
+    names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
+    pairs = re.findall(r"([#\w]+)\s*=\s*(:\w+)", request["KeyConditionExpression"])
+    partition = partition_key(request["TableName"])
+    found = [values.get(value, {}) for name, value in pairs if names.get(name, name) == partition]
+    return [str(text) for value in found for text in value.values()]
+
+
+def partition_key(table: str) -> str:
+    """Return the name of a table's partition key; empty for a table that does not exist."""
+    tables: Any = import_module("ministack.services.dynamodb")._tables  # noqa: SLF001 - see the module's docstring
+    schema = (tables.get(table) or {}).get("KeySchema", [])
+    return next((key["AttributeName"] for key in schema if key["KeyType"] == "HASH"), "")
 
 
 def refuse_foreign_authorization() -> None:

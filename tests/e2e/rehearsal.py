@@ -20,6 +20,7 @@ from local.stack import LocalStack
 from local.stack.paths import Places
 from tests.e2e.running_stack import Running
 from tests.integration.command_line import CommandLine
+from tests.integration.harness import overdue_time
 from tests.integration.metrics import put
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 _GLANCE = 0.05
-LONG_AGO = "2026-01-01T00:00:00.000Z"
 A_PERIOD = 310.0
 """Seconds after which what was counted in the last five minutes is over."""
 
@@ -102,7 +102,7 @@ class Rehearsal:
             assert time.monotonic() < deadline, "it did not happen"
             for row in self.stack.client("dynamodb").scan(TableName=self.stack.items_table)["Items"]:
                 if "next_attempt_at" in row:
-                    self.store(row["item_id"]["S"], next_attempt_at={"S": LONG_AGO})
+                    self.store(row["item_id"]["S"], next_attempt_at={"S": overdue_time()})
             self.stack.invoke("sweep", {})
             time.sleep(1)
 

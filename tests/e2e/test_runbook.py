@@ -17,7 +17,8 @@ from plaid_sync.domain.clock import format_timestamp
 from local.plaid import Phase, utc_now
 from local.stack import LocalStackError
 from local.stack.deploy import STACK_NAME
-from tests.e2e.rehearsal import A_PERIOD, LONG_AGO, Rehearsal, rehearsal
+from tests.e2e.rehearsal import A_PERIOD, Rehearsal, rehearsal
+from tests.integration.harness import LONG_AGO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.expressions import serialize
@@ -24,7 +23,7 @@ from tests.fakes.history import FakeHistory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import BankStatus, PendingCheck, RemovalReason
@@ -110,10 +109,9 @@ class FakeItems:
         self.set(item_id, next_attempt_at=read_timestamp(format_timestamp(next_attempt.at)))
         self.classes[item_id] = next_attempt.attempt_class
 
-    def follow_up(self, item_id: ItemId, follow_up: FollowUp, *, keeps_time: bool = False) -> None:
+    def follow_up(self, item_id: ItemId, follow_up: FollowUp) -> None:
         """Set what an Item remembers after an attempt with an outcome."""
-        if not keeps_time:
-            self.plan(item_id, follow_up.next_attempt)
+        self.plan(item_id, follow_up.next_attempt)
         checks, failure = follow_up.pending_checks, follow_up.failure
         self.set(item_id, pending_checks=checks, failure=failure, unfinished_attempts=0)
 
@@ -180,8 +178,7 @@ class FakeItems:
         status = {} if update.update_status is None else {"update_status": update.update_status}
         reconcile = {"reconcile": True, "reconcile_after": None} if update.reconcile else {}
         self.set(item.item_id, state=update.state, **status, **reconcile)
-        planned = self.stored[item.item_id].next_attempt_at == item.next_attempt_at
-        self.follow_up(item.item_id, update.follow_up, keeps_time=not planned)
+        self.follow_up(item.item_id, update.follow_up)
 
     def require_fence(self, item: Item) -> None:
         """Raise `SupersededError` unless the Item's generation is the newest."""
@@ -274,7 +271,9 @@ class FakeItems:
         if now is None or not now.removed or now.removal is None or now.removal.erase:
             return False
         self.history.add(entry)
-        self.set(item.item_id, removal=replace(now.removal, erase=True, completed_at=None, rows_to_erase=None))
+        removal = replace(now.removal, erase=True, completed_at=None, rows_to_erase=None)
+        self.set(item.item_id, removal=removal, unfinished_attempts=0)
+        self._raise(item.item_id)
         self.plan(item.item_id, after_request(item.item_id, entry.at))
         return True
 
@@ -360,7 +359,7 @@ class FakeItems:
     def ids(self, state: StateName) -> Iterator[ItemId]:
         return (item.item_id for item in list(self.stored.values()) if item.state.name == state)
 
-    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[DueItem]:
+    def due(self, attempt_class: AttemptClass, now: datetime) -> Iterator[DueItem]:
         due = [
             DueItem(format_timestamp(item.next_attempt_at), item.item_id, attempt_class)
             for item in self.stored.values()
@@ -374,24 +373,9 @@ class FakeItems:
                 for item_id, found in self.exchanged.items()
                 if found.next_attempt_at is not None and found.next_attempt_at <= now
             ]
-        return sorted(due)[:limit]
+        return iter(sorted(due))
 
-    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
-        if item.item_id in self.exchanged:
-            self.exchanged[item.item_id].next_attempt_at = until
-            return replace(item, next_attempt_at=format_timestamp(until))
-        known = self.stored[item.item_id].next_attempt_at
-        if known is None or format_timestamp(known) != item.next_attempt_at:
-            return None
-        self.set(item.item_id, next_attempt_at=until)
-        return replace(item, next_attempt_at=format_timestamp(until))
-
-    def request_attempt(self, item_id: ItemId, now: datetime) -> None:
-        known = self.stored[item_id].next_attempt_at if item_id in self.stored else None
-        if known is not None and known > now:
-            self.plan(item_id, after_request(item_id, now, timedelta(0)))
-
-    def is_leased(self, item: DueItem) -> bool:
+    def is_due(self, item: DueItem) -> bool:
         known = self.stored[item.item_id].next_attempt_at
         return known is not None and format_timestamp(known) == item.next_attempt_at
 

@@ -85,9 +85,6 @@ class FakeTransactions:
         if not self.items.is_fenced(item_id, generation):
             raise SupersededError
         item = self.items.stored[item_id]
-        planned = end.expected_next_attempt_at if isinstance(end, Commit) else None
-        if planned is not None and planned != item.next_attempt_at:
-            raise TransientError("cursor_changed")
         if isinstance(end, Commit) and end.expected_cursor != item.cursor:
             raise TransientError("cursor_changed")
         return item

@@ -11,11 +11,13 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from itertools import count, pairwise
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlencode
 
 from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
+from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.item import ItemId
 
 from local.comparison import Tables, compare
@@ -36,7 +38,13 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 LONG_AGO = "2026-01-01T00:00:00.000Z"
+_OVERDUE: Final = count()
 CALLER = "arn:aws:iam::000000000000:user/backend"
+
+
+def overdue_time() -> str:
+    """Return another time long ago with each call: that of an attempt which is not leased yet."""
+    return format_timestamp(read_timestamp(LONG_AGO) + timedelta(seconds=next(_OVERDUE)))
 
 
 def http_event(
@@ -189,7 +197,7 @@ class World:
 
     def make_due(self, item_id: str) -> None:
         """Let the time of an Item's next attempt come."""
-        self.set_attribute(item_id, "next_attempt_at", {"S": LONG_AGO})
+        self.set_attribute(item_id, "next_attempt_at", {"S": overdue_time()})
 
     def attempt_due(self, item_id: str) -> None:
         """Let the time of an Item's next attempt come, sweep, and handle what is enqueued."""

@@ -44,8 +44,9 @@ def lasting_world(
 
 
 def clear(dynamodb: Any, table: str) -> None:
-    """Delete the rows of a table whose key is one attribute, `key`."""
+    """Delete the rows of the Shared table."""
     for page in dynamodb.get_paginator("scan").paginate(TableName=table):
-        deletes = [{"DeleteRequest": {"Key": {"key": row["key"]}}} for row in page["Items"]]
+        keys = [{name: row[name] for name in ("kind", "name")} for row in page["Items"]]
+        deletes = [{"DeleteRequest": {"Key": key}} for key in keys]
         for start in range(0, len(deletes), 25):
             dynamodb.batch_write_item(RequestItems={table: deletes[start : start + 25]})

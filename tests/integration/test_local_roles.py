@@ -8,11 +8,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from local.stack import LocalStack
 
 KEY = {"item_id": {"S": "no such Item"}}
 ROW = {**KEY, "transaction_id": {"S": "none"}}
 CLAIM = {"link_key": {"S": "login#none"}}
+SHARED_KEY = {"kind": {"S": "key"}, "name": {"S": "none"}}
 SESSION = {"link_key": {"S": "session#none"}}
 BOUND = {"EncryptionContext": {"item_id": "an Item"}}
 
@@ -64,14 +67,14 @@ def test_each_role_sends_only_to_its_queues(stack: LocalStack, function: str, qu
     ("function", "call", "arguments", "answer"),
     [
         ("webhook", "get_item", {"TableName": "ItemsTable", "Key": KEY}, "AccessDeniedException"),
-        ("webhook", "get_item", {"TableName": "SharedTable", "Key": {"key": {"S": "none"}}}, None),
+        ("webhook", "get_item", {"TableName": "SharedTable", "Key": SHARED_KEY}, None),
         (
             "webhook",
             "delete_item",
-            {"TableName": "SharedTable", "Key": {"key": {"S": "none"}}},
+            {"TableName": "SharedTable", "Key": SHARED_KEY},
             "AccessDeniedException",
         ),
-        ("items", "get_item", {"TableName": "SharedTable", "Key": {"key": {"S": "none"}}}, "AccessDeniedException"),
+        ("items", "get_item", {"TableName": "SharedTable", "Key": SHARED_KEY}, "AccessDeniedException"),
         ("items", "scan", {"TableName": "ItemsTable"}, "AccessDeniedException"),
         ("items", "delete_item", {"TableName": "TransactionsTable", "Key": ROW}, "AccessDeniedException"),
         ("sync", "get_item", {"TableName": "ItemsTable", "Key": KEY}, None),
@@ -97,6 +100,62 @@ def test_each_role_has_only_its_permissions_on_the_tables(
 ) -> None:
     named = {**arguments, "TableName": stack.resources.id(arguments["TableName"])}
     assert refusal(stack, function, "dynamodb", call, **named) == answer
+
+
+ENTRY = {**KEY, "entry_id": {"S": "none"}}
+PART = {**KEY, "entry_part": {"S": "none"}}
+LEASE = {"kind": {"S": "lease"}, "name": {"S": "none"}}
+ROWS = {
+    "Items": ("ItemsTable", KEY),
+    "Transactions": ("TransactionsTable", ROW),
+    "Quarantine": ("QuarantineTable", PART),
+    "History": ("HistoryTable", ENTRY),
+    "account claims": ("LinksTable", CLAIM),
+    "link sessions": ("LinksTable", SESSION),
+    "Plaid's public keys": ("SharedTable", SHARED_KEY),
+    "leases": ("SharedTable", LEASE),
+}
+READS = {
+    # By any request at all: a write can return the row that it replaces, and a condition can be a question about it.
+    "webhook": {"History", "Plaid's public keys"},
+    "sync": {"Items", "Transactions", "Quarantine", "History", "account claims"},
+    "items": {"Items", "Transactions", "History", "account claims", "link sessions"},
+    "changes": set(),  # the history's stream
+    "sweep": {"leases"},
+    "audit": {"Items", "Transactions"},
+}
+"""What a role can read of the tables. A history entry has no token, and nothing of a row."""
+
+
+def requests(table: str, row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every request that can return a row, or say something about it."""
+    (name, value), *_ = row.items()
+    keyed, returned = {"TableName": table, "Key": row}, {"ReturnValues": "ALL_OLD"}
+    failing = {"ConditionExpression": "attribute_not_exists(secret)", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    named = {"ExpressionAttributeNames": {"#n": name}, "ExpressionAttributeValues": {":v": value}}
+    yield "get_item", keyed
+    yield "batch_get_item", {"RequestItems": {table: {"Keys": [row]}}}
+    yield "query", {"TableName": table, "KeyConditionExpression": "#n = :v", **named}
+    yield "scan", {"TableName": table, "Limit": 1}
+    for more in (returned, failing):
+        yield "update_item", {**keyed, "UpdateExpression": "REMOVE unknown", **more}
+        yield "put_item", {"TableName": table, "Item": row, **more}
+        yield "delete_item", {**keyed, **more}
+    yield "transact_get_items", {"TransactItems": [{"Get": keyed}]}
+    yield "transact_write_items", {"TransactItems": [{"ConditionCheck": {**keyed, **failing}}]}
+    yield "transact_write_items", {"TransactItems": [{"Delete": {**keyed, **failing}}]}
+    yield "execute_statement", {"Statement": f'SELECT * FROM "{table}"'}  # noqa: S608 - the table's name
+
+
+@pytest.mark.parametrize("function", READS)
+def test_a_role_reads_by_no_request_what_its_function_does_not_need(stack: LocalStack, function: str) -> None:
+    found = set()
+    for what, (logical_id, row) in ROWS.items():
+        for call, arguments in requests(stack.resources.id(logical_id), row):
+            answer = refusal(stack, function, "dynamodb", call, **arguments)
+            if answer not in {"AccessDeniedException", "AccessDenied"}:
+                found.add(what)
+    assert found == READS[function]
 
 
 @pytest.mark.parametrize("action", ["Put", "Delete"])

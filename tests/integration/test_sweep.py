@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from botocore.exceptions import ClientError
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import StateName
@@ -20,7 +19,6 @@ from plaid_sync.domain.schedule import (
 
 from local.plaid import Phase, SimulatedClock, utc_now
 from tests.integration.crashes import Crash, killed_at
-from tests.integration.harness import LONG_AGO
 from tests.integration.in_process import steps_the_clock, strikes_a_call
 from tests.integration.link_flows import content, link_token, take_messages
 from tests.integration.link_flows import linked as linked_by
@@ -256,15 +254,3 @@ def test_a_sweep_that_dies_at_any_call_loses_no_item(
         if not crash.struck:
             break
     assert at > 2 * len(items)
-
-
-def test_it_may_change_nothing_of_an_item_but_its_next_attempt(world: World) -> None:
-    (item_id,) = linked(world, 1)
-    dynamodb: Any = world.stack.role_client("sweep", "dynamodb")
-    change = {"TableName": world.stack.items_table, "Key": {"item_id": {"S": item_id}}}
-    time = {":time": {"S": LONG_AGO}}
-    dynamodb.update_item(**change, UpdateExpression="SET next_attempt_at = :time", ExpressionAttributeValues=time)
-    with pytest.raises(ClientError, match="AccessDenied"):
-        dynamodb.update_item(**change, UpdateExpression="REMOVE access_token")
-    with pytest.raises(ClientError, match="AccessDenied"):
-        dynamodb.get_item(**change)

@@ -63,10 +63,10 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
         TTL,
         {"StreamViewType": "NEW_AND_OLD_IMAGES"},
     ),
-    "QuarantineTable": (["item_id", "entry_part"], {}, None, None),
+    "QuarantineTable": (["item_id", "entry_part"], {"by_item": (["item_id", "entry_part"], "KEYS_ONLY")}, None, None),
     "HistoryTable": (["item_id", "entry_id"], {}, TTL, {"StreamViewType": "NEW_IMAGE"}),
     "LinksTable": (["link_key"], {}, TTL, None),
-    "SharedTable": (["key"], {}, TTL, None),
+    "SharedTable": (["kind", "name"], {}, TTL, None),
 }
 
 

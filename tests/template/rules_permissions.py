@@ -18,6 +18,7 @@ STATEMENTS: Final = f"{SYNC}/Policies/0/PolicyDocument/Statement"
 AUDIT: Final = "Resources/AuditFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
 ITEMS: Final = "Resources/ItemsFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
 WEBHOOK: Final = "Resources/WebhookFunctionRole/Properties/Policies/0/PolicyDocument/Statement/0"
+SWEEP: Final = "Resources/SweepFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
 WITHOUT_A_RESOURCE: Final = {
     *("xray:PutTraceSegments", "xray:PutTelemetryRecords", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
     *("ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),
@@ -47,9 +48,13 @@ COMPLETED_BY: Final = {
     "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-items:live"
 }
 """The alias of the items function."""
-CLAIMS_ONLY: Final = {
-    "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["login#*"]},
-    "Null": {"dynamodb:LeadingKeys": "false"},
+PARTITIONS: Final = {
+    # What roles may use of the tables that they share with others.
+    ("SyncFunctionRole", "LinksTable"): {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["login#*"]}},
+    ("WebhookFunctionRole", "SharedTable"): {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["key", "count", "once", "request"]}
+    },
+    ("SweepFunctionRole", "SharedTable"): {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["request", "lease"]}},
 }
 
 
@@ -154,13 +159,12 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Items", "LinksTable"): {"BatchGetItem", "GetItem", "PutItem", "ConditionCheckItem"},
     ("Items", "SyncQueue"): {"SendMessage"},
     ("Webhook", "HistoryTable"): {"PutItem"},
-    ("Webhook", "ItemsTable"): {"UpdateItem"},
     ("Webhook", "SharedTable"): {"GetItem", "UpdateItem"},
     ("Webhook", "SyncQueue"): {"SendMessage"},
-    ("Sweep", "ItemsTable"): {"UpdateItem"},
     ("Sweep", "ItemsTable/index/by_next_attempt"): {"Query"},
     ("Sweep", "ItemsTable/index/by_state"): {"Query", "Scan"},
-    ("Sweep", "QuarantineTable"): {"Scan"},
+    ("Sweep", "QuarantineTable/index/by_item"): {"Scan"},
+    ("Sweep", "SharedTable"): {"Query", "BatchGetItem", "UpdateItem", "DeleteItem"},
     ("Sweep", "SyncQueue"): {"SendMessage"},
     # The audit is read-only.
     ("Audit", "ItemsTable"): {"GetItem"},
@@ -178,7 +182,7 @@ def _grant(action: str, target: str) -> tuple[str, object]:
 @rule(
     _grant("dynamodb:PutItem", "TransactionsTable"),
     _grant("dynamodb:GetItem", "ItemsTable"),
-    (f"{WEBHOOK.removesuffix('/0')}/ShareKeys/Action", "dynamodb:GetItem"),
+    (f"{WEBHOOK.removesuffix('/0')}/ShareKeysAndRequestAttempts/Action", "dynamodb:GetItem"),
     (f"{STATEMENTS}/QuarantineBrokenEntries/Action", ["dynamodb:UpdateItem", "dynamodb:Scan"]),
     (f"{STATEMENTS}/FollowAccountsWithClaims", ABSENT),
     (f"{ITEMS}/ReadTransactions/Action", ["dynamodb:Query", "dynamodb:UpdateItem"]),
@@ -203,12 +207,18 @@ def only_sync_writes_transactions_and_reads_the_queue(template: Template) -> Ite
 @rule(
     *without(f"{STATEMENTS}/FollowAccountsWithClaims", "Condition", "Condition/Null"),
     (f"{STATEMENTS}/FollowAccountsWithClaims/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys", ["*"]),
+    *without(f"{SWEEP}/AnswerRequestsAndLeaseAttempts", "Condition", "Condition/Null"),
+    *without(f"{WEBHOOK.removesuffix('/0')}/ShareKeysAndRequestAttempts", "Condition"),
 )
-def sync_writes_account_claims_and_no_link_sessions(template: Template) -> Iterator[str]:
+def roles_that_share_a_table_are_limited_to_their_partitions(template: Template) -> Iterator[str]:
+    """Account claims and link sessions; the sweep's leases and Plaid's public keys."""
     for name, statement in template.statements():
-        links = {"Fn::GetAtt": ["LinksTable", "Arn"]} in listed(statement.get("Resource", []))
-        if name == "SyncFunctionRole" and links and statement.get("Condition") != CLAIMS_ONLY:
-            yield f"{name}/{statement.get('Sid')} is not limited to account claims"
+        for table in ("LinksTable", "SharedTable"):
+            uses = {"Fn::GetAtt": [table, "Arn"]} in listed(statement.get("Resource", []))
+            wanted = PARTITIONS.get((name, table))
+            limits = {} if wanted is None else wanted | {"Null": {"dynamodb:LeadingKeys": "false"}}
+            if uses and statement.get("Condition", {}) != limits:
+                yield f"{name}/{statement.get('Sid')} is not limited to its partitions of {table}"
 
 
 @rule(

@@ -42,7 +42,7 @@ def dynamodb(aws: None) -> Any:  # noqa: ARG001 - the mock has to be up first
         QUARANTINE: ["item_id", "entry_part"],
         HISTORY: ["item_id", "entry_id"],
         LINKS: ["link_key"],
-        SHARED: ["key"],
+        SHARED: ["kind", "name"],
     }
     for table, keys in schemas.items():
         client.create_table(

@@ -8,21 +8,23 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import ItemId, StateName
 from plaid_sync.domain.schedule import (
+    LEASED,
     ROUTINE_INTERVALS,
     AttemptClass,
     DueItem,
+    Lease,
     NextAttempt,
     after_claim,
     after_failure,
     after_outcome,
     next_failure,
 )
-from plaid_sync.sweep import LEASE, PROBES, SHARES, Sweeper, SweepResult
+from plaid_sync.sweep import PROBES, SHARES, Sweeper, SweepResult
 
+from tests.fakes.attempts import FakeAttempts
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.items import FakeItems, new_item
 from tests.fakes.queue import FakeQueue
@@ -64,55 +66,103 @@ def numbered(prefix: str, number: int) -> list[str]:
     return [f"{prefix}{each:05}" for each in range(number)]
 
 
-def sweep(
-    items: FakeItems, queue: FakeQueue, calls: int = CALLS, seconds: float = 120.0, now: datetime = NOON
+def sweep(  # noqa: PLR0913, PLR0917 - a run depends on as much
+    items: FakeItems,
+    queue: FakeQueue,
+    calls: int = CALLS,
+    seconds: float = 120.0,
+    now: datetime = NOON,
+    attempts: FakeAttempts | None = None,
 ) -> SweepResult:
     clock = FakeClock(now)
-    return Sweeper(items, queue, clock, calls).sweep(clock.deadline(seconds))
-
-
-def still_due(items: FakeItems, now: datetime = NOON + MINUTE) -> set[str]:
-    return {item.item_id for each in AttemptClass for item in items.due(each, now, 100_000)}
+    return Sweeper(items, attempts or FakeAttempts(), queue, clock, calls).sweep(clock.deadline(seconds))
 
 
 def test_an_item_whose_message_the_queue_rejects_blocks_no_other_item_and_stays_due() -> None:
-    items, queue = due("a", "b", "c"), FakeQueue(refused={"a"})
-    result = sweep(items, queue)
+    items, queue, attempts = due("a", "b", "c"), FakeQueue(refused={"a"}), FakeAttempts()
+    result = sweep(items, queue, attempts=attempts)
     assert queue.take() == [("b", "sweep"), ("c", "sweep")]
-    assert still_due(items) == {"a"}
     assert ([item.item_id for item in result.enqueued], result.deferred) == (["b", "c"], 1)
     assert result.failures == ["InvalidParameterValue"]
+    queue.refused = ()
+    sweep(items, queue, now=NOON + MINUTE, attempts=attempts)
+    assert queue.take() == [("a", "sweep")]
 
 
 def test_a_queue_that_accepts_nothing_ends_the_run() -> None:
     names = numbered("", 50)
-    items, queue = due(*names), FakeQueue(refused=set(names))
-    result = sweep(items, queue)
-    assert (queue.attempts, result.deferred, still_due(items)) == (10, 50, set(names))
+    items, queue, attempts = due(*names), FakeQueue(refused=set(names)), FakeAttempts()
+    result = sweep(items, queue, attempts=attempts)
+    assert (queue.attempts, result.deferred) == (10, 50)
+    queue.refused = ()
+    sweep(items, WorkedQueue(items=items), now=NOON + MINUTE, attempts=attempts)
+    assert [item.item_id for each in AttemptClass for item in items.due(each, NOON + MINUTE)] == []
 
 
-def test_an_item_is_not_enqueued_again_until_its_lease_ends() -> None:
-    items, queue = due("a"), FakeQueue()
-    for minutes in range(4):
-        sweep(items, queue, now=NOON + MINUTE * minutes)
+def test_an_item_that_no_worker_begins_is_enqueued_again_when_its_lease_ends() -> None:
+    items, queue, attempts = due("a"), FakeQueue(), FakeAttempts()
+    sent = []
+    for minutes in range(12):
+        sweep(items, queue, now=NOON + MINUTE * minutes, attempts=attempts)
+        sent += [MINUTE * minutes for _ in queue.take()]
+    assert sent == [LEASED * 0, LEASED, LEASED * 2]
+
+
+def test_items_that_no_worker_can_begin_delay_no_other() -> None:
+    """Their attempts stay the most overdue ones, and more of them may be leased again than the budget allows."""
+    items, queue, attempts = due(*numbered("stuck", 1_000)), FakeQueue(), FakeAttempts()
+    for item in items.due(AttemptClass.ROUTINE, NOON):
+        assert attempts.take(Lease(item), Lease(item, NOON))
+    due("well", items=items)
+    result = sweep(items, queue, attempts=attempts)
+    assert [item.item_id for item in result.enqueued] == ["well", *numbered("stuck", 9)]
+
+
+def test_two_runs_at_once_enqueue_an_attempt_once() -> None:
+    attempts = FakeAttempts()
+
+    class Slow(FakeItems):
+        """A table whose Items another run enqueues while this one reads them."""
+
+        def is_due(self, item: DueItem) -> bool:
+            sweep(due(*names), others, attempts=attempts)
+            return FakeItems.is_due(self, item)
+
+    names, queue, others = numbered("", 30), FakeQueue(), FakeQueue()
+    sweep(due(*names, items=Slow()), queue, attempts=attempts)
+    sent = [*queue.take(), *others.take()]
+    assert sorted(sent) == sorted(set(sent))
+    assert len(sent) == 30
+
+
+def test_an_attempt_that_a_webhook_requested_is_enqueued_once_and_the_request_is_answered() -> None:
+    items, queue, attempts = due("due"), FakeQueue(), FakeAttempts()
+    attempts.request_attempt(ItemId("requested"), NOON)
+    result = sweep(items, queue, attempts=attempts)
+    assert queue.take() == [("requested", "sweep"), ("due", "sweep")]
+    assert {item.item_id: item.requested for item in result.enqueued} == {"requested": True, "due": False}
+    assert attempts.requests == {}
+
+
+def test_a_request_stays_until_its_message_is_accepted_and_a_newer_one_is_kept() -> None:
+    items, queue, attempts = FakeItems(), FakeQueue(refused={"a"}), FakeAttempts()
+    attempts.request_attempt(ItemId("a"), NOON)
+    sweep(items, queue, attempts=attempts)
+    queue.refused = ()
+
+    class Requesting(FakeQueue):
+        """A queue that refuses a webhook's message a moment after it accepted the sweep's."""
+
+        def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:
+            FakeQueue.send(self, message, deduplication_id)
+            attempts.request_attempt(message.item_id, NOON + MINUTE * 1.5)
+
+    requesting = Requesting()
+    sweep(items, requesting, now=NOON + MINUTE, attempts=attempts)
+    assert requesting.take() == [("a", "sweep")]
+    sweep(items, queue, now=NOON + MINUTE * 2, attempts=attempts)
     assert queue.take() == [("a", "sweep")]
-    sweep(items, queue, now=NOON + LEASE)
-    assert queue.take() == [("a", "sweep")]
-
-
-class StaleIndex(FakeItems):
-    """A table whose index has not seen the last write."""
-
-    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[DueItem]:  # noqa: ARG002 - the port's
-        routine = attempt_class is AttemptClass.ROUTINE
-        return [DueItem(format_timestamp(NOON), ItemId("a"), attempt_class)] if routine else []
-
-
-def test_an_item_whose_next_attempt_a_concurrent_write_set_is_not_enqueued() -> None:
-    items, queue = StaleIndex(), FakeQueue()
-    items.put(new_item("a", next_attempt_at=NOON + timedelta(hours=12)))
-    assert sweep(items, queue) == SweepResult()
-    assert queue.take() == []
+    assert attempts.requests == {}
 
 
 def test_each_class_has_its_own_budget_and_the_most_overdue_come_first() -> None:
@@ -173,7 +223,7 @@ def test_a_large_bank_that_is_down_delays_no_lost_webhook_of_another_bank() -> N
 def test_a_run_stops_when_time_is_short_and_messages_are_sent_over_the_minute() -> None:
     assert sweep(due("a"), FakeQueue(), seconds=20).enqueued == []
     items, clock = due(*numbered("", 300)), FakeClock()
-    result = Sweeper(items, WorkedQueue(items=items), clock, CALLS).sweep(clock.deadline(96))
+    result = Sweeper(items, FakeAttempts(), WorkedQueue(items=items), clock, CALLS).sweep(clock.deadline(96))
     assert len(result.enqueued) == 300
     assert max(clock.pauses) <= 5.0
     assert 20.0 <= sum(clock.pauses) < 60.0
@@ -186,13 +236,21 @@ class DistantItems(FakeItems):
     seconds: float = CALL_SECONDS
     begun_at: dict[ItemId, datetime] = field(default_factory=dict)
 
-    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
-        self.clock.time += timedelta(seconds=self.seconds)
-        return FakeItems.lease(self, item, until)
-
-    def is_leased(self, item: DueItem) -> bool:
+    def is_due(self, item: DueItem) -> bool:
         self.clock.time += timedelta(seconds=self.seconds)
         return self.clock.now() < self.begun_at[item.item_id]
+
+
+@dataclass(slots=True)
+class DistantAttempts(FakeAttempts):
+    """Leases whose writes take time."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    seconds: float = CALL_SECONDS
+
+    def take(self, before: Lease, lease: Lease) -> bool:
+        self.clock.time += timedelta(seconds=self.seconds)
+        return FakeAttempts.take(self, before, lease)
 
 
 @dataclass(slots=True)
@@ -217,7 +275,8 @@ def test_the_full_budget_of_every_class_is_sent_within_the_minute_and_spread_ove
     for attempt_class, budget in budgets.items():
         due(*numbered(attempt_class, budget), attempt_class=attempt_class, items=items)
     items.put(new_item("synced", synced_at=NOON))
-    result = Sweeper(items, queue, items.clock, CALLS).sweep(items.clock.deadline(120))
+    sweeper = Sweeper(items, DistantAttempts(clock=items.clock), queue, items.clock, CALLS)
+    result = sweeper.sweep(items.clock.deadline(120))
     assert Counter(item.attempt_class for item in result.enqueued) == budgets
     assert (result.deferred, result.failures) == (0, [])
     assert items.clock.now() <= NOON + timedelta(seconds=53)
@@ -229,7 +288,7 @@ def test_a_run_whose_calls_are_slow_leaves_the_rest_to_the_next() -> None:
     items = DistantItems(seconds=0.5)
     queue, clock = DistantQueue(items=items), items.clock
     due(*numbered("", 300), items=items)
-    result = Sweeper(items, queue, clock, CALLS).sweep(clock.deadline(120))
+    result = Sweeper(items, DistantAttempts(clock=clock, seconds=0.5), queue, clock, CALLS).sweep(clock.deadline(120))
     assert 0 < len(result.enqueued) < 300
     assert len(result.enqueued) + result.deferred == 300
     assert clock.now() < NOON + MINUTE + timedelta(seconds=6)
@@ -238,17 +297,7 @@ def test_a_run_whose_calls_are_slow_leaves_the_rest_to_the_next() -> None:
 def test_while_workers_begin_nothing_a_few_messages_wait() -> None:
     """Attempts may be slow: a webhook must never wait behind a minute's worth of messages."""
     items, queue, clock = due(*numbered("", 300)), FakeQueue(), FakeClock()
-    result = Sweeper(items, queue, clock, CALLS).sweep(clock.deadline(120))
+    result = Sweeper(items, FakeAttempts(), queue, clock, CALLS).sweep(clock.deadline(120))
     assert len(queue.take()) == len(result.enqueued) <= 10
     assert result.deferred == 300 - len(result.enqueued)
     assert clock.now() < NOON + MINUTE
-
-
-def test_an_item_whose_time_an_attempt_sets_meanwhile_is_left_to_it() -> None:
-    items, queue = due("a", "b"), FakeQueue()
-    lease = items.lease
-    (first, second) = items.due(AttemptClass.ROUTINE, NOON, 2)
-    items.plan(ItemId("a"), NextAttempt(NOON + MINUTE, AttemptClass.ROUTINE))
-    assert lease(first, NOON + LEASE) is None
-    assert lease(second, NOON + LEASE) is not None
-    assert sweep(items, queue).enqueued == []

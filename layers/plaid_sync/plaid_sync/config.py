@@ -65,7 +65,6 @@ class WebhookSettings(PlaidSettings):
 
     sync_queue_url: str
     history_table: str
-    items_table: str
     shared_table: str
     items_function: str
 
@@ -154,6 +153,7 @@ class SweepSettings:
 
     sync_queue_url: str
     items_table: str
+    shared_table: str
     quarantine_table: str
     plaid_calls_per_minute: int
 

@@ -4,25 +4,25 @@ It is the retry engine, and recovers lost webhooks, lost messages and incomplete
 its share of the calls that Plaid allows: a bank with 40,000 Items that is down delays no other bank's. While nothing
 succeeds at all, Plaid itself is down: a few failing Items are probes, and their success releases the others.
 
-An Item is leased before its message is sent, so that no Item is enqueued twice. Messages are sent over the whole
+An attempt is leased before its message is sent, so that no Item is enqueued twice. Messages are sent over the whole
 minute, a few each second, and only when workers have begun those before: attempts may be slow, and a webhook must never
 wait behind many of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.messages import Cause, SyncMessage
-from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures
+from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures, Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from plaid_sync.domain.clock import Clock, Deadline
@@ -39,14 +39,13 @@ PROBES: Final = 20
 """Failing Items that are attempted in a minute while nothing succeeds."""
 OUTAGE_AFTER: Final = timedelta(minutes=3)
 """Nothing succeeded for that long, and more Items fail than there are probes: Plaid is taken to be down."""
-LEASE: Final = timedelta(minutes=5)
-"""How long a message may wait until its Item is enqueued again. The attempt's claim replaces it."""
 _SLICES: Final = 40
 _SLICE: Final = timedelta(seconds=1)
 """From the beginning of a slice to that of the next: the time of its calls is a part of it."""
 _CHECK_SECONDS: Final = 0.1
 """Until a run that waits for workers looks again: the last messages of a slice can be a moment old."""
 _MIN_SLICE: Final = 10
+_LEASES_PER_READ: Final = 100
 _SENDING: Final = timedelta(seconds=55)
 """How long a run sends messages; then the next run begins."""
 _BEGUN_OF: Final = 3
@@ -75,22 +74,42 @@ class SweepResult:
 
 
 class DueItems(Protocol):
-    """The Items table as the sweep uses it. All raise `TransientError`."""
+    """The Items table as the sweep reads it. All raise `TransientError`."""
 
-    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> Sequence[DueItem]:
-        """Return up to `limit` Items of a class whose next attempt has come, the most overdue first."""
+    def due(self, attempt_class: AttemptClass, now: datetime) -> Iterator[DueItem]:
+        """Yield the Items of a class whose next attempt has come, the most overdue first."""
         ...
 
-    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
-        """Postpone an Item's next attempt; return it as it is then, None where a concurrent write set its time."""
-        ...
-
-    def is_leased(self, item: DueItem) -> bool:
-        """Return whether no attempt began since an Item was leased; the last moments may be missing."""
+    def is_due(self, item: DueItem) -> bool:
+        """Return whether no attempt has begun since an Item was found due; the last moments may be missing."""
         ...
 
     def synced_since(self, since: datetime) -> bool:
         """Return whether any Item was synced since then; the last moments may be missing."""
+        ...
+
+
+class Attempts(Protocol):
+    """What the sweep shares with the webhook function, and with its own runs. All raise `TransientError`."""
+
+    def requested(self) -> Iterator[DueItem]:
+        """Yield the Items for which the webhook function requested an attempt."""
+        ...
+
+    def answer(self, item: DueItem) -> None:
+        """Delete the request for an attempt, unless it was requested again."""
+        ...
+
+    def leases(self, items: Sequence[DueItem]) -> list[Lease]:
+        """Return the last lease of each attempt, up to 100; the last moments may be missing."""
+        ...
+
+    def take(self, before: Lease, lease: Lease) -> bool:
+        """Store a lease; return False where `before` is not the attempt's last one: another run was faster."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Delete a lease whose message was not accepted, unless it is not the last one."""
         ...
 
 
@@ -129,6 +148,7 @@ class Sweeper:
     """
 
     items: DueItems
+    attempts: Attempts
     queue: SyncQueue
     clock: Clock
     calls_per_minute: int
@@ -147,11 +167,12 @@ class Sweeper:
                 result.deferred += len(due) - start
                 return result
             slice_ends_at = self.clock.now() + _SLICE
-            for number, item in enumerate(due[start : start + size], start=start):
+            for number, lease in enumerate(due[start : start + size], start=start):
                 if not deadline.allows(_STOP_SECONDS) or len(result.failures) == _MAX_FAILURES:
                     result.deferred += len(due) - number
                     return result
-                leased += self._enqueue(item, result)
+                if self._enqueue(lease, result) and not lease.item.requested:
+                    leased.append(lease.item)
         return result
 
     def _wait_for_workers(
@@ -161,7 +182,7 @@ class Sweeper:
         self.clock.sleep(max(0.0, (slice_ends_at - self.clock.now()).total_seconds()))
         while self.clock.now() < ends_at:
             try:
-                begun = not latest or not all(map(self.items.is_leased, latest))
+                begun = not latest or not all(map(self.items.is_due, latest))
             except TransientError as error:
                 result.failures.append(error.code)
                 return False
@@ -170,43 +191,57 @@ class Sweeper:
             self.clock.sleep(_CHECK_SECONDS)
         return False
 
-    def _choose(self, result: SweepResult) -> list[DueItem]:
-        """Return the Items to enqueue: of each class in turn one, so that slow attempts of one delay no other."""
-        now, chosen = self.clock.now(), list[Sequence[DueItem]]()
+    def _choose(self, result: SweepResult) -> list[Lease]:
+        """Return the attempts to enqueue: of each class in turn one, so that slow attempts of one delay no other."""
+        now, chosen = self.clock.now(), list[list[Lease]]()
         for attempt_class, share in SHARES.items():
             budget = max(1, int(self.calls_per_minute * share))
             # One more than the budget shows that some are left.
-            due = self.items.due(attempt_class, now, budget + 1)
+            due = self._free(attempt_class, now, budget + 1)
             if attempt_class is AttemptClass.FAILING and len(due) > PROBES:
                 result.probing = not self.items.synced_since(now - OUTAGE_AFTER)
                 budget = min(budget, PROBES) if result.probing else budget
             chosen.append(due[:budget])
             result.deferred += len(due[budget:])
-        return [item for turn in zip_longest(*chosen) for item in turn if item is not None]
+        return [lease for turn in zip_longest(*chosen) for lease in turn if lease is not None]
 
-    def _enqueue(self, item: DueItem, result: SweepResult) -> list[DueItem]:
-        """Enqueue an Item; return it as it is leased, where it is."""
+    def _free(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[Lease]:
+        """Return the last leases of due attempts whose message is not on its way.
+
+        Those whose message no worker began come after all others: however many there are, they delay no other.
+        """
+        due = self.items.due(attempt_class, now)
+        if attempt_class is AttemptClass.FIRST_SYNC:
+            due = chain(self.attempts.requested(), due)
+        new, repeated = list[Lease](), list[Lease]()
+        while len(new) < limit and (items := list(islice(due, _LEASES_PER_READ))):
+            for lease in self.attempts.leases(items):
+                if lease.is_over(now):
+                    (new if lease.until is None else repeated).append(lease)
+        return (new + repeated)[:limit]
+
+    def _enqueue(self, before: Lease, result: SweepResult) -> bool:
+        """Enqueue an attempt; return whether that worked."""
+        lease = before.renewed(self.clock.now())
         try:
-            leased = self.items.lease(item, self.clock.now() + LEASE)
+            if not self.attempts.take(before, lease):
+                return False  # another run of the sweep was faster
+            self._send(lease)
         except TransientError as error:
             result.failures.append(error.code)
             result.deferred += 1
-            return []
-        if leased is None:
-            return []  # an attempt, or another run of the sweep, was faster
-        try:
-            self.queue.send(SyncMessage(item.item_id, Cause.SWEEP))
-        except TransientError as error:
-            result.failures.append(error.code)
-            result.deferred += 1
-            self._end_lease(leased)
-            return []
-        result.enqueued.append(item)
-        return [leased]
+            return False
+        result.enqueued.append(lease.item)
+        return True
 
-    def _end_lease(self, leased: DueItem) -> None:
-        """Make an Item due again whose message was not accepted; else it is due when the lease ends."""
+    def _send(self, lease: Lease) -> None:
+        """Send the message of a leased attempt; a request for it is answered then."""
         try:
-            self.items.lease(leased, self.clock.now())
+            self.queue.send(SyncMessage(lease.item.item_id, Cause.SWEEP))
         except TransientError:
-            return
+            with suppress(TransientError):  # else it is due when the lease ends
+                self.attempts.release(lease)
+            raise
+        if lease.item.requested:
+            with suppress(TransientError):  # else it is enqueued again when the lease ends
+                self.attempts.answer(lease.item)

@@ -18,15 +18,16 @@ from plaid_sync.domain import schedule
 from plaid_sync.domain.clock import Deadline, format_timestamp
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import HISTORY_COMPLETE, ItemId
-from plaid_sync.domain.schedule import AttemptClass, DueItem, NextAttempt
+from plaid_sync.domain.schedule import AttemptClass, DueItem, Lease, NextAttempt
 from plaid_sync.sweep import SHARES, Sweeper
 from plaid_sync.sync.heartbeat import RETURN_AFTER
 
+from tests.fakes.attempts import FakeAttempts
 from tests.fakes.clock import NOON
 from tests.fakes.items import new_item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from plaid_sync.domain.item import Item
     from plaid_sync.domain.messages import SyncMessage
@@ -66,32 +67,50 @@ class FleetTable:
         at = self.items[item_id].next_attempt_at
         return "" if at is None else format_timestamp(at)
 
-    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[DueItem]:
+    def due(self, attempt_class: AttemptClass, now: datetime) -> Iterator[DueItem]:
         self.sleep(SHARDS * CALL_SECONDS)
         heap, found, until = self._heaps[attempt_class], list[tuple[str, ItemId]](), format_timestamp(now)
-        while heap and heap[0][0] <= until and len(found) < limit:
-            at, item_id = heapq.heappop(heap)
-            current = at == self._planned(item_id) and self.classes[item_id] is attempt_class
-            if current and (not found or found[-1] != (at, item_id)):
-                found.append((at, item_id))
-        for entry in found:
-            heapq.heappush(heap, entry)
-        return [DueItem(at, item_id, attempt_class) for at, item_id in found]
+        try:
+            while heap and heap[0][0] <= until:
+                at, item_id = heapq.heappop(heap)
+                current = at == self._planned(item_id) and self.classes[item_id] is attempt_class
+                if current and (not found or found[-1] != (at, item_id)):
+                    found.append((at, item_id))
+                    yield DueItem(at, item_id, attempt_class)
+        finally:
+            for entry in found:
+                heapq.heappush(heap, entry)
 
-    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
-        self.sleep(CALL_SECONDS)
-        if self._planned(item.item_id) != item.next_attempt_at:
-            return None
-        self.plan(self.items[item.item_id], NextAttempt(until, item.attempt_class))
-        return replace(item, next_attempt_at=format_timestamp(until))
-
-    def is_leased(self, item: DueItem) -> bool:
+    def is_due(self, item: DueItem) -> bool:
         self.sleep(CALL_SECONDS)
         return self._planned(item.item_id) == item.next_attempt_at
 
     def synced_since(self, since: datetime) -> bool:
         self.sleep(CALL_SECONDS)
         return self.succeeded_at is not None and self.succeeded_at >= since
+
+
+@dataclass(slots=True)
+class FleetAttempts(FakeAttempts):
+    """The attempts' leases.
+
+    Attributes:
+        sleep: lets the time of a call pass.
+    """
+
+    sleep: Callable[[float], None] = field(default=lambda _: None)
+
+    def requested(self) -> Iterator[DueItem]:
+        self.sleep(CALL_SECONDS)
+        return FakeAttempts.requested(self)
+
+    def leases(self, items: Sequence[DueItem]) -> list[Lease]:
+        self.sleep(CALL_SECONDS)
+        return FakeAttempts.leases(self, items)
+
+    def take(self, before: Lease, lease: Lease) -> bool:
+        self.sleep(CALL_SECONDS)
+        return FakeAttempts.take(self, before, lease)
 
 
 @dataclass(slots=True)
@@ -141,7 +160,7 @@ class Fleet:
 
     def run(self, minutes: int, each_second: Callable[[int], bool] = lambda _: False) -> None:
         """Sweep every minute; `each_second` returns true to stop."""
-        sweeper = Sweeper(self.table, self, self, CALLS_PER_MINUTE)
+        sweeper = Sweeper(self.table, FleetAttempts(sleep=self.sleep), self, self, CALLS_PER_MINUTE)
         for minute in range(minutes):
             began = self.time
             sweeper.sweep(Deadline(lambda: _SWEEP_SECONDS))

@@ -24,10 +24,10 @@ from plaid_sync.webhook.receiver import WebhookReceiver
 from local.plaid import PlaidSimulator
 from local.plaid.webhooks import ITEM_CODES, TRANSACTIONS_CODES, payload
 from local.plaid.wire import encode
+from tests.fakes.attempts import FakeAttempts
 from tests.fakes.aws import Queue, Table, secret_of_plaid
 from tests.fakes.clock import NOON
 from tests.fakes.functions import import_app, lambda_context
-from tests.fakes.items import FakeItems
 from tests.fakes.links import FakeLinkSessions
 from tests.fakes.shared import FakeSharedState
 from tests.unit.properties.hostile_json import HOSTILE_BYTES, is_deep, is_short_ascii, mutated, one_in, pick, read
@@ -215,7 +215,7 @@ class Webhook:
         history = HistoryTable(self.history, "history")  # type: ignore[arg-type] # an edge
         shared, clock = FakeSharedState(), self.signer.clock
         keys, links = VerificationKeys(self.api, shared), FakeLinkSessions()
-        self.receiver = WebhookReceiver(keys, queue, history, FakeItems(), shared, links, clock)
+        self.receiver = WebhookReceiver(keys, queue, history, FakeAttempts(), shared, links, clock)
 
 
 @pytest.mark.parametrize(

@@ -297,39 +297,6 @@ def test_an_item_that_is_not_registered_has_an_outcome() -> None:
     assert (sync.plaid.order, sync.live) == ([], {OLD})
 
 
-def test_a_look_that_is_requested_while_an_attempt_runs_is_not_postponed_by_its_commit() -> None:
-    """SQS refused a webhook's message, so that only the Item knows of it; the pull may have begun before."""
-    sync = Sync()
-    items = sync.tables.items
-    rows: Any = Failing(
-        sync.tables.transactions,
-        "write",
-        error=None,
-        meanwhile=lambda: items.request_attempt(ITEM, clock_of(sync).now()),
-    )
-    sync.tables.transactions = rows
-    assert sync.run().outcome is Outcome.COMMITTED
-    assert sync.plaid.order == ["sync", "sync"]
-
-
-@pytest.mark.parametrize("code", ["ITEM_LOGIN_REQUIRED", "INSTITUTION_DOWN", None])
-def test_a_look_that_is_requested_while_an_attempt_runs_is_not_postponed_by_another_outcome(code: str | None) -> None:
-    sync = Sync(plaid=NotReady() if code is None else refusing(code))
-    items = sync.tables.items
-    request: Any = Failing(
-        items, "record", error=None, meanwhile=lambda: items.request_attempt(ITEM, clock_of(sync).now())
-    )
-    sync.tables.items = request
-    report = sync.run(ERROR)
-    assert report.outcome is {"ITEM_LOGIN_REQUIRED": Outcome.NEEDS_USER, None: Outcome.NOT_READY}.get(
-        code, Outcome.FAILED
-    )
-    assert wait_of(sync.item, sync) <= timedelta(0)
-    assert items.classes[ITEM] is AttemptClass.FIRST_SYNC
-    assert (sync.item.failure is not None, sync.item.unfinished_attempts) == (code == "INSTITUTION_DOWN", 0)
-    assert (sync.item.state.name, sync.entry.outcome) == (report.state, report.outcome)
-
-
 @pytest.mark.parametrize("change", [ItemChange(full_resync=True), ItemChange(state=ACTIVE)], ids=["resync", "state"])
 def test_attempts_that_requests_of_the_api_supersede_are_no_workers_that_died(change: ItemChange) -> None:
     sync = Sync()

@@ -15,7 +15,6 @@ from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.history import NO_ITEM
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import SyncMessage, parse_message
-from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.events import BusEvent, events_of_entry
 from plaid_sync.webhook.keys import VerificationKeys
 from plaid_sync.webhook.receiver import (
@@ -33,10 +32,10 @@ from plaid_sync.webhook.receiver import (
 )
 from plaid_sync.webhook.signature import RejectedError, VerificationKey
 
+from tests.fakes.attempts import FakeAttempts
 from tests.fakes.clock import FakeClock
 from tests.fakes.failing import Failing
 from tests.fakes.history import FakeHistory
-from tests.fakes.items import FakeItems, new_item
 from tests.fakes.links import FakeLinkSessions
 from tests.fakes.queue import FakeQueue
 from tests.fakes.shared import FakeSharedState
@@ -85,7 +84,7 @@ class Scene:
 
     queue: Any = field(default_factory=FakeQueue)
     history: Any = field(default_factory=FakeHistory)
-    items: Any = field(default_factory=FakeItems)
+    attempts: FakeAttempts = field(default_factory=FakeAttempts)
     shared: Any = field(default_factory=FakeSharedState)
     links: FakeLinkSessions = field(default_factory=FakeLinkSessions)
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
@@ -93,7 +92,7 @@ class Scene:
     def receive(self, body: bytes, token: str | None = None) -> Receipt:
         """Receive a body, in a process with an empty memory."""
         keys = VerificationKeys(Keys(), self.shared)
-        receiver = WebhookReceiver(keys, self.queue, self.history, self.items, self.shared, self.links, self.clock)
+        receiver = WebhookReceiver(keys, self.queue, self.history, self.attempts, self.shared, self.links, self.clock)
         return receiver.receive(body, sign(body) if token is None else token, "request")
 
     def receive_stale(self, body: bytes) -> tuple[bool | None, list[tuple[str, str]]]:
@@ -345,16 +344,14 @@ def test_a_stale_webhook_stays_rejected_when_its_item_cannot_be_queued(failing: 
 @pytest.mark.parametrize("stale", [False, True])
 def test_an_item_whose_message_the_queue_refuses_is_enqueued_by_the_next_sweep(*, stale: bool) -> None:
     """Plaid's next try can come hours after the queue is back."""
-    scene = Scene(FakeQueue(refused={"item", "unknown"}))
-    scene.items.put(new_item("item", next_attempt_at=NOW + timedelta(hours=12)))
+    scene = Scene(FakeQueue(refused={"item"}))
     if stale:
         scene.clock.sleep(3600)
         assert scene.receive_stale(body_of()) == (False, [])
     else:
-        for item_id in ("item", "unknown"):
-            with pytest.raises(NotQueuedError):
-                scene.receive(body_of(item_id=f'"{item_id}"'))
-    (due,) = scene.items.due(AttemptClass.FIRST_SYNC, scene.clock.now(), 10)
+        with pytest.raises(NotQueuedError):
+            scene.receive(body_of())
+    (due,) = scene.attempts.requested()
     assert due.item_id == "item"
 
 

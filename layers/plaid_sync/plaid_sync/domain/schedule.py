@@ -51,11 +51,33 @@ class DueItem:
 
     Attributes:
         next_attempt_at: since when, exactly as the table has it (text order is time order).
+        requested: a webhook whose message the queue refused requests it, at that time.
     """
 
     next_attempt_at: str
     item_id: ItemId
     attempt_class: AttemptClass
+    requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The sweep's right to send the message of an attempt.
+
+    Attributes:
+        until: when another message is sent if no worker has begun the attempt; None where none was sent.
+    """
+
+    item: DueItem
+    until: datetime | None = None
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether the attempt may be leased (again)."""
+        return self.until is None or self.until <= now
+
+    def renewed(self, now: datetime) -> Lease:
+        """Return the lease that follows."""
+        return Lease(self.item, now + LEASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +96,8 @@ ROLLBACK_AFTER: Final = timedelta(minutes=10)
 """After the exchange of a public token whose Item is not registered: much longer than the request can run."""
 REQUESTED: Final = timedelta(minutes=2)
 """After a link or another request of the API, whose message the queue may have refused."""
+LEASED: Final = timedelta(minutes=5)
+"""How long the message of an attempt may wait until the sweep sends another."""
 CLAIMED: Final = timedelta(minutes=6)
 """After a claim: longer than an invocation lives. The outcome of the attempt replaces it."""
 HISTORY_LOOKS: Final = (timedelta(minutes=1), timedelta(minutes=50))

@@ -65,7 +65,6 @@ class Commit:
 
     Attributes:
         expected_cursor: the stored cursor that the update started from; the commit holds only while it is stored.
-        expected_next_attempt_at: what the claim set; another value shows that a look was requested since then.
         cursor: Plaid's cursor at the end of the update.
         update_status: Plaid's `transactions_update_status`.
         pull_began_at: every message sent (well) before this is covered.
@@ -84,7 +83,6 @@ class Commit:
     entry: HistoryEntry
     follow_up: FollowUp
     reconciliation: Reconciliation
-    expected_next_attempt_at: datetime | None = None
     accounts: tuple[Account, ...] = ()
     accounts_checked_at: datetime | None = None
     pulled_with: str = ""
@@ -212,12 +210,8 @@ class SyncItems(Protocol):
     def record(self, item: Item, update: ItemStateUpdate) -> None:
         """Record the outcome of an attempt that does not complete an update, in one transaction with its history entry.
 
-        A next attempt that was set since the claim stays, and all else is recorded: a look was requested, which the
-        outcome must not postpone. (Or the sweep leased the Item, and its message is queued.)
-
         Args:
-            item: the Item as claimed, or a removed Item as loaded: its generation is the fence, and its next attempt
-                the one that the outcome replaces.
+            item: the Item as claimed, or a removed Item as loaded: its generation is the fence.
             update: what is recorded.
 
         Raises:

@@ -204,7 +204,6 @@ class AttemptSteps:
             entry=attempt.entry(report, report.outcome.value, self.clock.now()),
             follow_up=follow_up,
             reconciliation=reconciliation,
-            expected_next_attempt_at=item.next_attempt_at,
             accounts=self._accounts_after(item, update.accounts),
             accounts_checked_at=item.accounts_checked_at,
             pulled_with=item.pulled_with,

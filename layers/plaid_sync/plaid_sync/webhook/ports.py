@@ -97,10 +97,10 @@ class LinkSessions(Protocol):
 
 
 class AttemptRequests(Protocol):
-    """The Items table as the webhook function uses it."""
+    """Requests that the sweep answers."""
 
     def request_attempt(self, item_id: ItemId, now: datetime) -> None:
-        """Let the sweep enqueue an Item in its next run, unless it would do so anyway.
+        """Let the sweep enqueue an Item in its next run.
 
         Raises:
             TransientError: the table cannot accept the write now.

@@ -156,7 +156,7 @@ class WebhookReceiver:
     keys: VerificationKeys
     queue: SyncQueue
     history: History
-    items: AttemptRequests
+    attempts: AttemptRequests
     shared: SharedState
     links: LinkSessions
     clock: Clock
@@ -213,7 +213,7 @@ class WebhookReceiver:
             raise NotQueuedError(error.code) from error
 
     def _send(self, message: SyncMessage, delivery: str) -> None:
-        """Send a message; where the queue refuses it, its Item remembers that it has to be looked at.
+        """Send a message; where the queue refuses it, a request for the sweep remembers it.
 
         Plaid's next try may come hours after the queue is back; the sweep tries every minute.
         """
@@ -221,7 +221,7 @@ class WebhookReceiver:
             self.queue.send(message, delivery)
         except TransientError:
             with suppress(TransientError):
-                self.items.request_attempt(message.item_id, self.clock.now())
+                self.attempts.request_attempt(message.item_id, self.clock.now())
             raise
 
     def _act_on_stale(self, body: bytes, delivery: str, signed_at: datetime, correlation_id: str) -> bool | None:

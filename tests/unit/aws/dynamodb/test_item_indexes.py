@@ -1,4 +1,4 @@
-"""The indexes of the Items table as the sweep uses them: due Items, leases, and gauges."""
+"""The indexes of the Items table as the sweep uses them: due Items, and gauges."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.stub import Stubber
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.item_rows import next_attempt_attributes
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import ItemId, StateName
-from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures, NextAttempt
+from plaid_sync.domain.schedule import AttemptClass, Failures, NextAttempt
 
 from tests.fakes.clock import NOON
-from tests.unit.aws.dynamodb.samples import ITEM, ITEMS
+from tests.unit.aws.dynamodb.samples import ITEMS
 
 HOUR = timedelta(hours=1)
 
@@ -102,30 +101,13 @@ def test_the_most_overdue_items_of_a_class_of_all_shards_are_due(client: Any) ->
         plan(client, name, (number - 29) / 10, AttemptClass.FAILING)
     plan(client, "other", -9, AttemptClass.ROUTINE)
     indexes = ItemIndexes(client, ITEMS)
-    assert [item.item_id for item in indexes.due(AttemptClass.FAILING, NOON, 100)] == names[:30]
-    assert [item.item_id for item in indexes.due(AttemptClass.FAILING, NOON, 7)] == names[:7]
-    assert [item.item_id for item in indexes.due(AttemptClass.BANK_DOWN, NOON, 7)] == []
+    due = list(indexes.due(AttemptClass.FAILING, NOON))
+    assert [item.item_id for item in due] == names[:30]
+    assert list(indexes.due(AttemptClass.BANK_DOWN, NOON)) == []
+    plan(client, names[0], 1, AttemptClass.FAILING)  # a worker begins it
+    assert [indexes.is_due(item) for item in due[:2]] == [False, True]
     shards = {row["attempt_shard"]["S"] for row in client.scan(TableName=ITEMS)["Items"]}
     assert len(shards) > 4
-
-
-def test_an_item_is_leased_once_and_is_due_again_when_the_lease_ends(client: Any) -> None:
-    plan(client, ITEM, -1, AttemptClass.ROUTINE)
-    indexes = ItemIndexes(client, ITEMS)
-    (due,) = indexes.due(AttemptClass.ROUTINE, NOON, 10)
-    leased = indexes.lease(due, NOON + HOUR)
-    assert leased is not None
-    assert indexes.lease(due, NOON + HOUR * 2) is None
-    assert indexes.due(AttemptClass.ROUTINE, NOON, 10) == []
-    assert indexes.due(AttemptClass.ROUTINE, NOON + HOUR, 10) == [leased]
-
-
-def test_a_concurrent_write_of_the_item_decides_when_it_is_due(client: Any) -> None:
-    due = DueItem(format_timestamp(NOON), ITEM, AttemptClass.ROUTINE)
-    with Stubber(client) as stub:
-        stub.add_client_error("update_item", "TransactionConflictException", http_status_code=400)
-        assert ItemIndexes(client, ITEMS).lease(due, NOON + HOUR) is None
-        stub.assert_no_pending_responses()
 
 
 def test_failing_items_are_counted_by_class_with_the_oldest_failure(client: Any) -> None:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.config import Config
-from plaid_sync.aws.dynamodb.attempts import ItemAttempts
 from plaid_sync.domain.accounts import Account, AccountStates
-from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import SupersededError, TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.item import (
@@ -55,7 +53,6 @@ if TYPE_CHECKING:
 
 NOWHERE = "http://127.0.0.1:9"
 LATER = NextAttempt(NOON + timedelta(days=1), AttemptClass.ROUTINE)
-SOONER = CLAIMED.at - timedelta(hours=1)
 FAILED = ItemStateUpdate(
     NEEDS_USER.state, FollowUp(LATER, ItemFailure("A_CODE", "transient", NOON, NOON)), NEEDS_USER.entry
 )
@@ -152,19 +149,12 @@ def recorded(items: ItemsTable, dynamodb: Any) -> Recorded:
 
 
 @pytest.mark.parametrize("entry", [FAILED.entry, None], ids=["with an entry", "without one"])
-def test_an_outcome_is_recorded_and_does_not_postpone_a_look_that_was_requested_since_the_claim(
-    items: ItemsTable, dynamodb: Any, entry: HistoryEntry | None
-) -> None:
+def test_an_outcome_is_recorded(items: ItemsTable, dynamodb: Any, entry: HistoryEntry | None) -> None:
     outcome = replace(FAILED, entry=entry)
     entries = [] if entry is None else [entry]
     items.record(claim(items), outcome)
     said = Recorded(LATER.at, "routine", outcome.state, FAILED.follow_up.failure, 0, entries)
     assert recorded(items, dynamodb) == said
-    claimed = claim(items)
-    ItemAttempts(dynamodb, ITEMS).request_attempt(ITEM, SOONER)
-    for _ in range(2):  # the second time as after a lost response
-        items.record(claimed, outcome)
-        assert recorded(items, dynamodb) == replace(said, at=SOONER, attempt_class="first_sync")
 
 
 @pytest.mark.parametrize("entry", [FAILED.entry, None], ids=["with an entry", "without one"])
@@ -177,28 +167,26 @@ def test_a_record_is_idempotent_after_a_lost_response(
         assert recorded(items, dynamodb).at == LATER.at
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_a_superseded_outcome_is_not_recorded_even_if_the_next_attempt_was_moved(
-    items: ItemsTable, dynamodb: Any, *, moved: bool
-) -> None:
+def test_a_superseded_outcome_is_not_recorded(items: ItemsTable, dynamodb: Any) -> None:
     older, newer = claim(items), claim(items, "newer")
-    if moved:
-        ItemAttempts(dynamodb, ITEMS).request_attempt(ITEM, SOONER)
     with pytest.raises(SupersededError):
         items.record(older, FAILED)
-    assert loaded(items) == replace(newer, next_attempt_at=SOONER if moved else newer.next_attempt_at)
+    assert loaded(items) == newer
     assert history_of_kind(dynamodb, EntryKind.SYNC) == []
 
 
-def test_the_failure_of_a_removal_is_recorded_although_the_sweep_leased_the_item_meanwhile(
+def test_the_failure_of_a_removal_does_not_postpone_the_erasure_that_was_requested_meanwhile(
     items: ItemsTable, dynamodb: Any
 ) -> None:
-    remove(items, erase=True)
+    remove(items, erase=False)
     item = loaded(items)
-    set_attribute(dynamodb, "next_attempt_at", {"S": format_timestamp(LATER.at)})
     items.record(item, replace(FAILED, state=item.state))
-    stored = loaded(items)
-    assert (stored.failure, stored.next_attempt_at) == (FAILED.follow_up.failure, LATER.at)
+    assert (loaded(items).failure, loaded(items).next_attempt_at) == (FAILED.follow_up.failure, LATER.at)
+    assert items.also_erase_transactions(item, HistoryEntry(ITEM, NOON, "erase", EntryKind.REQUEST, "erase"))
+    requested = loaded(items)
+    with pytest.raises(SupersededError):
+        items.record(item, replace(FAILED, state=item.state))
+    assert loaded(items) == requested
     assert history_of_kind(dynamodb, EntryKind.SYNC) == [FAILED.entry]
 
 

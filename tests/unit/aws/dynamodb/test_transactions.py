@@ -14,14 +14,12 @@ from botocore.stub import Stubber
 from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES
 from plaid_sync.aws.dynamodb.transactions import row_attributes, stored_row_from
-from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.domain.history import EntryKind
 from plaid_sync.domain.transaction import RowRemoval, RowWrite, TransactionId, TransactionRow
 
 from tests.fakes.clock import NOON, PLENTY, FakeClock
 from tests.unit.aws.dynamodb.samples import (
-    CLAIMED,
     COMMIT,
     ITEM,
     NEEDS_USER,
@@ -72,17 +70,6 @@ def test_a_superseded_attempt_writes_nothing(items: ItemsTable, transactions: Tr
     assert items.load(ITEM) == newer
     assert list(transactions.scan_item(ITEM, PLENTY)) == []
     assert history_of_kind(dynamodb, EntryKind.SYNC) == []
-
-
-def test_a_commit_does_not_postpone_a_look_that_was_requested_since_its_claim(
-    items: ItemsTable, transactions: TransactionsTable, dynamodb: Any
-) -> None:
-    commit = replace(COMMIT, expected_next_attempt_at=claim(items).next_attempt_at)
-    set_attribute(dynamodb, "next_attempt_at", {"S": "2026-01-01T00:00:00.000Z"})
-    with pytest.raises(TransientError, match="cursor_changed"):
-        transactions.write(ITEM, 1, [ROW], begin=False, end=commit)
-    set_attribute(dynamodb, "next_attempt_at", {"S": format_timestamp(CLAIMED.at)})
-    transactions.write(ITEM, 1, [ROW], begin=False, end=commit)
 
 
 def test_a_commit_requires_the_cursor_that_it_started_from(
@@ -289,6 +276,8 @@ def test_a_read_continues_while_it_returns_rows_and_fails_when_it_returns_none()
             more = {"UnprocessedKeys": left} if number < 11 else {}
             stub.add_response("batch_get_item", {"Responses": {TRANSACTIONS: [stored(number)]}} | more)
         assert len(table.rows(ITEM, [TransactionId("left")], PLENTY)) == 12
+        stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": {}})
+        assert table.rows(ITEM, [TransactionId("new")], PLENTY) == {}
         assert clock.pauses == []
         for _ in range(MAX_TRIES):
             stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
-from plaid_sync.aws.dynamodb.attempts import move_next_attempt
 from plaid_sync.aws.dynamodb.expressions import Expression, serialize
 from plaid_sync.aws.dynamodb.item_rows import SHARDS, item_from_row, shard_of
 from plaid_sync.aws.dynamodb.transact import filtered_pages, page_key, query_pages
@@ -32,6 +31,8 @@ _BY_USER: Final = ("client_user_id", "item_id")
 _BY_STATE: Final = ("state", "fresh_at", "item_id")
 _STALE_PAGE_SIZE: Final = 20
 """Items that are read at once to find the stalest: usually it is the first."""
+_DUE_PAGE_SIZE: Final = 100
+"""Due Items of a shard that are read at once: the sweep stops where its budget ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +98,24 @@ class ItemIndexes:
 
     # ---- the sweep
 
-    def due(self, attempt_class: AttemptClass, now: datetime, limit: int) -> list[DueItem]:
+    def due(self, attempt_class: AttemptClass, now: datetime) -> Iterator[DueItem]:
         """See `DueItems`."""
+        until = format_timestamp(now)
+        shards = (self._due_in_shard(attempt_class, shard, until) for shard in range(SHARDS))
+        return heapq.merge(*shards)
+
+    def _due_in_shard(self, attempt_class: AttemptClass, shard: int, until: str) -> Iterator[DueItem]:
         expression = Expression()
-        come = f"{expression.name('next_attempt_at')} <= {expression.value(format_timestamp(now))}"
-        items: list[DueItem] = []
-        for page in self._attempts(attempt_class, expression, come, limit):
-            items += (DueItem(row["next_attempt_at"]["S"], ItemId(row["item_id"]["S"]), attempt_class) for row in page)
-        return heapq.nsmallest(limit, items)
+        come = f"{expression.name('next_attempt_at')} <= {expression.value(until)}"
+        for row in self._attempts(attempt_class, shard, expression, come, _DUE_PAGE_SIZE):
+            yield DueItem(row["next_attempt_at"]["S"], ItemId(row["item_id"]["S"]), attempt_class)
 
-    def lease(self, item: DueItem, until: datetime) -> DueItem | None:
-        """See `DueItems`. Not fenced: a concurrent write of the Item wins."""
-        leased_until = format_timestamp(until)
-
-        def is_due(expression: Expression) -> str:
-            return expression.equals("next_attempt_at", item.next_attempt_at)
-
-        leased = move_next_attempt(self.client, self.table, item.item_id, {"next_attempt_at": leased_until}, is_due)
-        return replace(item, next_attempt_at=leased_until) if leased else None
-
-    def is_leased(self, item: DueItem) -> bool:
+    def is_due(self, item: DueItem) -> bool:
         """See `DueItems`."""
         expression = Expression()
         shard = expression.equals("attempt_shard", shard_of(item.item_id, item.attempt_class))
-        leased = expression.equals("next_attempt_at", item.next_attempt_at)
-        request = {"IndexName": "by_next_attempt", "KeyConditionExpression": f"{shard} AND {leased}"}
+        planned = expression.equals("next_attempt_at", item.next_attempt_at)
+        request = {"IndexName": "by_next_attempt", "KeyConditionExpression": f"{shard} AND {planned}"}
         rows = (row for page in self._pages(request | expression.arguments()) for row in page["Items"])
         return any(row["item_id"]["S"] == item.item_id for row in rows)
 
@@ -159,25 +153,24 @@ class ItemIndexes:
 
     def _failing_rows(self) -> Iterator[Any]:
         for attempt_class in (AttemptClass.FAILING, AttemptClass.FIRST_SYNC, AttemptClass.BANK_DOWN):
-            for page in self._attempts(attempt_class, Expression()):
-                yield from (row for row in page if "failing_since" in row)
+            for shard in range(SHARDS):
+                rows = self._attempts(attempt_class, shard, Expression())
+                yield from (row for row in rows if "failing_since" in row)
 
     def _attempts(
-        self, attempt_class: AttemptClass, expression: Expression, come: str = "", limit: int | None = None
-    ) -> Iterator[list[Any]]:
-        """Yield the pages of each shard of a class; of each shard at most `limit` Items."""
-        for shard in range(SHARDS):
-            mine = Expression(dict(expression.names), dict(expression.values))
-            of_shard = mine.equals("attempt_shard", f"{attempt_class.value}#{shard}")
-            condition = f"{of_shard} AND {come}" if come else of_shard
-            request = {"IndexName": "by_next_attempt", "KeyConditionExpression": condition, **mine.arguments()}
-            left = limit
-            for page in self._pages(request, limit):
-                yield page["Items"]
-                if left is not None:
-                    left -= len(page["Items"])
-                    if left <= 0:
-                        break
+        self,
+        attempt_class: AttemptClass,
+        shard: int,
+        expression: Expression,
+        come: str = "",
+        page_size: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the rows of a shard of a class, in the order of their next attempts."""
+        of_shard = expression.equals("attempt_shard", f"{attempt_class.value}#{shard}")
+        condition = f"{of_shard} AND {come}" if come else of_shard
+        request = {"IndexName": "by_next_attempt", "KeyConditionExpression": condition, **expression.arguments()}
+        for page in self._pages(request, page_size):
+            yield from page["Items"]
 
     def counts(self) -> dict[str, int]:
         """See `ItemGauges`."""

@@ -143,35 +143,16 @@ class ItemsTable:
         return replace(item, generation=item.generation + 1, pending_checks=pending_checks)
 
     def record(self, item: Item, update: ItemStateUpdate) -> None:
-        """See `SyncItems`.
-
-        When the response of the first write is lost, the SDK's repeat is a success by its token, or, without a history
-        entry, fails its condition: then the second write says the same again, and leaves the time that the first set.
-        """
+        """See `SyncItems`."""
         sets = item_rows.state_update_attributes(item.item_id, update)
         fence = _fenced_removed(item.generation) if item.removed else _fenced(item.generation)
         try:
-            self._record(item.item_id, sets, _as_planned(fence, item.next_attempt_at), update.entry)
-        except ConditionFailedError:
-            # Superseded, which the fence shows; or a look was requested since the claim, and its time stays.
-            kept = {name: value for name, value in sets.items() if name not in item_rows.NEXT_ATTEMPT}
-            self._record_fenced(item.item_id, kept, fence, update.entry)
-
-    def _record_fenced(
-        self, item_id: ItemId, sets: dict[str, Any], fence: Callable[[Expression], str], entry: HistoryEntry | None
-    ) -> None:
-        try:
-            self._record(item_id, sets, fence, entry)
+            if update.entry is None:
+                self._update(item.item_id, sets, fence)
+            else:
+                self._change(item.item_id, sets, fence, update.entry)
         except ConditionFailedError as error:
             raise SupersededError from error
-
-    def _record(
-        self, item_id: ItemId, sets: dict[str, Any], condition: Callable[[Expression], str], entry: HistoryEntry | None
-    ) -> None:
-        if entry is None:
-            self._update(item_id, sets, condition)
-        else:
-            self._change(item_id, sets, condition, entry)
 
     # ---- the rollback of a link whose Item is not registered
 
@@ -287,12 +268,12 @@ class ItemsTable:
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
         """See `ErasableItems`. A completed removal starts again."""
         sets = {"removal_erases": True, "removal_completed_at": None, "rows_to_erase": None}
-        sets |= item_rows.request_attributes(item.item_id, entry.at)
+        sets |= item_rows.superseding_attributes(item.item_id, entry.at)
 
         def kept(expression: Expression) -> str:
             return f"{expression.equals('state', _REMOVED)} AND {expression.equals('removal_erases', value=False)}"
 
-        return self._try_change(item.item_id, sets, kept, entry, fences=False)
+        return self._try_change(item.item_id, sets, kept, entry, fences=True)
 
     def change(self, item: Item, change: ItemChange, entry: HistoryEntry) -> bool:
         """See `ApiItems`."""
@@ -432,12 +413,6 @@ def _fenced_removed(generation: int) -> Callable[[Expression], str]:
 
 def _fenced(generation: int) -> Callable[[Expression], str]:
     return lambda expression: expression.fenced(generation)
-
-
-def _as_planned(fence: Callable[[Expression], str], planned: datetime | None) -> Callable[[Expression], str]:
-    """Return the fence, with the condition that no other write has set the next attempt."""
-    value = format_optional_timestamp(planned)
-    return lambda expression: f"{fence(expression)} AND {expression.equals('next_attempt_at', value)}"
 
 
 def _exists(expression: Expression) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
-from plaid_sync.aws.dynamodb.transact import MAX_TRIES, Action, back_off, put
+from plaid_sync.aws.dynamodb.transact import Action, batch_get, put
 from plaid_sync.domain.clock import format_optional_timestamp, parse_timestamp
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.item import Item, ItemId
@@ -105,21 +105,11 @@ class LinksTable:
 
     def claims(self, keys: Collection[str]) -> Mapping[str, AccountClaim]:
         """See `Links`."""
-        found: dict[str, AccountClaim] = {}
         if not keys:
-            return found
-        request: Any = {self.table: {"Keys": [_key(key) for key in keys], "ConsistentRead": True}}
-        for attempt in range(MAX_TRIES):
-            with aws_errors():
-                response = self.client.batch_get_item(RequestItems=request)
-            for attributes in response["Responses"].get(self.table, ()):
-                claim = _claim_from_row(dict(attributes))
-                found[claim.key] = claim
-            request = response.get("UnprocessedKeys")
-            if not request:
-                return found
-            back_off(self.clock, attempt)
-        raise TransientError("UnprocessedKeys")
+            return {}
+        read = {"Keys": [_key(key) for key in keys], "ConsistentRead": True}
+        claims = map(_claim_from_row, batch_get(self.client, self.table, read, self.clock))
+        return {claim.key: claim for claim in claims}
 
 
 def claim_puts(table: str, item: Item, releasable_item_ids: Collection[ItemId]) -> list[Action]:

@@ -1,16 +1,7 @@
-"""The Shared table: what the processes of the webhook function share. It holds nothing that cannot be lost.
-
-Key: `key`. Attributes: `expires_at` (N, epoch seconds, TTL), and by kind of row:
-
-- `key#<key id>`, Plaid's last response about a key id: `fetched_at` (S), `public_key` (B, DER; absent where Plaid has
-  no such key), `expired_at` (N, epoch seconds; absent while Plaid signs with it).
-- `count#<name>`: `number` (N).
-- `once#<name>`: no more than `expires_at`, until which the name is taken.
-"""
+"""The Shared table as the webhook function uses it: Plaid's public keys, counters, and names that are taken."""
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from plaid_sync.aws.clients import aws_errors
-from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize
+from plaid_sync.aws.dynamodb.shared_rows import epoch_seconds, shared_key
 from plaid_sync.domain.clock import format_timestamp, parse_timestamp
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.webhook.ports import KeyRecord, SharedStateError
@@ -47,7 +39,7 @@ class SharedTable:
     def key_record(self, key_id: str) -> KeyRecord | None:
         """See `SharedState`. A row that this version cannot read counts as absent."""
         with _shared_errors():
-            response = self.client.get_item(TableName=self.table, Key=_key(f"key#{key_id}"))
+            response = self.client.get_item(TableName=self.table, Key=shared_key("key", key_id))
         return _record_from(key_id, deserialize(dict(response.get("Item", {}))))
 
     def save_key_record(self, key_id: str, record: KeyRecord) -> None:
@@ -59,28 +51,29 @@ class SharedTable:
                 "fetched_at": format_timestamp(record.fetched_at),
                 "public_key": None if key is None else _der(key.public_key),
                 "expired_at": None if expired_at is None else int(expired_at.timestamp()),
-                "expires_at": _seconds(record.fetched_at + _RECORD_TTL),
+                "expires_at": epoch_seconds(record.fetched_at + _RECORD_TTL),
             }
         )
-        self._update(f"key#{key_id}", expression, {"UpdateExpression": update})
+        self._update("key", key_id, expression, {"UpdateExpression": update})
 
     def count(self, name: str, expires_at: datetime) -> int:
         """See `SharedState`."""
         expression = Expression()
-        update = expression.update({"expires_at": _seconds(expires_at)})
+        update = expression.update({"expires_at": epoch_seconds(expires_at)})
         update += f" ADD {expression.name('number')} {expression.value(1)}"
-        counted = self._update(f"count#{name}", expression, {"UpdateExpression": update, "ReturnValues": "UPDATED_NEW"})
+        counted = self._update("count", name, expression, {"UpdateExpression": update, "ReturnValues": "UPDATED_NEW"})
         return int(deserialize(counted["Attributes"])["number"])
 
     def once(self, name: str, period: timedelta, now: datetime) -> bool:
         """See `SharedState`."""
         expression = Expression()
-        update = expression.update({"expires_at": _seconds(now + period)})
-        free = f"attribute_not_exists({expression.name('key')})"
+        update = expression.update({"expires_at": epoch_seconds(now + period)})
+        free = f"attribute_not_exists({expression.name('name')})"
         over = f"{expression.name('expires_at')} <= {expression.value(int(now.timestamp()))}"
         try:
             self._update(
-                f"once#{name}",
+                "once",
+                name,
                 expression,
                 {"UpdateExpression": update, "ConditionExpression": f"{free} OR {over}"},
             )
@@ -90,10 +83,10 @@ class SharedTable:
             return False
         return True
 
-    def _update(self, key: str, expression: Expression, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _update(self, kind: str, name: str, expression: Expression, arguments: dict[str, Any]) -> dict[str, Any]:
         with _shared_errors():
             response = self.client.update_item(
-                TableName=self.table, Key=_key(key), **arguments, **expression.arguments()
+                TableName=self.table, Key=shared_key(kind, name), **arguments, **expression.arguments()
             )
         return dict(response)
 
@@ -105,15 +98,6 @@ def _shared_errors() -> Iterator[None]:
             yield
     except TransientError as error:
         raise SharedStateError(error.code) from error
-
-
-def _key(key: str) -> dict[str, Any]:
-    return {"key": serialize(key)}
-
-
-def _seconds(moment: datetime) -> int:
-    """Return epoch seconds, rounded up: a period is not over early."""
-    return math.ceil(moment.timestamp())
 
 
 def _der(public_key: EllipticCurvePublicKey) -> bytes:

@@ -197,6 +197,34 @@ def query_pages(client: DynamoDBClient, request: dict[str, Any], deadline: Deadl
         start = {"ExclusiveStartKey": response["LastEvaluatedKey"]}
 
 
+def batch_get(client: DynamoDBClient, table: str, request: dict[str, Any], clock: Clock) -> Iterator[dict[str, Any]]:
+    """Yield the rows that exist of up to 100 keys, in any order.
+
+    Args:
+        client: DynamoDB's.
+        table: the keys' table.
+        request: `Keys`, and how to read them.
+        clock: to wait between tries.
+
+    Raises:
+        TransientError: DynamoDB cannot be read now.
+    """
+    left: Any = {table: request}
+    empty_responses = 0
+    while left:
+        with aws_errors():
+            response = client.batch_get_item(RequestItems=left)
+        rows = response["Responses"].get(table, ())
+        yield from map(dict, rows)
+        left = response.get("UnprocessedKeys")
+        # A response ends at 1 MB of a partition: only one without rows that leaves keys is a failure.
+        empty_responses = 0 if rows or not left else empty_responses + 1
+        if empty_responses == MAX_TRIES:
+            raise TransientError("UnprocessedKeys")
+        if empty_responses:
+            back_off(clock, empty_responses)
+
+
 def filtered_pages(
     read: Callable[..., Any], request: dict[str, Any], limit: int, after: dict[str, str] | None
 ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any] | None]]:

@@ -21,17 +21,16 @@ from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transact import (
     ITEM,
-    MAX_TRIES,
     READ_SECONDS,
     Action,
-    back_off,
+    batch_get,
     filtered_pages,
     page_key,
     query_pages,
     write_fenced,
 )
 from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.domain.errors import InvalidRequestError, TransientError
+from plaid_sync.domain.errors import InvalidRequestError
 from plaid_sync.domain.transaction import TOMBSTONE_TTL, RowRemoval, RowWrite, StoredRow, TransactionId, TransactionRow
 from plaid_sync.sync.ports import Commit
 
@@ -106,27 +105,8 @@ class TransactionRows:
     def _read_keys(self, keys: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         expression = Expression()
         projection = ", ".join(expression.name(name) for name in ALL_ATTRIBUTES)
-        request: Any = {
-            self.table: {
-                "Keys": keys,
-                "ConsistentRead": True,
-                "ProjectionExpression": projection,
-                **expression.arguments(),
-            }
-        }
-        empty_responses = 0
-        while request:
-            with aws_errors():
-                response = self.client.batch_get_item(RequestItems=request)
-            rows = response["Responses"].get(self.table, ())
-            yield from rows
-            request = response.get("UnprocessedKeys")
-            # A response ends at 1 MB of a partition: only a response without rows is a failure.
-            empty_responses = 0 if rows else empty_responses + 1
-            if empty_responses == MAX_TRIES:
-                raise TransientError("UnprocessedKeys")
-            if empty_responses:
-                back_off(self.clock, empty_responses)
+        read = {"Keys": keys, "ConsistentRead": True, "ProjectionExpression": projection, **expression.arguments()}
+        yield from batch_get(self.client, self.table, read, self.clock)
 
     def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
         """See `TransactionsStore`."""
@@ -242,9 +222,6 @@ class TransactionsTable(TransactionRows):
         sets: dict[str, Any] = {}
         if isinstance(end, Commit):
             condition += f" AND {expression.equals('cursor', end.expected_cursor)}"
-            if end.expected_next_attempt_at is not None:
-                planned = format_timestamp(end.expected_next_attempt_at)
-                condition += f" AND {expression.equals('next_attempt_at', planned)}"
             sets = commit_attributes(end)
         elif end is not None:
             sets = {"checkpoint": checkpoint_attributes(end), "generation": generation + 1}

@@ -1,0 +1,33 @@
+"""Rows of the Shared table: what processes share, and can lose.
+
+Key: `kind`, `name`. Attributes: `expires_at` (N, epoch seconds, TTL), and by kind:
+
+- `key`, Plaid's last response about a key id: `fetched_at` (S), `public_key` (B, DER; absent where Plaid has no such
+  key), `expired_at` (N, epoch seconds; absent while Plaid signs with it).
+- `count`: `number` (N).
+- `once`: no more than `expires_at`, until which the name is taken.
+- `request`, an Item that a webhook is about whose message the queue refused: `requested_at` (S).
+- `lease`, an attempt of an Item whose message the sweep sends: `leased_until` (S).
+
+The kind is the partition key, so that a role's policy can name the kinds that it may use (`dynamodb:LeadingKeys`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from plaid_sync.aws.dynamodb.expressions import serialize
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def shared_key(kind: str, name: str) -> dict[str, Any]:
+    """Return the key of a row."""
+    return {"kind": serialize(kind), "name": serialize(name)}
+
+
+def epoch_seconds(moment: datetime) -> int:
+    """Return epoch seconds, rounded up: a period is not over early."""
+    return math.ceil(moment.timestamp())
