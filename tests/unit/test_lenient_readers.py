@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
+import zlib
 from contextlib import redirect_stdout
 from datetime import timedelta
 from decimal import Decimal
@@ -28,7 +30,7 @@ from plaid_sync.aws.dynamodb.transactions import row_attributes, stored_row_from
 from plaid_sync.aws.sync_telemetry import emit_batch_telemetry
 from plaid_sync.aws.telemetry import metrics
 from plaid_sync.domain import exact_json
-from plaid_sync.domain.accounts import Account, compress_account
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.history import HistoryEntry
 from plaid_sync.domain.item import (
@@ -122,7 +124,7 @@ def item_row(word: str) -> dict[str, Any]:
         "writing_since": 2,
         "update_status": word,
         "linked_at": "2026-06-01T12:00:00.000Z",
-        "accounts": [{"account_id": "a", "name": "Checking"}],
+        "accounts": item_rows.accounts_attribute([Account("a", "Checking")]),
         "revoked_accounts": {"b"},
         "pending_checks": item_rows.check_attributes([PendingCheck(word, NOON, NOON, "b")]),
         "checkpoint": item_rows.checkpoint_attributes(CHECKPOINT),
@@ -138,7 +140,9 @@ def item_row(word: str) -> dict[str, Any]:
 @given(WORDS, EXTRAS, EXTRAS)
 def test_an_item(word: str, extras: dict[str, Any], of_account: dict[str, Any]) -> None:
     row = item_row(word)
-    strange = row | extras | {"accounts": [row["accounts"][0] | of_account, of_account]}
+    unknown = {name: str(value) for name, value in of_account.items()}
+    (account,) = json.loads(zlib.decompress(row["accounts"]))
+    strange = row | extras | {"accounts": zlib.compress(json.dumps([account | unknown, unknown]).encode())}
     strange |= {"pending_checks": [row["pending_checks"][0] | of_account, of_account]}
     strange |= {"checkpoint": row["checkpoint"] | of_account}
     item = item_rows.item_from_row(wire(strange))
@@ -290,7 +294,7 @@ def test_a_page(word: str, extras: dict[str, Any], of_entry: dict[str, Any], of_
     assert (parsed.invalid, parsed.update_status) == ((), word)
     assert (row.transaction_id, row.payment_channel, row.category) == ("t", word, word)
     assert (removed.transaction_id, removed.account_id) == ("u", "a")
-    assert parsed.accounts == (Account("a", "Checking", "0000", word, word, compress_account(account)),)
+    assert parsed.accounts == (Account("a", "Checking", "0000", word, word, exact_json.dumps_for_storage(account)),)
 
 
 @given(CODES, EXTRAS, EXTRAS, EXTRAS)
@@ -306,7 +310,9 @@ def test_a_report_about_an_item(
 def test_a_list_of_accounts(word: str, extras: dict[str, Any], of_account: dict[str, Any]) -> None:
     account = ACCOUNT | {"type": word} | of_account
     parsed = parse_account_list(document({"accounts": [account], "request_id": "r"} | extras))
-    assert parsed.accounts == (Account("a", "Checking", "0000", word, "checking", compress_account(account)),)
+    assert parsed.accounts == (
+        Account("a", "Checking", "0000", word, "checking", exact_json.dumps_for_storage(account)),
+    )
 
 
 @given(EXTRAS, EXTRAS)

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plaid_sync.domain.accounts import Account, compress_account
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import PlaidError
 from plaid_sync.domain.item import ItemState, StateName
 
@@ -140,7 +141,9 @@ def test_the_webhook_is_set_to_the_stacks_own(api: Api, item_id: ItemId) -> None
 
 
 def test_accounts_are_shown_as_plaid_lists_them_and_compared_by_the_next_attempt(api: Api, item_id: ItemId) -> None:
-    balances = compress_account({"account_id": "a", "balances": {"current": Decimal("1.10")}, "holder_category": "x"})
+    balances = exact_json.dumps_for_storage(
+        {"account_id": "a", "balances": {"current": Decimal("1.10")}, "holder_category": "x"}
+    )
     api.plaid.listed = (Account("a", "Checking", "0000", "depository", plaid=balances), Account("b"))
     shown = content(api.request("POST", f"/items/{item_id}/accounts"))["accounts"]
     first: dict[str, Any] = {

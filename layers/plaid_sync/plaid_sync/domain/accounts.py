@@ -7,7 +7,6 @@ returned (docs/items.md, "Accounts").
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -18,12 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
-MAX_ACCOUNTS_BYTES: Final = 100_000
-"""Bytes of an Item's accounts: some four hundred each. DynamoDB takes 400 KB, all other attributes of the Item
-included."""
-_ACCOUNT_OVERHEAD_BYTES: Final = 80
-"""The names of an account's attributes in the table, its time, and the marks of their types, rounded up."""
-_COMPRESSION_LEVEL: Final = 9
+MAX_ACCOUNTS_BYTES: Final = 200_000
+"""Bytes of an Item's accounts before they are compressed: some eight hundred each. DynamoDB takes 400 KB, all other
+attributes of the Item included."""
+_ACCOUNT_OVERHEAD_BYTES: Final = 120
+"""The names of an account's fields, and its time, rounded up."""
 
 
 class AccountState(StrEnum):
@@ -46,8 +44,8 @@ class Account:
     Attributes:
         mask: the last two to four characters of its number.
         kind: Plaid's `type`.
-        plaid: Plaid's whole object, balances included, losslessly: zlib over JSON with sorted keys; None where only the
-            above is known.
+        plaid: Plaid's whole object, balances included, losslessly: JSON with sorted keys; None where only the above is
+            known.
         as_of: when Plaid served the object. Its balances are those of Plaid's last contact with the bank.
     """
 
@@ -63,26 +61,16 @@ class Account:
     def plaid_object(self) -> dict[str, Any]:
         """Plaid's object with exact decimals; empty where it is not known, or unreadable."""
         try:
-            document = exact_json.loads(zlib.decompress(self.plaid or b""))
-        except (zlib.error, exact_json.InvalidJsonError):
+            document = exact_json.loads(self.plaid or b"")
+        except exact_json.InvalidJsonError:
             return {}
         return document if isinstance(document, dict) else {}
 
     @property
-    def stored_bytes(self) -> int:
-        """About how many bytes it takes in the table, rounded up."""
+    def size(self) -> int:
+        """About how many bytes it takes before it is compressed, rounded up."""
         texts = (self.account_id, self.name, self.mask, self.kind, self.subtype)
         return _ACCOUNT_OVERHEAD_BYTES + len(self.plaid or b"") + sum(len(text.encode()) for text in texts if text)
-
-
-def compress_account(account: dict[str, Any]) -> bytes:
-    """Return an account object, as parsed by `exact_json`, in stored form.
-
-    Raises:
-        InvalidJsonError: it is nested too deeply.
-        UnicodeEncodeError: it has half a surrogate pair.
-    """
-    return zlib.compress(exact_json.dumps_for_storage(account), _COMPRESSION_LEVEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +186,9 @@ def merge_accounts(known: tuple[Account, ...], seen: Iterable[Account]) -> tuple
 def bounded(accounts: Iterable[Account]) -> tuple[Account, ...]:
     """Return the accounts within `MAX_ACCOUNTS_BYTES`: beyond, without Plaid's objects, and the oldest are dropped."""
     kept = list(accounts)
-    if sum(account.stored_bytes for account in kept) > MAX_ACCOUNTS_BYTES:
+    if sum(account.size for account in kept) > MAX_ACCOUNTS_BYTES:
         kept = [replace(account, plaid=None) for account in kept]
-    excess = sum(account.stored_bytes for account in kept) - MAX_ACCOUNTS_BYTES
+    excess = sum(account.size for account in kept) - MAX_ACCOUNTS_BYTES
     while excess > 0:
-        excess -= kept.pop(0).stored_bytes
+        excess -= kept.pop(0).size
     return tuple(kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
-from plaid_sync.domain.accounts import Account, compress_account
+from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.clock import parse_timestamp
 from plaid_sync.domain.errors import SchemaViolationError
 from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
@@ -25,8 +25,8 @@ _MAX_NAME_BYTES: Final = 200
 _MAX_WORD_BYTES: Final = 32
 """Of an account's mask, type and subtype."""
 _MAX_ACCOUNTS: Final = 1000
-_MAX_OBJECT_BYTES: Final = 4000
-"""Of an account in stored form; some three hundred are usual."""
+_MAX_OBJECT_BYTES: Final = 20_000
+"""Of an account's object as JSON; some six hundred are usual."""
 
 
 def parse_object(document: bytes) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _parse_account(entry: dict[str, Any], id_field: str) -> Account | None:
 def _account_object(entry: dict[str, Any]) -> bytes | None:
     """Return the whole object in stored form; None where it is unusually large, or cannot be stored."""
     try:
-        plaid = compress_account(entry)
+        plaid = exact_json.dumps_for_storage(entry)
     except (exact_json.InvalidJsonError, UnicodeEncodeError):
         return None
     return plaid if len(plaid) <= _MAX_OBJECT_BYTES else None

@@ -13,16 +13,16 @@ together the key of the index `by_next_attempt` and absent where nothing is left
 `checkpoint` (M: `cursor`, `stored_cursor`, `from_beginning`, `began_at`, `written`, `removes_unknown`),
 `reconcile_after` (S), `inconclusive_pulls` (N), `history_complete` (BOOL, only when true), `cursor_reset_at` (S),
 `link_id` (S, SHA-256 of the public token; key of the index `by_link`), `client_user_id` (S, key of the index
-`by_user`), `institution_id` (S), `accounts` (L of M: `account_id`, `name`, `mask`, `kind`, `subtype`, `as_of`, `plaid`,
-which is zlib over Plaid's whole object; those that are listed or gone), `gone_accounts`, `revoked_accounts` (those that
-the user withdrew) and `erased_accounts` (SS), `accounts_checked_at` (S), `bank_login_ids` (SS, its account claims in
-the Links table), `refreshed_at` (S), Plaid's connection to the bank as last fetched by the API: `bank_checked_at`,
-`bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is removed `removal_requested_at` (S),
-`removal_erases` (BOOL), `rows_to_erase` (N), `removal_reason_code` and `removal_reason_note` (S), `plaid_removed_at`,
-`removal_completed_at` and `replaced_by` (S, the Item that replaced it). `pulled_with` (S) names the options of
-/transactions/sync that are not the defaults, and `pulled_with_cursor` (S) the cursor for which they hold. Beside
-`state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's consent is `consent_until` (S).
-`token_rotation_began_at` (S): a rotation of the access token that is not completed.
+`by_user`), `institution_id` (S), `accounts` (B, zlib over a JSON list: `account_id`, `name`, `mask`, `kind`, `subtype`,
+`as_of`, and `plaid`, the text of Plaid's whole object; those that are listed or gone), `gone_accounts`,
+`revoked_accounts` (those that the user withdrew) and `erased_accounts` (SS), `accounts_checked_at` (S),
+`bank_login_ids` (SS, its account claims in the Links table), `refreshed_at` (S), Plaid's connection to the bank as last
+fetched by the API: `bank_checked_at`, `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is
+removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` (N), `removal_reason_code` and
+`removal_reason_note` (S), `plaid_removed_at`, `removal_completed_at` and `replaced_by` (S, the Item that replaced it).
+`pulled_with` (S) names the options of /transactions/sync that are not the defaults, and `pulled_with_cursor` (S) the
+cursor for which they hold. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's
+consent is `consent_until` (S). `token_rotation_began_at` (S): a rotation of the access token that is not completed.
 
 An Item whose public token is exchanged, and which is not registered yet, is a row that no reader counts as an Item:
 `state` (S: removed), `generation`, `access_token`, `unregistered_link` (S, SHA-256 of the public token),
@@ -38,6 +38,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.expressions import deserialize
+from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account, AccountStates
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp, read_timestamp
 from plaid_sync.domain.item import (
@@ -134,13 +135,18 @@ def _state_from_row(values: dict[str, Any]) -> ItemState:
 
 
 def _accounts_from_row(values: dict[str, Any]) -> tuple[Account, ...]:
+    """Return the accounts; none where another than the engine wrote them."""
+    try:
+        rows = exact_json.loads(zlib.decompress(values["accounts"]))
+    except (KeyError, TypeError, zlib.error, exact_json.InvalidJsonError):
+        return ()
     return tuple(
         Account(
             **{name: row[name] for name in _ACCOUNT if name in row},
-            plaid=bytes(row["plaid"]) if "plaid" in row else None,
+            plaid=str(row["plaid"]).encode() if "plaid" in row else None,
             as_of=_optional_time(row, "as_of"),
         )
-        for row in values.get("accounts", ())
+        for row in rows
         if "account_id" in row
     )
 
@@ -306,14 +312,17 @@ def state_attributes(state: ItemState) -> dict[str, Any]:
     }
 
 
-def account_attributes(accounts: Iterable[Account]) -> list[dict[str, Any]]:
-    """Return the value of `accounts`."""
-    rows = (
-        {name: getattr(account, name) for name in (*_ACCOUNT, "plaid")}
-        | {"as_of": format_optional_timestamp(account.as_of)}
-        for account in accounts
-    )
-    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+def accounts_attribute(accounts: Iterable[Account]) -> bytes | None:
+    """Return the value of `accounts`, compressed together, because they resemble each other; None without any."""
+    rows = [_account_row(account) for account in accounts]
+    return zlib.compress(exact_json.dumps_for_storage(rows, ascii_only=True)) if rows else None
+
+
+def _account_row(account: Account) -> dict[str, str]:
+    values = {name: getattr(account, name) for name in _ACCOUNT}
+    values["plaid"] = None if account.plaid is None else account.plaid.decode()
+    values["as_of"] = format_optional_timestamp(account.as_of)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def account_state_attributes(states: AccountStates) -> dict[str, Any]:
@@ -329,7 +338,7 @@ def accounts_update_attributes(item: Item, update: AccountsUpdate) -> dict[str, 
     """Return the attributes of what an attempt concluded about accounts."""
     return {
         "generation": item.generation + 1,
-        "accounts": account_attributes(item.accounts) or None,
+        "accounts": accounts_attribute(item.accounts),
         "accounts_checked_at": format_optional_timestamp(item.accounts_checked_at),
         "institution_id": item.institution_id,
         "pending_checks": check_attributes(update.pending_checks) or None,
@@ -355,7 +364,7 @@ def commit_attributes(commit: Commit) -> dict[str, Any]:
         "pull_began_at": format_timestamp(commit.pull_began_at),
         "synced_at": committed_at,
         "fresh_at": committed_at,
-        "accounts": account_attributes(commit.accounts) or None,
+        "accounts": accounts_attribute(commit.accounts),
         "accounts_checked_at": format_optional_timestamp(commit.accounts_checked_at),
         **pulled_with_attributes(commit.pulled_with, commit.cursor),
         **_follow_up_attributes(commit.entry.item_id, commit.follow_up),
@@ -391,7 +400,7 @@ def change_attributes(item: Item, change: ItemChange) -> dict[str, Any]:
     return {
         **({} if change.state is None else state_attributes(change.state)),
         **states,
-        **({} if change.accounts is None else {"accounts": account_attributes(change.accounts) or None}),
+        **({} if change.accounts is None else {"accounts": accounts_attribute(change.accounts)}),
         **checks,
         **(full_resync if change.full_resync else {}),
     }

@@ -138,7 +138,7 @@ def _attributes(item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
     known: dict[str, Any] = {
         "client_user_id": item.client_user_id,
         "institution_id": item.institution_id,
-        "accounts": item_rows.account_attributes(item.accounts) or None,
+        "accounts": item_rows.accounts_attribute(item.accounts),
         "accounts_checked_at": format_optional_timestamp(item.accounts_checked_at),
         "bank_login_ids": set(item.bank_login_ids) or None,
     }

@@ -213,9 +213,9 @@ def batch_get(client: DynamoDBClient, table: str, request: dict[str, Any], clock
     empty_responses = 0
     while left:
         with aws_errors():
-            response = client.batch_get_item(RequestItems=left)
+            response: Any = client.batch_get_item(RequestItems=left)
         rows = response["Responses"].get(table, ())
-        yield from map(dict, rows)
+        yield from rows
         left = response.get("UnprocessedKeys")
         # A response ends at 1 MB of a partition: only one without rows that leaves keys is a failure.
         empty_responses = 0 if rows or not left else empty_responses + 1
