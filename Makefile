@@ -114,6 +114,8 @@ WHERE = $(if $(filter local,$(ENV)),--local,--stack "$(STACK)")
 # PARAMETERS goes by the environment: no shell reads what is in its values.
 export PARAMETERS
 OVERRIDES = $(BIN)/python -m local.overrides "$(ENV)" "$(ARCHITECTURE)"
+# Refuses a stack that can't be deployed, and writes the built template with the release beside it.
+RELEASE = $(BIN)/python -m local.release "$(STACK)"
 
 deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail=…", CONFIRM=no for CI); asks for Plaid's keys if the stack has none
 	@$(call NEED_ENV,)
@@ -121,10 +123,12 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 	@test -t 0 -o "$(CONFIRM)" = no -o "$(call SAMCONFIG,confirm_changeset)" != True || \
 		{ echo "$(ENV) waits for a confirmation, and there is no terminal: CONFIRM=no deploys without confirmation"; exit 2; }
 	@$(BIN)/plaid-sync whoami
+	@$(RELEASE)
 	@$(MAKE) .local/tools/.installed
 	@$(if $(filter no,$(BUILD)),,$(MAKE) build </dev/null)
+	@$(RELEASE) "$(TEMPLATE)" "$$($(OVERRIDES))"
 	@test -t 0 || exec </dev/null; \
-		$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env $(ENV) --template-file $(TEMPLATE) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
+		$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env $(ENV) --template-file "$(dir $(TEMPLATE))release.yaml" $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
 		--parameter-overrides "$$($(OVERRIDES))"
 	@$(BIN)/plaid-sync keys set --if-missing $(WHERE)
 	@$(BIN)/plaid-sync about $(WHERE)

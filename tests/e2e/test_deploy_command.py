@@ -15,7 +15,7 @@ from plaid_sync_cli.deployment import TABLES
 
 from local.plaid import PlaidServer, PlaidSimulator
 from local.stack.paths import PROJECT
-from local.stack.stack import CLIENT_ID, SECRET
+from local.stack.stack import ALIAS, CLIENT_ID, SECRET
 from tests.documents.conftest import AWS, SAM
 from tests.e2e.test_deploy_targets import make
 
@@ -50,6 +50,13 @@ def parameters(stack: LocalStack) -> dict[str, str]:
     return {entry["ParameterKey"]: entry["ParameterValue"] for entry in found["Parameters"]}
 
 
+def live(stack: LocalStack) -> tuple[str, str]:
+    """Return the running version of the items function, and a parameter that it has."""
+    name = f"{STACK}-items"
+    found = stack.client("lambda").get_function_configuration(FunctionName=name, Qualifier=ALIAS)
+    return found["Version"], found["Environment"]["Variables"]["LINK_CLIENT_NAME"]
+
+
 @pytest.mark.skipif(not AWS.exists(), reason="the AWS CLI is missing: run `make aws-cli`")
 @pytest.mark.skipif(not SAM.exists(), reason="the SAM CLI is missing: run `make template-lint`")
 def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalStack, tmp_path: Path) -> None:
@@ -74,10 +81,14 @@ def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalSt
         stored = stack.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
         assert json.loads(stored) == KEYS
 
-        # Again: parameters that are not given stay, and so do the keys.
-        output = run_target(stack, *deploy, "PARAMETERS=MaxHoursWithoutWebhook=48")
+        # Again: parameters that are not given stay, and so do the keys. What is given reaches the running functions.
+        assert live(stack) == ("1", name)
+        output = run_target(stack, *deploy, "PARAMETERS=LinkClientName=Bank")
         assert "The secret has Plaid's keys already." in output
-        assert parameters(stack) == first | {"MaxHoursWithoutWebhook": "48"}
+        assert parameters(stack) == first | {"LinkClientName": "Bank"}
+        assert live(stack) == ("2", "Bank")
+        assert "No changes to deploy" in run_target(stack, *deploy)
+        assert live(stack) == ("2", "Bank")
 
     # Without confirmation `sam delete` changes nothing. On AWS it deletes the stack by the call below; here it rejects
     # the S3 URLs of the nested stacks, because they are those of the emulator.
@@ -98,3 +109,18 @@ def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalSt
     assert not [url for url in stack.client("sqs").list_queues().get("QueueUrls", []) if STACK in url]
     (key_id,) = (command.split()[4] for command in commands if " kms " in command)
     assert stack.client("kms").describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+
+
+def test_a_stack_whose_creation_failed_is_refused_before_anything_is_built(stack: LocalStack) -> None:
+    formation = stack.client("cloudformation")
+    resource = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "Errors"}}
+    formation.create_stack(StackName=STACK, TemplateBody=json.dumps({"Resources": {"Fails": resource}}))
+    try:
+        run = make("deploy", "ENV=dev", "TEMPLATE=nowhere/template.yaml", **credentials(stack))
+        assert run.returncode == 2  # make's own
+        account, refusal, *commands = (run.stdout + run.stderr).splitlines()
+        assert account.startswith("Account ")
+        assert refusal.startswith(f"The stack {STACK} is in ROLLBACK_COMPLETE. ")
+        assert f"  aws cloudformation delete-stack --stack-name {STACK}" in commands
+    finally:
+        formation.delete_stack(StackName=STACK)
