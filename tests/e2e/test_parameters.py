@@ -6,20 +6,28 @@ tests/template only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from botocore.exceptions import ClientError
+from plaid_sync.domain.clock import utc_now
+from plaid_sync_cli.deployment import TABLES
 
 from local.stack.deploy import put_stack
+from local.stack.errors import LocalStackError
 from local.stack.package import Packager
 from local.stack.paths import Places, silent
 from local.stack.resources import ACCOUNT_ID, Resources
+from local.stack.stack import ALIAS
 
 if TYPE_CHECKING:
     from local.stack import LocalStack
     from local.stack.package import Package
 
+PERIOD: Final = 60
 CERTIFICATE: Final = f"arn:aws:acm:us-east-1:{ACCOUNT_ID}:certificate/1"
 
 
@@ -70,6 +78,33 @@ def test_network_domain_and_key_are_everywhere_where_they_belong(stack: LocalSta
         formation.delete_stack(StackName="every-parameter")
 
 
+def test_a_creation_that_fails_leaves_its_empty_tables_only(stack: LocalStack) -> None:
+    formation, name = stack.client("cloudformation"), "never-created"
+    with pytest.raises(LocalStackError, match="ROLLBACK_COMPLETE"):
+        put_stack(formation, name, _failing_after_data(stack), {"Stage": "local"})
+    tables = [table for table in stack.client("dynamodb").list_tables()["TableNames"] if table.startswith(f"{name}-")]
+    assert len(tables) == len(TABLES)
+    assert stack.client("sqs").list_queues(QueueNamePrefix=name).get("QueueUrls", []) == []
+    assert _key_states(stack, name) == {"PendingDeletion"}
+
+
+def _failing_after_data(stack: LocalStack) -> Package:
+    """The template with a resource that can't be created, after all that is retained."""
+    package, after = packaged(stack), [*TABLES, "TokenKeyAlias", "DeadLetterQueue", "FailedEventsQueue"]
+    bucket, _, key = package.url.removeprefix(f"{stack.emulator.endpoint_url}/").partition("/")
+    text = stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    fails = {"Type": "AWS::CloudWatch::Alarm", "DependsOn": after, "Properties": {"MetricName": "Errors"}}
+    failing = text.replace("\nResources:\n", f"\nResources:\n  Fails: {json.dumps(fails)}\n")
+    stack.client("s3").put_object(Bucket=bucket, Key=f"failing/{key}", Body=failing.encode())
+    return replace(package, url=package.url.replace(key, f"failing/{key}"))
+
+
+def _key_states(stack: LocalStack, name: str) -> set[str]:
+    client = stack.client("kms")
+    keys = [client.describe_key(KeyId=key["KeyId"])["KeyMetadata"] for key in client.list_keys()["Keys"]]
+    return {key["KeyState"] for key in keys if f"access tokens of {name}." in key["Description"]}
+
+
 def test_an_alias_moves_by_codedeploy_with_our_role_and_alarms(stack: LocalStack) -> None:
     resources = stack.resources.template["Resources"]
     aliases = [resource for resource in resources.values() if resource["Type"] == "AWS::Lambda::Alias"]
@@ -79,7 +114,7 @@ def test_an_alias_moves_by_codedeploy_with_our_role_and_alarms(stack: LocalStack
         if resource["Type"].endswith("::DeploymentGroup")
     }
     assert len(aliases) == 6
-    for alias in aliases:
+    for alias in (alias for alias in aliases if "UpdatePolicy" in alias):
         group = groups.pop(alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"]["Ref"])
         assert group["ServiceRoleArn"] == {"Fn::GetAtt": ["DeploymentRole", "Arn"]}
         assert {"DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"} <= set(group["AutoRollbackConfiguration"]["Events"])
@@ -88,12 +123,35 @@ def test_an_alias_moves_by_codedeploy_with_our_role_and_alarms(stack: LocalStack
     assert len(stack.resources.of("AWS::IAM::Role")) == 7
 
 
-def test_the_alarms_that_take_a_version_back_exist(stack: LocalStack) -> None:
-    group = stack.resources.template["Resources"]["WebhookFunctionDeploymentGroup"]["Properties"]
-    _, watched, _ = group["AlarmConfiguration"]["Fn::If"]
-    names = {alarm["Name"]["Fn::Sub"].removeprefix("${AWS::StackName}-") for alarm in watched["Alarms"]}
-    assert names
-    assert names <= stack.alarms().keys()
+@pytest.mark.parametrize("function", ["webhook", "sync", "items"])
+def test_errors_of_the_deployed_version_ring_the_alarm_that_rolls_it_back_and_those_of_another_do_not(
+    stack: LocalStack, function: str
+) -> None:
+    name = stack.functions[function]
+    (slug,) = [slug for slug in stack.alarms() if slug.startswith(f"{function}-version-")]
+    version = slug.rpartition("-")[2]
+    assert version in {entry["Version"] for entry in _versions(stack, name)}
+    _put_error(stack, name, str(int(version) + 1))
+    assert stack.alarms()[slug] != "ALARM"
+    _put_error(stack, name, version)
+    assert stack.alarms()[slug] == "ALARM"
+    with stack.alarms_later(3 * PERIOD):
+        assert stack.alarms()[slug] == "OK"
+
+
+def _versions(stack: LocalStack, name: str) -> list[Any]:
+    return list(stack.client("lambda").list_versions_by_function(FunctionName=name)["Versions"])
+
+
+def _put_error(stack: LocalStack, name: str, version: str) -> None:
+    dimensions = {"FunctionName": name, "Resource": f"{name}:{ALIAS}", "ExecutedVersion": version}
+    pairs = [{"Name": key, "Value": value} for key, value in dimensions.items()]
+    stack.client("cloudwatch").put_metric_data(
+        Namespace="AWS/Lambda",
+        MetricData=[
+            {"MetricName": "Errors", "Value": 1.0, "Dimensions": pairs, "Timestamp": utc_now() - timedelta(seconds=1)}
+        ],
+    )
 
 
 @pytest.mark.parametrize(

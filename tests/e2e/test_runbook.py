@@ -408,5 +408,6 @@ def test_a_function_that_raises_is_throttled_or_slow_rings(stage: Rehearsal, nam
 
 def test_every_alarm_has_rung_and_cleared(stage: Rehearsal) -> None:
     """Runs last, and says something only where the whole module ran."""
-    alarms = stage.stack.alarms().keys() - {"attention"}
+    # Those that roll a version back do not page: tests/e2e/test_parameters.py.
+    alarms = {name for name in stage.stack.alarms() if "-version-" not in name} - {"attention"}
     assert (alarms - stage.rung, alarms - stage.cleared) == (set(), set())

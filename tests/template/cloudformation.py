@@ -80,9 +80,10 @@ class Template:
         """Return a copy with another value, or ABSENT, at a path (`Resources/SyncQueue/...`).
 
         A number selects an entry of a list; so does the Sid of a statement or the IndexName of an index.
+        In a name, `~1` is a slash.
         """
         document = copy.deepcopy(self.document)
-        *parents, last = path.split("/")
+        *parents, last = (step.replace("~1", "/") for step in path.split("/"))
         target: Any = document
         for step in parents:
             target = target[_index(target, step)]
@@ -163,6 +164,8 @@ class Resolver:
                 return not self.holds(argument[0])
             case "Fn::And":
                 return all(map(self.holds, argument))
+            case "Fn::Or":
+                return any(map(self.holds, argument))
             case "Fn::Equals":
                 left, right = (self.values[side["Ref"]] if isinstance(side, dict) else side for side in argument)
                 return str(left) == str(right)

@@ -103,7 +103,6 @@ def queues_are_fifo_with_high_throughput_and_dead_letters_stay_longer(template: 
     (f"{FAILED_EVENTS}/Properties/FifoQueue", True),
     (f"{FAILED_EVENTS}/Properties/SqsManagedSseEnabled", False),
     (f"{FAILED_EVENTS}/Properties/MessageRetentionPeriod", ABSENT),
-    (f"{FAILED_EVENTS}/DeletionPolicy", "Delete"),
 )
 def no_record_blocks_its_shard_and_what_fails_is_kept(template: Template) -> Iterator[str]:
     """The function keeps an event with its content before Lambda discards the record without it."""
@@ -116,8 +115,6 @@ def no_record_blocks_its_shard_and_what_fails_is_kept(template: Template) -> Ite
             yield f"{function}: Lambda discards records before the function keeps them, or holds up a shard for long"
     expected = {"FifoQueue": None, "MessageRetentionPeriod": 14 * 24 * 3600, **ENCRYPTED}
     yield from differences("FailedEventsQueue", template.properties("FailedEventsQueue"), expected)
-    if template.resources["FailedEventsQueue"].get("DeletionPolicy") != "Retain":
-        yield "FailedEventsQueue is deleted with the stack"
 
 
 @rule(

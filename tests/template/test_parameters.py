@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.template import operations
 from tests.template.cloudformation import NO_VALUE, Resolver, Template, environment
 from tests.template.test_template import TEMPLATES
 
@@ -21,6 +20,8 @@ KEY: Final = {"CustomerManagedKey": "true"}
 ZONE: Final = DOMAIN | {"HostedZoneId": "Z0123"}
 BOUNDARY: Final = {"PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/bound"}
 ROLES: Final = 7
+CANARIES: Final = {"WebhookFunction", "SyncFunction", "ItemsFunction"}
+ONLY_PLAID: Final = "PlaidBaseUrl must be empty in prod and with Plaid's production environment."
 
 
 def resolved(template: Template, parameters: Mapping[str, str]) -> Template:
@@ -65,7 +66,9 @@ def test_without_parameters_there_is_no_network_domain_key_or_boundary(template:
         ({"DomainName": "api.example.com"}, "CertificateArn must be given with DomainName."),
         ({"CertificateArn": CERTIFICATE}, "DomainName must be given with CertificateArn."),
         ({"HostedZoneId": "Z0123"}, "DomainName must be given with HostedZoneId."),
-        ({"Stage": "prod", "PlaidBaseUrl": "https://plaid.example.com"}, "PlaidBaseUrl must be empty in prod."),
+        ({"Stage": "prod", "PlaidBaseUrl": "https://plaid.example.com"}, ONLY_PLAID),
+        ({"PlaidEnvironment": "production", "PlaidBaseUrl": "https://plaid.example.com"}, ONLY_PLAID),
+        ({"PlaidEnvironment": "production", "PlaidBaseUrl": "http://127.0.0.1:9000"}, ONLY_PLAID),
     ],
 )
 def test_an_invalid_combination_is_rejected(template: Template, parameters: dict[str, str], complaint: str) -> None:
@@ -80,6 +83,17 @@ def test_an_invalid_combination_is_rejected(template: Template, parameters: dict
         ("DomainName", ["api.example.com", "a.de"], ["https://a.de", "localhost", "API.example.com", "a..b"]),
         ("CertificateArn", [CERTIFICATE, CERTIFICATE.replace("aws", "aws-cn", 1)], ["arn:aws:iam::1:x", "1234"]),
         ("HostedZoneId", ["Z0123ABC"], ["/hostedzone/Z0123", "example.com"]),
+        (
+            "PlaidBaseUrl",
+            ["https://plaid.example.com", "https://10.0.0.5:8443", "http://127.0.0.1:9000", "http://localhost"],
+            # Keys and tokens would travel in clear.
+            [
+                "http://plaid.example.com",
+                "http://10.0.0.5:9000",
+                "http://127.0.0.1.example.com",
+                "http://localhost@a.de",
+            ],
+        ),
         (
             "PermissionsBoundaryArn",
             ["arn:aws:iam::111122223333:policy/bound", "arn:aws-us-gov:iam::aws:policy/PowerUserAccess"],
@@ -110,25 +124,18 @@ def test_prod_gets_a_new_version_by_a_canary(
 ) -> None:
     functions = resolved(template, parameters).functions
     assert len(functions) == 6
-    for properties in functions.values():
-        assert properties["DeploymentPreference"]["Type"] == configuration
-        assert properties["DeploymentPreference"]["Role"] == {"Fn::GetAtt": ["DeploymentRole", "Arn"]}
+    for name in CANARIES:
+        preference = functions[name]["DeploymentPreference"]
+        assert preference["Type"] == configuration
+        assert preference["Role"] == {"Fn::GetAtt": ["DeploymentRole", "Arn"]}
+    assert {name for name in functions if functions[name]["DeploymentPreference"].get("Enabled", True)} == CANARIES
 
 
-def test_an_alarm_rolls_a_version_back_unless_a_parameter_disables_that(template: Template, alarms: Template) -> None:
-    watched = resolved(template, {}).functions["WebhookFunction"]["DeploymentPreference"]["Alarms"]
-    names = {alarm["Fn::Sub"].removeprefix("${AWS::StackName}-") for alarm in watched}
-    assert 0 < len(names) <= 10  # CodeDeploy's limit
-    assert names <= {alarm.slug for alarm in operations.alarms_of(alarms)}  # CodeDeploy takes no composite alarm
-    ignored = resolved(template, {"RollbackOnAlarms": "false"}).functions["WebhookFunction"]["DeploymentPreference"]
-    assert ignored["Alarms"] == []
-
-
-def test_codedeploy_moves_the_aliases_of_the_stacks_functions_and_no_others(template: Template) -> None:
+def test_codedeploy_moves_the_aliases_of_the_canaries_and_no_others(template: Template) -> None:
     shift, provisioned, alarms = template.properties("DeploymentRole")["Policies"][0]["PolicyDocument"]["Statement"]
     assert shift["Action"] == ["lambda:GetAlias", "lambda:UpdateAlias"]
-    assert {arn["Fn::GetAtt"][0] for arn in shift["Resource"]} == template.functions.keys()
-    assert {arn["Fn::Sub"] for arn in provisioned["Resource"]} == {f"${{{name}.Arn}}:*" for name in template.functions}
+    assert {arn["Fn::GetAtt"][0] for arn in shift["Resource"]} == CANARIES
+    assert {arn["Fn::Sub"] for arn in provisioned["Resource"]} == {f"${{{name}.Arn}}:*" for name in CANARIES}
     assert alarms["Action"] == "cloudwatch:DescribeAlarms"
     assert alarms["Resource"]["Fn::Sub"].endswith(":alarm:*")
 

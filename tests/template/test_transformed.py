@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import re
+from functools import cache
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,11 +14,15 @@ import pytest
 from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
 from samtranslator.translator.transform import transform
 
-from tests.template.cloudformation import ABSENT, Resolver, Template, listed
-from tests.template.test_parameters import BOUNDARY, DOMAIN, KEY, VPC, ZONE
+from local.release import Stack, digest, effective, stamped
+from local.stack.nodes import compose
+from tests.template.cloudformation import ABSENT, PROJECT, Resolver, Template, listed
+from tests.template.test_parameters import BOUNDARY, CANARIES, DOMAIN, KEY, VPC, ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import yaml
 
 CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({"Stage": "dev"}, {"Stage": "prod"}, {"Stage": "local"}),
@@ -24,7 +30,7 @@ CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({}, VPC),
     ({}, KEY),
     ({}, BOUNDARY),
-    ({}, {"RollbackOnAlarms": "false"}),
+    ({}, {"DeploymentType": "AllAtOnce"}),
 )
 """The parameters of conditions."""
 COMBINATIONS: Final = [
@@ -32,9 +38,13 @@ COMBINATIONS: Final = [
     for combination in itertools.product(*CHOICES)
 ]
 LAYERS: Final = ("DependenciesLayer", "PlaidSyncLayer")
+MAX_DESCRIPTION: Final = 256
+"""Lambda's limit."""
 
 
-def transformed(template: Template, contents: Mapping[str, str]) -> Template:
+def transformed(
+    template: Template, contents: Mapping[str, str], parameters: Mapping[str, str] | None = None
+) -> Template:
     """Return the template that CloudFormation gets for a build with these addresses of layers and functions."""
     document: dict[str, Any] = copy.deepcopy(dict(template.document))
     for name, resource in document["Resources"].items():
@@ -44,7 +54,7 @@ def transformed(template: Template, contents: Mapping[str, str]) -> Template:
                 properties[place] = contents.get(name, f"s3://bucket/{name}-1.zip")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        return Template(transform(document, {}, ManagedPolicyLoader(None)))
+        return Template(transform(document, dict(parameters or {}), ManagedPolicyLoader(None)))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,9 @@ def made(template: Template) -> Template:
     return transformed(template, {})
 
 
-# -- a change of a layer -----------------------------------------------------------------------------------------------
+# -- what publishes a version ------------------------------------------------------------------------------------------
+
+SOURCE: Final = PROJECT / "template.yaml"
 
 
 def called_versions(made: Template) -> dict[str, str]:
@@ -64,6 +76,68 @@ def called_versions(made: Template) -> dict[str, str]:
         version = alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]
         versions[alias["Properties"]["FunctionName"]["Ref"]] = version
     return versions
+
+
+@cache
+def _source() -> yaml.Node:
+    return compose(SOURCE)
+
+
+@cache
+def _stamped() -> str:
+    document: dict[str, Any] = dict(Template.parse(stamped(compose(SOURCE), "RELEASE")).document)
+    return json.dumps(document)
+
+
+def released(overrides: str) -> Template:
+    """Return what CloudFormation gets from `make deploy` with these parameters."""
+    values = effective(_source(), Stack(), overrides)
+    release = digest(SOURCE, values, "")
+    return transformed(Template(json.loads(_stamped().replace("RELEASE", release))), {}, values)
+
+
+def other_value(parameter: Mapping[str, Any]) -> str:
+    default = str(parameter["Default"])
+    if "AllowedValues" in parameter:
+        return next(str(value) for value in parameter["AllowedValues"] if str(value) != default)
+    return str(int(default) + 1) if parameter["Type"] == "Number" else f"{default}x"
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, str]:
+    """The versions of a deployment with the default of each parameter."""
+    return called_versions(released(""))
+
+
+PARAMETERS: Final = Template.parse(SOURCE.read_text()).document["Parameters"]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_change_of_a_parameter_alone_reaches_every_alias(name: str, published: dict[str, str]) -> None:
+    changed = called_versions(released(f'{name}="{other_value(PARAMETERS[name])}"'))
+    assert published.keys() == changed.keys()
+    assert not published.items() & changed.items()
+
+
+def test_the_same_sources_and_parameters_publish_nothing(published: dict[str, str]) -> None:
+    """That a parameter which a later deployment does not repeat is the same: tests/unit/test_release.py."""
+    assert called_versions(released("")) == published
+    assert called_versions(released(f'LogLevel="{PARAMETERS["LogLevel"]["Default"]}"')) == published
+
+
+def test_whenever_a_version_is_published_its_function_has_changed() -> None:
+    """Else Lambda refuses to publish (https://github.com/aws/serverless-application-model/issues/3281)."""
+    before, after = (released(overrides) for overrides in ("", "AlarmEmail=a@example.com"))
+    for name in called_versions(before):
+        descriptions = [made.properties(name)["Description"] for made in (before, after)]
+        assert len(set(descriptions)) == 2
+        assert max(map(len, descriptions)) <= MAX_DESCRIPTION
+
+
+def test_without_a_release_a_parameter_publishes_nothing(template: Template) -> None:
+    """Why there are releases: https://github.com/aws/serverless-application-model/issues/3820."""
+    quiet, debug = ({"LogLevel": level} for level in ("INFO", "DEBUG"))
+    assert called_versions(transformed(template, {}, quiet)) == called_versions(transformed(template, {}, debug))
 
 
 def outdated(template: Template, layer: str) -> set[str]:
@@ -87,6 +161,41 @@ def test_a_change_of_a_layer_alone_reaches_every_alias_thanks_to_both_properties
     assert outdated(without_all, layer) == {"SyncFunction"}
     without_version = template.broken(f"Resources/{layer}/Properties/PublishLambdaVersion", ABSENT)
     assert outdated(without_version, layer) == set(template.functions)
+
+
+# -- a version is rolled back by its own errors ------------------------------------------------------------------------
+
+
+def rollback_alarms(made: Template) -> dict[str, Any]:
+    """Return the properties of the one alarm that CodeDeploy watches for each function."""
+    watched = {}
+    for alias in made.of("AWS::Lambda::Alias").values():
+        if update := alias.get("UpdatePolicy"):
+            group = made.properties(update["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"]["Ref"])
+            assert group["AlarmConfiguration"]["Enabled"]
+            (alarm,) = group["AlarmConfiguration"]["Alarms"]
+            watched[alias["Properties"]["FunctionName"]["Ref"]] = made.properties(alarm["Name"]["Ref"])
+    return watched
+
+
+def test_a_canary_is_rolled_back_by_errors_of_the_version_that_it_brings_and_by_nothing_else(made: Template) -> None:
+    alarms, versions = rollback_alarms(made), called_versions(made)
+    assert alarms.keys() == CANARIES
+    assert len(made.of("AWS::CodeDeploy::DeploymentGroup")) == len(made.of("AWS::CloudWatch::Alarm")) == len(CANARIES)
+    for function, alarm in alarms.items():
+        version = {"Fn::GetAtt": [versions[function], "Version"]}
+        name = made.properties(function)["FunctionName"]["Fn::Sub"]
+        # A new name for each version: CloudWatch keeps the state of an alarm that is changed.
+        assert alarm["AlarmName"]["Fn::Sub"] == f"{name}-version-${{{versions[function]}.Version}}"
+        assert {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]} == {
+            "FunctionName": {"Ref": function},
+            "Resource": {"Fn::Sub": f"${{{function}}}:live"},
+            "ExecutedVersion": version,
+        }
+        assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AWS/Lambda", "Errors", "Sum")
+        assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["Threshold"]) == (60, 1, 1)
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert not {"AlarmActions", "OKActions", "InsufficientDataActions"} & alarm.keys()
 
 
 # -- references --------------------------------------------------------------------------------------------------------
