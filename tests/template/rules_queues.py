@@ -17,6 +17,7 @@ DEAD_LETTERS: Final = "Resources/DeadLetterQueue/Properties"
 FAILED_EVENTS: Final = "Resources/FailedEventsQueue"
 STREAM: Final = "Resources/ChangesFunction/Properties/Events/History/Properties"
 SYNC: Final = "Resources/SyncFunction/Properties"
+SYNC_ROLE: Final = "Resources/SyncFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
 SOURCE: Final = f"{SYNC}/Events/Messages/Properties"
 POLICY: Final = "Resources/QueuesPolicy/Properties"
 CONCURRENCY: Final = {
@@ -115,6 +116,24 @@ def no_record_blocks_its_shard_and_what_fails_is_kept(template: Template) -> Ite
             yield f"{function}: Lambda discards records before the function keeps them, or holds up a shard for long"
     expected = {"FifoQueue": None, "MessageRetentionPeriod": 14 * 24 * 3600, **ENCRYPTED}
     yield from differences("FailedEventsQueue", template.properties("FailedEventsQueue"), expected)
+
+
+@rule(
+    (
+        f"{SYNC_ROLE}/Policies/0/PolicyDocument/Statement/DeadLetterMessages/Resource",
+        {"Fn::GetAtt": ["SyncQueue", "Arn"]},
+    ),
+    (f"{SYNC}/RecursiveLoop", "Allow"),
+)
+def no_function_sends_to_the_queue_that_invokes_it(template: Template) -> Iterator[str]:
+    """Lambda ends such a chain after 16 invocations, unless the function has RecursiveLoop: none needs it."""
+    for function, event in template.events("SQS"):
+        for name, statement in template.statements():
+            sends = "sqs:SendMessage" in listed(statement.get("Action", []))
+            if name == f"{function}Role" and sends and event["Queue"] in listed(statement["Resource"]):
+                yield f"{function} can invoke itself for ever"
+    for function, properties in template.functions.items():
+        yield from differences(function, properties, {"RecursiveLoop": None})
 
 
 @rule(

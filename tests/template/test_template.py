@@ -65,6 +65,14 @@ def test_the_outputs_name_every_resource_that_operators_and_applications_use(tem
     assert template.document["Outputs"].keys() == named | urls | ids | template.of("AWS::DynamoDB::Table").keys()
 
 
+def test_two_stacks_of_one_name_in_two_regions_share_nothing(template: Template, dashboard: Template) -> None:
+    """Names of IAM and dashboards are global in an account; a hosted zone's records are named by a parameter."""
+    (properties,) = [found["Properties"] for found in dashboard.of("AWS::CloudWatch::Dashboard").values()]
+    assert properties["DashboardName"] == {"Fn::Sub": "${StackName}-${AWS::Region}"}
+    for kind, name in (("Role", "RoleName"), ("ManagedPolicy", "ManagedPolicyName")):
+        assert [found for found in template.of(f"AWS::IAM::{kind}").values() if name in found["Properties"]] == []
+
+
 def test_only_the_transport_differs_locally(template: Template, alarms: Template) -> None:
     for found, policy in ((template, "QueuesPolicy"), (alarms, "AlarmTopicPolicy")):
         dev, local = (Resolver.of(found, {"Stage": stage}).resolved().document for stage in ("dev", "local"))
