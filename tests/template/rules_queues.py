@@ -120,7 +120,7 @@ def no_record_blocks_its_shard_and_what_fails_is_kept(template: Template) -> Ite
 
 @rule(
     (
-        f"{SYNC_ROLE}/Policies/0/PolicyDocument/Statement/DeadLetterMessages/Resource",
+        f"{SYNC_ROLE}/DeadLetterMessages/Resource",
         {"Fn::GetAtt": ["SyncQueue", "Arn"]},
     ),
     (f"{SYNC}/RecursiveLoop", "Allow"),
