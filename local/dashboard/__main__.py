@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from local.dashboard.definition import DashboardError
 from local.dashboard.render import render
 from local.stack import Places
-from local.stack.deploy import STACK_NAME
+from local.stack.deploy import DASHBOARD_NAME
 from local.stack.running import RunningStack
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run_demo(["--dashboard", str(options.directory), *(["--json"] if options.json else [])])
     try:
-        rendered = render(stack.client("cloudwatch"), STACK_NAME, options.directory)
+        rendered = render(stack.client("cloudwatch"), DASHBOARD_NAME, options.directory)
     except DashboardError as error:
         print(f"dashboard: {error}", file=sys.stderr)
         return 1

@@ -18,7 +18,7 @@ from local.demo.webhooks import (
 )
 from local.plaid import CustomTransaction, Fault, Phase, PlaidSimulator
 from local.snapshot import tables_of, tamper, truth_of
-from local.stack.deploy import STACK_NAME
+from local.stack.deploy import DASHBOARD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def _draw_dashboard(run: Run) -> Rendered | None:
         return None
     from local.dashboard.render import render  # noqa: PLC0415 - loads matplotlib, which takes a second
 
-    rendered = render(run.stack.client("cloudwatch"), STACK_NAME, run.options.dashboard)
+    rendered = render(run.stack.client("cloudwatch"), DASHBOARD_NAME, run.options.dashboard)
     run.say(f"the dashboard is drawn: {rendered.picture}")
     for widget in rendered.readings.without_data() + rendered.readings.missing_alarms():
         run.expect(f"the dashboard shows data: {widget}", met=False)

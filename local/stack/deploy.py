@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from local.stack.emulator import REGION
 from local.stack.errors import LocalStackError
 from local.stack.gaps import close_gaps
 from local.stack.package import BUCKET, Package, Packager
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from local.stack.paths import Places, Progress
 
 STACK_NAME = "plaid-sync-local"
+DASHBOARD_NAME = f"{STACK_NAME}-{REGION}"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 DEPLOY_SECONDS = 120
 
