@@ -46,7 +46,7 @@ def pairwise(choices: Sequence[Sequence[Mapping[str, str]]]) -> list[dict[str, s
     while pairs:
         best = max(combinations, key=lambda each: sum(pair <= each for pair in pairs))
         pairs = {pair for pair in pairs if not pair <= best}
-        chosen.append({name: value for index, number in best for name, value in choices[index][number].items()})
+        chosen.append({name: value for index, number in sorted(best) for name, value in choices[index][number].items()})
     return chosen
 
 
