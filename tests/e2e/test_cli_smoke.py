@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-STEPS = ["forged webhook", "unsigned call", "link", "rows", "audit", "webhook", "erase"]
+STEPS = ["forged webhook", "unsigned call", "link results", "link", "rows", "audit", "webhook", "erase"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_working_deployment_passes_and_nothing_is_left(cli: CommandLine, runni
     document = cli.json("smoke", "--timeout", "60")
     assert (document["passed"], document["left_item_id"]) == (True, None)
     assert names(document) == STEPS
-    assert "0 differences" in document["steps"][4]["what"]
+    assert "0 differences" in document["steps"][5]["what"]
     assert (rows(running), left_at_plaid(running)) == (0, [])
     assert len(running.plaid.items) > 0
 
@@ -89,7 +89,7 @@ def test_an_item_is_erased_even_if_the_response_to_its_link_is_lost(running: Run
     api = replace(ItemApi.of(found), http=LosesAResponse(retries=False))
     test, before = SmokeTest(found, api, Plaid.of(found), 60.0), len(running.plaid.items)
     done = run_steps(test, SANDBOX_STEPS, lambda _step: None)
-    assert [(step.name, step.passed) for step in done[2:]] == [("link", False), ("clean up", True)]
+    assert [(step.name, step.passed) for step in done[3:]] == [("link", False), ("clean up", True)]
     assert len(running.plaid.items) == before + 1
     assert (rows(running), left_at_plaid(running), test.item_id) == (0, [], "")
 
@@ -100,8 +100,8 @@ def test_a_paused_deployment_fails_at_the_rows_and_leaves_no_item_at_plaid(cli: 
         document = cli.json("smoke", "--timeout", "3", code=1)
     finally:
         cli.json("resume")
-    assert names(document) == [*STEPS[:4], "clean up"]
-    assert document["steps"][3]["what"] == "no rows arrived within 3 s"
+    assert names(document) == [*STEPS[:5], "clean up"]
+    assert document["steps"][4]["what"] == "no rows arrived within 3 s"
     # Nothing is erased while syncing is paused: the command reports the Item, which is erased after the resume.
     left = document["left_item_id"]
     while "completed_at" not in cli.json("item", left)["item"]["removal"]:
@@ -113,8 +113,8 @@ def test_keys_in_the_environment_replace_those_of_the_stack(cli: CommandLine, mo
     monkeypatch.setenv("PLAID_CLIENT_ID", CLIENT_ID)
     monkeypatch.setenv("PLAID_SECRET", "another-secret")
     document = cli.json("smoke", code=1)
-    assert names(document) == STEPS[:3]
-    assert "INVALID_API_KEYS" in document["steps"][2]["what"]
+    assert names(document) == STEPS[:4]
+    assert "INVALID_API_KEYS" in document["steps"][3]["what"]
 
 
 def test_about_and_whoami_show_the_addresses_the_next_step_and_the_account(cli: CommandLine, running: Running) -> None:
@@ -167,7 +167,7 @@ def test_existing_keys_are_kept_with_if_missing(cli: CommandLine, running: Runni
     running.stack.client("secretsmanager").put_secret_value(SecretId=secret, SecretString="{}")
     assert cli.json("about")["next"].startswith("plaid-sync keys set --local")
     without = cli.json("smoke", code=1)
-    assert (names(without), without["left_item_id"]) == (STEPS[:3], None)
+    assert (names(without), without["left_item_id"]) == (STEPS[:4], None)
     assert cli.json("keys", "set", "--if-missing", stdin=json.dumps(GOOD)) == {"set": True, "verified": True}
     assert stored(running) == GOOD
 
@@ -206,7 +206,7 @@ def test_in_production_nothing_is_created(cli: CommandLine, running: Running) ->
     for rule in stack.resources.of("AWS::Events::Rule"):
         events.enable_rule(Name=rule)
     document = cli.json("smoke")
-    assert (names(document), document["passed"]) == (["forged webhook", "unsigned call", "doctor"], True)
+    assert (names(document), document["passed"]) == ([*STEPS[:3], "doctor"], True)
     assert len(running.plaid.items) == items
     assert cli.json("about")["next"].startswith("plaid-sync link --hosted --local")
     for rule in stack.resources.of("AWS::Events::Rule"):
