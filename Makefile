@@ -13,12 +13,15 @@ help: ## Print this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 ##@ See it work
-.PHONY: demo local plaid dashboard
+.PHONY: demo local plaid dashboard cost
 demo: setup ## Deploy the template onto an emulator, drive it with webhooks, compare table and Plaid row by row
 	@$(BIN)/python -m local.demo $(ARGS)
 
 local: setup ## Run the stack on this machine until Ctrl-C (PLAID_BASE_URL=… LOCAL_AWS_PROXY=…)
 	@exec $(BIN)/python -m local.stack $(ARGS)
+
+cost: setup ## Print what a stack costs in a month: the tables of docs/cost.md
+	@$(BIN)/python -m local.cost
 
 dashboard: setup ## Draw the deployed dashboard into .local/dashboard.png (of `make local`, or else of a demo)
 	@$(BIN)/python -m local.dashboard $(ARGS)

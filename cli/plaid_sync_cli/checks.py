@@ -217,23 +217,33 @@ def _schedule_state(deployment: Deployment, kind: str, name: str) -> str:
 
 
 def _alarms(deployment: Deployment) -> Finding:
-    """The stack has alarms, and a confirmed subscription receives them."""
+    """The stack has alarms, and confirmed subscriptions receive both classes of them."""
+    if deployment.parameters.get("Monitoring") == "none":
+        return _ok("none, as the parameter Monitoring says")
     alarms = monitoring.alarms(deployment)
     if not alarms:
         return _failed("the stack has no alarms", _REDEPLOY)
-    topic = deployment.outputs.get("AlarmTopicArn")
-    if topic is None:
-        return _warning(f"{plural(len(alarms), 'alarm')}, and no topic for them", _REDEPLOY)
-    if not any(topic in alarm.actions for alarm in alarms):
-        return _failed(f"none of {len(alarms):,} alarms notifies the topic {topic}", _REDEPLOY)
-    subscriptions = deployment.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    confirmed = [entry for entry in subscriptions if entry["SubscriptionArn"].startswith("arn:")]
-    if not confirmed:
+    topics = [deployment.output(name) for name in ("PageTopicArn", "AlarmTopicArn")]
+    silent = [
+        alarm.slug
+        for alarm in alarms
+        # Those of a version notify CodeDeploy alone.
+        if "-version-" not in alarm.slug and not set(alarm.actions) & set(topics)
+    ]
+    if silent:
+        return _failed(f"without a topic of the stack: {', '.join(silent)}", _REDEPLOY)
+    unread = [topic.rpartition(":")[2] for topic in topics if not _is_subscribed(deployment, topic)]
+    if unread:
         return _warning(
-            f"{plural(len(alarms), 'alarm')}, and the topic has no confirmed subscription",
-            "Set the parameter AlarmEmail, and confirm the email from AWS.",
+            f"{plural(len(alarms), 'alarm')}, and no confirmed subscription of {' and '.join(unread)}",
+            "Set the parameter AlarmEmail, and confirm the emails from AWS.",
         )
-    return _ok(f"{plural(len(alarms), 'alarm')}, sent to {plural(len(confirmed), 'subscription')}")
+    return _ok(f"{plural(len(alarms), 'alarm')}, and both topics have a subscription")
+
+
+def _is_subscribed(deployment: Deployment, topic: str) -> bool:
+    subscriptions = deployment.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    return any(entry["SubscriptionArn"].startswith("arn:") for entry in subscriptions)
 
 
 def _versions(deployment: Deployment) -> Finding:

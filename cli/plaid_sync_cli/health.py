@@ -34,8 +34,6 @@ FAILURE_ALARMS: Final = {AttemptClass.FAILING: "items-failing", AttemptClass.BAN
 RECENT: Final = timedelta(hours=12)
 """How far back cleared alarms are reported: a night."""
 ENABLED: Final = "Enabled"
-_COMPONENTS: Final = frozenset({"attention", "sync-idle", "sync-waiting"})
-"""`attention` aggregates all alarms; `sync-stopped` is idle and waiting together, each alone is harmless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +67,13 @@ class Snapshot:
     @property
     def cleared(self) -> Mapping[str, datetime]:
         """Recent alarms that are not in ALARM now: event alarms clear by themselves."""
-        current = {alarm.slug for alarm in self.in_alarm} | _COMPONENTS
+        current = {alarm.slug for alarm in self.in_alarm}
         return {slug: at for slug, at in self.alarmed.items() if slug not in current}
 
     @property
     def in_alarm(self) -> tuple[Alarm, ...]:
-        """The alarms in ALARM, without the aggregate and the components of composite alarms."""
-        return tuple(alarm for alarm in self.alarms if alarm.state == "ALARM" and alarm.slug not in _COMPONENTS)
+        """The alarms in ALARM."""
+        return tuple(alarm for alarm in self.alarms if alarm.state == "ALARM")
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,8 +248,10 @@ def log_links(deployment: Deployment, item_id: str) -> Mapping[str, str]:
     group = f"/aws/lambda/{deployment.output('SyncFunctionName')}"
     if deployment.local:
         return {"logs": f"grep {item_id} .local/logs/sync.log"}
+    dashboard = deployment.outputs.get("DashboardUrl")
+    if dashboard is None:
+        return {"logs": f"aws logs filter-log-events --log-group-name {group} --filter-pattern '\"{item_id}\"'"}
     source, text = (quote(part, safe="").replace("%", "*") for part in (group, query))
     detail = f"~(end~0~start~-86400~timeType~'RELATIVE~unit~'seconds~editorString~'{text}~source~(~'{source}))"
-    dashboard = deployment.output("DashboardUrl")
     console, _, _ = dashboard.partition("#")  # the host depends on AWS's partition
     return {"logs": f"{console}#logsV2:logs-insights$3FqueryDetail$3D{detail}", "dashboard": dashboard}

@@ -56,7 +56,7 @@ class Alarm:
         since: when its state changed.
         description: a line with the meaning, then the steps.
         actions: the ARNs that are notified.
-        composite: it combines other alarms.
+        metrics: the number of metrics that it watches, which AWS bills.
     """
 
     slug: str
@@ -64,7 +64,7 @@ class Alarm:
     since: datetime
     description: str
     actions: tuple[str, ...] = ()
-    composite: bool = False
+    metrics: int = 1
 
     @property
     def meaning(self) -> str:
@@ -118,14 +118,10 @@ def last_sweep(deployment: Deployment, now: datetime) -> datetime | None:
 
 
 def alarms(deployment: Deployment) -> list[Alarm]:
-    """Read the stack's metric alarms and composite alarms."""
-    pages = (
-        deployment.client("cloudwatch")
-        .get_paginator("describe_alarms")
-        .paginate(AlarmNamePrefix=f"{deployment.name}-", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
-    )
-    found = [alarm for page in pages for kind in ("MetricAlarms", "CompositeAlarms") for alarm in page.get(kind, ())]
-    return [_alarm(deployment, alarm) for alarm in found]
+    """Read the stack's alarms."""
+    paginator = deployment.client("cloudwatch").get_paginator("describe_alarms")
+    pages = paginator.paginate(AlarmNamePrefix=f"{deployment.name}-", AlarmTypes=["MetricAlarm"])
+    return [_alarm(deployment, alarm) for page in pages for alarm in page["MetricAlarms"]]
 
 
 def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
@@ -137,7 +133,7 @@ def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
         since=alarm["StateUpdatedTimestamp"],
         description=alarm.get("AlarmDescription", ""),
         actions=actions,
-        composite="AlarmRule" in alarm,
+        metrics=sum("MetricStat" in query for query in alarm.get("Metrics", ())) or 1,
     )
 
 
@@ -147,7 +143,7 @@ def recent_alarms(deployment: Deployment, start: datetime, end: datetime) -> dic
         deployment.client("cloudwatch")
         .get_paginator("describe_alarm_history")
         .paginate(
-            AlarmTypes=["MetricAlarm", "CompositeAlarm"],
+            AlarmTypes=["MetricAlarm"],
             HistoryItemType="StateUpdate",
             StartDate=start,
             EndDate=end,

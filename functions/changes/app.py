@@ -44,7 +44,7 @@ def build_publisher(environment: Mapping[str, str], clock: Clock | None = None) 
 publisher = build_publisher(os.environ)
 
 
-@metrics.log_metrics(capture_cold_start_metric=True)
+@metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Publish the events of one batch, in order."""

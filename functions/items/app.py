@@ -131,7 +131,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
 api = build_api(os.environ)
 
 
-@metrics.log_metrics(capture_cold_start_metric=True)
+@metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Response:
     """Serve one request, or complete a link session that a webhook reports."""
@@ -140,14 +140,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Response:
         return _complete(finished, deadline)
     correlate(event)
     route = route_of(event)
-    count(Metric.REQUESTS_RECEIVED)
     try:
         response = handle_request(api.routes, event, deadline)
     except PlaidSyncError as error:
         response = error_response(error)
         _emit_failure(route, error, response["statusCode"])
         return response
-    count(Metric.ITEM_LINKED if route == LINK_ROUTE else Metric.REQUEST_SERVED)
+    count(Metric.ITEM_LINKED, int(route == LINK_ROUTE))
     logger.info("request served", route=route, status=response["statusCode"], item_id=_item_id(event, response))
     return response
 
@@ -161,8 +160,13 @@ def _complete(finished: FinishedSession, deadline: Deadline) -> dict[str, Any]:
         route = LINK_WEBHOOK if completion.update_mode else LINK_ROUTE
         _emit_failure(route, error, error_response(error)["statusCode"])
     count(Metric.ITEM_LINKED, completion.linked)
-    count(Metric.REQUEST_SERVED, len(completion.item_ids) - completion.linked)
-    logger.info("link session completed", item_ids=completion.item_ids, code=completion.code, retry=completion.retry)
+    logger.info(
+        "link session completed",
+        item_ids=completion.item_ids,
+        linked=completion.linked,
+        code=completion.code,
+        retry=completion.retry,
+    )
     return {
         "item_ids": list(completion.item_ids),
         "code": completion.code,
@@ -173,14 +177,11 @@ def _complete(finished: FinishedSession, deadline: Deadline) -> dict[str, Any]:
 
 def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
     """Count and log a failed request. A refusal's text is omitted: it can quote the request."""
-    linking = route == LINK_ROUTE
     match error:
         case InvalidRequestError() | RefusedError():
-            count(Metric.LINK_REFUSED if linking else Metric.REQUEST_REFUSED)
             code = error.code if isinstance(error, RefusedError) else "invalid_request"
             logger.info("request refused", route=route, status=status, code=code)
         case PlaidError():
-            count(Metric.LINK_REFUSED if linking else Metric.REQUEST_REFUSED)
             logger.warning(
                 "plaid refused",
                 route=route,
@@ -192,7 +193,6 @@ def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
                 plaid_request_id=error.request_id,
             )
         case LinkRolledBackError():
-            count(Metric.LINK_ROLLED_BACK)
             logger.error("link rolled back", code=error.code)
         case ExchangeUnknownError():
             count(Metric.EXCHANGE_UNKNOWN)
@@ -204,7 +204,6 @@ def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
             count(Metric.ITEM_ORPHANED)
             logger.critical("access token lost", item_id=error.item_id, plaid_request_id=error.request_id)
         case TransientError():
-            count(Metric.LINK_FAILED if linking else Metric.REQUEST_FAILED)
             logger.error("request failed", route=route, code=error.code)
 
 

@@ -16,7 +16,7 @@ from plaid_sync.aws.dynamodb.attempts import SharedAttempts
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.quarantine import count_rows
 from plaid_sync.aws.sqs import SqsSyncQueue
-from plaid_sync.aws.telemetry import correlation_id, count, logger, measure, metrics
+from plaid_sync.aws.telemetry import correlation_id, count, gauge, logger, measure, metrics
 from plaid_sync.config import SweepSettings, from_environment
 from plaid_sync.domain.clock import SystemClock
 from plaid_sync.domain.errors import TransientError
@@ -64,7 +64,7 @@ def build_sweep(environment: Mapping[str, str], clock: Clock | None = None) -> S
 sweep = build_sweep(os.environ)
 
 
-@metrics.log_metrics(capture_cold_start_metric=True)
+@metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Sweep once.
@@ -91,7 +91,6 @@ def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, 
 def _emit(result: SweepResult) -> None:
     count(Metric.SWEEP_ENQUEUED, len(result.enqueued))
     count(Metric.SWEEP_DEFERRED, result.deferred)
-    count(Metric.SWEEP_PROBES, int(result.probing))
     for item in result.enqueued:
         logger.info(
             "item swept", item_id=item.item_id, attempt_class=item.attempt_class, next_attempt_at=item.next_attempt_at
@@ -106,14 +105,17 @@ def _emit(result: SweepResult) -> None:
 
 
 def _emit_gauges(now: datetime) -> None:
+    """Emit the gauges, zeros included, which clear alarms; none for a table that never had an Item."""
+    counts = sweep.gauges.counts()
+    if not any(counts.values()):
+        return
     stalest = sweep.gauges.stalest_success()
     measure(Metric.STALEST_ITEM_AGE, now - (stalest or now))
-    counts = sweep.gauges.counts()
     for state in StateName:
-        count(Metric.ITEMS, counts[state], by=state.value)
+        gauge(Metric.ITEMS, counts[state], by=state.value)
     count(Metric.UNKNOWN_STATES, sum(counts.values()) - sum(counts[state] for state in StateName))
-    count(Metric.REMOVALS_INCOMPLETE, sweep.gauges.removals_incomplete())
+    gauge(Metric.REMOVALS_INCOMPLETE, sweep.gauges.removals_incomplete())
     for attempt_class, failures in sweep.gauges.failures().items():
-        count(Metric.ITEMS_FAILING, failures.count, by=attempt_class.value)
+        gauge(Metric.ITEMS_FAILING, failures.count, by=attempt_class.value)
         measure(Metric.OLDEST_FAILURE, now - (failures.oldest or now), by=attempt_class.value)
-    count(Metric.QUARANTINED_ROWS, sweep.quarantined_rows())
+    gauge(Metric.QUARANTINED_ROWS, sweep.quarantined_rows())

@@ -74,14 +74,13 @@ def build_receiver(
 
 
 def _report_shared_failure(error: SharedStateError) -> None:
-    count(Metric.SHARED_STATE_FAILURES)
     logger.warning("shared state failed", reason=error.code)
 
 
 receiver = build_receiver(os.environ)
 
 
-@metrics.log_metrics(capture_cold_start_metric=True)
+@metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
     """Respond to one delivery."""
@@ -92,23 +91,15 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         return _reject(error)
     except UnprocessableWebhookError as error:
         count(Metric.WEBHOOK_VERIFIED)
-        count(Metric.WEBHOOK_UNPROCESSABLE)
         logger.error("webhook unprocessable", reason=str(error))
         return _respond(HTTPStatus.BAD_REQUEST, {"error": str(error)})
     except TransientError as error:
         count(Metric.WEBHOOK_VERIFIED, int(isinstance(error, NotQueuedError | NotLinkedError | NotPublishedError)))
-        count(Metric.WEBHOOK_FAILED)
         logger.error("webhook not accepted", reason=error.code)
         return _respond(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code})
     webhook, result = receipt.webhook, outcome_of(receipt.webhook, published=receipt.published)
     count(Metric.WEBHOOK_VERIFIED)
-    if receipt.queued:
-        count(Metric.WEBHOOK_QUEUED)
-    if receipt.published:
-        count(Metric.WEBHOOK_PUBLISHED)
     measure(Metric.WEBHOOK_DELAY, receipt.delay)
-    if not receipt.recorded:
-        count(Metric.WEBHOOK_NOT_RECORDED)
     logger.info(
         "webhook accepted",
         result=result,
@@ -121,10 +112,8 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
 
 
 def _reject(error: RejectedError) -> Response:
-    count(Metric.WEBHOOK_REJECTED, by=error.reason)
+    count(Metric.WEBHOOK_REJECTED)
     queued = error.queued if isinstance(error, StaleWebhookError) else None
-    if queued is not None:
-        count(Metric.STALE_WEBHOOKS_QUEUED if queued else Metric.STALE_WEBHOOKS_FAILED)
     logger.warning("webhook rejected", reason=error.reason, queued=queued)
     document = {"error": error.reason}
     if error.reason != "too_many_lookups":

@@ -69,7 +69,7 @@ class AlarmWatch:
             self.evaluate(alarm)
 
     def evaluate(self, alarm: dict[str, Any]) -> None:
-        """Set an alarm's state, run its actions, and evaluate the composite alarms that it is part of."""
+        """Set an alarm's state, and run its actions."""
         cloudwatch = self._cloudwatch
         found = evaluate(alarm, self._values(alarm))
         if found.state == alarm["StateValue"]:
@@ -78,7 +78,6 @@ class AlarmWatch:
         alarm["StateReason"], alarm["StateUpdatedTimestamp"] = found.reason, int(time.time())
         cloudwatch._record_history(alarm["AlarmName"], former, found.state, found.reason)  # noqa: SLF001
         cloudwatch._dispatch_alarm_actions(alarm, former, found.state, found.reason)  # noqa: SLF001
-        cloudwatch._evaluate_parent_alarms(alarm)  # noqa: SLF001
 
     def _values(self, alarm: dict[str, Any]) -> Values:
         periods = alarm["EvaluationPeriods"]

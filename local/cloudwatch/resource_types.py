@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from http import HTTPStatus
 from importlib import import_module
 from typing import Any
 
 
 def add_resource_types() -> None:
-    """Let templates have composite alarms, metric math in alarms, saved queries and CodeDeploy.
+    """Let templates have metric math in alarms, saved queries and CodeDeploy.
 
     The emulator has no API for the last two: they are deployed and do nothing. An alias moves to its new version at
     once.
     """
     provisioners: Any = import_module("ministack.services.cloudformation.provisioners")
     types = provisioners._RESOURCE_HANDLERS  # noqa: SLF001 - see `local.stack.serve`
-    types["AWS::CloudWatch::CompositeAlarm"] = {"create": _create_composite_alarm, "delete": _delete_composite_alarm}
     placeholder = {"create": _create_placeholder, "update": _update_placeholder, "delete": _delete_placeholder}
     for kind in ("AWS::Logs::QueryDefinition", "AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"):
         types[kind] = placeholder
@@ -42,27 +39,6 @@ def _allow_metric_math(provisioners: Any) -> None:  # noqa: ANN401 - a module
 
 def _is_returned(query: dict[str, Any]) -> bool:
     return str(query.get("ReturnData", True)).lower() == "true"
-
-
-def _create_composite_alarm(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, dict[str, str]]:
-    name = properties.get("AlarmName") or f"{stack}-{logical_id}"
-    _call("_put_composite_alarm", {**properties, "AlarmName": name})
-    (alarm,) = _call("_describe_alarms", {"AlarmNames": [name], "AlarmTypes": ["CompositeAlarm"]})["CompositeAlarms"]
-    return name, {"Arn": alarm["AlarmArn"]}
-
-
-def _delete_composite_alarm(name: str, _properties: dict[str, Any]) -> None:
-    _call("_delete_alarms", {"AlarmNames": [name]})
-
-
-def _call(handler: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Call one of CloudWatch's operations as its JSON protocol does."""
-    cloudwatch: Any = import_module("ministack.services.cloudwatch")
-    status, _, body = getattr(cloudwatch, handler)({}, request, False, True)  # noqa: FBT003 - the emulator's signature
-    answer: dict[str, Any] = json.loads(body)
-    if status != HTTPStatus.OK:
-        raise ValueError(answer["message"])
-    return answer
 
 
 def _create_placeholder(_logical_id: str, _properties: dict[str, Any], _stack: str) -> tuple[str, dict[str, str]]:

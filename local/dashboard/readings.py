@@ -119,12 +119,8 @@ def _query(number: int, series: Series, seconds: int) -> dict[str, Any]:
 
 
 def _alarms(cloudwatch: Any) -> dict[str, str]:  # noqa: ANN401 - a boto3 client
-    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
-    return {
-        alarm["AlarmName"]: alarm["StateValue"]
-        for page in pages
-        for alarm in page["MetricAlarms"] + page["CompositeAlarms"]
-    }
+    pages = cloudwatch.get_paginator("describe_alarms").paginate()
+    return {alarm["AlarmName"]: alarm["StateValue"] for page in pages for alarm in page["MetricAlarms"]}
 
 
 def _emitted(cloudwatch: Any) -> Iterable[tuple[str, str, tuple[str, ...]]]:  # noqa: ANN401 - a boto3 client

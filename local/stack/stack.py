@@ -163,11 +163,11 @@ class LocalStack:
     def alarms(self) -> dict[str, str]:
         """Return the state of every alarm, by its name without the stack's: `OK`, `ALARM` or `INSUFFICIENT_DATA`."""
         pages = self.client("cloudwatch").get_paginator("describe_alarms")
-        prefix, kinds = f"{STACK_NAME}-", ["MetricAlarm", "CompositeAlarm"]
+        prefix = f"{STACK_NAME}-"
         return {
             alarm["AlarmName"].removeprefix(prefix): alarm["StateValue"]
-            for page in pages.paginate(AlarmNamePrefix=prefix, AlarmTypes=kinds)
-            for alarm in page["MetricAlarms"] + page["CompositeAlarms"]
+            for page in pages.paginate(AlarmNamePrefix=prefix)
+            for alarm in page["MetricAlarms"]
         }
 
     @contextmanager

@@ -83,7 +83,7 @@ def delivered_again(target: str, before: str) -> Iterator[list[bool]]:
             first[0]().data  # noqa: B018 - waits for the effect
         return send()
 
-    with _intercepted(repeating):
+    with intercepted(repeating):
         yield done
 
 
@@ -106,7 +106,7 @@ def delivered_late(target: str, at: int = 1) -> Iterator[Callable[[], int]]:
                 raise _timeout()
         return send()
 
-    with _intercepted(holding):
+    with intercepted(holding):
         yield lambda: int(held[0]().status)
 
 
@@ -137,12 +137,12 @@ def _struck(crash: Crash, action: Callable[[], None]) -> Iterator[None]:
             action()
         return answer
 
-    with _intercepted(counting):
+    with intercepted(counting):
         yield
 
 
 @contextmanager
-def _intercepted(handle: Callable[[Callable[[], Any], str, Any], Any]) -> Iterator[None]:
+def intercepted(handle: Callable[[Callable[[], Any], str, Any], Any]) -> Iterator[None]:
     """Give each HTTP call to `handle`: how to send it, its path with its AWS target, and its body."""
     reach("crashes.py")
     urlopen = _Pool.urlopen

@@ -10,7 +10,14 @@ from local.stack.deploy import STACK_NAME
 if TYPE_CHECKING:
     from local.stack import LocalStack
 
-_NAMESPACES = {"QueueName": "AWS/SQS", "FunctionName": "AWS/Lambda", "service": "PlaidSync"}
+_NAMESPACES = {
+    "QueueName": "AWS/SQS",
+    "FunctionName": "AWS/Lambda",
+    "EventSourceMappingUUID": "AWS/Lambda",
+    "TableName": "AWS/DynamoDB",
+    "ApiId": "AWS/ApiGateway",
+    "service": "PlaidSync",
+}
 
 
 def put(stack: LocalStack, name: str, value: float, *, ago: float = 0, **dimensions: str) -> None:

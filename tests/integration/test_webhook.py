@@ -146,7 +146,7 @@ def test_keys_are_looked_up_without_the_table_too(world: World, output: Callable
     body = genuine()
     world.restart_webhook_function(SHARED_TABLE=f"{world.stack.shared_table}-gone")
     assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
-    assert '"SharedStateFailures"' in output()
+    assert '"shared state failed"' in output()
 
 
 @steps_the_clock
@@ -160,7 +160,7 @@ def test_a_webhook_that_is_stale_but_genuine_is_refused_and_its_item_is_synced_o
     for _ in range(3):
         world.restart_webhook_function()
         assert refusal(world.post_webhook(body, world.plaid.sign(body, iat=signed_at))) == (401, "stale")
-    assert output().count('"StaleWebhooksQueued"') >= 1
+    assert output().count('"queued":true') >= 1
     (record,) = world.receive()
     assert json.loads(record["body"]) == {"item_id": item_id, "cause": "stale_webhook"}
     world.handle([record])

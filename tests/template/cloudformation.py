@@ -182,11 +182,12 @@ class Resolver:
 
     def resolved(self) -> Template:
         document = {key: value for key, value in self.template.document.items() if key not in {"Rules", "Conditions"}}
-        document["Resources"] = {
-            name: resource
-            for name, resource in document["Resources"].items()
-            if "Condition" not in resource or self.holds({"Condition": resource["Condition"]})
-        }
+        for section in {"Resources", "Outputs"} & document.keys():
+            document[section] = {
+                name: found
+                for name, found in document[section].items()
+                if "Condition" not in found or self.holds({"Condition": found["Condition"]})
+            }
         resolved: dict[str, Any] = self._resolve(document)
         return Template(resolved)
 

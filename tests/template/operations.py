@@ -26,12 +26,9 @@ def commands_of(group: Any, prefix: str = "") -> Iterator[str]:
 
 
 STACK: Final = "${StackName}"
-COMPOSITE: Final = "AWS::CloudWatch::CompositeAlarm"
 RUNBOOK: Final = (PROJECT / "docs" / "runbook.md").read_text()
 COMMANDS: Final = frozenset(commands_of(get_command(app)))
 """The commands of `plaid-sync`."""
-HALVES: Final = frozenset({"sync-idle", "sync-waiting"})
-"""Alarms that mean something only together."""
 
 
 def read(name: str) -> Template:
@@ -106,15 +103,8 @@ def alarms_of(template: Template) -> list[Alarm]:
     return [Alarm(name, found["Properties"]) for name, found in template.of("AWS::CloudWatch::Alarm").items()]
 
 
-def properties_of_alarms(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield logical id and properties of all alarms, composite ones included."""
-    for kind in ("AWS::CloudWatch::Alarm", COMPOSITE):
-        for name, found in template.of(kind).items():
-            yield name, found["Properties"]
-
-
 def slugs_of(template: Template) -> list[str]:
-    return [slug_of(properties) for _, properties in properties_of_alarms(template)]
+    return [alarm.slug for alarm in alarms_of(template)]
 
 
 @dataclass(frozen=True, slots=True)

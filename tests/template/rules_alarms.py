@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.schedule import MAX_ITEM_AGE, RETRY_DELAYS, AttemptClass
-from plaid_sync.metrics import ONLY_BY, Metric
+from plaid_sync.metrics import DIMENSIONS, Metric
 from plaid_sync_cli.health import MAX_FAILURE_AGES, MAX_MESSAGE_AGE
 
 from tests.template import operations as ops
@@ -20,14 +20,30 @@ if TYPE_CHECKING:
 MAX_DESCRIPTION: Final = 1024
 MAX_STACK_NAME: Final = "s" * 128
 AWS_METRICS: Final = {
-    "AWS/Lambda": {"Errors", "Throttles", "Duration", "IteratorAge"},
+    "AWS/Lambda": {
+        *("Errors", "Throttles", "IteratorAge", "Invocations"),
+        *("DestinationDeliveryFailures", "PolledEventCount"),
+    },
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
     "AWS/ApiGateway": {"5xx"},
+    "AWS/DynamoDB": {"ConsumedWriteCapacityUnits"},
 }
-BY_HOURS: Final = {"webhooks-silent", "removals-incomplete"}
-"""Alarms that evaluate hours; all others ring within 15 minutes."""
-WITH_EXPRESSIONS: Final = {"webhooks-silent", "sweep-not-run"}
-"""Heartbeat alarms that start when a heartbeat is due: an expression counts only the periods with a gauge."""
+PAGES: Final = {
+    "drift-found",  # rows are wrong
+    "rows-quarantined",  # rows lack what Plaid has
+    "reconcile-decided",  # rows were removed without proof
+    "dead-letters",  # nothing processes these messages
+    "events-lost",  # nothing publishes these events
+    "items-orphaned",  # Plaid bills an Item that nothing can reach
+    "exchange-unknown",  # the same, perhaps
+    "removals-incomplete",  # the same, or data is kept that must be gone
+    "plaid-credentials-refused",  # nothing syncs until a person acts
+}
+"""Alarms of wrong or lost data, or of money: nothing that the engine does heals them. All others are of late data."""
+BY_HOURS: Final = {"webhooks-silent", "removals-incomplete", "audit-not-run"}
+"""Alarms that evaluate hours or days; all others ring within 15 minutes."""
+WITH_EXPRESSIONS: Final = {"webhooks-silent", "sync-stopped", "sweep-not-run", "events-stopped", "audit-not-run"}
+"""Heartbeat alarms: an expression counts only the periods in which a heartbeat is due."""
 GAUGES: Final = {"StalestItemAge", "OldestFailure", "RemovalsIncomplete"}
 """Metrics that the sweep measures every few minutes."""
 QUARANTINED: Final = "Resources/RowsQuarantinedAlarm/Properties"
@@ -41,7 +57,7 @@ VARIABLES: Final = "Globals/Function/Environment/Variables"
 )
 def descriptions_are_small_runbooks_and_names_begin_with_the_stacks(alarms: Template) -> Iterator[str]:
     longest_address = "u" * alarms.document["Parameters"]["RunbookUrl"]["MaxLength"]
-    for name, properties in ops.properties_of_alarms(alarms):
+    for name, properties in ((alarm.logical_id, alarm.properties) for alarm in ops.alarms_of(alarms)):
         if not properties["AlarmName"]["Fn::Sub"].startswith("${StackName}-"):
             yield f"{name} collides with another stack's"
         text = str(properties.get("AlarmDescription", {}).get("Fn::Sub", ""))
@@ -84,7 +100,7 @@ def alarms_watch_published_metrics(alarms: Template) -> Iterator[str]:
                 yield f"{alarm.logical_id} watches a metric that nothing publishes"
             if metric.namespace != "PlaidSync":
                 continue
-            by = ONLY_BY.get(Metric(metric.name)) if metric.name in set(Metric) else None
+            by = DIMENSIONS.get(Metric(metric.name)) if metric.name in set(Metric) else None
             if metric.dimensions[0] != ("service", "${StackName}"):
                 yield f"{alarm.logical_id} watches another stack"
             if [name for name, _ in metric.dimensions[1:]] != ([by] if by else []):
@@ -100,42 +116,33 @@ def alarms_ring_within_15_minutes(alarms: Template) -> Iterator[str]:
 
 @rule(
     (f"{QUARANTINED}/AlarmActions", [{"Ref": "AlarmTopic"}]),
-    ("Resources/AttentionAlarm/Properties/OKActions", ABSENT),
-    ("Resources/AttentionAlarm/Properties/AlarmRule", {"Fn::Sub": 'ALARM("${DeadLettersAlarm}")'}),
+    ("Resources/SyncFailingAlarm/Properties/AlarmActions", [{"Ref": "PageTopic"}]),
+    ("Resources/SyncFailingAlarm/Properties/AlarmActions", ABSENT),
+    (f"{QUARANTINED}/OKActions", [{"Ref": "PageTopic"}]),
 )
-def only_attention_notifies_and_it_watches_all(alarms: Template) -> Iterator[str]:
-    children = {
-        ops.slug_of(found["Properties"]): _children(alarms, name) for name, found in alarms.of(ops.COMPOSITE).items()
-    }
-    if children["sync-stopped"] != ops.HALVES:
-        yield "sync-stopped is not both of its halves"
-    if children["attention"] != set(ops.slugs_of(alarms)) - ops.HALVES - {"attention"}:
-        yield "attention does not watch all"
-    for name, operator in (("SyncStoppedAlarm", "AND"), ("AttentionAlarm", "OR")):
-        if set(re.findall(r"\b(?:AND|OR|NOT)\b", alarms.properties(name)["AlarmRule"]["Fn::Sub"])) != {operator}:
-            yield f"{name} combines in another way"
-    for name, found in alarms.resources.items():
-        actions = [found.get("Properties", {}).get(key) for key in ("AlarmActions", "OKActions")]
-        if actions != ([[{"Ref": "AlarmTopic"}]] * 2 if name == "AttentionAlarm" else [None, None]):
-            yield f"{name} has other actions"
+def each_alarm_notifies_the_topic_of_its_class_and_none_that_it_has_cleared(alarms: Template) -> Iterator[str]:
+    """An alarm of an event clears while its fault is still there, and a pager would close the incident."""
+    for alarm in ops.alarms_of(alarms):
+        topic = "PageTopic" if alarm.slug in PAGES else "AlarmTopic"
+        if alarm.properties.get("AlarmActions") != [{"Ref": topic}] or "OKActions" in alarm.properties:
+            yield f"{alarm.slug} does not notify {topic} alone"
 
 
-def _children(alarms: Template, name: str) -> set[str]:
-    text = alarms.properties(name)["AlarmRule"]["Fn::Sub"]
-    return {ops.slug_of(alarms.properties(child)) for child in re.findall(r'ALARM\("\$\{(\w+)\}"\)', text)}
-
-
-@rule(("Resources/AlarmTopic/Properties/KmsMasterKeyId", "alias/aws/sns"))
-def cloudwatch_can_publish_to_the_encrypted_topic(alarms: Template) -> Iterator[str]:
+@rule(
+    ("Resources/DataKey/Properties/KeyPolicy/Statement/1/Action", ["kms:Decrypt"]),
+)
+def cloudwatch_can_publish_to_the_topics(template: Template, alarms: Template) -> Iterator[str]:
     """CloudWatch can't use the key aws/sns: it would deliver no notification."""
-    yield from differences("AlarmTopic", alarms.properties("AlarmTopic"), {"KmsMasterKeyId": {"Ref": "AlarmKey"}})
+    key = {"Fn::If": ["OwnKey", {"Ref": "KeyArn"}, {"Ref": "AWS::NoValue"}]}
+    for name in ("PageTopic", "AlarmTopic"):
+        yield from differences(name, alarms.properties(name), {"KmsMasterKeyId": key})
     grants = {
         statement["Principal"].get("Service"): set(statement["Action"])
-        for name, statement in alarms.statements()
-        if name == "AlarmKey"
+        for name, statement in template.statements()
+        if name == "DataKey" and isinstance(statement["Principal"].get("Service"), str)
     }
-    if grants.get("cloudwatch.amazonaws.com") != {"kms:Decrypt", "kms:GenerateDataKey*"}:
-        yield "CloudWatch can't encrypt for the topic"
+    if grants.get("cloudwatch.amazonaws.com") != {"kms:Decrypt", "kms:GenerateDataKey"}:
+        yield "CloudWatch can't encrypt for the topics"
 
 
 @rule(("Resources/ItemsStaleAlarm/Properties/Threshold", 43_200))
@@ -171,25 +178,22 @@ def an_item_fails_for_many_retries_before_its_alarm(alarms: Template) -> Iterato
 
 
 @rule(
-    ("Resources/SyncFunction/Properties/Timeout", 299),
     ("Resources/SyncFunction/Properties/FunctionName", {"Fn::Sub": "${AWS::StackName}-synchronise"}),
 )
-def each_function_has_alarms_for_errors_throttles_and_80_percent_of_its_timeout(
+def each_function_has_an_alarm_for_errors_and_those_of_a_caller_or_a_queue_for_throttles(
     template: Template, alarms: Template
 ) -> Iterator[str]:
+    """Lambda itself invokes the others again; events-late, sweep-not-run and audit-not-run watch that they ran."""
     watched = {alarm.slug: alarm for alarm in ops.alarms_of(alarms)}
     for name, properties in template.functions.items():
         function = properties["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
-        for kind, metric, statistic, threshold, figure in (
-            ("errors", "Errors", "Sum", 1, ""),
-            ("throttled", "Throttles", "Sum", 1, ""),
-            ("slow", "Duration", "Maximum", 800 * properties["Timeout"], f" {properties['Timeout'] * 8 // 10} s"),
-        ):
+        kinds = {"errors": "Errors"} | ({"throttled": "Throttles"} if function in ("webhook", "sync", "items") else {})
+        for kind, metric in kinds.items():
             series = ops.Metric("AWS/Lambda", metric, (("FunctionName", f"${{StackName}}-{function}"),))
             alarm = watched.get(f"{function}-{kind}")
-            if alarm is None or figure not in alarm.properties["AlarmDescription"]["Fn::Sub"]:
-                yield f"{name} has no such alarm, or one with another figure: {kind}"
-            elif (alarm.metric, alarm.statistic, alarm.properties["Threshold"]) != (series, statistic, threshold):
+            if alarm is None:
+                yield f"{name} has no such alarm: {kind}"
+            elif (alarm.metric, alarm.statistic, alarm.properties["Threshold"]) != (series, "Sum", 1):
                 yield f"{name}: {alarm.slug} does not fit"
 
 

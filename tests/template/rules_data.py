@@ -185,8 +185,7 @@ def the_webhook_has_its_own_throttle_and_no_other_route_has_settings(template: T
         expected = {
             "ThrottlingRateLimit": {"Ref": f"{limits}RateLimit"},
             "ThrottlingBurstLimit": {"Ref": f"{limits}BurstLimit"},
-            "DetailedMetricsEnabled": True,
-        }
+        } | ({} if name == "default" else {"DetailedMetricsEnabled": True})
         if settings != expected:
             yield f"{name} has {settings}"
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WEBHOOK: Final = "Resources/WebhookFunction/Properties"
+SWEEP: Final = "Resources/SweepFunction/Properties"
 LAYER: Final = "Resources/PlaidSyncLayer"
+MAX_EVENT_AGES: Final = {"rate(1 minute)": 60, "rate(1 day)": 3600}
+"""Seconds. The least that AWS accepts is 60."""
 ARCHITECTURES: Final = [{"Ref": "Architecture"}]
 EXPECTED_FUNCTION: Final = {
     "AutoPublishAlias": "live",
@@ -63,13 +66,36 @@ def each_function_gets_exactly_its_settings(template: Template) -> Iterator[str]
 def functions_and_layers_have_one_runtime_an_alias_and_a_handler(template: Template) -> Iterator[str]:
     """That each change reaches the alias: test_transformed.py."""
     for name, properties in template.functions.items():
-        yield from differences(name, properties, EXPECTED_FUNCTION)
+        # Each run of the sweep would be a trace of its own: 43,800 a month.
+        traced = {"Tracing": "PassThrough"} if name == "SweepFunction" else {}
+        yield from differences(name, properties, EXPECTED_FUNCTION | traced)
         if not (PROJECT / properties["CodeUri"] / "app.py").is_file():
             yield f"{name} has no handler"
     for name, layer in template.of("AWS::Serverless::LayerVersion").items():
         yield from differences(name, layer, EXPECTED_LAYER)
         if f"\nbuild-{name}:\n" not in (PROJECT / layer["Properties"]["ContentUri"] / "Makefile").read_text():
             yield f"no Makefile builds {name}"
+
+
+@rule(
+    (f"{SWEEP}/EventInvokeConfig/MaximumEventAgeInSeconds", ABSENT),
+    (f"{SWEEP}/EventInvokeConfig/MaximumRetryAttempts", ABSENT),
+    (f"{SWEEP}/Events/EveryMinute/Properties/RetryPolicy", ABSENT),
+    (f"{SWEEP}/Events/EveryMinute/Properties/RetryPolicy/MaximumEventAgeInSeconds", 3600),
+    ("Resources/AuditFunction/Properties/EventInvokeConfig/MaximumEventAgeInSeconds", 21_600),
+)
+def a_scheduled_run_that_cannot_start_in_time_is_dropped(template: Template) -> Iterator[str]:
+    """Lambda keeps an event that it throttles for six hours by default, EventBridge one that Lambda refuses for a day.
+
+    After an outage, all of them would run.
+    """
+    for name, event in template.events("Schedule"):
+        limits = template.functions[name]["EventInvokeConfig"], event.get("RetryPolicy", {})
+        for limit in limits:
+            if "MaximumRetryAttempts" not in limit:
+                yield f"{name} is retried by default"
+            if limit.get("MaximumEventAgeInSeconds") != MAX_EVENT_AGES[event["Schedule"]]:
+                yield f"{name} starts late"
 
 
 @rule((f"{WEBHOOK}/Timeout", 10), ("Resources/ItemsFunction/Properties/Timeout", 30))

@@ -7,11 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
-from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import StateName
-from plaid_sync.domain.schedule import RETRY_DELAYS
-from plaid_sync.metrics import ALSO_BY, ONLY_BY, Metric
-from plaid_sync.plaid.observing import UNREACHABLE
+from plaid_sync.metrics import DIMENSIONS, Metric
 from plaid_sync_cli.health import MAX_FAILURE_AGES
 
 from tests.template import operations as ops
@@ -22,29 +19,19 @@ if TYPE_CHECKING:
 
 # -- dashboard ---------------------------------------------------------------------------------------------------------
 
-REASONS: Final = {
-    reason
-    for folder in ("functions/webhook", "layers/plaid_sync/plaid_sync/webhook")
-    for path in (PROJECT / folder).glob("*.py")
-    for reason in re.findall(r'RejectedError\("(\w+)"\)', path.read_text())
-}
 
-
-def test_the_alarm_widget_has_every_alarm_that_notifies(alarms: Template, dashboard: Template) -> None:
+def test_the_alarm_widget_has_every_alarm(alarms: Template, dashboard: Template) -> None:
     [widget] = [widget for widget in ops.widgets_of(dashboard) if widget.kind == "alarm"]
     shown = [arn.rpartition(":alarm:${StackName}-")[2] for arn in widget.properties["alarms"]]
-    assert sorted(shown) == sorted(set(ops.slugs_of(alarms)) - ops.HALVES)
+    assert sorted(shown) == sorted(ops.slugs_of(alarms))
 
 
 @pytest.mark.parametrize(
     ("metric", "dimension", "values"),
     [
         ("Items", "state", set(StateName)),
-        ("PlaidErrors", "class", {*FailureClass, UNREACHABLE}),
-        ("SyncFailed", "class", set(RETRY_DELAYS)),
         ("ItemsFailing", "class", set(MAX_FAILURE_AGES)),
         ("OldestFailure", "class", set(MAX_FAILURE_AGES)),
-        ("WebhookRejected", "reason", REASONS),
     ],
 )
 def test_each_value_of_a_dimension_is_shown(dashboard: Template, metric: str, dimension: str, values: set[str]) -> None:
@@ -80,15 +67,13 @@ def rows() -> Iterator[Row]:
 
 
 def dimensions_of(signal: Metric) -> str:
-    if signal in ONLY_BY:
-        return f"`service` + `{ONLY_BY[signal]}`"
-    return f"`service`; `service` + `{ALSO_BY[signal]}`" if signal in ALSO_BY else "`service`"
+    return f"`service` + `{DIMENSIONS[signal]}`" if signal in DIMENSIONS else "`service`"
 
 
 def test_the_dictionary_has_exactly_the_metrics_of_the_catalogue() -> None:
     documented = [(row.name, row.unit, row.dimensions) for row in rows() if row.namespace == OURS]
     published = [(signal.value, signal.unit.value, dimensions_of(signal)) for signal in Metric]
-    assert sorted(documented) == sorted([*published, ("ColdStart", "Count", "`service` + `function_name`")])
+    assert sorted(documented) == sorted(published)
 
 
 def test_the_dictionary_has_each_metric_of_alarms_and_graphs_with_its_alarms_and_dimensions(
@@ -154,7 +139,7 @@ def test_the_queries_are_in_the_stacks_folder_and_search_its_log_groups(queries:
 # -- runbook -----------------------------------------------------------------------------------------------------------
 
 TARGETS: Final = {anchor for level in ("##", "###") for anchor in ops.anchors(ops.RUNBOOK, level)}
-OF_FUNCTIONS: Final = ("-errors", "-throttled", "-slow")
+OF_FUNCTIONS: Final = ("-errors", "-throttled")
 """Alarms whose common text is above their entries."""
 
 
@@ -185,7 +170,6 @@ def test_the_runbooks_timeouts_are_those_of_the_functions(template: Template) ->
         function = properties["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
         seconds = properties["Timeout"]
         assert f"Timeout: {seconds} s." in entries()[f"{function}-errors"]
-        assert f"{seconds * 8 // 10} s of {seconds}" in entries()[f"{function}-slow"]
 
 
 def test_the_runbook_and_the_links_to_it_name_existing_commands_queries_and_headings(

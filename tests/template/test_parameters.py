@@ -31,20 +31,21 @@ def resolved(template: Template, parameters: Mapping[str, str]) -> Template:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "added"),
+    ("parameters", "changed"),
     [
         (VPC, {"NetworkPolicy"}),
         (DOMAIN, {"ApiDomain", "ApiDomainMapping"}),
         (ZONE, {"ApiDomain", "ApiDomainMapping", "ApiDomainRecord"}),
         (KEY, {"DataKey", "DataKeyAlias", "DataKeyPolicy"}),
         (BOUNDARY, set()),
+        ({"Monitoring": "none"}, {"Alarms", "Dashboard"}),
     ],
 )
-def test_each_set_of_parameters_adds_its_resources_and_no_others(
-    template: Template, parameters: dict[str, str], added: set[str]
+def test_each_set_of_parameters_adds_or_removes_its_resources_and_no_others(
+    template: Template, parameters: dict[str, str], changed: set[str]
 ) -> None:
     without, made = resolved(template, {}), resolved(template, parameters)
-    assert made.resources.keys() ^ without.resources.keys() == added
+    assert made.resources.keys() ^ without.resources.keys() == changed
 
 
 def test_without_parameters_there_is_no_network_domain_key_or_boundary(template: Template) -> None:
@@ -138,6 +139,14 @@ def test_codedeploy_moves_the_aliases_of_the_canaries_and_no_others(template: Te
     assert {arn["Fn::Sub"] for arn in provisioned["Resource"]} == {f"${{{name}.Arn}}:*" for name in CANARIES}
     assert alarms["Action"] == "cloudwatch:DescribeAlarms"
     assert alarms["Resource"]["Fn::Sub"].endswith(":alarm:*")
+
+
+def test_without_monitoring_nothing_names_an_alarm_or_the_dashboard(template: Template) -> None:
+    outputs = template.document["Outputs"]
+    conditional = {name for name, output in outputs.items() if output.get("Condition") == "Monitored"}
+    assert conditional == {"DashboardName", "DashboardUrl", "PageTopicArn", "AlarmTopicArn"}
+    made = resolved(template, {"Monitoring": "none"})
+    assert re.findall(r"Alarms\.|Dashboard\.", str(made.resources)) == []
 
 
 # -- boundary, network, domain, key ------------------------------------------------------------------------------------

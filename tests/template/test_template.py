@@ -61,7 +61,8 @@ def test_each_nested_template_gets_its_parameters_with_the_same_limits(template:
 def test_the_outputs_name_every_resource_that_operators_and_applications_use(template: Template) -> None:
     named = {f"{name}Name" for name in (*template.functions, "Dashboard", "EventBus")}
     urls = {f"{name}Url" for name in (*template.of("AWS::SQS::Queue"), "Webhook", "Api", "Dashboard")}
-    ids = {"ApiId", "SyncEventSourceMappingId", "PlaidSecretId", "TokenKeyId", "TransactionsStreamArn", "AlarmTopicArn"}
+    ids = {"ApiId", "SyncEventSourceMappingId", "PlaidSecretId", "TokenKeyId", "TransactionsStreamArn"}
+    ids |= {"PageTopicArn", "AlarmTopicArn"}
     assert template.document["Outputs"].keys() == named | urls | ids | template.of("AWS::DynamoDB::Table").keys()
 
 
@@ -74,7 +75,7 @@ def test_two_stacks_of_one_name_in_two_regions_share_nothing(template: Template,
 
 
 def test_only_the_transport_differs_locally(template: Template, alarms: Template) -> None:
-    for found, policy in ((template, "QueuesPolicy"), (alarms, "AlarmTopicPolicy")):
+    for found, policy in ((template, "QueuesPolicy"), (alarms, "TopicsPolicy")):
         dev, local = (Resolver.of(found, {"Stage": stage}).resolved().document for stage in ("dev", "local"))
         remaining = {name: resource for name, resource in dev["Resources"].items() if name != policy}
         assert {**dev, "Resources": remaining} == local != dev

@@ -34,6 +34,7 @@ CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({}, {"WebhookUrl": "https://proxy.example.com/webhooks/plaid"}),
     ({}, {"SyncMaximumConcurrency": "5", "PlaidCallsPerMinute": "100"}),
     ({}, {"AWS::Partition": "aws-cn"}, {"AWS::Partition": "aws-us-gov"}),
+    ({}, {"Monitoring": "none"}),
 )
 """The parameters of conditions."""
 

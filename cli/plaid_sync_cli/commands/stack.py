@@ -28,7 +28,8 @@ _ADDRESSES: Final = (
     ("webhook URL", "WebhookUrl"),
     ("Items API", "ApiUrl"),
     ("dashboard", "DashboardUrl"),
-    ("alarm topic", "AlarmTopicArn"),
+    ("topic of pages", "PageTopicArn"),
+    ("topic of other alarms", "AlarmTopicArn"),
     ("Plaid's keys", "PlaidSecretId"),
 )
 _COLORS: Final = {Result.OK: "green", Result.WARNING: "yellow", Result.FAILED: "red"}

@@ -104,10 +104,8 @@ def _per_request(period: _Period) -> Iterator[Quantity]:
 def _stored(deployment: Deployment) -> Iterator[Quantity]:
     stored = [Decimal(_table_bytes(deployment, deployment.output(name))) for name in _TABLES]
     yield "DynamoDB", _total(stored) / _GB, "GB stored", "tables and indexes, now"
-    alarms = monitoring.alarms(deployment)
-    composite = sum(alarm.composite for alarm in alarms)
-    yield "CloudWatch", Decimal(len(alarms) - composite), "alarms", "of the stack, now"
-    yield "CloudWatch", Decimal(composite), "composite alarms", "of the stack, now"
+    watched = sum(alarm.metrics for alarm in monitoring.alarms(deployment))
+    yield "CloudWatch", Decimal(watched), "alarm metrics", "that the stack's alarms watch, now"
     yield "CloudWatch", Decimal(_count_metrics(deployment)), "metrics", "names x dimensions, recently seen"
 
 

@@ -34,7 +34,7 @@ FAILING = {
     AttemptClass.FAILING: Failures(3, NOW - timedelta(hours=1)),
     AttemptClass.BANK_DOWN: Failures(2, NOW - timedelta(hours=20)),
 }
-RECENT = {"drift-found": NOW - timedelta(minutes=12), "attention": NOW, "dead-letters": NOW - timedelta(hours=2)}
+RECENT = {"drift-found": NOW - timedelta(minutes=12), "dead-letters": NOW - timedelta(hours=2)}
 
 
 def health(**changed: Any) -> Health:
@@ -56,11 +56,6 @@ def health(**changed: Any) -> Health:
             {"alarmed": RECENT},
             "Money data is fresh for 10 of 10 Items. No alarm is active; recently cleared: dead-letters, drift-found.",
             1,
-        ),
-        (
-            {"alarms": tuple(Alarm(slug, "ALARM", NOW, "") for slug in ("attention", "sync-idle", "sync-waiting"))},
-            "Money data is fresh for 10 of 10 Items, no action required.",
-            0,
         ),
     ],
 )

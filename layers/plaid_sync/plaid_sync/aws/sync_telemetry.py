@@ -17,25 +17,28 @@ if TYPE_CHECKING:
     from plaid_sync.sync.batch import BatchResult, Returned
     from plaid_sync.sync.job import SyncJob, SyncReport
 
-_OUTCOMES: Final = {
-    Outcome.COMMITTED: Metric.SYNC_COMMITTED,
-    Outcome.COVERED: Metric.SYNC_COVERED,
-    Outcome.CONTINUES: Metric.SYNC_CONTINUES,
-    Outcome.NOT_READY: Metric.SYNC_NOT_READY,
-    Outcome.SUPERSEDED: Metric.SYNC_SUPERSEDED,
-    Outcome.NEEDS_USER: Metric.SYNC_NEEDS_USER,
-    Outcome.REVOKED: Metric.SYNC_REVOKED,
-    Outcome.REMOVED: Metric.SYNC_REMOVED,
-    Outcome.UNREGISTERED: Metric.SYNC_UNREGISTERED,
-    Outcome.UNKNOWN_STATE: Metric.UNKNOWN_STATES,
-}
+_OUTCOMES: Final = {Outcome.COMMITTED: Metric.SYNC_COMMITTED, Outcome.UNKNOWN_STATE: Metric.UNKNOWN_STATES}
+"""The outcomes that are counted. The log has each, in `outcome`."""
+_COUNTED: Final = (
+    Metric.TRANSACTIONS_ADDED,
+    Metric.TRANSACTIONS_MODIFIED,
+    Metric.TRANSACTIONS_REMOVED,
+    Metric.ROWS_QUARANTINED,
+    Metric.CURSOR_RESETS_REPEATED,
+    Metric.RECONCILES_DECIDED,
+    Metric.SWEEP_REPAIRS,
+)
+"""The figures of a sync that are metrics, too."""
 
 
 def emit_batch_telemetry(result: BatchResult) -> None:
     """Emit the metrics and logs of a batch."""
-    count(Metric.MESSAGES_COALESCED, result.coalesced)
-    count(Metric.MESSAGES_RETURNED, len(result.failed_message_ids))
-    count(Metric.VISIBILITY_FAILURES, result.visibility_failures)
+    logger.info(
+        "batch completed",
+        returned=len(result.failed_message_ids),
+        coalesced=result.coalesced,
+        visibility_failures=result.visibility_failures,
+    )
     for wait in result.waits:
         measure(Metric.MESSAGE_WAIT, wait)
     for lag in result.lags.values():
@@ -45,7 +48,6 @@ def emit_batch_telemetry(result: BatchResult) -> None:
     for returned in result.returned:
         _log_returned(returned)
     for message_id, reason in result.dead_lettered.items():
-        count(Metric.MESSAGES_DEAD_LETTERED)
         logger.error("message dead-lettered", message_id=message_id, reason=reason)
 
 
@@ -56,34 +58,17 @@ def report_orphaned(item_id: ItemId) -> None:
 
 
 def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
-    counts = {
-        Metric.TRANSACTIONS_ADDED: report.added,
-        Metric.TRANSACTIONS_MODIFIED: report.modified,
-        Metric.TRANSACTIONS_REMOVED: report.removed + report.gone,
-        Metric.TRANSACTIONS_UNCHANGED: report.unchanged,
-        Metric.ROWS_ERASED: report.erased,
-        Metric.ACCOUNTS_GONE: report.accounts_gone,
-        Metric.ACCOUNTS_WITHDRAWN: report.accounts_withdrawn,
-        Metric.ACCOUNTS_RETURNED: report.accounts_returned,
-        Metric.PARTIAL_WRITES_RECOVERED: report.recovered,
-        Metric.ROWS_QUARANTINED: len(report.quarantined),
-        Metric.PAGES_PULLED: report.pages,
-        Metric.PAGINATION_RESTARTS: report.restarts,
-        Metric.FULL_RESYNCS: int(report.full_resync),
-        Metric.CURSOR_RESETS: int(report.cursor_reset),
-        Metric.CURSOR_RESETS_REPEATED: int(report.cursor_reset_again),
-        Metric.RECONCILES_DECIDED: int(report.reconcile_decided),
-        Metric.SWEEP_REPAIRS: int(job.swept and report.changed > 0),
-    }
-    for metric, number in counts.items():
-        count(metric, number)
+    figures = _figures(report, job)
+    for metric in _COUNTED:
+        count(metric, figures[metric])
     if is_error_code(report.code) and not is_known(report.code):
-        count(Metric.UNKNOWN_PLAID_CODES)
+        logger.warning("unknown plaid code", item_id=item_id, code=report.code)
     if report.outcome is Outcome.FAILED:
         _emit_failure(item_id, report, job)
     else:
-        count(_OUTCOMES[report.outcome])
-        _log_success(item_id, report, job, {metric.value: number for metric, number in counts.items()})
+        if report.outcome in _OUTCOMES:
+            count(_OUTCOMES[report.outcome])
+        _log_success(item_id, report, job, figures)
     for entry in report.quarantined:
         logger.error(
             "entry quarantined",
@@ -95,7 +80,30 @@ def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
         )
 
 
-def _log_success(item_id: ItemId, report: SyncReport, job: SyncJob, counts: dict[str, int]) -> None:
+def _figures(report: SyncReport, job: SyncJob) -> dict[str, int]:
+    """Return the figures of a sync, by their names in the log."""
+    return {
+        "TransactionsAdded": report.added,
+        "TransactionsModified": report.modified,
+        "TransactionsRemoved": report.removed + report.gone,
+        "TransactionsUnchanged": report.unchanged,
+        "RowsErased": report.erased,
+        "AccountsGone": report.accounts_gone,
+        "AccountsWithdrawn": report.accounts_withdrawn,
+        "AccountsReturned": report.accounts_returned,
+        "PartialWritesRecovered": report.recovered,
+        "RowsQuarantined": len(report.quarantined),
+        "PagesPulled": report.pages,
+        "PaginationRestarts": report.restarts,
+        "FullResyncs": int(report.full_resync),
+        "CursorResets": int(report.cursor_reset),
+        "CursorResetsRepeated": int(report.cursor_reset_again),
+        "ReconcilesDecided": int(report.reconcile_decided),
+        "SweepRepairs": int(job.swept and report.changed > 0),
+    }
+
+
+def _log_success(item_id: ItemId, report: SyncReport, job: SyncJob, figures: dict[str, int]) -> None:
     logger.info(
         "item synced",
         extra={
@@ -109,7 +117,7 @@ def _log_success(item_id: ItemId, report: SyncReport, job: SyncJob, counts: dict
             "code": report.code,
             "code_reason": report.code_reason,
             "plaid_request_id": report.request_ids[-1] if report.request_ids else "",
-            **counts,
+            **figures,
         },
     )
 
@@ -117,7 +125,7 @@ def _log_success(item_id: ItemId, report: SyncReport, job: SyncJob, counts: dict
 def _emit_failure(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
     failure = report.failure
     failure_class = "" if failure is None else failure.failure_class
-    count(Metric.SYNC_FAILED, by=failure_class)
+    count(Metric.SYNC_FAILED)
     logger.error(
         "sync failed",
         item_id=item_id,

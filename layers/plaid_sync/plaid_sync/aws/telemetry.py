@@ -5,6 +5,7 @@ No log and no metric holds a token, a secret, a body, a name or an amount.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
@@ -12,48 +13,57 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from plaid_sync.domain.errors import REFUSED_CREDENTIALS
 from plaid_sync.domain.text import printable_or_empty
-from plaid_sync.metrics import ALSO_BY, ONLY_BY, Metric
+from plaid_sync.metrics import DIMENSIONS, Metric
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from plaid_sync.domain.ports import PlaidCall
 
+# An invocation without a metric is no mistake, of which Powertools warns.
+warnings.filterwarnings("ignore", "No application metrics to publish", UserWarning)
 logger = Logger()
 metrics = Metrics()
 _SERVICE: Final = "service"
 
 
-def count(metric: Metric, number: int = 1, by: str | None = None) -> None:
-    """Emit a number, in the metric's unit.
+def count(metric: Metric, number: int = 1) -> None:
+    """Emit how often something happened; nothing where it did not: a zero would keep the metric billed."""
+    if number:
+        gauge(metric, number)
+
+
+def gauge(metric: Metric, number: int, by: str | None = None) -> None:
+    """Emit a number, in the metric's unit. A zero clears the metric's alarm.
 
     Args:
         metric: which.
-        number: 0 is emitted, too, so that a graph shows a line where nothing happens.
-        by: the value of the metric's own dimension (`metrics.ALSO_BY`, `metrics.ONLY_BY`).
+        number: its value.
+        by: the value of the metric's own dimension (`metrics.DIMENSIONS`).
     """
-    if metric not in ONLY_BY:
-        metrics.add_metric(name=metric.value, unit=MetricUnit(metric.unit.value), value=number)
-    if by is not None:
-        unit, namespace = MetricUnit(metric.unit.value), metrics.namespace
-        with single_metric(name=metric.value, unit=unit, value=number, namespace=namespace) as single:
-            single.add_dimension(name=_SERVICE, value=logger.service)
-            single.add_dimension(name=(ALSO_BY | ONLY_BY)[metric], value=by)
+    unit = MetricUnit(metric.unit.value)
+    if by is None:
+        metrics.add_metric(name=metric.value, unit=unit, value=number)
+        return
+    with single_metric(name=metric.value, unit=unit, value=number, namespace=metrics.namespace) as single:
+        single.add_dimension(name=_SERVICE, value=logger.service)
+        single.add_dimension(name=DIMENSIONS[metric], value=by)
 
 
 def measure(metric: Metric, duration: timedelta, by: str | None = None) -> None:
     """Emit a duration, in the metric's unit; clock skew never makes it negative."""
     seconds = max(duration.total_seconds(), 0.0)
     value = seconds if metric.unit.value == MetricUnit.Seconds.value else seconds * 1000
-    count(metric, round(value), by)
+    gauge(metric, round(value), by)
 
 
 def record_plaid_call(call: PlaidCall) -> None:
-    """Emit the metrics of a call to Plaid."""
+    """Emit the metrics of a call to Plaid, and log its failure."""
     measure(Metric.PLAID_LATENCY, call.duration)
     if call.failure is None:
         return
-    count(Metric.PLAID_ERRORS, by=call.failure)
+    count(Metric.PLAID_ERRORS)
+    logger.warning("plaid call failed", failure_class=call.failure, code=call.code)
     if call.code in REFUSED_CREDENTIALS:
         count(Metric.PLAID_CREDENTIALS_REFUSED)
 
