@@ -88,8 +88,12 @@ def partition_key(table: str) -> str:
     return next((key["AttributeName"] for key in schema if key["KeyType"] == "HASH"), "")
 
 
-def refuse_foreign_authorization() -> None:
-    """Refuse an Authorization header that is no AWS signature on IAM-authorized routes: the emulator lets it in."""
+def refuse_as_api_gateway() -> None:
+    """Refuse on IAM-authorized routes what API Gateway refuses, and in its words.
+
+    The emulator accepts a signature of any service, takes the region from it, and ignores its last word and which
+    headers it covers. An HTTP API says no more than "Forbidden", whichever check failed.
+    """
     app: Any = import_module("ministack.app")
     enforce = app._enforce_execute_api  # noqa: SLF001 - see the module's docstring
 
@@ -97,11 +101,27 @@ def refuse_foreign_authorization() -> None:
         api_id: str, stage: str, method: str, path: str, headers: dict[str, str], query: dict[str, Any], **named: str
     ) -> Any:  # noqa: ANN401
         kind = app._execute_api_authorization_type(api_id, stage, method, path)  # noqa: SLF001
-        if kind == "AWS_IAM" and not headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 "):
+        if kind == "AWS_IAM" and not is_signed_for_api(headers.get("authorization", ""), headers):
             return FORBIDDEN
-        return enforce(api_id, stage, method, path, headers, query, **named)
+        refused = enforce(api_id, stage, method, path, headers, query, **named)
+        return FORBIDDEN if refused and kind == "AWS_IAM" else refused
 
     app._enforce_execute_api = enforce_signed  # noqa: SLF001
+
+
+def is_signed_for_api(authorization: str, headers: dict[str, str]) -> bool:
+    """Return whether a signature is of this API's service and region, and covers the headers that it has to.
+
+    Those are `host` and each `x-amz-` header; the emulator verifies the signature, its date and its five minutes.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+    """
+    algorithm, _, rest = authorization.partition(" ")
+    fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    scope = fields.get("Credential", "").split("/")[2:]
+    required = {"host", *(name for name in headers if name.startswith("x-amz-"))}
+    covered = set(fields.get("SignedHeaders", "").split(";"))
+    expected = [os.environ["MINISTACK_REGION"], "execute-api", "aws4_request"]
+    return algorithm == "AWS4-HMAC-SHA256" and scope == expected and required <= covered
 
 
 def accept_signatures_for(functions_endpoint: str) -> None:
@@ -213,7 +233,7 @@ def main() -> None:
     supply_condition_keys()
     accept_signatures_for(os.environ.get("AWS_ENDPOINT_URL", ""))
     authorize_batches_as_singles()
-    refuse_foreign_authorization()
+    refuse_as_api_gateway()
     retry_reported_stream_records()
     follow_queue_clock(os.environ.get("LOCAL_QUEUE_CLOCK", ""))
     logs = Path(sys.argv.pop(1))
