@@ -11,6 +11,7 @@ import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from plaid_sync.domain import exact_json
+from plaid_sync.items_api import http
 
 from plaid_sync_cli.errors import CommandError, ExitCode
 
@@ -103,12 +104,12 @@ class ItemApi:
 
 def item_path(item_id: str, action: str = "") -> str:
     """Return the path of an Item."""
-    return f"/items/{quote(item_id, safe='')}" + (f"/{action}" if action else "")
+    return http.item_path(item_id) + (f"/{action}" if action else "")
 
 
 def account_path(item_id: str, account_id: str, action: str = "") -> str:
     """Return the path of an account."""
-    return item_path(item_id, f"accounts/{quote(account_id, safe='')}" + (f"/{action}" if action else ""))
+    return item_path(item_id, f"accounts/{http.format_path_id(account_id)}" + (f"/{action}" if action else ""))
 
 
 def _parse(data: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -42,9 +42,10 @@ from plaid_sync.domain.errors import (
     PlaidSyncError,
     RefusedError,
     TransientError,
+    UnreadableItemError,
 )
 from plaid_sync.domain.requests import RequestContext
-from plaid_sync.items_api.http import error_response, route_of
+from plaid_sync.items_api.http import error_response, parse_path_id, path_id_of, route_of
 from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import LINK_ROUTE, ItemsApi, handle_request
@@ -63,10 +64,11 @@ from plaid_sync.plaid.items import PlaidItems
 from plaid_sync.plaid.link import PlaidLinkClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from plaid_sync.domain.clock import Clock, Deadline
+    from plaid_sync.domain.item import ItemId
     from plaid_sync.items_api.http import Response
     from plaid_sync.linking.completion import FinishedSession
 
@@ -80,6 +82,11 @@ class Wired:
 
     routes: ItemsApi
     completer: SessionCompleter
+
+
+def _report_unreadable(item_id: ItemId, transaction_ids: Sequence[str]) -> None:
+    count(Metric.ROWS_UNREADABLE, len(transaction_ids))
+    logger.error("rows unreadable", item_id=item_id, transaction_ids=transaction_ids)
 
 
 def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wired:
@@ -120,7 +127,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
             parse_link_token_request(body, sandbox=settings.plaid_env == "sandbox"), context
         ),
         siblings=Siblings(items, indexes).of,
-        queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock),
+        queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock, _report_unreadable),
         operations=operations,
         rotation=TokenRotation(items, tokens, plaid, queue, clock),
         webhook_url=settings.webhook_url,
@@ -203,12 +210,14 @@ def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
         case AccessTokenLostError():
             count(Metric.ITEM_ORPHANED)
             logger.critical("access token lost", item_id=error.item_id, plaid_request_id=error.request_id)
+        case UnreadableItemError():
+            count(Metric.REQUEST_FAILED)
+            logger.error("item unreadable", route=route, item_id=error.item_id)
         case TransientError():
             logger.error("request failed", route=route, code=error.code)
 
 
 def _item_id(event: dict[str, Any], response: Response) -> str | None:
     """Return the Item that a request is about: the one in its path, or the one that was linked."""
-    item_id = (event.get("pathParameters") or {}).get("item_id")
     location = str(response["headers"].get("location", ""))
-    return str(item_id) if item_id else location.rpartition("/")[2] or None
+    return path_id_of(event, "item_id") or parse_path_id(location.rpartition("/")[2]) or None

@@ -32,7 +32,7 @@ from tests.fakes.tables import Tables
 from tests.fakes.transactions import FakeTransactionPages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from plaid_sync.items_api.http import Response
 
@@ -50,6 +50,7 @@ class Api:
 
     Attributes:
         ports: what the use cases are built on, by name.
+        unreadable: the Items whose rows were reported as damaged, with the ids of those.
     """
 
     tables: Tables = field(default_factory=Tables)
@@ -57,6 +58,7 @@ class Api:
     plaid: FakePlaid = field(init=False)
     ports: dict[str, Any] = field(init=False)
     requests: int = 0
+    unreadable: list[tuple[ItemId, list[str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         tables = self.tables
@@ -105,6 +107,9 @@ class Api:
             **{name: ports[name] for name in _LINKER_PORTS},
         )
 
+    def _report_unreadable(self, item_id: ItemId, transaction_ids: Sequence[str]) -> None:
+        self.unreadable.append((item_id, list(transaction_ids)))
+
     def _api(self) -> ItemsApi:
         ports = self.ports
         sessions = SessionReader(ports["links"], ports["plaid"], ports["clock"])
@@ -115,7 +120,9 @@ class Api:
         return ItemsApi(
             link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
             create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
-            queries=ItemQueries(items, ports["index"], history, transactions, tokens, plaid, clock),
+            queries=ItemQueries(
+                items, ports["index"], history, transactions, tokens, plaid, clock, self._report_unreadable
+            ),
             operations=self._operations(sessions),
             rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
             siblings=Siblings(items, ports["index"]).of,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transactions import row_attributes
 from plaid_sync.domain.errors import InvalidRequestError, RowNewerThanItemError, SupersededError, TransientError
-from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionRow
+from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionRow, readable_object
 from plaid_sync.sync.planner import MAX_ROWS
 from plaid_sync.sync.ports import Commit
 
@@ -147,7 +146,7 @@ class FakeTransactionPages:
 
     def page(
         self, item_id: ItemId, account_id: str | None, limit: int, after: dict[str, str] | None
-    ) -> tuple[list[bytes], dict[str, str] | None]:
+    ) -> tuple[dict[str, dict[str, Any] | None], dict[str, str] | None]:
         names = _KEYS[account_id is None]
         if after is not None and after.keys() != set(names):
             raise InvalidRequestError("next", "send it with the same account_id as for the previous page")
@@ -162,7 +161,7 @@ class FakeTransactionPages:
         keys = [key for key, _ in keyed]
         found = keyed if start is None else keyed[keys.index(start) + 1 :]
         last = dict(zip(names, found[limit - 1][0], strict=True)) if len(found) > limit else None
-        return [zlib.decompress(row.plaid) for _, row in found[:limit]], last
+        return {row.transaction_id: readable_object(row.plaid) for _, row in found[:limit]}, last
 
     def count(self, item_id: ItemId) -> tuple[int, bool]:
         return len(self.table.live(item_id)), True

@@ -48,6 +48,7 @@ class Metric(StrEnum):
     ITEM_LINKED = "ItemLinked"
     EXCHANGE_UNKNOWN = "ExchangeUnknown"
     ITEM_ORPHANED = "ItemOrphaned"
+    ROWS_UNREADABLE = "RowsUnreadable"
     # changes
     EVENTS_PUBLISHED = "EventsPublished"
     PUBLISH_FAILURES = "PublishFailures"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.accounts import AccountStates
-from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.errors import TransientError, UnreadableItemError
 from plaid_sync.domain.item import Expiry, ItemFailure, ItemHealth, ItemState, StateName
 from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionId, parse_transaction
 
@@ -202,6 +203,27 @@ def test_transactions_are_plaids_own_objects_with_exact_amounts(api: Api, item_i
     api.tables.transactions.rows_of[item_id][row.transaction_id] = row
     path = f"/items/{item_id}/transactions"
     assert api.pages(path, "transactions", limit="2") == api.get(path)["transactions"] == documents
+
+
+def test_damaged_rows_are_named_and_end_no_list(api: Api, item_id: ItemId) -> None:
+    put_rows(api, item_id, *(transaction(str(number)) for number in range(4)))
+    rows = api.tables.transactions.rows_of[item_id]
+    for damaged in map(TransactionId, ("1", "3")):
+        content_of_row = rows[damaged].row
+        assert content_of_row is not None
+        rows[damaged] = replace(rows[damaged], row=replace(content_of_row, plaid=b"damaged"))
+    shown = api.get(f"/items/{item_id}/transactions")
+    assert [document["transaction_id"] for document in shown["transactions"]] == ["0", "2"]
+    assert shown["unreadable"] == ["1", "3"]
+    assert api.unreadable == [(item_id, ["1", "3"])]
+    assert "unreadable" not in api.get(f"/items/{item_id}/transactions", limit="1")
+
+
+def test_an_item_with_a_damaged_row_is_a_problem_and_not_a_crash(api: Api, item_id: ItemId) -> None:
+    for method, path in (("GET", ""), ("POST", "/sync"), ("DELETE", ""), ("GET", "/transactions")):
+        api.fail("items", "load", UnreadableItemError(item_id))
+        shown = problem(api.request(method, f"/items/{item_id}{path}"), 500, "item_unreadable")
+        assert shown["item_id"] == item_id
 
 
 def test_the_transactions_of_an_account_are_sorted_newest_first(api: Api, item_id: ItemId) -> None:

@@ -7,7 +7,6 @@ folds them (`pull.pages.NetChanges`): the later mention of a transaction wins, a
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from plaid_sync.audit.report import MAX_DIFFERENCES, Difference, DriftKind
 from plaid_sync.domain import exact_json
-from plaid_sync.domain.transaction import StoredRow, TransactionId, TransactionRow, decompress_object
+from plaid_sync.domain.transaction import StoredRow, TransactionId, TransactionRow, decompress_object, readable_object
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -75,9 +74,8 @@ def _compare_generations(found: Mapping[str, object], generation: int) -> Iterat
 def _compare_objects(at_plaid: bytes, in_table: object) -> Iterator[FieldDifference]:
     if in_table == at_plaid:
         return
-    try:
-        stored = decompress_object(in_table)  # type: ignore[arg-type] # any type: caught below
-    except (TypeError, ValueError, zlib.error):
+    stored = readable_object(in_table)
+    if stored is None:
         yield FieldDifference("plaid", OBJECT, ABSENT if in_table is _MISSING else UNREADABLE)
     else:
         yield from _unequal(decompress_object(at_plaid), stored)

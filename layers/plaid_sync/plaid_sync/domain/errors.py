@@ -421,6 +421,18 @@ class ExchangeUnknownError(PlaidSyncError):
         self.request_id = request_id
 
 
+class UnreadableItemError(PlaidSyncError):
+    """Another program has damaged the row of an Item: nothing is done with it.
+
+    Attributes:
+        item_id: the Item.
+    """
+
+    def __init__(self, item_id: ItemId) -> None:
+        super().__init__(f"the row of Item {item_id} is damaged")
+        self.item_id = item_id
+
+
 class AccessTokenLostError(PlaidSyncError):
     """Plaid replaced an Item's access token, and the new one could not be stored: the user has to link again.
 

@@ -179,6 +179,15 @@ def decompress_object(plaid: bytes) -> dict[str, Any]:
     return document
 
 
+def readable_object(plaid: object) -> dict[str, Any] | None:
+    """Return the Plaid object of a stored row; None where another program has damaged the attribute."""
+    try:
+        document: Any = decompress_object(plaid)  # type: ignore[arg-type] # any type: caught below
+    except (TypeError, ValueError, zlib.error):
+        return None
+    return document if isinstance(document, dict) else None
+
+
 def transaction_id_of(entry: dict[str, Any]) -> TransactionId:
     """Return the entry's id, which must be fit to be a sort key.
 

@@ -6,6 +6,7 @@ Events are API Gateway's HTTP API events, payload 2.0.
 from __future__ import annotations
 
 import base64
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from plaid_sync.domain.errors import (
     RefusedError,
     Remedy,
     TransientError,
+    UnreadableItemError,
 )
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 
 ApiEvent = dict[str, Any]
 Response = dict[str, Any]
+_PLAIN_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._-]+")
+"""Ids that stay as they are in each part of a path, on each way: also decoded twice, or with dots resolved."""
+_ENCODED_ID: Final = re.compile(r"~([A-Za-z0-9_-]+)")
 _MAX_CALLER_LENGTH: Final = 2048
 _MAX_PAGE_TOKEN_LENGTH: Final = 2048
 STATUS_OF_REFUSAL: Final = {
@@ -94,16 +99,49 @@ def checked_query(event: ApiEvent, *expected: str) -> dict[str, str]:
     return query
 
 
+def format_path_id(text: str) -> str:
+    """Return an id as a path has it: plain, or `~` and its base64url.
+
+    A percent-encoded one would not do: API Gateway decodes a path before it looks for the route, so that an encoded
+    slash separates, and an encoded question mark ends the path (https://github.com/hotsock/voker/pull/8).
+    """
+    if _PLAIN_ID.fullmatch(text):
+        return text
+    return f"~{base64.urlsafe_b64encode(text.encode()).decode().rstrip('=')}"
+
+
+def path_id_of(event: ApiEvent, name: str) -> str | None:
+    """Return an id in the path; None where there is none, or an unreadable one."""
+    text = (event.get("pathParameters") or {}).get(name)
+    return parse_path_id(text) if isinstance(text, str) else None
+
+
+def parse_path_id(text: str) -> str | None:
+    """Return the id that a path has, as `format_path_id` formats it; None where it is unreadable."""
+    encoded = _ENCODED_ID.fullmatch(text)
+    if encoded is None:
+        return text
+    try:
+        return base64.urlsafe_b64decode(encoded[1] + "=" * (-len(encoded[1]) % 4)).decode()
+    except ValueError:
+        return None
+
+
 def item_id_of(event: ApiEvent) -> ItemId:
     """Return the Item in the path.
 
     Raises:
         RefusedError: no Item can have such an id.
     """
-    item_id = (event.get("pathParameters") or {}).get("item_id")
+    item_id = path_id_of(event, "item_id")
     if not is_item_id(item_id):
         raise item_not_found_error()
     return ItemId(str(item_id))
+
+
+def item_path(item_id: str) -> str:
+    """Return the path of an Item."""
+    return f"/items/{format_path_id(item_id)}"
 
 
 def account_id_of(event: ApiEvent) -> str:
@@ -112,7 +150,7 @@ def account_id_of(event: ApiEvent) -> str:
     Raises:
         RefusedError: no account can have such an id.
     """
-    account_id = (event.get("pathParameters") or {}).get("account_id")
+    account_id = path_id_of(event, "account_id")
     if not is_printable_ascii(account_id):
         raise account_not_found_error()
     return str(account_id)
@@ -242,7 +280,13 @@ def error_response(error: PlaidSyncError) -> Response:
             return problem_response(status, error.code, detail, error.members, error.retry_after)
         case PlaidError():
             return _plaid_error_response(error)
-        case LinkRolledBackError() | ItemOrphanedError() | ExchangeUnknownError() | AccessTokenLostError():
+        case (
+            LinkRolledBackError()
+            | ItemOrphanedError()
+            | ExchangeUnknownError()
+            | AccessTokenLostError()
+            | UnreadableItemError()
+        ):
             return _lasting_error_response(error)
         case TransientError():
             members = {"fix": _RETRY_FIX}
@@ -252,9 +296,12 @@ def error_response(error: PlaidSyncError) -> Response:
 
 
 def _lasting_error_response(
-    error: LinkRolledBackError | ItemOrphanedError | ExchangeUnknownError | AccessTokenLostError,
+    error: LinkRolledBackError | ItemOrphanedError | ExchangeUnknownError | AccessTokenLostError | UnreadableItemError,
 ) -> Response:
     detail = str(error)
+    if isinstance(error, UnreadableItemError):
+        members = {"item_id": error.item_id, "fix": "report it to the operator"}
+        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "item_unreadable", detail, members)
     if isinstance(error, LinkRolledBackError):
         members = {"fix": "run Link again"}
         return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "link_rolled_back", detail, members)

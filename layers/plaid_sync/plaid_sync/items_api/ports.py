@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from plaid_sync.domain.ports import TokenDecryptor, TokenEncryptor
 
@@ -162,10 +162,10 @@ class TransactionPages(Protocol):
 
     def page(
         self, item_id: ItemId, account_id: str | None, limit: int, after: PageKey | None
-    ) -> tuple[list[bytes], PageKey | None]:
-        """Return up to `limit` transactions, Plaid's whole objects as JSON, and where the page ends.
+    ) -> tuple[dict[str, dict[str, Any] | None], PageKey | None]:
+        """Return up to `limit` transactions, Plaid's whole objects by their ids, and where the page ends.
 
-        Those of one account are sorted, newest first.
+        Those of one account are sorted, newest first. Of a row that another program damaged the object is None.
 
         Raises:
             InvalidRequestError: `after` is no key of this list.

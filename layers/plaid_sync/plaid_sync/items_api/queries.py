@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import PlaidError, TransientError
 from plaid_sync.domain.item import BankStatus
 from plaid_sync.domain.requests import item_not_found_error
 from plaid_sync.items_api.views import bank_view, history_view, item_detail, item_summary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from plaid_sync.domain.clock import Clock
@@ -41,6 +41,9 @@ class ItemQueries:
 
     A list is returned with the key of its last entry, if more follow. One with `after` raises `InvalidRequestError`
     where that is no key of the list.
+
+    Attributes:
+        report_unreadable: is called with an Item and the ids of those of its transactions whose rows are damaged.
     """
 
     items: ApiItems
@@ -50,6 +53,7 @@ class ItemQueries:
     tokens: TokenDecryptor
     plaid: PlaidItemCalls
     clock: Clock
+    report_unreadable: Callable[[ItemId, Sequence[str]], None]
 
     def list_items(
         self, client_user_id: str | None, state: str | None, limit: int, after: PageKey | None
@@ -87,11 +91,14 @@ class ItemQueries:
 
     def list_transactions(
         self, item_id: ItemId, account_id: str | None, limit: int, after: PageKey | None
-    ) -> tuple[list[View], PageKey | None]:
-        """Return transactions of an Item, or of one account, newest first."""
+    ) -> tuple[list[View], list[str], PageKey | None]:
+        """Return transactions of an Item, or of one account, newest first; and the ids of those with damaged rows."""
         self._load(item_id)
         documents, last = self.transactions.page(item_id, account_id, limit, after)
-        return [exact_json.loads(document) for document in documents], last
+        unreadable = [transaction_id for transaction_id, document in documents.items() if document is None]
+        if unreadable:
+            self.report_unreadable(item_id, unreadable)
+        return [document for document in documents.values() if document is not None], unreadable, last
 
     def _load(self, item_id: ItemId) -> Item:
         item = self.items.load(item_id)

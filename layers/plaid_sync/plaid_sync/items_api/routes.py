@@ -25,6 +25,7 @@ from plaid_sync.items_api.http import (
     context_of,
     format_page_token,
     item_id_of,
+    item_path,
     optional_body_of,
     page_limit,
     parse_page_token,
@@ -104,7 +105,7 @@ def _link(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     item_id = api.link(body_of(event), query_of(event), context)
     warnings = [sibling_warning(sibling) for sibling in api.siblings(item_id)]
     shown = {"item_id": item_id} | ({"warnings": warnings} if warnings else {})
-    return respond(HTTPStatus.CREATED, shown, location=f"/items/{item_id}")
+    return respond(HTTPStatus.CREATED, shown, location=item_path(item_id))
 
 
 def _list_items(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
@@ -137,15 +138,16 @@ def _list_transactions(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Res
     account_id = optional_text(query, "account_id", MAX_TEXT_LENGTH)
     after = parse_page_token(query, _TRANSACTION_LIST_KEY if account_id is None else _ACCOUNT_LIST_KEY)
     limit = page_limit(query, _TRANSACTIONS_PAGE_SIZE, _MAX_TRANSACTIONS_PAGE_SIZE)
-    transactions, last = api.queries.list_transactions(item_id, account_id, limit, after)
-    return respond(HTTPStatus.OK, drop_none(transactions=transactions, next=format_page_token(last)))
+    transactions, unreadable, last = api.queries.list_transactions(item_id, account_id, limit, after)
+    following = format_page_token(last)
+    return respond(HTTPStatus.OK, drop_none(transactions=transactions, unreadable=unreadable or None, next=following))
 
 
 def _remove(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     query = _query_without_body(event, "transactions", "reason_code", "reason_note")
     item_id = item_id_of(event)
     shown = api.operations.remove(item_id, context, erase=erase_requested(query), reason=_removal_reason(query))
-    return respond(HTTPStatus.ACCEPTED, shown, location=f"/items/{item_id}")
+    return respond(HTTPStatus.ACCEPTED, shown, location=item_path(item_id))
 
 
 def _removal_reason(query: Mapping[str, str]) -> RemovalReason | None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
-from plaid_sync.aws.dynamodb.item_rows import next_attempt_attributes
+from plaid_sync.aws.dynamodb.item_rows import UNREADABLE_ROW, next_attempt_attributes
+from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.domain.errors import FailureClass
+from plaid_sync.domain.errors import FailureClass, UnreadableItemError
 from plaid_sync.domain.item import ItemId, StateName
 from plaid_sync.domain.schedule import AttemptClass, Failures, NextAttempt
 
-from tests.fakes.clock import NOON
+from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import ITEMS
 
 HOUR = timedelta(hours=1)
@@ -136,3 +137,31 @@ def test_items_are_counted_in_each_state_and_in_those_of_a_newer_version(client:
         put(client, f"item{number}", state, 1)
     counts = ItemIndexes(client, ITEMS).counts()
     assert counts == dict.fromkeys(StateName, 0) | {"active": 2, "frozen": 1, "removed": 1}
+
+
+DAMAGE: dict[str, Any] = {"linked_at": {"S": "no time"}, "failing_since": {"N": "1"}, "generation": {"S": "three"}}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_item_is_listed_with_an_error_and_ends_no_list(client: Any, name: str) -> None:
+    for item_id in ("one", "two", "three"):
+        put(client, item_id, StateName.ACTIVE, synced=1)
+    row = client.get_item(TableName=ITEMS, Key={"item_id": {"S": "two"}})["Item"]
+    client.put_item(TableName=ITEMS, Item=row | {name: DAMAGE[name]})
+    listed, _ = ItemIndexes(client, ITEMS).page(None, "active", 10, None)
+    codes = {item.item_id: item.state.code for item in listed}
+    assert codes == {"one": None, "two": UNREADABLE_ROW, "three": None}
+    assert {item.state.name for item in listed} == {"active"}
+    with pytest.raises(UnreadableItemError):
+        ItemsTable(client, ITEMS, "history", FakeClock()).load(ItemId("two"))
+
+
+def test_a_damaged_time_counts_as_the_oldest_in_a_gauge(client: Any) -> None:
+    put(client, "one", StateName.ACTIVE, synced=1)
+    damaged = {"item_id": {"S": "two"}, "state": {"S": "active"}, "fresh_at": {"S": "1"}}
+    failing = {"failing_since": {"S": "1"}, "attempt_shard": {"S": "failing#0"}, "next_attempt_at": {"S": "1"}}
+    client.put_item(TableName=ITEMS, Item=damaged | failing)
+    indexes = ItemIndexes(client, ITEMS)
+    oldest = datetime.fromtimestamp(0, UTC)
+    assert indexes.stalest_success() == oldest
+    assert indexes.failures()[AttemptClass.FAILING] == Failures(1, oldest)

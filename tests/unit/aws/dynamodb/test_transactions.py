@@ -361,3 +361,32 @@ def test_a_scan_returns_rows_that_lost_their_generation_and_no_annotations(
     ids = [TransactionId(transaction_id) for transaction_id in ("marked", "lost", "note", "unknown")]
     assert transactions.attributes(ITEM, ids, PLENTY).keys() == {"marked", "lost"}
     assert transactions.rows(ITEM, ids, PLENTY).keys() == {"marked"}
+
+
+DAMAGES: dict[str, dict[str, Any]] = {
+    "text": {"plaid": "text"},
+    "no zlib": {"plaid": b"no zlib"},
+    "no JSON": {"plaid": zlib.compress(b"no JSON")},
+    "a list": {"plaid": zlib.compress(b"[]")},
+    "lost": {"plaid": ABSENT},
+    "lost with its generation": {"plaid": ABSENT, "generation": ABSENT},
+}
+
+
+def test_a_page_has_every_live_row_also_damaged_ones(transactions: TransactionsTable, dynamodb: Any) -> None:
+    rows = {"good": {}, "removed": {"removed_at": "2026-02-28T00:00:00.000Z"}, **DAMAGES}
+    for name, changes in rows.items():
+        key = {"item_id": {"S": ITEM}, "transaction_id": {"S": name}}
+        dynamodb.put_item(TableName=TRANSACTIONS, Item=attributes(**changes) | key)
+    note = {"item_id": {"S": ITEM}, "transaction_id": {"S": "note"}, "note": {"S": "mine"}}
+    dynamodb.put_item(TableName=TRANSACTIONS, Item=note)
+    found: dict[str, Any] = {}
+    after = None
+    while True:
+        page, after = transactions.page(ITEM, None, 3, after)
+        found |= page
+        if after is None:
+            break
+    assert found.keys() == {"good", *DAMAGES}
+    assert [name for name, document in found.items() if document is not None] == ["good"]
+    assert transactions.count(ITEM) == (len(found), True)

@@ -8,20 +8,20 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, serialize
-from plaid_sync.aws.dynamodb.item_rows import SHARDS, item_from_row, shard_of
+from plaid_sync.aws.dynamodb.item_rows import SHARDS, listed_item, shard_of
 from plaid_sync.aws.dynamodb.transact import filtered_pages, page_key, query_pages
-from plaid_sync.domain.clock import format_timestamp, read_timestamp
+from plaid_sync.domain.clock import format_timestamp, parse_timestamp
 from plaid_sync.domain.errors import InvalidRequestError
 from plaid_sync.domain.item import ItemId, StateName
 from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures, retried_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -57,7 +57,7 @@ class ItemIndexes:
         items: list[Item] = []
         following: dict[str, str] | None = None
         for rows, last in filtered_pages(read, request, limit, after):
-            items += map(item_from_row, rows)
+            items += map(listed_item, rows)
             following = page_key(last, names)
         return items, following
 
@@ -143,13 +143,13 @@ class ItemIndexes:
         for row in self._failing_rows():
             found[retried_as(row.get("failure_class", {}).get("S", ""))].append(row["failing_since"]["S"])
         return {
-            attempt_class: Failures(len(since), read_timestamp(min(since))) if since else Failures()
+            attempt_class: Failures(len(since), _time(min(since))) if since else Failures()
             for attempt_class, since in found.items()
         }
 
     def failing_items(self) -> Iterator[Item]:
         """Iterate over the failing Items, with what the index has of them: failure and next attempt, no state."""
-        return map(item_from_row, self._failing_rows())
+        return map(listed_item, self._failing_rows())
 
     def _failing_rows(self) -> Iterator[Any]:
         for attempt_class in (AttemptClass.FAILING, AttemptClass.FIRST_SYNC, AttemptClass.BANK_DOWN):
@@ -194,7 +194,7 @@ class ItemIndexes:
                     break
                 since = max(fresh_at, state_since)
                 stalest = min(stalest or since, since)
-        return read_timestamp(stalest) if stalest else None
+        return _time(stalest) if stalest else None
 
     def _by_freshness(self, state: StateName) -> Iterator[tuple[str, str]]:
         """Yield the last success and the `state_since` of each Item in a state, the stalest first."""
@@ -215,3 +215,8 @@ class ItemIndexes:
     def _pages(self, request: dict[str, Any], limit: int | None = None) -> Iterator[Any]:
         bounded = {} if limit is None else {"Limit": limit}
         return query_pages(self.client, {"TableName": self.table, **request, **bounded})
+
+
+def _time(text: str) -> datetime:
+    """Return the time of a gauge; one that another program damaged counts as the oldest, so that an alarm shows it."""
+    return parse_timestamp(text) or datetime.fromtimestamp(0, UTC)

@@ -41,6 +41,7 @@ from plaid_sync.aws.dynamodb.expressions import deserialize
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account, AccountStates
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp, read_timestamp
+from plaid_sync.domain.errors import UnreadableItemError
 from plaid_sync.domain.item import (
     BankStatus,
     Checkpoint,
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from plaid_sync.items_api.ports import ItemChange
     from plaid_sync.sync.ports import AccountsUpdate, Commit, FollowUp, ItemStateUpdate
 
+UNREADABLE_ROW: Final = "unreadable_row"
+"""In place of Plaid's code, of an Item whose row is damaged."""
 NEXT_ATTEMPT: Final = ("next_attempt_at", "attempt_shard")
 FULL_RESYNC: Final[dict[str, Any]] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
 """Attributes, and fields of an Item, while a full resync is pending that begins at once."""
@@ -74,8 +77,26 @@ SHARDS: Final = 8
 
 
 def item_from_row(attributes: dict[str, Any]) -> Item:
-    """Parse a row, or the part of it that an index holds."""
-    values = deserialize(attributes)
+    """Parse a row, or the part of it that an index holds.
+
+    Raises:
+        UnreadableItemError: another program damaged it.
+    """
+    try:
+        return _item(deserialize(attributes))
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnreadableItemError(ItemId(attributes["item_id"]["S"])) from error
+
+
+def listed_item(attributes: dict[str, Any]) -> Item:
+    """Parse a row for a list, which a damaged one must not end: of that only state and `UNREADABLE_ROW` are shown."""
+    try:
+        return item_from_row(attributes)
+    except UnreadableItemError as error:
+        return Item(error.item_id, ItemState(str(deserialize(attributes).get("state", "")), UNREADABLE_ROW))
+
+
+def _item(values: dict[str, Any]) -> Item:
     cursor = values.get("cursor")
     return Item(
         item_id=ItemId(values["item_id"]),

@@ -9,7 +9,6 @@ Any other attribute is the application's own and is never touched.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -29,9 +28,18 @@ from plaid_sync.aws.dynamodb.transact import (
     query_pages,
     write_fenced,
 )
+from plaid_sync.domain import exact_json
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import InvalidRequestError
-from plaid_sync.domain.transaction import TOMBSTONE_TTL, RowRemoval, RowWrite, StoredRow, TransactionId, TransactionRow
+from plaid_sync.domain.transaction import (
+    TOMBSTONE_TTL,
+    RowRemoval,
+    RowWrite,
+    StoredRow,
+    TransactionId,
+    TransactionRow,
+    readable_object,
+)
 from plaid_sync.sync.ports import Commit
 
 if TYPE_CHECKING:
@@ -111,7 +119,7 @@ class TransactionRows:
     def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
         """See `TransactionsStore`."""
         expression = Expression()
-        chosen = _since(expression, since) if since else _written_by_engine(expression)
+        chosen = _since(expression, since) if since else written_by_engine(expression)
         request: dict[str, Any] = {
             "TableName": self.table,
             "ConsistentRead": True,
@@ -125,7 +133,7 @@ class TransactionRows:
 
     def page(
         self, item_id: ItemId, account_id: str | None, limit: int, after: dict[str, str] | None
-    ) -> tuple[list[bytes], dict[str, str] | None]:
+    ) -> tuple[dict[str, dict[str, Any] | None], dict[str, str] | None]:
         """See `TransactionPages`."""
         request, names = self._page_request(item_id, account_id)
         if after is not None:
@@ -133,16 +141,16 @@ class TransactionRows:
                 raise InvalidRequestError("next", "send it with the same account_id as for the previous page")
             owner = {"item_id": item_id} | ({} if account_id is None else {"account_id": account_id})
             request["ExclusiveStartKey"] = {name: serialize(value) for name, value in (after | owner).items()}
-        found: list[bytes] = []
+        found: dict[str, dict[str, Any] | None] = {}
         end: dict[str, str] | None = None
         room = _MAX_RESPONSE_BYTES
         for rows, last in filtered_pages(self.client.query, request, limit, after):
             for row in map(deserialize, rows):
-                document = zlib.decompress(row["plaid"])
-                room -= len(document)
+                document = readable_object(row.get("plaid"))
+                room -= len(exact_json.dumps(document))
                 if room < 0 and found:
                     return found, end
-                found.append(document)
+                found[row["transaction_id"]] = document
                 end = {name: str(row[name]) for name in names}
             end = page_key(last, names)
         return found, end
@@ -151,7 +159,7 @@ class TransactionRows:
         """Return the request, and the names of the parts of its keys that are not given."""
         expression = Expression()
         projection = ", ".join(expression.name(name) for name in ("plaid", "transaction_id", "date_id"))
-        live = f"{expression.equals('removed_at', None)} AND attribute_exists({expression.name('plaid')})"
+        live = live_rows(expression)
         request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": projection}
         if account_id is None:
             request |= {
@@ -172,13 +180,11 @@ class TransactionRows:
     def count(self, item_id: ItemId) -> tuple[int, bool]:
         """See `TransactionPages`."""
         expression = Expression()
-        # Not a row that an application annotated, and no attempt wrote.
-        live = f"{expression.equals('removed_at', None)} AND attribute_exists({expression.name('generation')})"
         request: dict[str, Any] = {
             "TableName": self.table,
             "Select": "COUNT",
             "KeyConditionExpression": expression.equals("item_id", item_id),
-            "FilterExpression": live,
+            "FilterExpression": live_rows(expression),
             **expression.arguments(),
         }
         count = 0
@@ -250,9 +256,14 @@ def _since(expression: Expression, generation: int) -> str:
     return f"{expression.name('generation')} >= {expression.value(generation)}"
 
 
-def _written_by_engine(expression: Expression) -> str:
-    """Return the condition that a row is the engine's, also where it lost its generation."""
+def written_by_engine(expression: Expression) -> str:
+    """Return the condition that a row is the engine's, also where it lost some of its attributes."""
     return " OR ".join(f"attribute_exists({expression.name(name)})" for name in ENGINE_ATTRIBUTES)
+
+
+def live_rows(expression: Expression) -> str:
+    """Return the condition that a row is one of the Item's transactions, a damaged one included."""
+    return f"{expression.equals('removed_at', None)} AND ({written_by_engine(expression)})"
 
 
 # ---- the rows
