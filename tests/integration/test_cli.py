@@ -421,3 +421,32 @@ def test_the_documented_policies_are_sufficient_and_a_missing_permission_is_an_e
     for command in (f"sync {synced}", f"export {synced}", "dlq replay --yes", "pause --yes"):
         cli.text(*command.split())
     assert {check["result"] for check in cli.json("doctor", code=1)["checks"]} <= {"ok", "warning", "failed"}
+
+
+@pytest.mark.parametrize(
+    "damage", ["SET plaid = :damage", "REMOVE plaid", "REMOVE plaid, generation"], ids=["changed", "lost", "both lost"]
+)
+def test_a_damaged_row_is_named_by_list_and_export_found_by_the_audit_and_repaired(
+    cli: CommandLine, world: World, damage: str
+) -> None:
+    item_id = world.synced()
+    whole = cli.text("export", item_id)
+    (damaged, *_) = sorted(world.live(item_id))
+    values = {"ExpressionAttributeValues": {":damage": {"B": b"damaged"}}} if ":damage" in damage else {}
+    world.stack.client("dynamodb").update_item(
+        TableName=world.stack.transactions_table,
+        Key={"item_id": {"S": item_id}, "transaction_id": {"S": damaged}},
+        UpdateExpression=damage,
+        **values,
+    )
+    listed = json.loads(world.request("GET", f"/items/{item_id}/transactions", query={"limit": "500"})["body"])
+    assert listed["unreadable"] == [damaged]
+    assert len(listed["transactions"]) == len(whole.splitlines()) - 1
+    exported = [exact_json.loads(line) for line in cli.text("export", item_id, code=1).splitlines()]
+    assert len(exported) == len(whole.splitlines())
+    assert [line["transaction_id"] for line in exported if line.get("error") == "unreadable_row"] == [damaged]
+    (report,) = cli.json("audit", item_id, code=1)["reports"]
+    assert (report["outcome"], {each["transaction_id"] for each in report["differences"]}) == ("drifted", {damaged})
+    cli.json("resync", item_id)
+    world.drain()
+    assert cli.text("export", item_id) == whole

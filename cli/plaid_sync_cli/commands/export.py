@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-import zlib
+import unicodedata
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize
+from plaid_sync.aws.dynamodb.transactions import live_rows, written_by_engine
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.transaction import readable_object
 
 from plaid_sync_cli.api import item_path
 from plaid_sync_cli.bulk import progress
@@ -46,7 +48,12 @@ COLUMNS: Final = (
     "payment_channel",
     "removed_at",
 )
+_REQUIRED: Final[dict[str, type]] = {"account_id": str, "date": str, "amount": Decimal, "pending": bool}
+_MAX_SHOWN: Final = 10
 _FORMATS: Final = ("jsonl", "csv")
+_FORMULA_STARTS: Final = frozenset("=+-@\u2212")
+"""What spreadsheets take for the beginning of a formula, after normalization; U+2212 is the minus sign."""
+_CONTROLS: Final = frozenset({"Cc", "Cf"})
 Row = dict[str, Any]
 
 
@@ -81,12 +88,16 @@ def export(  # noqa: PLR0913 - each is an option
         _open(file) as stream,
     ):
         rows = (row for item_id in selected for row in _rows(context.deployment, item_id, removed=removed))
-        count = _write(rows, stream, file_format, advance)
+        count, unreadable = write(rows, stream, file_format, advance)
+    if unreadable:
+        damaged = f"{plural(len(unreadable), 'row')} damaged: {', '.join(unreadable[:_MAX_SHOWN])}"
+        context.output.log(f"{damaged}. plaid-sync audit ITEM_ID --repair repairs an Item's rows.")
     if file is not None:
         context.output.log(f"{plural(count, 'transaction')} of {plural(len(selected), 'Item')} in {file}.")
         if context.output.as_json:
-            context.output.console.print(to_json({"transactions": count, "items": len(selected), "file": str(file)}))
-    return ExitCode.OK
+            document = {"transactions": count, "items": len(selected), "file": str(file), "unreadable": unreadable}
+            context.output.console.print(to_json(document))
+    return ExitCode.ACTION_REQUIRED if unreadable else ExitCode.OK
 
 
 def _select(context: Context, items: list[str], user: str | None) -> list[str]:
@@ -102,7 +113,7 @@ def _select(context: Context, items: list[str], user: str | None) -> list[str]:
 def _rows(deployment: Deployment, item_id: str, *, removed: bool) -> Iterator[Row]:
     """Iterate over an Item's rows by transaction_id, with consistent reads: live ones, optionally removed ones.
 
-    Rows that only an application has written to are skipped: they are not transactions.
+    Rows that only an application has written to are skipped: they are not transactions. Damaged ones are not.
     """
     expression = Expression()
     request: dict[str, Any] = {
@@ -110,22 +121,27 @@ def _rows(deployment: Deployment, item_id: str, *, removed: bool) -> Iterator[Ro
         "ConsistentRead": True,
         "KeyConditionExpression": expression.equals("item_id", item_id),
     }
-    engine = f"attribute_exists({expression.name('generation')})"
-    live = "" if removed else f" AND {expression.equals('removed_at', None)}"
+    chosen = written_by_engine(expression) if removed else live_rows(expression)
     pages = (
         deployment.client("dynamodb")
         .get_paginator("query")
-        .paginate(**request, FilterExpression=engine + live, **expression.arguments())
+        .paginate(**request, FilterExpression=chosen, **expression.arguments())
     )
     for page in pages:
         yield from map(deserialize, page["Items"])
 
 
-def _json_line(row: Row) -> str:
-    """Format a row: its columns, and Plaid's whole object."""
-    columns = {name: row[name] for name in COLUMNS if row.get(name) is not None}
-    plaid = {"plaid": exact_json.loads(zlib.decompress(bytes(row["plaid"])))} if row.get("plaid") else {}
-    return exact_json.dumps(columns | plaid)
+def _json_line(row: Row, plaid: Row | None, *, damaged: bool) -> str:
+    """Format a row: its columns, and Plaid's whole object; of a damaged row what is readable, with `error`."""
+    columns = {name: row[name] for name in COLUMNS if isinstance(row.get(name), str | bool | Decimal)}
+    shown = {} if plaid is None else {"plaid": plaid}
+    return exact_json.dumps(columns | shown | ({"error": "unreadable_row"} if damaged else {}))
+
+
+def _is_damaged(row: Row, plaid: Row | None) -> bool:
+    """Return whether a live row lacks what each has, or another program changed what it has to another type."""
+    typed = all(isinstance(row.get(name), kind) for name, kind in _REQUIRED.items())
+    return "removed_at" not in row and (plaid is None or not typed)
 
 
 def csv_cells(row: Row) -> list[str]:
@@ -138,25 +154,45 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - any DynamoDB type
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict | list):
-        return exact_json.dumps(value)
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return as_text(exact_json.dumps(value) if isinstance(value, dict | list) else str(value))
 
 
-def _write(rows: Iterable[Row], stream: TextIO, file_format: str, advance: Callable[[int], None]) -> int:
-    """Write rows, call `advance` for each, and return their number."""
-    count = 0
-    writer = csv.writer(stream, lineterminator="\n")
+def as_text(text: str) -> str:
+    """Return a text so that no spreadsheet takes it for a formula: such a text gets an apostrophe in front.
+
+    A transaction's name is a stranger's text: the payer can write it. A text that begins with apostrophes and
+    then so gets one, too, so that removing one always gives the text back.
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    bare = text.lstrip("'")
+    normal = unicodedata.normalize("NFKC", bare)  # full-width variants, too
+    visible = (each for each in normal if not each.isspace() and unicodedata.category(each) not in _CONTROLS)
+    dangerous = bare[:1] in {"\t", "\r", "\n"} or next(visible, "") in _FORMULA_STARTS
+    return f"'{text}" if dangerous else text
+
+
+def write(
+    rows: Iterable[Row], stream: TextIO, file_format: str, advance: Callable[[int], None]
+) -> tuple[int, list[str]]:
+    """Write rows, call `advance` for each, and return their number and the ids of damaged ones."""
+    count, unreadable = 0, []
+    # Every cell is quoted, so that a text with another separator, such as the semicolon, stays one cell.
+    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
     if file_format == "csv":
         writer.writerow(COLUMNS)
     for row in rows:
+        plaid = readable_object(row.get("plaid"))
+        damaged = _is_damaged(row, plaid)
         if file_format == "csv":
             writer.writerow(csv_cells(row))
         else:
-            stream.write(_json_line(row) + "\n")
+            stream.write(_json_line(row, plaid, damaged=damaged) + "\n")
+        unreadable += [str(row["transaction_id"])] if damaged else []
         count += 1
         advance(1)
-    return count
+    return count, unreadable
 
 
 @contextmanager
