@@ -155,4 +155,5 @@ def anchors(document: str, level: str) -> list[str]:
 
 
 def commands_in(text: str) -> Iterator[str]:
-    yield from re.findall(r"plaid-sync ([a-z][a-z-]*(?: (?:list|replay|set)\b)?)", text)
+    groups = "|".join(sorted({name.split()[0] for name in COMMANDS if " " in name}))
+    yield from re.findall(rf"plaid-sync ((?:(?:{groups}) )?[a-z][a-z-]*)", text)

@@ -175,3 +175,17 @@ def test_without_a_rotation_and_where_the_user_has_to_act_no_item_is_orphaned() 
     scene.plaid.refusals["health"] = "ITEM_LOGIN_REQUIRED"
     scene.finish()
     assert (scene.plaid.calls["remove"], scene.tables.orphaned) == (1, [])
+
+
+@pytest.mark.parametrize("erase", [True, False])
+def test_an_item_whose_access_token_is_lost_is_reported_as_orphaned_and_its_removal_completed(erase: bool) -> None:  # noqa: FBT001 - a parameter
+    scene = Scene(erase)
+    scene.tables.items.set(ITEM, access_token=b"")
+    assert scene.finish() == (ROWS if erase else 0)
+    assert scene.tables.orphaned == [ITEM]
+    assert scene.plaid.calls["remove"] == 0
+    removal = scene.item.removal
+    assert removal is not None
+    assert (removal.plaid_removed_at, removal.completed_at is not None) == (None, True)
+    assert len(scene.tables.transactions.rows_of[ITEM]) == (0 if erase else ROWS)
+    assert "login" not in scene.tables.links.held

@@ -125,7 +125,8 @@ class Remover:
 
     Attributes:
         report_orphaned: is called with an Item that Plaid keeps, and bills: its access token was lost when it was
-            replaced. At least once; also where a worker dies right after Plaid removed such an Item by a valid token.
+            replaced, or with its row. At least once; also where a worker dies right after Plaid removed such an Item by
+            a valid token.
     """
 
     items: RemovalItems
@@ -163,9 +164,12 @@ class Remover:
         if item.token_is_rotating(self.clock.now()):
             # By a token that is being replaced, Plaid would seem to have removed the Item already.
             raise TransientError(TOKEN_ROTATING)
-        if removal.plaid_removed_at is None:
+        if removal.plaid_removed_at is None and item.access_token:
             self._remove_at_plaid(item, removal)
             self.items.record_plaid_removed(item.item_id)
+        elif removal.plaid_removed_at is None:
+            # Its row was lost, and a restore knew it by its history only: nothing but Plaid's support can remove it.
+            self.report_orphaned(item.item_id)
         erased = self._erase(item, removal, deadline) if removal.erase else 0
         self.claims.release(item.item_id, item.bank_login_ids)
         self.items.record_removal_completed(item, self._entry(item, removal, erased, causes))
