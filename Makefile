@@ -127,6 +127,7 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 		{ echo "$(ENV) waits for a confirmation, and there is no terminal: CONFIRM=no deploys without confirmation"; exit 2; }
 	@$(BIN)/plaid-sync whoami
 	@$(RELEASE)
+	@$(BIN)/plaid-sync quotas $(WHERE) --parameters "$$($(OVERRIDES))"
 	@$(MAKE) .local/tools/.installed
 	@$(if $(filter no,$(BUILD)),,$(MAKE) build </dev/null)
 	@$(RELEASE) "$(TEMPLATE)" "$$($(OVERRIDES))"

@@ -6,7 +6,6 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +14,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from plaid_sync.domain.clock import utc_now
 from plaid_sync.domain.errors import PlaidSyncError, TransientError
 
-from plaid_sync_cli import monitoring
+from plaid_sync_cli import monitoring, quotas, versions
 from plaid_sync_cli.api import ItemApi, item_path
-from plaid_sync_cli.deployment import ALIAS, TABLES
+from plaid_sync_cli.deployment import TABLES
 from plaid_sync_cli.errors import CommandError, to_command_error
+from plaid_sync_cli.findings import Finding, Result, failed, ok, warning
 from plaid_sync_cli.health import ENABLED
 from plaid_sync_cli.output import plural
 from plaid_sync_cli.plaid import Plaid
@@ -37,27 +37,6 @@ _SCHEDULES: Final = {"AWS::Events::Rule", "AWS::Scheduler::Schedule"}
 _REDEPLOY: Final = "Deploy the template again: it defines them."
 
 
-class Result(StrEnum):
-    """The result of a check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found.
-
-    Attributes:
-        fix: what to do; empty for `ok`.
-    """
-
-    result: Result
-    what: str
-    fix: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
     """A named check; `run` may raise what AWS and the network raise."""
@@ -66,28 +45,16 @@ class Check:
     run: Callable[[Deployment], Finding]
 
 
-def _ok(what: str) -> Finding:
-    return Finding(Result.OK, what)
-
-
-def _warning(what: str, fix: str) -> Finding:
-    return Finding(Result.WARNING, what, fix)
-
-
-def _failed(what: str, fix: str) -> Finding:
-    return Finding(Result.FAILED, what, fix)
-
-
 def run_checks(deployment: Deployment) -> Iterator[tuple[str, Finding]]:
     """Run all checks independently; a check that raises has failed."""
     for check in CHECKS:
         try:
             yield check.name, check.run(deployment)
         except CommandError as error:
-            yield check.name, _failed(error.message, error.fix)
+            yield check.name, failed(error.message, error.fix)
         except (BotoCoreError, ClientError, PlaidSyncError, urllib3.exceptions.HTTPError) as error:
             converted = to_command_error(error)
-            yield check.name, _failed(converted.message, converted.fix)
+            yield check.name, failed(converted.message, converted.fix)
 
 
 def _secret(deployment: Deployment) -> Finding:
@@ -97,8 +64,8 @@ def _secret(deployment: Deployment) -> Finding:
     except TransientError as error:
         if error.code != "plaid_secret_malformed":
             raise
-        return _failed("the secret is empty or malformed", "Set it: plaid-sync keys set")
-    return _ok("readable, with client_id and secret")
+        return failed("the secret is empty or malformed", "Set it: plaid-sync keys set")
+    return ok("readable, with client_id and secret")
 
 
 def _plaid_keys(deployment: Deployment) -> Finding:
@@ -107,16 +74,16 @@ def _plaid_keys(deployment: Deployment) -> Finding:
     try:
         unknown = plaid.keys.fetch(str(uuid.uuid4())) is None
     except TransientError as error:
-        return _failed(
+        return failed(
             f"Plaid at {plaid.host} returned {error.code}",
             "If it is INVALID_API_KEYS, put the keys of this environment into the secret. Runbook: "
             "plaid-credentials-refused",
         )
     if not unknown:
-        return _failed(
+        return failed(
             f"Plaid at {plaid.host} knows a random verification key", "That is not Plaid: check PlaidBaseUrl."
         )
-    return _ok(f"Plaid at {plaid.host} accepts them, and rejects an unknown verification key")
+    return ok(f"Plaid at {plaid.host} accepts them, and rejects an unknown verification key")
 
 
 def _webhook_url(deployment: Deployment) -> Finding:
@@ -125,8 +92,8 @@ def _webhook_url(deployment: Deployment) -> Finding:
     http = urllib3.PoolManager(retries=False)
     response = http.request("POST", url, body=b"{}", headers={"Content-Type": "application/json"}, timeout=_TIMEOUT)
     if response.status == HTTPStatus.UNAUTHORIZED:
-        return _ok(f"{url} rejects an unsigned request (401)")
-    return _failed(
+        return ok(f"{url} rejects an unsigned request (401)")
+    return failed(
         f"{url} returned {response.status} for an unsigned request, not 401",
         "Check the webhook function's log, and what is in front of the API. Runbook: webhook-errors",
     )
@@ -136,15 +103,15 @@ def _webhooks_registered(deployment: Deployment) -> Finding:
     """Webhooks of a sample of Items have arrived: only Plaid knows where it sends them."""
     histories = _sampled_histories(deployment)
     if not histories:
-        return _warning("there is no active Item whose webhooks could be checked", "Link one: plaid-sync link")
+        return warning("there is no active Item whose webhooks could be checked", "Link one: plaid-sync link")
     missing = [
         item_id for item_id, history in histories.items() if not any(entry["kind"] == "webhook" for entry in history)
     ]
     if not missing:
-        return _ok(f"webhooks of all {plural(len(histories), 'sampled Item')} have arrived")
+        return ok(f"webhooks of all {plural(len(histories), 'sampled Item')} have arrived")
     what = f"no webhook among the last {_HISTORY} entries of {', '.join(missing)}"
     fix = f"Register the webhook URL at Plaid: POST /items/{missing[0]}/webhook (docs/api.md)"
-    return _failed(what, fix) if len(missing) == len(histories) else _warning(what, fix)
+    return failed(what, fix) if len(missing) == len(histories) else warning(what, fix)
 
 
 def _sampled_histories(deployment: Deployment) -> dict[str, list[Any]]:
@@ -161,14 +128,14 @@ def link_results(deployment: Deployment) -> Finding:
     for history in _sampled_histories(deployment).values():
         seen |= {str(entry["at"]): str(entry["link_results"]) for entry in history if "link_results" in entry}
     if not seen:
-        return _ok("unknown: none of the sampled Items was linked with an ordinary link session")
+        return ok("unknown: none of the sampled Items was linked with an ordinary link session")
     listed = seen[max(seen)]
     meaning = {
         "full": "duplicates are refused before the public token is used",
         "partial": "the end of a session only: duplicates are undone after the public token is used",
         "absent": "none: duplicates are undone after the public token is used",
     }
-    return _ok(f"{listed}: {meaning.get(listed, 'see docs/items.md')}")
+    return ok(f"{listed}: {meaning.get(listed, 'see docs/items.md')}")
 
 
 def _clocks(deployment: Deployment) -> Finding:
@@ -180,20 +147,20 @@ def _clocks(deployment: Deployment) -> Finding:
     offsets = f"AWS {aws.total_seconds():+.0f} s, Plaid {plaid.total_seconds():+.0f} s against this machine"
     difference = abs(aws - plaid)
     if difference > _CLOCK_FAILURE:
-        return _failed(
+        return failed(
             f"{offsets}: Plaid and AWS differ", "Webhooks are rejected as stale or early: contact Plaid's support."
         )
     if max(difference, abs(aws)) > _CLOCK_WARNING:
-        return _warning(offsets, "Set this machine's clock; the functions use AWS's.")
-    return _ok(offsets)
+        return warning(offsets, "Set this machine's clock; the functions use AWS's.")
+    return ok(offsets)
 
 
 def _mapping(deployment: Deployment) -> Finding:
     """The event source mapping between queue and sync function is enabled."""
     state = monitoring.mapping_state(deployment)
     if state == ENABLED:
-        return _ok("enabled")
-    return _failed(f"{state}: nothing is synced", "plaid-sync resume")
+        return ok("enabled")
+    return failed(f"{state}: nothing is synced", "plaid-sync resume")
 
 
 def _schedules(deployment: Deployment) -> Finding:
@@ -201,13 +168,13 @@ def _schedules(deployment: Deployment) -> Finding:
     resources = deployment.resources()
     states = {name: _schedule_state(deployment, kind, name) for kind, name in resources if kind in _SCHEDULES}
     if not states:
-        return _warning("the stack has no schedule", "Deploy the template again: the sweep retries what failed.")
+        return warning("the stack has no schedule", "Deploy the template again: the sweep retries what failed.")
     disabled = sorted(name for name, state in states.items() if state != "ENABLED")
     if disabled:
-        return _failed(
+        return failed(
             f"disabled: {', '.join(disabled)}", "Enable them: aws events enable-rule --name NAME, or deploy again."
         )
-    return _ok(f"{plural(len(states), 'schedule')} enabled")
+    return ok(f"{plural(len(states), 'schedule')} enabled")
 
 
 def _schedule_state(deployment: Deployment, kind: str, name: str) -> str:
@@ -219,10 +186,10 @@ def _schedule_state(deployment: Deployment, kind: str, name: str) -> str:
 def _alarms(deployment: Deployment) -> Finding:
     """The stack has alarms, and confirmed subscriptions receive both classes of them."""
     if deployment.parameters.get("Monitoring") == "none":
-        return _ok("none, as the parameter Monitoring says")
+        return ok("none, as the parameter Monitoring says")
     alarms = monitoring.alarms(deployment)
     if not alarms:
-        return _failed("the stack has no alarms", _REDEPLOY)
+        return failed("the stack has no alarms", _REDEPLOY)
     topics = [deployment.output(name) for name in ("PageTopicArn", "AlarmTopicArn")]
     silent = [
         alarm.slug
@@ -231,14 +198,14 @@ def _alarms(deployment: Deployment) -> Finding:
         if "-version-" not in alarm.slug and not set(alarm.actions) & set(topics)
     ]
     if silent:
-        return _failed(f"without a topic of the stack: {', '.join(silent)}", _REDEPLOY)
+        return failed(f"without a topic of the stack: {', '.join(silent)}", _REDEPLOY)
     unread = [topic.rpartition(":")[2] for topic in topics if not _is_subscribed(deployment, topic)]
     if unread:
-        return _warning(
+        return warning(
             f"{plural(len(alarms), 'alarm')}, and no confirmed subscription of {' and '.join(unread)}",
             "Set the parameter AlarmEmail, and confirm the emails from AWS.",
         )
-    return _ok(f"{plural(len(alarms), 'alarm')}, and both topics have a subscription")
+    return ok(f"{plural(len(alarms), 'alarm')}, and both topics have a subscription")
 
 
 def _is_subscribed(deployment: Deployment, topic: str) -> bool:
@@ -246,30 +213,14 @@ def _is_subscribed(deployment: Deployment, topic: str) -> bool:
     return any(entry["SubscriptionArn"].startswith("arn:") for entry in subscriptions)
 
 
-def _versions(deployment: Deployment) -> Finding:
-    """Each alias points to the newest version; all functions have the same runtime and layers."""
-    client = deployment.client("lambda")
-    behind, builds = [], set()
-    for name in deployment.functions:
-        alias = client.get_alias(FunctionName=name, Name=ALIAS)
-        newest = max(_published_versions(client, name), default=0)
-        if alias["FunctionVersion"] != str(newest) or alias.get("RoutingConfig", {}).get("AdditionalVersionWeights"):
-            behind.append(f"{name} ({ALIAS}: {alias['FunctionVersion']}, newest: {newest})")
-        live = client.get_function_configuration(FunctionName=name, Qualifier=ALIAS)
-        layers = ", ".join(":".join(layer["Arn"].split(":")[-2:]) for layer in live.get("Layers", []))
-        builds.add(f"{live['Runtime']} with {layers or 'no layers'}")
-    if behind:
-        return _warning(
-            f"not the newest version: {', '.join(behind)}", "A deployment is in progress, or was rolled back."
-        )
-    if len(builds) > 1:
-        return _warning(f"the functions differ: {'; '.join(sorted(builds))}", _REDEPLOY)
-    return _ok(f"{ALIAS} is the newest version everywhere: {''.join(builds)}")
-
-
-def _published_versions(client: Any, name: str) -> list[int]:  # noqa: ANN401 - a boto3 client
-    pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
-    return [int(entry["Version"]) for page in pages for entry in page["Versions"] if entry["Version"].isdigit()]
+def _quotas(deployment: Deployment) -> Finding:
+    """The account's quotas are what the stack's parameters need."""
+    needs = quotas.Needs.of(deployment.parameters)
+    found = list(quotas.check(deployment.client, needs, needs, emulated=deployment.local))
+    wrong = [finding for finding in found if finding.result is not Result.OK]
+    if not wrong:
+        return ok("; ".join(finding.what for finding in found))
+    return warning("; ".join(finding.what for finding in wrong), " ".join(f"{finding.fix}." for finding in wrong))
 
 
 def _tables(deployment: Deployment) -> Finding:
@@ -283,8 +234,8 @@ def _tables(deployment: Deployment) -> Finding:
         protected = client.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled")
         missing += [] if protected else [f"{output} has no deletion protection"]
     if missing:
-        return _failed("; ".join(missing), _REDEPLOY)
-    return _ok(f"{plural(len(TABLES), 'table')} with point-in-time recovery and deletion protection")
+        return failed("; ".join(missing), _REDEPLOY)
+    return ok(f"{plural(len(TABLES), 'table')} with point-in-time recovery and deletion protection")
 
 
 def _token_key(deployment: Deployment) -> Finding:
@@ -292,12 +243,12 @@ def _token_key(deployment: Deployment) -> Finding:
     client, key_id = deployment.client("kms"), deployment.output("TokenKeyId")
     state = client.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"]
     if state != ENABLED:
-        return _failed(
+        return failed(
             f"the key is {state}: without it all access tokens are lost", "aws kms cancel-key-deletion, enable-key"
         )
     if not client.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"]:
-        return _warning("the key is not rotated", "aws kms enable-key-rotation, or deploy again.")
-    return _ok("enabled and rotated")
+        return warning("the key is not rotated", "aws kms enable-key-rotation, or deploy again.")
+    return ok("enabled and rotated")
 
 
 CHECKS: Final = (
@@ -310,7 +261,8 @@ CHECKS: Final = (
     Check("event source mapping", _mapping),
     Check("schedules", _schedules),
     Check("alarms", _alarms),
-    Check("versions", _versions),
+    Check("versions", versions.check),
+    Check("quotas", _quotas),
     Check("tables", _tables),
     Check("token key", _token_key),
 )

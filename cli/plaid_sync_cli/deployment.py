@@ -73,6 +73,7 @@ class Deployment:
         parameters: the stack's parameters.
         endpoint_url: the emulator's address; None for AWS.
         session: the caller's credentials and region.
+        status: the stack's status, as CloudFormation names it.
     """
 
     name: str
@@ -80,6 +81,12 @@ class Deployment:
     parameters: Mapping[str, str]
     session: boto3.Session
     endpoint_url: str | None = None
+    status: str = ""
+
+    @property
+    def updating(self) -> bool:
+        """Whether CloudFormation creates, updates or rolls back the stack now."""
+        return self.status.endswith("_IN_PROGRESS") and "CLEANUP" not in self.status
 
     @property
     def local(self) -> bool:
@@ -147,7 +154,7 @@ def find(target: Target) -> Deployment:
     """
     if target.local:
         return _find_local(target)
-    name = target.stack or os.environ.get("PLAID_SYNC_STACK")
+    name = _stack_name(target)
     if not name:
         raise usage_error(
             "--stack is missing",
@@ -226,22 +233,47 @@ def read_env(path: Path) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def _read(name: str, session: boto3.Session, endpoint: str | None, addresses: Mapping[str, str]) -> Deployment:
+def deployed_parameters(target: Target) -> dict[str, str]:
+    """Return the parameters of the stack; none if it is not named or not deployed."""
+    session, endpoint = session_of(target)
+    name = LOCAL_STACK if target.local else _stack_name(target)
+    stack = _describe(name, session, endpoint) if name else None
+    return _parameters(stack) if stack and stack.get("Outputs") else {}
+
+
+def _stack_name(target: Target) -> str | None:
+    return target.stack or os.environ.get("PLAID_SYNC_STACK")
+
+
+def _describe(name: str, session: boto3.Session, endpoint: str | None) -> dict[str, Any] | None:
+    """Return CloudFormation's description of a stack; None if there is no such stack."""
     formation = session.client("cloudformation", endpoint_url=endpoint, config=CONFIG)
     try:
         (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
         if "does not exist" not in str(error):
             raise
+        return None
+    return dict(stack)
+
+
+def _parameters(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in stack.get("Parameters", [])}
+
+
+def _read(name: str, session: boto3.Session, endpoint: str | None, addresses: Mapping[str, str]) -> Deployment:
+    stack = _describe(name, session, endpoint)
+    if stack is None:
         raise unreachable(
             f"there is no stack {name} in {session.region_name}",
             "Check the name, --region and --profile: `aws cloudformation list-stacks` lists your stacks.",
-        ) from error
+        )
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     if "SyncQueueUrl" not in outputs:
         raise unreachable(
             f"the stack {name} is not a deployment of plaid-sync-engine ({stack['StackStatus']})",
             "Check the name, or wait until it is deployed.",
         )
-    parameters = {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in stack.get("Parameters", [])}
-    return Deployment(name, {**outputs, **addresses}, parameters, session, endpoint)
+    return Deployment(
+        name, {**outputs, **addresses}, _parameters(stack), session, endpoint, status=stack["StackStatus"]
+    )

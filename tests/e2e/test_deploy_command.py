@@ -69,9 +69,20 @@ def test_a_stack_is_deployed_given_its_keys_updated_and_destroyed(stack: LocalSt
         name, runbook = "Dot's Bank & Co; $HOME", "https://wiki.example.com/?page=1&raw=1"
         given = f"PlaidBaseUrl={plaid.base_url} AlarmEmail=oncall@example.com RunbookUrl={runbook}"
         given += f' LinkClientName="{name.replace("$", "$$")}"'
+        # A reservation that Lambda would refuse stops it before CloudFormation is called.
+        output = run_target(stack, *deploy, "PARAMETERS=WebhookReservedConcurrency=1000")
+        assert "cannot be reserved, because Lambda keeps 100 unreserved" in output
+        assert "Successfully" not in output
         output = run_target(stack, *deploy, f"PARAMETERS={given}", stdin=json.dumps(KEYS))
         assert SECRET not in output
-        steps = ("Account ", "Successfully created/updated stack", "keys are stored, and", "webhook URL  ", "Next: ")
+        steps = (
+            "Account ",
+            "Lambda concurrent executions ",
+            "Successfully created/updated stack",
+            "keys are stored, and",
+            "webhook URL  ",
+            "Next: ",
+        )
         assert sorted(steps, key=output.index) == list(steps)
         first = parameters(stack)
         assert (first["Stage"], first["AlarmEmail"]) == ("dev", "oncall@example.com")

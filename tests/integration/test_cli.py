@@ -274,10 +274,33 @@ def test_the_doctor_reports_failed_and_passed_checks(cli: CommandLine, synced: s
         "webhook URL",
         "clocks",
         "versions",
+        "quotas",
         "tables",
         "token key",
     ]
     assert {name: found[name]["result"] for name in passed} == dict.fromkeys(passed, "ok")
+
+
+def test_the_doctor_reports_a_change_that_has_not_reached_the_alias(cli: CommandLine, world: World) -> None:
+    functions, name = world.stack.client("lambda"), world.stack.functions["changes"]
+    before = functions.get_function_configuration(FunctionName=name)
+    changed = before["Environment"]["Variables"] | {"POWERTOOLS_LOG_LEVEL": "ERROR"}
+    functions.update_function_configuration(FunctionName=name, Timeout=61, Environment={"Variables": changed})
+    versions = next(check for check in cli.json("doctor", code=1)["checks"] if check["check"] == "versions")
+    assert versions["result"] == "warning"
+    assert versions["what"] == f"live is not as $LATEST: {name} (Timeout, Environment (POWERTOOLS_LOG_LEVEL))"
+    assert versions["fix"].startswith("Deploy again.")
+    functions.update_function_configuration(
+        FunctionName=name, Timeout=before["Timeout"], Environment=before["Environment"]
+    )
+
+
+def test_quotas_are_compared_with_the_parameters_of_the_deployment_to_come(cli: CommandLine) -> None:
+    (found,) = cli.json("quotas")["quotas"]
+    assert (found["result"], "18 needed, 0 of them reserved" in found["what"]) == ("ok", True)
+    (refused,) = cli.json("quotas", "--parameters", "WebhookReservedConcurrency=1000", code=1)["quotas"]
+    assert refused["result"] == "failed"
+    assert "aws service-quotas request-service-quota-increase --service-code lambda" in refused["fix"]
 
 
 def test_an_item_is_removed_only_after_confirmation(cli: CommandLine, world: World) -> None:

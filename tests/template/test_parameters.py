@@ -109,6 +109,20 @@ def test_an_invalid_value_is_rejected(template: Template, name: str, good: list[
     assert parameter["ConstraintDescription"].startswith("must be empty or ")
 
 
+@pytest.mark.parametrize("parameters", [{}, {"PlaidEnvironment": "production"}, {"SyncMaximumConcurrency": "50"}])
+def test_what_is_reserved_for_sync_is_its_maximum_concurrency(template: Template, parameters: dict[str, str]) -> None:
+    """With less, Lambda would throttle the queue's pollers."""
+    made = resolved(template, {**parameters, "ReserveSyncConcurrency": "true"})
+    (mapping,) = (event["ScalingConfig"] for _, event in made.events("SQS"))
+    assert made.properties("SyncFunction")["ReservedConcurrentExecutions"] == mapping["MaximumConcurrency"]
+    without = resolved(template, parameters).functions.values()
+    assert not [found for found in without if "ReservedConcurrentExecutions" in found]
+    limited = resolved(template, {"WebhookReservedConcurrency": "100"})
+    assert limited.properties("WebhookFunction")["ReservedConcurrentExecutions"] == {
+        "Ref": "WebhookReservedConcurrency"
+    }
+
+
 # -- canary ------------------------------------------------------------------------------------------------------------
 
 

@@ -18,9 +18,10 @@ from plaid_sync.plaid.credentials import PlaidCredentials
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
 from plaid_sync_cli.audits import Auditor, drifted_rows, is_conclusive
 from plaid_sync_cli.bulk import RateLimiter
-from plaid_sync_cli.checks import Result, link_results, run_checks
+from plaid_sync_cli.checks import link_results, run_checks
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import CommandError, ExitCode, expected_failures
+from plaid_sync_cli.findings import Result
 from plaid_sync_cli.output import plural
 from plaid_sync_cli.plaid import SANDBOX_BANK, FixedKeys, Plaid
 

@@ -1,19 +1,21 @@
-"""`whoami`, `about`, `doctor` and `retained`: the AWS account and the deployed stack."""
+"""`whoami`, `quotas`, `about`, `doctor` and `retained`: the AWS account and the deployed stack."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from plaid_sync.domain.item import StateName
 from rich.markup import escape
 
-from plaid_sync_cli import deployment, monitoring
-from plaid_sync_cli.checks import CHECKS, Finding, Result, run_checks
+from plaid_sync_cli import deployment, monitoring, quotas
+from plaid_sync_cli.checks import CHECKS, run_checks
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.commands.keys import has_keys
 from plaid_sync_cli.deployment import TABLES
 from plaid_sync_cli.errors import ExitCode
+from plaid_sync_cli.findings import Finding, Result
 from plaid_sync_cli.output import plural, table
 
 if TYPE_CHECKING:
@@ -48,6 +50,36 @@ def whoami(context: Context) -> int:
         document, lambda: [f"Account {document['account']}, {document['region']}, as {document['arn']}"]
     )
     return ExitCode.OK
+
+
+@command(APP, "quotas")
+def compare_quotas(
+    context: Context,
+    parameters: Annotated[
+        str, typer.Option(metavar="NAME=VALUE...", help="Parameters of the deployment to come.")
+    ] = "",
+) -> int:
+    """Compare the account's quotas with what a deployment needs. It needs no deployment.
+
+    `make deploy` runs it first. Exit code 1 if the deployment would fail; 0 with warnings.
+
+    Example: `plaid-sync quotas --stack plaid-sync --parameters "ReserveSyncConcurrency=true"`
+    """
+    session, endpoint = deployment.session_of(context.target)
+    deployed = deployment.deployed_parameters(context.target)
+    given = dict(word.split("=", 1) for word in shlex.split(parameters) if "=" in word)
+    findings = list(
+        quotas.check(
+            lambda service: session.client(service, endpoint_url=endpoint, config=deployment.CONFIG),
+            quotas.Needs.of(deployed | given),
+            quotas.Needs.of(deployed) if deployed else None,
+            emulated=endpoint is not None,
+        )
+    )
+    document = {"quotas": [finding.document() for finding in findings]}
+    context.output.show(document, lambda: (line for finding in findings for line in _render(finding)))
+    failed = any(finding.result is Result.FAILED for finding in findings)
+    return ExitCode.ACTION_REQUIRED if failed else ExitCode.OK
 
 
 @command(APP, "about")
@@ -102,10 +134,7 @@ def doctor(context: Context) -> int:
     failed = any(finding.result is Result.FAILED for _, finding in found)
     document = {
         "healthy": not failed,
-        "checks": [
-            {"check": name, "result": finding.result.value, "what": finding.what, "fix": finding.fix or None}
-            for name, finding in found
-        ],
+        "checks": [{"check": name, **finding.document()} for name, finding in found],
     }
     context.output.show(document, lambda: _render_findings(found))
     return ExitCode.ACTION_REQUIRED if failed else ExitCode.OK
@@ -115,11 +144,14 @@ def _render_findings(found: list[tuple[str, Finding]]) -> Iterator[str]:
     count = {result: sum(finding.result is result for _, finding in found) for result in Result}
     yield f"{count[Result.OK]} ok, {plural(count[Result.WARNING], 'warning')}, {count[Result.FAILED]} failed"
     for name, finding in found:
-        yield (
-            f"[{_COLORS[finding.result]}]{finding.result.value:8}[/] [bold]{escape(name)}[/]: {escape(finding.what)}"
-        )
-        if finding.fix:
-            yield f"         [dim]{escape(finding.fix)}[/]"
+        yield from _render(finding, name)
+
+
+def _render(finding: Finding, name: str = "") -> Iterator[str]:
+    heading = f"[bold]{escape(name)}[/]: " if name else ""
+    yield f"[{_COLORS[finding.result]}]{finding.result.value:8}[/] {heading}{escape(finding.what)}"
+    if finding.fix:
+        yield f"         [dim]{escape(finding.fix)}[/]"
 
 
 @command(APP, "retained")
