@@ -107,7 +107,7 @@ test-artifact: .local/runtime/.installed build-local ## Test the built functions
 	@touch $@
 
 ##@ Deploy it
-.PHONY: deploy smoke destroy
+.PHONY: deploy smoke field-report destroy
 TEMPLATE ?= .aws-sam/build/template.yaml
 # ENV is an environment of samconfig.toml, which names its stack; local is the stack of `make local`.
 SAMCONFIG = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("samconfig.toml", "rb")).get("$(ENV)", {}).get("deploy", {}).get("parameters", {}).get("$(1)", ""))')
@@ -141,6 +141,11 @@ deploy: setup ## Build, deploy and check ENV=dev or prod (PARAMETERS="AlarmEmail
 smoke: setup ## Try the deployed ENV end to end: link a sandbox bank, audit, webhook, erase (ENV=local is the stack of make local)
 	@$(call NEED_ENV,$(ENV))
 	@$(BIN)/plaid-sync smoke $(WHERE) $(ARGS)
+
+field-report: setup ## Collect in one file what ENV shows about each claim that no emulator confirms (docs/first-deployment.md)
+	@$(call NEED_ENV,$(ENV))
+	@mkdir -p .local
+	@$(BIN)/plaid-sync field-report $(WHERE) --output ".local/field-report-$(ENV).json" $(ARGS)
 
 destroy: setup ## Delete the stack of ENV; tables and keys are retained, and the commands that delete them are printed
 	@$(call NEED_ENV,)

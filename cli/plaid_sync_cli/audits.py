@@ -79,7 +79,7 @@ class Auditor:
 def _invoke(functions: Any, name: str, item_id: str, *, values: bool) -> Report:  # noqa: ANN401 - a boto3 client
     """Audit an Item; a failed invocation is a report, so that the other Items are not affected."""
     event = exact_json.dumps({"item_id": item_id, "values": values})
-    response = functions.invoke(FunctionName=name, Qualifier=ALIAS, Payload=event.encode())
+    response = functions.invoke(FunctionName=f"{name}:{ALIAS}", Payload=event.encode())
     document: Any = exact_json.loads(response["Payload"].read())
     if "FunctionError" in response:
         kind = document.get("errorType") if isinstance(document, dict) else None

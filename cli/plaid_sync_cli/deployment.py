@@ -33,11 +33,12 @@ _LOCAL_VARIABLES: Final = (
     "WEBHOOK_URL",
     "PLAID_BASE_URL",
 )
+USER_AGENT: Final = "plaid-sync"
 CONFIG: Final = Config(
     connect_timeout=3,
     read_timeout=20,
     retries={"mode": "standard", "total_max_attempts": 4},
-    user_agent_extra="plaid-sync",
+    user_agent_extra=USER_AGENT,
 )
 """Short timeouts; the SDK retries what is safe to retry."""
 TABLES: Final = ("ItemsTable", "TransactionsTable", "QuarantineTable", "HistoryTable", "LinksTable")

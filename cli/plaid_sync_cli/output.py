@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, Final
 
 import simplejson
@@ -18,7 +22,8 @@ from rich.table import Table
 from plaid_sync_cli.errors import CommandError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TextIO
 
     from rich.console import RenderableType
 
@@ -78,6 +83,20 @@ class Output:
         """
         if not yes and not typer.confirm(question, err=True):
             raise CommandError("not confirmed", "Nothing was changed.", ExitCode.INTERRUPTED)
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[TextIO]:
+    """Open a file that is created atomically when the `with` block succeeds, and that only its owner may read."""
+    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, newline="") as partial:
+        try:
+            yield partial  # type: ignore[misc] # a TextIO in all but its type
+            partial.flush()
+            os.fsync(partial.fileno())
+            Path(partial.name).replace(path)
+        except BaseException:
+            Path(partial.name).unlink(missing_ok=True)
+            raise
 
 
 def _console(*, stderr: bool) -> Console:

@@ -165,6 +165,28 @@ def authorize_batches_as_singles() -> None:
     actions.extract_iam_action = of_a_single
 
 
+def name_lambda_calls() -> None:
+    """Authorize calls about one alias or mapping by their own action, and that about the account at all.
+
+    The emulator takes the first two for the list's, and has no action for the third.
+    """
+    actions: Any = import_module("ministack.core.iam_actions")
+    extract = actions.extract_iam_action
+    kinds = {"aliases": "Alias", "event-source-mappings": "EventSourceMapping"}
+    verbs = {"GET": "Get", "PUT": "Update", "DELETE": "Delete"}
+
+    def by_name(service: str, method: str, path: str, *request: Any) -> str | None:  # noqa: ANN401 - the emulator's
+        found = re.search(r"/(aliases|event-source-mappings)/[^/]+$", path)
+        if service == "lambda" and found and method in verbs:
+            return f"lambda:{verbs[method]}{kinds[found[1]]}"
+        if service == "lambda" and path.rstrip("/").endswith("/account-settings"):
+            return "lambda:GetAccountSettings"
+        action: str | None = extract(service, method, path, *request)
+        return action
+
+    actions.extract_iam_action = by_name
+
+
 def log_to_files(folder: Path) -> None:
     """Append what a function logs to a file, named by the last word of its name, beside CloudWatch Logs."""
     functions: Any = import_module("ministack.services.lambda_svc")
@@ -234,6 +256,7 @@ def main() -> None:
     accept_signatures_for(os.environ.get("AWS_ENDPOINT_URL", ""))
     authorize_batches_as_singles()
     refuse_as_api_gateway()
+    name_lambda_calls()
     retry_reported_stream_records()
     follow_queue_clock(os.environ.get("LOCAL_QUEUE_CLOCK", ""))
     logs = Path(sys.argv.pop(1))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from plaid_sync_cli.app import app
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from local.stack.dotenv import variables_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from local.plaid import PlaidServer
     from local.stack import LocalStack
+    from tests.integration.harness import World
 
 SECRETS = ("access-sandbox", "local-secret", "public-sandbox")
 
@@ -46,11 +50,34 @@ class CommandLine:
 
     def text(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
         """Run a command without a terminal; return its standard output."""
-        result = CliRunner().invoke(app, [*arguments, "--local"], input=stdin)
+        result = self.run(*arguments, stdin=stdin)
         assert result.exit_code == code, result.output
-        assert not any(secret in result.output for secret in SECRETS)
         return result.stdout
+
+    def run(self, *arguments: str, stdin: str = "") -> Result:
+        """Run a command without a terminal."""
+        result = CliRunner().invoke(app, [*arguments, "--local"], input=stdin)
+        assert not any(secret in result.output for secret in SECRETS), result.output
+        return result
 
     def json(self, *arguments: str, code: int = 0, stdin: str = "") -> Any:
         """Run a command with `--json`; return its document."""
         return json.loads(self.text(*arguments, "--json", code=code, stdin=stdin))
+
+
+@contextmanager
+def syncing(world: World) -> Iterator[None]:
+    """Process the queue in the background, as the deployed function does."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(0.1):
+            world.drain()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        worker.join()

@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import threading
 import time
-from contextlib import contextmanager
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,22 +20,19 @@ from plaid_sync_cli.deployment import Target
 from plaid_sync_cli.output import Output
 
 from local.plaid import Phase
-from local.stack.deploy import STACK_NAME
-from local.stack.resources import ACCOUNT_ID
 from tests.deployment import NOWHERE
-from tests.integration.command_line import CommandLine
+from tests.integration.command_line import CommandLine, syncing
 from tests.integration.in_process import runs_in_the_emulator
 from tests.integration.module_harness import lasting_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.deployment import Deployment
     from tests.integration.harness import World
 
 pytestmark = runs_in_the_emulator
-
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -352,24 +346,6 @@ def test_an_audit_shows_a_closed_account_that_plaid_serves(cli: CommandLine, wor
     assert cli.json("audit", item_id)["reports"][0]["served_accounts"] == [account_id]
 
 
-@contextmanager
-def syncing(world: World) -> Iterator[None]:
-    """Process the queue in the background, as the deployed function does."""
-    done = threading.Event()
-
-    def work() -> None:
-        while not done.wait(0.1):
-            world.drain()
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        worker.join()
-
-
 def test_drift_is_shown_then_repaired_and_gone(cli: CommandLine, world: World) -> None:
     good, bad = world.link(transactions=20), world.link(transactions=30)
     world.drain()
@@ -395,55 +371,6 @@ def test_drift_is_shown_then_repaired_and_gone(cli: CommandLine, world: World) -
     assert "1 Item, 20 transactions at Plaid compared. Not compared: 1 unregistered." in cli.text(
         "audit", good, "unknown", "--rate", "10/s", code=1
     )
-
-
-def policies(world: World) -> list[str]:
-    """Return the policies of docs/cli.md for this stack."""
-    stack = world.stack
-    region, account = stack.emulator.region, ACCOUNT_ID
-    tables = {
-        "ITEMS_TABLE_ARN": stack.items_table,
-        "QUARANTINE_TABLE_ARN": stack.quarantine_table,
-        "TRANSACTIONS_TABLE_ARN": stack.transactions_table,
-    }
-    names = {name: f"arn:aws:dynamodb:{region}:{account}:table/{table}" for name, table in tables.items()}
-    for name, url in (("SYNC_QUEUE_ARN", stack.sync_queue_url), ("DEAD_LETTER_QUEUE_ARN", stack.dead_letter_queue_url)):
-        names[name] = f"arn:aws:sqs:{region}:{account}:{url.rsplit('/', 1)[-1]}"
-    names["TOKEN_KEY_ARN"] = f"arn:aws:kms:{region}:{account}:key/{stack.resources.id('TokenKey')}"
-    secret = stack.client("secretsmanager").describe_secret(SecretId=stack.resources.id("PlaidSecret"))
-    names |= {"PLAID_SECRET_ARN": secret["ARN"], "REGION": region, "API_ID": stack.resources.id("Api")}
-    names |= {"ACCOUNT": account, "STACK": STACK_NAME}
-    texts = re.findall(r"```json\n(\{.*?)```", (DOCS / "cli.md").read_text(), re.DOTALL)
-    # The emulator authorizes all calls about event source mappings as one action.
-    names['"lambda:GetEventSourceMapping"'] = '"lambda:GetEventSourceMapping", "lambda:ListEventSourceMappings"'
-    pattern = re.compile("|".join(sorted(names, key=len, reverse=True)))
-    return [pattern.sub(lambda found: names[found[0]], text) for text in texts]
-
-
-def test_the_documented_policies_are_sufficient_and_a_missing_permission_is_an_error(
-    cli: CommandLine, world: World, synced: str, tmp_path: Path
-) -> None:
-    iam = world.stack.client("iam")
-    iam.create_user(UserName="operator")
-    key = iam.create_access_key(UserName="operator")["AccessKey"]
-    env = tmp_path / ".local" / "env"
-    own = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    env.write_text(env.read_text() + "".join(f"{name}={value}\n" for name, value in own.items()))
-    cli.text("status", code=3)
-    inspect, operate = policies(world)
-    iam.put_user_policy(UserName="operator", PolicyName="inspect", PolicyDocument=inspect)
-    dead_letter(world, body(synced), synced)
-    assert synced in cli.text("item", synced, code=1)
-    for command in ("status", "dlq list"):
-        cli.json(*command.split(), code=1)
-    cli.json("items", "--limit", "1")
-    cli.json("usage")
-    for command in (f"sync {synced}", f"export {synced}", "dlq replay --yes"):
-        cli.text(*command.split(), code=3)
-    iam.put_user_policy(UserName="operator", PolicyName="operate", PolicyDocument=operate)
-    for command in (f"sync {synced}", f"export {synced}", "dlq replay --yes", "pause --yes"):
-        cli.text(*command.split())
-    assert {check["result"] for check in cli.json("doctor", code=1)["checks"]} <= {"ok", "warning", "failed"}
 
 
 @pytest.mark.parametrize(

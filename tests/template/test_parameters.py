@@ -213,6 +213,9 @@ def test_the_functions_use_that_key_only_through_the_services_that_store_data(te
     assert statement["Resource"] == {"Fn::GetAtt": ["DataKey", "Arn"]}
     services = {name["Fn::Sub"].split(".")[0] for name in statement["Condition"]["StringEquals"]["kms:ViaService"]}
     assert services == {"dynamodb", "sqs", "secretsmanager"}
+    # Operators attach the same policy: docs/cli.md.
+    output = template.document["Outputs"]["DataKeyPolicyArn"]
+    assert (output["Condition"], output["Value"]) == ("OwnKey", {"Ref": "DataKeyPolicy"})
 
 
 # -- regions -----------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_the_outputs_name_every_resource_that_operators_and_applications_use(tem
     named = {f"{name}Name" for name in (*template.functions, "Dashboard", "EventBus")}
     urls = {f"{name}Url" for name in (*template.of("AWS::SQS::Queue"), "Webhook", "Api", "Dashboard")}
     ids = {"ApiId", "SyncEventSourceMappingId", "PlaidSecretId", "TokenKeyId", "TransactionsStreamArn"}
-    ids |= {"PageTopicArn", "AlarmTopicArn"}
+    ids |= {"PageTopicArn", "AlarmTopicArn", "DataKeyPolicyArn"}
     assert template.document["Outputs"].keys() == named | urls | ids | template.of("AWS::DynamoDB::Table").keys()
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 import unicodedata
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
@@ -23,7 +21,7 @@ from plaid_sync_cli.bulk import progress
 from plaid_sync_cli.command import AllOption, Context, OptionalItemsArgument, UserOption, command
 from plaid_sync_cli.errors import ExitCode, usage_error
 from plaid_sync_cli.monitoring import item_ids, item_indexes
-from plaid_sync_cli.output import plural, to_json
+from plaid_sync_cli.output import plural, private_file, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -197,19 +195,9 @@ def write(
 
 @contextmanager
 def _open(path: Path | None) -> Iterator[TextIO]:
-    """Open standard output, or a file that is created atomically when the `with` block succeeds.
-
-    Only its owner may read it: it has bank data.
-    """
+    """Open standard output, or a file that only its owner may read: it has bank data."""
     if path is None:
         yield sys.stdout
         return
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, newline="") as partial:
-        try:
-            yield partial  # type: ignore[misc] # a TextIO in all but its type
-            partial.flush()
-            os.fsync(partial.fileno())
-            Path(partial.name).replace(path)
-        except BaseException:
-            Path(partial.name).unlink(missing_ok=True)
-            raise
+    with private_file(path) as stream:
+        yield stream
