@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PARAMETERS: Final = (
     *("Stage", "PlaidEnvironment", "Architecture", "SyncMaximumConcurrency", "PlaidCallsPerMinute"),
     *("ReserveSyncConcurrency", "WebhookReservedConcurrency", "WebhookRateLimit", "WebhookBurstLimit"),
-    *("ItemsRateLimit", "ItemsBurstLimit", "DeploymentType", "RollbackOnAlarms", "CustomerManagedKey"),
+    *("ItemsRateLimit", "ItemsBurstLimit", "DeploymentType", "CustomerManagedKey"),
     *("IncludeOriginalDescription", "PersonalFinanceCategoryVersion", "GoneAccountRows", "AuditSampleSize", "LogLevel"),
 )
 """The parameters in a report: none has a name, an address or an identifier of its owner."""

@@ -1,6 +1,6 @@
 """Compares the quotas of the AWS account with what a stack's parameters need.
 
-Only quotas that the stack can meet are here: the others are far above what Plaid's rate limits let it do (docs/cli.md).
+Only quotas that the stack can meet are here: others are far above what Plaid's rate limits let it do (docs/deploying.md).
 """
 
 from __future__ import annotations
@@ -222,4 +222,4 @@ def _rate(clients: Clients, quota: Quota, needs: Needs) -> Finding:
 def _unread(error: ClientError, quota: Quota, actions: str) -> Finding:
     code = error.response["Error"]["Code"]
     fix = f"Grant {actions} (docs/cli.md)" if code in ACCESS_DENIED else "Try again"
-    return warning(f"{quota.name} cannot be read ({code}), {quota.parameters} not compared", f"{fix}.")
+    return warning(f"{quota.name} cannot be read ({code}), {quota.parameters} not compared", fix)

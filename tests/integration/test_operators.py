@@ -78,7 +78,7 @@ def filled(text: str, world: World) -> str:
 
 
 def statements(world: World) -> dict[str, list[dict[str, Any]]]:
-    texts = {name: (PROJECT / "docs" / "policies" / f"{name}.json").read_text() for name in POLICIES}
+    texts = {name: (PROJECT / "infra" / f"operator-policy-{name}.json").read_text() for name in POLICIES}
     return {name: json.loads(filled(text, world))["Statement"] for name, text in texts.items()}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from plaid_sync.events import MAX_RETRY_AGE
 
-from tests.template.cloudformation import ABSENT, Template, listed
+from tests.template.cloudformation import ABSENT, NO_VALUE, Template, listed
 from tests.template.rules import differences, rule, without
 
 if TYPE_CHECKING:
@@ -71,8 +71,10 @@ def a_batch_returns_after_the_timeout_and_fails_message_by_message(template: Tem
         if queue.get("RedrivePolicy", {}).get("maxReceiveCount", 0) < 1000:
             yield f"{function}: an outage of a day uses up the receives of a message"
         yield from differences(function, event, EXPECTED_SOURCE)
-        if "ReservedConcurrentExecutions" in template.functions[function]:
-            yield f"{function}: throttled pollers hide messages"
+        maximum = event.get("ScalingConfig", {}).get("MaximumConcurrency")
+        reserved = template.functions[function].get("ReservedConcurrentExecutions")
+        if reserved != {"Fn::If": ["SyncReserved", maximum, NO_VALUE]}:
+            yield f"{function}: with fewer reserved executions than workers, throttled pollers hide messages"
 
 
 @rule(

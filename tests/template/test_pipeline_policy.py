@@ -50,13 +50,15 @@ OTHERS: Final = {
     *("s3:PutObject", "s3:GetBucketLocation", "s3:GetBucketPolicy", "s3:GetEncryptionConfiguration"),
     # API Gateway, for the access log
     *("logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:GetLogDelivery", "logs:ListLogDeliveries"),
-    # `plaid-sync whoami`, `keys`, `about`, `doctor` and `smoke`
+    # `plaid-sync whoami`, `quotas`, `keys`, `about`, `doctor` and `smoke`
+    *("lambda:GetAccountSettings", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"),
     *("sts:GetCallerIdentity", "cloudformation:ListStackResources", "cloudwatch:GetMetricStatistics"),
     *("lambda:InvokeFunction", "dynamodb:Query", "execute-api:Invoke"),
 }
 ON_ALL: Final = {
     "cloudwatch:DescribeAlarms",  # CloudWatch may check it against all alarms
     "execute-api:Invoke",  # cfn-lint knows no resources of it
+    *("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"),  # of any service
 }
 INLINE_LIMIT, MANAGED_LIMIT = 10_240, 6_144
 """Characters without white space: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import yaml
 
+RESERVED: Final = {"ReserveSyncConcurrency": "true", "WebhookReservedConcurrency": "100"}
 CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({"Stage": "dev"}, {"Stage": "prod"}, {"Stage": "local"}),
     ({}, DOMAIN, ZONE),
@@ -32,7 +33,7 @@ CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({}, BOUNDARY),
     ({}, {"DeploymentType": "AllAtOnce"}),
     ({}, {"WebhookUrl": "https://proxy.example.com/webhooks/plaid"}),
-    ({}, {"SyncMaximumConcurrency": "5", "PlaidCallsPerMinute": "100"}),
+    ({}, {"SyncMaximumConcurrency": "5", "PlaidCallsPerMinute": "100"} | RESERVED),
     ({}, {"AWS::Partition": "aws-cn"}, {"AWS::Partition": "aws-us-gov"}),
     ({}, {"Monitoring": "none"}),
 )
