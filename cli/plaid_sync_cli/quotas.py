@@ -1,6 +1,6 @@
 """Compares the quotas of the AWS account with what a stack's parameters need.
 
-Only quotas that the stack can meet are here: others are far above what Plaid's rate limits let it do (docs/deploying.md).
+Only quotas that the stack can meet are here: Plaid's rate limits keep it far below the others (docs/deploying.md).
 """
 
 from __future__ import annotations

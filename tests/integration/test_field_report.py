@@ -194,7 +194,7 @@ def test_deployments_show_canary_and_rollback(
     seen: Observations, information: dict[str, Any], canary: Verdict, rollback: Verdict
 ) -> None:
     stubber = Stubber(seen.deployment.client("codedeploy"))
-    for _ in range(6):
+    for _ in (kind for kind, _ in seen.deployment.resources() if kind == "AWS::CodeDeploy::DeploymentGroup"):
         stubber.add_response("list_deployments", {"deployments": ["d-1"]})
         stubber.add_response("get_deployment", {"deploymentInfo": information})
     with stubber:
