@@ -211,7 +211,6 @@ def _emit_failure(route: str, error: PlaidSyncError, status: int) -> None:
             count(Metric.ITEM_ORPHANED)
             logger.critical("access token lost", item_id=error.item_id, plaid_request_id=error.request_id)
         case UnreadableItemError():
-            count(Metric.REQUEST_FAILED)
             logger.error("item unreadable", route=route, item_id=error.item_id)
         case TransientError():
             logger.error("request failed", route=route, code=error.code)
