@@ -266,11 +266,13 @@ def _math(seen: Observations) -> Observation:
     return _verdict(what, holds=bool(states) and "INSUFFICIENT_DATA" not in states.values())
 
 
-@_claim("alarm-delivery", "Alarms reach the subscriptions of the encrypted topic.", "docs/decisions.md")
+@_claim("alarm-delivery", "Alarms reach the subscriptions of the encrypted topics.", "docs/decisions.md")
 def _delivered(seen: Observations) -> Observation:
-    topic = seen.deployment.output("AlarmTopicArn").rsplit(":", 1)[-1]
-    sent = seen.total("AWS/SNS", "NumberOfNotificationsDelivered", TopicName=topic)
-    failed = seen.total("AWS/SNS", "NumberOfNotificationsFailed", TopicName=topic)
+    sent = failed = 0.0
+    for output in ("PageTopicArn", "AlarmTopicArn"):
+        topic = seen.deployment.output(output).rsplit(":", 1)[-1]
+        sent += seen.total("AWS/SNS", "NumberOfNotificationsDelivered", TopicName=topic)
+        failed += seen.total("AWS/SNS", "NumberOfNotificationsFailed", TopicName=topic)
     what = f"{sent:.0f} notifications delivered, {failed:.0f} failed"
     return _verdict(what, holds=not failed) if sent or failed else _none(what)
 

@@ -243,7 +243,8 @@ def allowed(world: World, command: str, actions: set[str]) -> str:
 
 
 def test_the_table_has_every_command_and_the_policies_exactly_its_actions(world: World) -> None:
-    assert ROWS.keys() == COMMANDS.keys() == ALL_COMMANDS - {"smoke"}
+    occasional = {command for command in ALL_COMMANDS if command.startswith("restore ")}
+    assert ROWS.keys() == COMMANDS.keys() == ALL_COMMANDS - {"smoke"} - occasional
     found, wanted = statements(world), defaultdict[str, set[str]](set)
     for policy, actions in ROWS.values():
         wanted[policy] |= actions
