@@ -184,7 +184,7 @@ def test_the_text_of_a_bug_is_not_logged(world: World, output: Callable[[], str]
     records = world.receive()
     assert world.handle(records) == ids(records)
     text = output()
-    assert "ValueError" in text
+    assert "UnreadableItemError" in text
     assert "item_rows.py" in text
     assert "business" not in text
 
