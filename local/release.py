@@ -2,7 +2,8 @@
 
 A release is a digest of the code, the layers, the template and the values of all parameters. It is written into a copy
 of the built template as `AutoPublishCodeSha256`: SAM makes the logical ids of the functions' versions of it, so that
-CloudFormation publishes a version of each function when anything of this changes, and none when nothing does. SAM alone
+CloudFormation publishes a version of each function when anything of this changes, and none when nothing does, but for
+once more after the retry of an update that was rolled back. SAM alone
 hashes properties with their references unresolved, and a changed parameter never reaches the alias
 (https://github.com/aws/serverless-application-model/issues/3820). It also appends the digest to the functions'
 descriptions, so that Lambda sees a change whenever CloudFormation publishes
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 FILE: Final = "release.yaml"
 """The template with the release, beside the built one, whose relative paths it has."""
 _DELETE: Final = (
-    "Its creation failed, and nothing uses it. Delete it, then deploy again:\n"
+    "Its creation failed, and nothing uses it. Delete it, then deploy again; its empty tables (and DataKey) stay:\n"
     "  aws cloudformation delete-stack --stack-name {name}\n"
     "  aws cloudformation wait stack-delete-complete --stack-name {name}"
 )

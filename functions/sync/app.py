@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.aws.clients import client, deadline_of
+from plaid_sync.aws.dynamodb.attempts import SharedAttempts
 from plaid_sync.aws.dynamodb.claims import ItemClaims
 from plaid_sync.aws.dynamodb.erasure import ErasableTables
 from plaid_sync.aws.dynamodb.items import ItemsTable
@@ -89,7 +90,8 @@ def build_processor(
         clock=clock,
     )
     messages = SqsReceivedMessages(client("sqs"), settings.sync_queue_url, settings.dead_letter_queue_url)
-    return BatchProcessor(engine, messages, timer)
+    answers = SharedAttempts(dynamodb, settings.shared_table, clock)
+    return BatchProcessor(engine, messages, answers, timer)
 
 
 processor = build_processor(os.environ)

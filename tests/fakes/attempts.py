@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class FakeAttempts:
-    """Implements `AttemptRequests` and `Attempts`."""
+    """Implements `AttemptRequests`, `AttemptAnswers` and `Attempts`."""
 
     requests: dict[ItemId, str] = field(default_factory=dict)
     stored: dict[tuple[str, ItemId], Lease] = field(default_factory=dict)
@@ -29,9 +29,11 @@ class FakeAttempts:
         for item_id, at in sorted(self.requests.items()):
             yield DueItem(at, item_id, AttemptClass.FIRST_SYNC, requested=True)
 
-    def answer(self, item: DueItem) -> None:
-        if self.requests.get(item.item_id) == item.next_attempt_at:
-            del self.requests[item.item_id]
+    def is_requested(self, item: DueItem) -> bool:
+        return self.requests.get(item.item_id) == item.next_attempt_at
+
+    def answer(self, item_id: ItemId) -> None:
+        self.requests.pop(item_id, None)
 
     def leases(self, items: Sequence[DueItem]) -> list[Lease]:
         return [self._last(Lease(item)) for item in items]

@@ -118,7 +118,7 @@ ROWS = {
 READS = {
     # By any request at all: a write can return the row that it replaces, and a condition can be a question about it.
     "webhook": {"History", "Plaid's public keys", "count rows", "once rows", "request rows"},
-    "sync": {"Items", "Transactions", "Quarantine", "History", "account claims"},
+    "sync": {"Items", "Transactions", "Quarantine", "History", "account claims", "request rows"},
     "items": {"Items", "Transactions", "History", "account claims", "link sessions"},
     "changes": set(),  # the history's stream
     "sweep": {"request rows", "lease rows"},

@@ -51,6 +51,7 @@ COMPLETED_BY: Final = {
 PARTITIONS: Final = {
     # What roles may use of the tables that they share with others.
     ("SyncFunctionRole", "LinksTable"): {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["login#*"]}},
+    ("SyncFunctionRole", "SharedTable"): {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["request"]}},
     ("WebhookFunctionRole", "SharedTable"): {
         "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["key", "count", "once", "request"]}
     },
@@ -145,6 +146,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     # History is append-only.
     ("Sync", "HistoryTable"): {"PutItem"},
     ("Sync", "LinksTable"): {"UpdateItem", "DeleteItem"},
+    ("Sync", "SharedTable"): {"DeleteItem"},
     ("Sync", "SyncQueue"): {
         *("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"),
     },
@@ -164,7 +166,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Sweep", "ItemsTable/index/by_next_attempt"): {"Query"},
     ("Sweep", "ItemsTable/index/by_state"): {"Query", "Scan"},
     ("Sweep", "QuarantineTable/index/by_item"): {"Scan"},
-    ("Sweep", "SharedTable"): {"Query", "BatchGetItem", "UpdateItem", "DeleteItem"},
+    ("Sweep", "SharedTable"): {"Query", "GetItem", "BatchGetItem", "UpdateItem", "DeleteItem"},
     ("Sweep", "SyncQueue"): {"SendMessage"},
     # The audit is read-only.
     ("Audit", "ItemsTable"): {"GetItem"},
@@ -207,7 +209,7 @@ def only_sync_writes_transactions_and_reads_the_queue(template: Template) -> Ite
 @rule(
     *without(f"{STATEMENTS}/FollowAccountsWithClaims", "Condition", "Condition/Null"),
     (f"{STATEMENTS}/FollowAccountsWithClaims/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys", ["*"]),
-    *without(f"{SWEEP}/AnswerRequestsAndLeaseAttempts", "Condition", "Condition/Null"),
+    *without(f"{SWEEP}/FindRequestsAndLeaseAttempts", "Condition", "Condition/Null"),
     *without(f"{WEBHOOK.removesuffix('/0')}/ShareKeysAndRequestAttempts", "Condition"),
 )
 def roles_that_share_a_table_are_limited_to_their_partitions(template: Template) -> Iterator[str]:

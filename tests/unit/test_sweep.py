@@ -135,34 +135,60 @@ def test_two_runs_at_once_enqueue_an_attempt_once() -> None:
     assert len(sent) == 30
 
 
-def test_an_attempt_that_a_webhook_requested_is_enqueued_once_and_the_request_is_answered() -> None:
+def test_an_attempt_that_a_webhook_requested_is_enqueued_until_a_worker_answers() -> None:
     items, queue, attempts = due("due"), FakeQueue(), FakeAttempts()
     attempts.request_attempt(ItemId("requested"), NOON)
     result = sweep(items, queue, attempts=attempts)
-    assert queue.take() == [("requested", "sweep"), ("due", "sweep")]
+    assert queue.take() == [("requested", "refused_webhook"), ("due", "sweep")]
     assert {item.item_id: item.requested for item in result.enqueued} == {"requested": True, "due": False}
-    assert attempts.requests == {}
+    sweep(items, queue, now=NOON + LEASED, attempts=attempts)
+    assert ("requested", "refused_webhook") in queue.take()
+    attempts.answer(ItemId("requested"))
+    sweep(items, queue, now=NOON + LEASED * 2, attempts=attempts)
+    assert queue.take() == [("due", "sweep")]
 
 
-def test_a_request_stays_until_its_message_is_accepted_and_a_newer_one_is_kept() -> None:
+def test_a_request_whose_message_is_refused_too_is_enqueued_by_the_next_run() -> None:
     items, queue, attempts = FakeItems(), FakeQueue(refused={"a"}), FakeAttempts()
     attempts.request_attempt(ItemId("a"), NOON)
     sweep(items, queue, attempts=attempts)
     queue.refused = ()
+    sweep(items, queue, now=NOON + MINUTE, attempts=attempts)
+    assert queue.take() == [("a", "refused_webhook")]
 
-    class Requesting(FakeQueue):
-        """A queue that refuses a webhook's message a moment after it accepted the sweep's."""
 
-        def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:
+@dataclass(slots=True)
+class AnsweredQueue(WorkedQueue):
+    """A queue whose messages workers begin at once, and whose requests they answer."""
+
+    requests: FakeAttempts = field(default_factory=FakeAttempts)
+
+    def send(self, message: SyncMessage, deduplication_id: str | None = None) -> None:
+        if message.cause == "sweep":
+            WorkedQueue.send(self, message, deduplication_id)
+        else:
             FakeQueue.send(self, message, deduplication_id)
-            attempts.request_attempt(message.item_id, NOON + MINUTE * 1.5)
+            self.requests.answer(message.item_id)
 
-    requesting = Requesting()
-    sweep(items, requesting, now=NOON + MINUTE, attempts=attempts)
-    assert requesting.take() == [("a", "sweep")]
-    sweep(items, queue, now=NOON + MINUTE * 2, attempts=attempts)
-    assert queue.take() == [("a", "sweep")]
-    assert attempts.requests == {}
+
+def test_requests_and_other_attempts_come_in_the_order_of_their_times() -> None:
+    """An hour of refused webhooks delays no pull that goes on in another invocation."""
+    items, attempts = due(*numbered("due", 3), attempt_class=AttemptClass.FIRST_SYNC), FakeAttempts()
+    for number, name in enumerate(numbered("webhook", 700)):
+        attempts.request_attempt(ItemId(name), NOON - MINUTE * 1.5 + timedelta(seconds=number))
+    queue = AnsweredQueue(items=items, requests=attempts)
+    sweep(items, queue, now=NOON + MINUTE * 15, attempts=attempts)
+    sent = [name for name, _ in queue.take()]
+    assert [sent.index(name) for name in numbered("due", 3)] == [0, 31, 92]
+    assert len(sent) == CALLS * SHARES[AttemptClass.FIRST_SYNC]
+
+
+def test_while_workers_begin_nothing_a_few_requests_wait() -> None:
+    """A webhook of another Item must not wait behind all those that the queue refused for an hour."""
+    attempts, queue = FakeAttempts(), FakeQueue()
+    for name in numbered("webhook", 5_000):
+        attempts.request_attempt(ItemId(name), NOON)
+    assert len(sweep(FakeItems(), queue, attempts=attempts).enqueued) == 13
 
 
 def test_each_class_has_its_own_budget_and_the_most_overdue_come_first() -> None:

@@ -99,6 +99,7 @@ class SyncSettings(PullSettings):
     quarantine_table: str
     history_table: str
     links_table: str
+    shared_table: str
     token_key_id: str
 
 

@@ -11,10 +11,11 @@ wait behind many of them.
 
 from __future__ import annotations
 
+import heapq
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import chain, islice, zip_longest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.domain.errors import TransientError
@@ -96,8 +97,8 @@ class Attempts(Protocol):
         """Yield the Items for which the webhook function requested an attempt."""
         ...
 
-    def answer(self, item: DueItem) -> None:
-        """Delete the request for an attempt, unless it was requested again."""
+    def is_requested(self, item: DueItem) -> bool:
+        """Return whether no worker has answered a request since it was found; the last moments may be missing."""
         ...
 
     def leases(self, items: Sequence[DueItem]) -> list[Lease]:
@@ -171,7 +172,7 @@ class Sweeper:
                 if not deadline.allows(_STOP_SECONDS) or len(result.failures) == _MAX_FAILURES:
                     result.deferred += len(due) - number
                     return result
-                if self._enqueue(lease, result) and not lease.item.requested:
+                if self._enqueue(lease, result):
                     leased.append(lease.item)
         return result
 
@@ -182,7 +183,7 @@ class Sweeper:
         self.clock.sleep(max(0.0, (slice_ends_at - self.clock.now()).total_seconds()))
         while self.clock.now() < ends_at:
             try:
-                begun = not latest or not all(map(self.items.is_due, latest))
+                begun = not latest or not all(map(self._waits, latest))
             except TransientError as error:
                 result.failures.append(error.code)
                 return False
@@ -190,6 +191,9 @@ class Sweeper:
                 return True
             self.clock.sleep(_CHECK_SECONDS)
         return False
+
+    def _waits(self, item: DueItem) -> bool:
+        return self.attempts.is_requested(item) if item.requested else self.items.is_due(item)
 
     def _choose(self, result: SweepResult) -> list[Lease]:
         """Return the attempts to enqueue: of each class in turn one, so that slow attempts of one delay no other."""
@@ -212,7 +216,7 @@ class Sweeper:
         """
         due = self.items.due(attempt_class, now)
         if attempt_class is AttemptClass.FIRST_SYNC:
-            due = chain(self.attempts.requested(), due)
+            due = heapq.merge(sorted(self.attempts.requested()), due)
         new, repeated = list[Lease](), list[Lease]()
         while len(new) < limit and (items := list(islice(due, _LEASES_PER_READ))):
             for lease in self.attempts.leases(items):
@@ -235,13 +239,11 @@ class Sweeper:
         return True
 
     def _send(self, lease: Lease) -> None:
-        """Send the message of a leased attempt; a request for it is answered then."""
+        """Send the message of a leased attempt."""
+        cause = Cause.REFUSED_WEBHOOK if lease.item.requested else Cause.SWEEP
         try:
-            self.queue.send(SyncMessage(lease.item.item_id, Cause.SWEEP))
+            self.queue.send(SyncMessage(lease.item.item_id, cause))
         except TransientError:
             with suppress(TransientError):  # else it is due when the lease ends
                 self.attempts.release(lease)
             raise
-        if lease.item.requested:
-            with suppress(TransientError):  # else it is enqueued again when the lease ends
-                self.attempts.answer(lease.item)

@@ -44,6 +44,7 @@ from plaid_sync.sync.planner import UpdatePlanner
 from plaid_sync.sync.ports import Commit, Reconciliation
 from plaid_sync.sync.steps import AttemptSteps
 
+from tests.fakes.attempts import FakeAttempts
 from tests.simulation.model import calls
 from tests.simulation.model.calls import NEVER, Call, Loaded, Response, Time, Written
 from tests.simulation.model.plaid import Page, Refusal
@@ -156,7 +157,9 @@ def _run(body: str, responses: tuple[Response, ...]) -> Call:
         "attributes": {"SentTimestamp": str(int(_SENT_AT.timestamp() * 1000)), "ApproximateReceiveCount": "1"},
     }
     try:
-        result = BatchProcessor(engine, ports, _no_timer).process([record], Deadline(ports.remaining_seconds))
+        result = BatchProcessor(engine, ports, FakeAttempts(), _no_timer).process(
+            [record], Deadline(ports.remaining_seconds)
+        )
     except _SuspendedError as suspended:
         return suspended.call
     bugs = [returned.bug for returned in result.returned] + [report.bug for report in result.reports.values()]

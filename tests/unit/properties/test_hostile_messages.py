@@ -17,6 +17,7 @@ from plaid_sync.plaid.responses import parse_page
 from plaid_sync.sync.batch import BatchProcessor
 
 from local.plaid.webhooks import ITEM_CODES
+from tests.fakes.attempts import FakeAttempts
 from tests.fakes.aws import MAX_MESSAGE_BYTES, Queue, is_deliverable
 from tests.fakes.clock import NOON
 from tests.fakes.functions import ENVIRONMENT, import_app, lambda_context
@@ -161,7 +162,7 @@ def handle(records: list[Record], queue: Queue) -> tuple[Tables, list[str]]:
     }
     urls = ENVIRONMENT["SYNC_QUEUE_URL"], ENVIRONMENT["DEAD_LETTER_QUEUE_URL"]
     received = SqsReceivedMessages(queue, *urls)  # type: ignore[arg-type] # a fake
-    app.processor = BatchProcessor(tables.engine(Plaid()), received, no_timer)
+    app.processor = BatchProcessor(tables.engine(Plaid()), received, FakeAttempts(), no_timer)
     response = app.lambda_handler({"Records": records}, lambda_context())
     return tables, [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 

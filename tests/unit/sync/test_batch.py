@@ -15,6 +15,7 @@ from plaid_sync.sync.batch import DEAD_LETTER_AFTER, BatchProcessor
 from plaid_sync.sync.engine import MAX_UNFINISHED_ATTEMPTS
 from plaid_sync.sync.job import Outcome
 
+from tests.fakes.attempts import FakeAttempts
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.failing import Failing
 from tests.fakes.items import new_item
@@ -37,10 +38,10 @@ SECONDS = 300.0
 """How long the sync function lives (template.yaml)."""
 
 
-def record(number: int, received: int = 1, item_id: ItemId = ITEM) -> dict[str, Any]:
+def record(number: int, received: int = 1, item_id: ItemId = ITEM, cause: Cause = Cause.WEBHOOK) -> dict[str, Any]:
     sent_at = str(int(NOON.timestamp() * 1000))
     attributes = {"SentTimestamp": sent_at, "ApproximateReceiveCount": str(received), "MessageGroupId": item_id}
-    body = SyncMessage(item_id, Cause.WEBHOOK, {"number": number}).to_json()
+    body = SyncMessage(item_id, cause, {"number": number}).to_json()
     return {"messageId": f"m{number}", "receiptHandle": f"r{number}", "body": body, "attributes": attributes}
 
 
@@ -67,16 +68,18 @@ class Batch:
 
     tables: Tables = field(default_factory=lambda: Tables.of(new_item(ITEM), new_item(OTHER)))
     messages: FakeReceivedMessages = field(default_factory=FakeReceivedMessages)
+    attempts: Any = field(default_factory=FakeAttempts)
     plaid: Plaid = field(default_factory=Plaid)
 
     def process(self, *records: dict[str, Any]) -> BatchResult:
-        processor = BatchProcessor(self.tables.engine(self.plaid), self.messages, no_timer)
+        processor = BatchProcessor(self.tables.engine(self.plaid), self.messages, self.attempts, no_timer)
         return processor.process(list(records), self.tables.clock.deadline(SECONDS))
 
     def lose(self, port: str, name: str) -> None:
         """Let a call fail for as long as the test takes."""
-        replaced: Any = Failing(getattr(self.tables, port), name, TransientError("unreachable"), times=99)
-        setattr(self.tables, port, replaced)
+        ports = self if port == "attempts" else self.tables
+        replaced: Any = Failing(getattr(ports, port), name, TransientError("unreachable"), times=99)
+        setattr(ports, port, replaced)
 
 
 def _committed(_: Batch) -> None:
@@ -301,7 +304,7 @@ def process_slowly(messages: Visible, first: int, **plaid: Any) -> tuple[BatchRe
     names = [*NAMES[:first], ITEM, *NAMES[first:]]
     tables = Tables.of(*map(new_item, names))
     tables.clock = clock
-    processor = BatchProcessor(tables.engine(SlowItem(clock, **plaid)), messages, clock.timer)
+    processor = BatchProcessor(tables.engine(SlowItem(clock, **plaid)), messages, FakeAttempts(), clock.timer)
     records = [record(number, item_id=name) for number, name in enumerate(names)]
     return processor.process(records, clock.deadline(SECONDS)), clock
 
@@ -347,3 +350,22 @@ def test_a_queue_that_changes_no_visibility_fails_no_sync() -> None:
     assert result.reports[ITEM].outcome is Outcome.COMMITTED
     assert len(result.failed_message_ids) == 9
     assert result.visibility_failures > 0
+
+
+# ---- requests that refused webhooks left
+
+
+def test_a_message_that_a_request_led_to_answers_it() -> None:
+    batch = Batch()
+    for item_id in (ITEM, OTHER):
+        batch.attempts.request_attempt(item_id, NOON)
+    batch.process(record(0, cause=Cause.REFUSED_WEBHOOK), record(1, item_id=OTHER, cause=Cause.SWEEP))
+    assert batch.attempts.requests.keys() == {OTHER}
+
+
+def test_a_request_that_cannot_be_answered_fails_no_sync() -> None:
+    batch = Batch()
+    batch.attempts.request_attempt(ITEM, NOON)
+    batch.lose("attempts", "answer")
+    result = batch.process(record(0, cause=Cause.REFUSED_WEBHOOK))
+    assert (result.reports[ITEM].outcome, result.failed_message_ids) == (Outcome.COMMITTED, [])

@@ -24,6 +24,8 @@ class Cause(StrEnum):
 
     WEBHOOK = "webhook"
     STALE_WEBHOOK = "stale_webhook"
+    REFUSED_WEBHOOK = "refused_webhook"
+    """The queue refused the message of a webhook, which left a request; the sweep sends this one."""
     LINKED = "linked"
     REQUEST = "request"
     ACCOUNTS = "accounts"

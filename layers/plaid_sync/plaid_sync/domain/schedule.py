@@ -51,7 +51,7 @@ class DueItem:
 
     Attributes:
         next_attempt_at: since when, exactly as the table has it (text order is time order).
-        requested: a webhook whose message the queue refused requests it, at that time.
+        requested: a webhook whose message the queue refused requested it, at that time.
     """
 
     next_attempt_at: str

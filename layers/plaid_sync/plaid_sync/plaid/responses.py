@@ -156,7 +156,7 @@ def _parse_account(entry: dict[str, Any], id_field: str) -> Account | None:
 
 
 def _account_object(entry: dict[str, Any]) -> bytes | None:
-    """Return the whole object in stored form; None where it is unusually large, or cannot be stored."""
+    """Return the whole object as JSON; None where it is unusually large, or cannot be stored."""
     try:
         plaid = exact_json.dumps_for_storage(entry)
     except (exact_json.InvalidJsonError, UnicodeEncodeError):

@@ -7,6 +7,7 @@ so every exit here is explicit. One Item's failure never fails another Item's me
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.sync.engine import SyncEngine
     from plaid_sync.sync.heartbeat import Timer
-    from plaid_sync.sync.ports import ReceivedMessages
+    from plaid_sync.sync.ports import AttemptAnswers, ReceivedMessages
 
 MALFORMED: Final = "malformed"
 DEAD_LETTER_AFTER: Final = 5
@@ -94,6 +95,7 @@ class BatchProcessor:
 
     engine: SyncEngine
     messages: ReceivedMessages
+    answers: AttemptAnswers
     timer: Timer
 
     def process(self, records: list[dict[str, Any]], deadline: Deadline) -> BatchResult:
@@ -137,6 +139,9 @@ class BatchProcessor:
         self, item_id: ItemId, received: list[ReceivedMessage], deadline: Deadline, result: BatchResult
     ) -> None:
         job = result.jobs[item_id] = _job_of(item_id, received, deadline)
+        if any(message.message.cause == Cause.REFUSED_WEBHOOK for message in received):
+            with suppress(TransientError):
+                self.answers.answer(item_id)
         try:
             report = self.engine.sync(job)
         except TransientError as error:

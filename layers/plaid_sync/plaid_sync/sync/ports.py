@@ -357,6 +357,18 @@ class PlaidAccounts(PlaidHealth, Protocol):
         ...
 
 
+class AttemptAnswers(Protocol):
+    """Requests for attempts, which webhooks left whose messages the queue refused."""
+
+    def answer(self, item_id: ItemId) -> None:
+        """Delete the request: a message is there now, and what was requested before its attempt is covered.
+
+        Raises:
+            TransientError: the table cannot accept the write now; the sweep sends another message.
+        """
+        ...
+
+
 class ReceivedMessages(Protocol):
     """What the sync function does with the messages of its batch while it runs."""
 

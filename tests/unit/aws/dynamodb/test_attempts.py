@@ -30,17 +30,19 @@ def test_a_request_is_there_until_it_is_answered(attempts: SharedAttempts) -> No
     requested = [(item.item_id, item.next_attempt_at, item.attempt_class, item.requested) for item in found]
     at = format_timestamp(NOON)
     assert requested == [(name, at, AttemptClass.FIRST_SYNC, True) for name in "ab"]
-    attempts.answer(found[0])
+    assert all(map(attempts.is_requested, found))
+    attempts.answer(A.item_id)
     assert list(attempts.requested()) == found[1:]
+    assert [attempts.is_requested(item) for item in found] == [False, True]
 
 
-def test_an_answer_leaves_a_newer_request(attempts: SharedAttempts) -> None:
+def test_a_webhook_that_is_refused_later_is_another_request(attempts: SharedAttempts) -> None:
     attempts.request_attempt(A.item_id, NOON)
     (older,) = attempts.requested()
     attempts.request_attempt(A.item_id, LATER)
-    attempts.answer(older)
     (newer,) = attempts.requested()
     assert newer.next_attempt_at == format_timestamp(LATER)
+    assert [attempts.is_requested(item) for item in (older, newer)] == [False, True]
 
 
 def test_a_request_of_a_newer_version_is_skipped(attempts: SharedAttempts, dynamodb: Any) -> None:

@@ -36,7 +36,7 @@ _LEASE: Final = "lease"
 
 @dataclass(frozen=True, slots=True)
 class SharedAttempts:
-    """Implements `AttemptRequests` and `Attempts`."""
+    """Implements `AttemptRequests`, `AttemptAnswers` and `Attempts`."""
 
     client: DynamoDBClient
     table: str
@@ -64,9 +64,16 @@ class SharedAttempts:
                 if isinstance(at := values.get("requested_at"), str):
                     yield DueItem(at, ItemId(values["name"]), AttemptClass.FIRST_SYNC, requested=True)
 
-    def answer(self, item: DueItem) -> None:
+    def is_requested(self, item: DueItem) -> bool:
         """See `Attempts`."""
-        self._delete(_REQUEST, item.item_id, "requested_at", item.next_attempt_at)
+        with aws_errors():
+            response = self.client.get_item(TableName=self.table, Key=shared_key(_REQUEST, item.item_id))
+        return deserialize(dict(response.get("Item", {}))).get("requested_at") == item.next_attempt_at
+
+    def answer(self, item_id: ItemId) -> None:
+        """See `AttemptAnswers`."""
+        with aws_errors():
+            self.client.delete_item(TableName=self.table, Key=shared_key(_REQUEST, item_id))
 
     def leases(self, items: Sequence[DueItem]) -> list[Lease]:
         """See `Attempts`."""
@@ -95,16 +102,12 @@ class SharedAttempts:
 
     def release(self, lease: Lease) -> None:
         """See `Attempts`."""
-        self._delete(_LEASE, _lease_name(lease.item), "leased_until", format_optional_timestamp(lease.until))
-
-    def _delete(self, kind: str, name: str, attribute: str, value: str | None) -> None:
-        """Delete a row that has this value; another value is a newer one, which stays."""
         expression, exceptions = Expression(), self.client.exceptions
         with aws_errors(), suppress(exceptions.ConditionalCheckFailedException):
             self.client.delete_item(
                 TableName=self.table,
-                Key=shared_key(kind, name),
-                ConditionExpression=expression.equals(attribute, value),
+                Key=shared_key(_LEASE, _lease_name(lease.item)),
+                ConditionExpression=expression.equals("leased_until", format_optional_timestamp(lease.until)),
                 **expression.arguments(),
             )
 
