@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.metrics import Metric
+
 from plaid_sync_cli import monitoring, quotas, versions
 from plaid_sync_cli.checks import link_results
 from plaid_sync_cli.findings import Result
@@ -27,6 +29,7 @@ _ROW_LAG_MS: Final = 10_000
 _MEMORY: Final = 0.85
 _RUNS_PER_HOUR: Final = (58, 62)
 _ITERATOR_AGE_MS: Final = 60_000
+_WITHOUT_INFO: Final = ("WARN", "ERROR")
 _MATH: Final = ("webhooks-silent", "sweep-not-run")
 
 
@@ -92,7 +95,7 @@ def _function(seen: Observations, name: str) -> str:
 
 @_claim("exact", "The rows equal Plaid's.", "docs/audit.md", emulated=True)
 def _exact(seen: Observations) -> Observation:
-    audited, drift = seen.own("ItemsAudited"), seen.own("DriftFound")
+    audited, drift = seen.own(Metric.ITEMS_AUDITED), seen.own(Metric.DRIFT_FOUND)
     what = f"{plural(round(audited), 'Item')} audited, {drift:,.0f} rows differ"
     return _verdict(what, holds=not drift) if audited else _none(f"{what}: plaid-sync audit --sample 20")
 
@@ -162,13 +165,17 @@ def _unthrottled(seen: Observations) -> Observation:
     "docs/decisions.md",
 )
 def _heartbeat(seen: Observations) -> Observation:
-    longest = seen.highest("AWS/Lambda", "Duration", FunctionName=_function(seen, "Sync")) or 0.0
-    failures, superseded = seen.own("VisibilityFailures"), seen.own("SyncSuperseded")
-    what = (
-        f"longest sync {longest / 1000:.0f} s, {failures:.0f} failed changes of visibility, {superseded:.0f} superseded"
-    )
+    function = _function(seen, "Sync")
+    longest = seen.highest("AWS/Lambda", "Duration", FunctionName=function) or 0.0
+    batches = seen.records(function, "{ $.visibility_failures > 0 }")
+    failures = sum(record.get("visibility_failures", 0) for record in batches)
+    syncs = seen.records(function, '{ $.outcome = "superseded" }')
+    superseded = sum(record.get("outcome") == "superseded" for record in syncs)
+    what = f"longest sync {longest / 1000:.0f} s, {failures} failed changes of visibility, {superseded} superseded"
     if failures:
         return _verdict(what, holds=False)
+    if seen.deployment.parameters.get("LogLevel") in _WITHOUT_INFO:
+        return _none(f"{what}; LogLevel hides them")
     return _verdict(what, holds=True) if longest > _HEARTBEAT_MS and not superseded else _none(what)
 
 
@@ -193,7 +200,7 @@ def _no_loop(seen: Observations) -> Observation:
 
 @_claim("write-units", "A row takes 2 to 4.5 write units of its table: twice its size, in a transaction.", "README.md")
 def _write_units(seen: Observations) -> Observation:
-    rows = sum(seen.own(f"Transactions{change}") for change in ("Added", "Modified", "Removed"))
+    rows = sum(map(seen.own, (Metric.TRANSACTIONS_ADDED, Metric.TRANSACTIONS_MODIFIED, Metric.TRANSACTIONS_REMOVED)))
     table = seen.deployment.output("TransactionsTable")
     units = seen.total("AWS/DynamoDB", "ConsumedWriteCapacityUnits", TableName=table)
     if rows < _MIN_ROWS:
@@ -239,7 +246,7 @@ def _roles(seen: Observations) -> Observation:
 
 @_claim("schedule", "The sweep runs every minute.", "docs/decisions.md")
 def _schedule(seen: Observations) -> Observation:
-    runs = seen.hourly("SweepRuns")[1:]  # the stack may be younger than the first hour
+    runs = seen.hourly(Metric.SWEEP_RUNS)[1:]  # the stack may be younger than the first hour
     if not runs:
         return _none("no full hour of the sweep yet")
     lowest, most = _RUNS_PER_HOUR
@@ -250,7 +257,7 @@ def _schedule(seen: Observations) -> Observation:
 @_claim("stream", "Events follow their history entries within a minute.", "docs/items.md")
 def _events(seen: Observations) -> Observation:
     age = seen.highest("AWS/Lambda", "IteratorAge", FunctionName=_function(seen, "Changes"))
-    published, failures = seen.own("EventsPublished"), seen.own("PublishFailures")
+    published, failures = seen.own(Metric.EVENTS_PUBLISHED), seen.own(Metric.PUBLISH_FAILURES)
     if not published:
         return _none("no event was published")
     what = f"{published:,.0f} events published, {failures:.0f} failures, oldest record {(age or 0) / 1000:.0f} s"
@@ -261,7 +268,7 @@ def _events(seen: Observations) -> Observation:
 def _math(seen: Observations) -> Observation:
     states = {alarm.slug: alarm.state for alarm in monitoring.alarms(seen.deployment) if alarm.slug in _MATH}
     what = ", ".join(f"{slug}: {state}" for slug, state in sorted(states.items()))
-    if not seen.own("SweepRuns"):
+    if not seen.own(Metric.SWEEP_RUNS):
         return _none(f"{what}; the sweep has not run")
     return _verdict(what, holds=bool(states) and "INSUFFICIENT_DATA" not in states.values())
 
@@ -291,7 +298,7 @@ def _route_throttles(seen: Observations) -> Observation:
 
 @_claim("row-lag", "Rows follow their webhook within ten seconds on average.", "README.md")
 def _row_lag(seen: Observations) -> Observation:
-    average = seen.average("SyncLag")
+    average = seen.average(Metric.SYNC_LAG)
     if average is None:
         return _none("no row followed a webhook")
     return _verdict(f"{average:,.0f} ms from a webhook to its rows on average", holds=average < _ROW_LAG_MS)
@@ -299,8 +306,9 @@ def _row_lag(seen: Observations) -> Observation:
 
 @_claim("signed-again", "Plaid signs each retry of a webhook again.", "docs/decisions.md")
 def _signed_again(seen: Observations) -> Observation:
-    stale = seen.own("StaleWebhooksQueued")
-    what = f"{stale:.0f} webhooks were genuine and older than five minutes"
+    rejected = seen.records(_function(seen, "Webhook"), "{ $.queued IS TRUE }")
+    stale = sum(record.get("queued") is True for record in rejected)
+    what = f"{plural(stale, 'webhook')} of genuine signature, older than five minutes"
     return _verdict(what, holds=False) if stale else _none(what)
 
 

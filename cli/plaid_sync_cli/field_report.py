@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 from plaid_sync.domain.errors import PlaidSyncError
+from plaid_sync.metrics import Metric
 
 from plaid_sync_cli import monitoring, versions
 from plaid_sync_cli.checks import run_checks
@@ -31,6 +32,10 @@ _PARAMETERS: Final = (
 )
 """The parameters in a report: none has a name, an address or an identifier of its owner."""
 _QUEUES: Final = ("SyncQueueUrl", "DeadLetterQueueUrl", "FailedEventsQueueUrl")
+_COUNTED: Final = (
+    *(Metric.TRANSACTIONS_ADDED, Metric.TRANSACTIONS_MODIFIED, Metric.TRANSACTIONS_REMOVED),
+    *(Metric.SYNC_COMMITTED, Metric.SYNC_FAILED),
+)
 _EXPECTED: Final = (BotoCoreError, ClientError, PlaidSyncError, urllib3.exceptions.HTTPError)
 
 
@@ -135,9 +140,8 @@ def _alarms(seen: Observations) -> dict[str, str]:
 
 
 def _rows(seen: Observations) -> dict[str, float | None]:
-    names = ("TransactionsAdded", "TransactionsModified", "TransactionsRemoved", "SyncCommitted", "SyncFailed")
-    counts: dict[str, float | None] = {name: seen.own(name) for name in names}
-    return {**counts, "SyncLag": seen.average("SyncLag"), "WebhookDelay": seen.average("WebhookDelay")}
+    counts: dict[str, float | None] = {metric.value: seen.own(metric) for metric in _COUNTED}
+    return counts | {metric.value: seen.average(metric) for metric in (Metric.SYNC_LAG, Metric.WEBHOOK_DELAY)}
 
 
 _MEASUREMENTS: Final = {

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from plaid_sync.metrics import Metric as OwnMetric
+
     from plaid_sync_cli.deployment import Deployment
 
 _PERIOD: Final = 300
@@ -54,17 +56,17 @@ class Observations:
         """Return the maximum of a metric; None if it has no data."""
         return max(self._values(namespace, name, "Maximum", dimensions), default=None)
 
-    def own(self, name: str, **dimensions: str) -> float:
+    def own(self, name: OwnMetric) -> float:
         """Return the sum of a metric that the functions emit."""
-        return self.total(METRICS, name, service=self.deployment.name, **dimensions)
+        return self.total(METRICS, name, service=self.deployment.name)
 
-    def average(self, name: str) -> float | None:
+    def average(self, name: OwnMetric) -> float | None:
         """Return the average of a metric that the functions emit; None if it has no data."""
         dimensions = {"service": self.deployment.name}
         count = sum(self._values(METRICS, name, "SampleCount", dimensions))
         return sum(self._values(METRICS, name, "Sum", dimensions)) / count if count else None
 
-    def hourly(self, name: str) -> list[float]:
+    def hourly(self, name: OwnMetric) -> list[float]:
         """Return the sums of a metric that the functions emit, of each full hour that has any."""
         metric = Metric(METRICS, name, {"service": self.deployment.name}, "Sum")
         first = self.start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
@@ -90,13 +92,17 @@ class Observations:
         for page, _ in zip(pages, range(_MAX_PAGES), strict=False):
             yield from (event["message"] for event in page["events"])
 
+    def records(self, function: str, pattern: str) -> Iterator[dict[str, Any]]:
+        """Yield a function's JSON log records that match a pattern; the emulator ignores the pattern."""
+        yield from (json.loads(message) for message in self.logged(function, pattern) if message.startswith("{"))
+
     @cached_property
     def invocations(self) -> dict[str, Invocations]:
         """The invocations of each function that Lambda reported."""
         return {name: self._invocations(name) for name in self.deployment.functions}
 
     def _invocations(self, function: str) -> Invocations:
-        records = [json.loads(message) for message in self.logged(function, _REPORTS) if "platform.report" in message]
+        records = self.records(function, _REPORTS)
         found = [record["record"]["metrics"] for record in records if record.get("type") == "platform.report"]
         return Invocations(
             reported=len(found),

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from botocore.stub import Stubber
+from plaid_sync.aws.sync_telemetry import emit_batch_telemetry
+from plaid_sync.aws.telemetry import metrics
+from plaid_sync.domain.item import ItemId
+from plaid_sync.metrics import Metric
+from plaid_sync.sync.batch import BatchResult
+from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 from plaid_sync_cli import deployment
 from plaid_sync_cli.claims import CLAIMS, Verdict
 from plaid_sync_cli.deployment import Target
@@ -16,12 +24,13 @@ from plaid_sync_cli.field_report import observe
 from plaid_sync_cli.observations import Observations
 
 from local.stack.deploy import STACK_NAME
+from tests.fakes.clock import PLENTY
 from tests.integration.command_line import SECRETS, CommandLine
-from tests.integration.in_process import runs_in_the_emulator
+from tests.integration.in_process import reads_the_logs, runs_in_the_emulator
 from tests.integration.module_harness import lasting_world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.deployment import Deployment
@@ -32,6 +41,7 @@ pytestmark = runs_in_the_emulator
 CONFIRMED, REFUTED, NOT_OBSERVED = Verdict
 SYNC, WEBHOOK, CHANGES = (f"{STACK_NAME}-{name}" for name in ("sync", "webhook", "changes"))
 HOUR: Final = timedelta(hours=1)
+UPDATE: Final = {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE"}
 Datum = tuple[str, str, float, dict[str, str]]
 
 
@@ -69,7 +79,7 @@ def of_lambda(name: str, value: float, function: str = SYNC) -> Datum:
 
 
 def own(name: str, value: float) -> Datum:
-    return ("PlaidSync", name, value, {"service": STACK_NAME})
+    return ("PlaidSync", Metric(name), value, {"service": STACK_NAME})
 
 
 def units(seen: Observations, value: float) -> Datum:
@@ -94,8 +104,6 @@ def verdict(seen: Observations, claim_id: str) -> Verdict:
         ("no-throttles", [of_lambda("Invocations", 5), of_lambda("Throttles", 1)], REFUTED),
         ("heartbeat", [of_lambda("Duration", 59_000)], NOT_OBSERVED),
         ("heartbeat", [of_lambda("Duration", 61_000)], CONFIRMED),
-        ("heartbeat", [of_lambda("Duration", 61_000), own("SyncSuperseded", 1)], NOT_OBSERVED),
-        ("heartbeat", [of_lambda("Duration", 61_000), own("VisibilityFailures", 1)], REFUTED),
         ("no-loop", [of_lambda("Invocations", 1)], CONFIRMED),
         ("no-loop", [of_lambda("Invocations", 1), of_lambda("RecursiveInvocationsDropped", 1)], REFUTED),
         ("stream", [own("EventsPublished", 1), of_lambda("IteratorAge", 900, CHANGES)], CONFIRMED),
@@ -103,7 +111,6 @@ def verdict(seen: Observations, claim_id: str) -> Verdict:
         ("stream", [own("EventsPublished", 1), own("PublishFailures", 1)], REFUTED),
         ("row-lag", [own("SyncLag", 1_000), own("SyncLag", 17_000)], CONFIRMED),
         ("row-lag", [own("SyncLag", 1_000), own("SyncLag", 20_000)], REFUTED),
-        ("signed-again", [own("StaleWebhooksQueued", 1)], REFUTED),
     ],
 )
 def test_metrics_confirm_or_refute_a_claim(
@@ -144,10 +151,55 @@ def test_the_delivery_of_alarms_is_read_from_the_topic(seen: Observations, faile
 def log(seen: Observations, function: str, *records: dict[str, Any]) -> None:
     client, group = seen.deployment.client("logs"), f"/aws/lambda/{function}"
     stream = f"report {seen.end.isoformat()}".replace(":", "-")
-    client.create_log_stream(logGroupName=group, logStreamName=stream)
+    with suppress(client.exceptions.ResourceAlreadyExistsException):
+        client.create_log_stream(logGroupName=group, logStreamName=stream)
     at = round((seen.end - HOUR).timestamp() * 1000)
     events = [{"timestamp": at, "message": json.dumps(record)} for record in records]
     client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+
+
+def written(output: Callable[[], str]) -> list[dict[str, Any]]:
+    """Return the log records that the functions have written."""
+    return [json.loads(line) for line in output().splitlines() if line.startswith("{")]
+
+
+@reads_the_logs
+@pytest.mark.parametrize(
+    ("failures", "outcome", "expected"),
+    [(0, Outcome.COMMITTED, CONFIRMED), (1, Outcome.COMMITTED, REFUTED), (0, Outcome.SUPERSEDED, NOT_OBSERVED)],
+)
+def test_the_records_of_sync_show_whether_messages_stay_hidden(
+    seen: Observations, output: Callable[[], str], failures: int, outcome: Outcome, expected: Verdict
+) -> None:
+    put(seen, of_lambda("Duration", 61_000))
+    item_id = ItemId("item-1")
+    job = SyncJob(item_id, seen.end, PLENTY)
+    emit_batch_telemetry(
+        BatchResult(jobs={item_id: job}, reports={item_id: SyncReport(outcome)}, visibility_failures=failures)
+    )
+    metrics.clear_metrics()
+    log(seen, SYNC, *written(output))
+    assert verdict(seen, "heartbeat") is expected
+
+
+def test_a_log_without_information_shows_nothing_about_visibility(seen: Observations) -> None:
+    put(seen, of_lambda("Duration", 61_000))
+    silent = replace(seen.deployment, parameters={"LogLevel": "WARN"})
+    assert verdict(replace(seen, deployment=silent), "heartbeat") is NOT_OBSERVED
+
+
+@reads_the_logs
+def test_a_stale_webhook_refutes_that_plaid_signs_again(
+    seen: Observations, world: World, output: Callable[[], str]
+) -> None:
+    body = json.dumps(UPDATE | {"item_id": world.synced(transactions=1)}).encode()
+    world.restart_webhook_function()
+    world.post_webhook(body, "forged")
+    log(seen, WEBHOOK, *written(output))
+    assert verdict(seen, "signed-again") is NOT_OBSERVED
+    world.post_webhook(body, world.plaid.sign(body, iat=world.clock() - timedelta(minutes=10)))
+    log(seen, WEBHOOK, *written(output))
+    assert verdict(seen, "signed-again") is REFUTED
 
 
 def report(duration: float, used: int, initialization: float | None = None) -> dict[str, Any]:
