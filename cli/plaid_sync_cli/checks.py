@@ -185,7 +185,7 @@ def _schedule_state(deployment: Deployment, kind: str, name: str) -> str:
 
 def _alarms(deployment: Deployment) -> Finding:
     """The stack has alarms, and confirmed subscriptions receive both classes of them."""
-    if deployment.parameters.get("Monitoring") == "none":
+    if not deployment.monitored:
         return ok("none, as the parameter Monitoring says")
     alarms = monitoring.alarms(deployment)
     if not alarms:

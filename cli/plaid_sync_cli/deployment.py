@@ -95,6 +95,11 @@ class Deployment:
         return self.endpoint_url is not None
 
     @property
+    def monitored(self) -> bool:
+        """Whether it has alarms and a dashboard, as the parameters Monitoring and Stage say."""
+        return "AlarmTopicArn" in self.outputs
+
+    @property
     def region(self) -> str:
         """The region of the stack."""
         return str(self.session.region_name)

@@ -38,7 +38,7 @@ def resolved(template: Template, parameters: Mapping[str, str]) -> Template:
         (ZONE, {"ApiDomain", "ApiDomainMapping", "ApiDomainRecord"}),
         (KEY, {"DataKey", "DataKeyAlias", "DataKeyPolicy"}),
         (BOUNDARY, set()),
-        ({"Monitoring": "none"}, {"Alarms", "Dashboard"}),
+        ({"Monitoring": "full"}, {"Alarms", "Dashboard"}),
     ],
 )
 def test_each_set_of_parameters_adds_or_removes_its_resources_and_no_others(
@@ -155,6 +155,23 @@ def test_codedeploy_moves_the_aliases_of_the_canaries_and_no_others(template: Te
     assert alarms["Resource"]["Fn::Sub"].endswith(":alarm:*")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "monitored"),
+    [
+        ({"Stage": "dev"}, False),
+        ({"Stage": "prod"}, True),
+        ({"Stage": "local"}, True),
+        ({"Stage": "dev", "Monitoring": "full"}, True),
+        ({"Stage": "prod", "Monitoring": "none"}, False),
+    ],
+)
+def test_prod_is_monitored_and_dev_is_if_the_parameter_says_so(
+    template: Template, parameters: dict[str, str], *, monitored: bool
+) -> None:
+    made = resolved(template, parameters).resources
+    assert ("Alarms" in made, "Dashboard" in made) == (monitored, monitored)
+
+
 def test_without_monitoring_nothing_names_an_alarm_or_the_dashboard(template: Template) -> None:
     outputs = template.document["Outputs"]
     conditional = {name for name, output in outputs.items() if output.get("Condition") == "Monitored"}
@@ -242,5 +259,5 @@ def test_no_template_is_bound_to_a_region_or_a_partition(text: str) -> None:
     ],
 )
 def test_the_console_has_the_partitions_host_name(template: Template, partition: str, console: str) -> None:
-    made = resolved(template, {"AWS::Partition": partition})
+    made = resolved(template, {"AWS::Partition": partition, "Monitoring": "full"})
     assert made.properties("Dashboard")["Parameters"]["Console"] == console

@@ -35,7 +35,7 @@ CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({}, {"WebhookUrl": "https://proxy.example.com/webhooks/plaid"}),
     ({}, {"SyncMaximumConcurrency": "5", "PlaidCallsPerMinute": "100"} | RESERVED),
     ({}, {"AWS::Partition": "aws-cn"}, {"AWS::Partition": "aws-us-gov"}),
-    ({}, {"Monitoring": "none"}),
+    ({}, {"Monitoring": "none"}, {"Monitoring": "full"}),
 )
 """The parameters of conditions."""
 
