@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from plaid_sync_cli.observations import DENIED
 from plaid_sync_cli.output import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from plaid_sync_cli.observations import Observations
 
@@ -30,7 +31,8 @@ _MEMORY: Final = 0.85
 _RUNS_PER_HOUR: Final = (58, 62)
 _ITERATOR_AGE_MS: Final = 60_000
 _WITHOUT_INFO: Final = ("WARN", "ERROR")
-_MATH: Final = ("webhooks-silent", "sweep-not-run")
+_IF: Final = re.compile(r"IF\(.+, (?P<metric>[a-z]+), [01]\)")
+"""The alarms' expressions (infra/alarms.yaml): the metric that may be missing, and what counts where nothing is due."""
 
 
 class Verdict(StrEnum):
@@ -266,15 +268,29 @@ def _events(seen: Observations) -> Observation:
 
 @_claim("alarm-math", "IF(gauge, metric) has data where the metric has none.", "docs/decisions.md")
 def _math(seen: Observations) -> Observation:
-    states = {alarm.slug: alarm.state for alarm in monitoring.alarms(seen.deployment) if alarm.slug in _MATH}
-    what = ", ".join(f"{slug}: {state}" for slug, state in sorted(states.items()))
-    if not seen.own(Metric.SWEEP_RUNS):
-        return _none(f"{what}; the sweep has not run")
-    return _verdict(what, holds=bool(states) and "INSUFFICIENT_DATA" not in states.values())
+    results = {alarm.slug: list(_results_without(seen, alarm)) for alarm in monitoring.alarms(seen.deployment)}
+    counts = {slug: (found.count(0), found.count(None)) for slug, found in sorted(results.items())}
+    shown = [f"{slug} {zeros} as 0, {missing} missing" for slug, (zeros, missing) in counts.items() if zeros or missing]
+    if not shown:
+        return _none("no period in which an alarm's gauge has data and its metric has none")
+    what = f"periods without the metric: {'; '.join(shown)}"
+    return _verdict(what, holds=not any(missing for _, missing in counts.values()))
 
 
-@_claim("alarm-delivery", "Alarms reach the subscriptions of the encrypted topics.", "docs/decisions.md")
+def _results_without(seen: Observations, alarm: monitoring.Alarm) -> Iterator[float | None]:
+    """Yield the results of an alarm's expression in the periods in which only its gauges have data."""
+    for query in alarm.queries:
+        if found := _IF.fullmatch(query.get("Expression", "")):
+            points = seen.evaluate(alarm.queries)
+            others = {each["Id"] for each in alarm.queries} - {query["Id"], found["metric"]}
+            gauged = set.intersection(*(set(points[name]) for name in others))
+            yield from (points[query["Id"]].get(period) for period in gauged - points[found["metric"]].keys())
+
+
+@_claim("alarm-delivery", "Alarms reach the subscriptions of both topics.", "docs/decisions.md")
 def _delivered(seen: Observations) -> Observation:
+    if not seen.deployment.monitored:
+        return _none("no alarm: deploy with Monitoring=full")
     sent = failed = 0.0
     for output in ("PageTopicArn", "AlarmTopicArn"):
         topic = seen.deployment.output(output).rsplit(":", 1)[-1]

@@ -1,6 +1,6 @@
 """Collects the evidence of a deployment: what was observed about each claim, and the measurements behind it.
 
-A report has numbers, states and names of resources: no secret, token, name of a person, or amount.
+A report has numbers, states and names of resources: no secret, token, account, caller, or amount.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.metrics import Metric
 
 from plaid_sync_cli import monitoring, versions
+from plaid_sync_cli.api import ApiError
 from plaid_sync_cli.checks import run_checks
 from plaid_sync_cli.claims import CLAIMS, Claim, Observation, Verdict
 from plaid_sync_cli.deployment import LOSABLE_TABLES, TABLES
-from plaid_sync_cli.errors import CommandError, to_command_error
+from plaid_sync_cli.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ _COUNTED: Final = (
     *(Metric.TRANSACTIONS_ADDED, Metric.TRANSACTIONS_MODIFIED, Metric.TRANSACTIONS_REMOVED),
     *(Metric.SYNC_COMMITTED, Metric.SYNC_FAILED),
 )
-_EXPECTED: Final = (BotoCoreError, ClientError, PlaidSyncError, urllib3.exceptions.HTTPError)
+_EXPECTED: Final = (CommandError, BotoCoreError, ClientError, PlaidSyncError, urllib3.exceptions.HTTPError)
 
 
 def observe(seen: Observations, claim: Claim) -> Observation:
@@ -45,10 +46,17 @@ def observe(seen: Observations, claim: Claim) -> Observation:
         return Observation(Verdict.NOT_OBSERVED, "the emulator does not show it")
     try:
         return claim.observe(seen)
-    except CommandError as error:
-        return Observation(Verdict.NOT_OBSERVED, error.message)
     except _EXPECTED as error:
-        return Observation(Verdict.NOT_OBSERVED, to_command_error(error).message)
+        return Observation(Verdict.NOT_OBSERVED, _cause(error))
+
+
+def _cause(error: Exception) -> str:
+    """Describe a failure without AWS's message, which names the caller and the account."""
+    if isinstance(error, ClientError):
+        return f"AWS returned {error.response['Error']['Code']} for {error.operation_name}"
+    if isinstance(error, ApiError):
+        return f"the Items API returned {error.status}"
+    return error.message if isinstance(error, CommandError) else type(error).__name__
 
 
 def collect(seen: Observations) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def collect(seen: Observations) -> dict[str, Any]:
             }
             for claim, found in observed
         ],
-        "doctor": [{"check": name, **finding.document()} for name, finding in run_checks(deployment)],
+        "doctor": [{"check": name, "result": finding.result.value} for name, finding in run_checks(deployment)],
         "measurements": {name: _read(measure, seen) for name, measure in _MEASUREMENTS.items()},
     }
 
@@ -80,7 +88,7 @@ def _read(measure: Callable[[Observations], Any], seen: Observations) -> Any:  #
     try:
         return measure(seen)
     except _EXPECTED as error:
-        return {"error": to_command_error(error).message}
+        return {"error": _cause(error)}
 
 
 def _stack(seen: Observations) -> dict[str, Any]:
@@ -132,7 +140,7 @@ def _queues(seen: Observations) -> dict[str, dict[str, str]]:
 
 def _attributes(client: Any, deployment: Deployment, output: str) -> dict[str, str]:  # noqa: ANN401 - a boto3 client
     answer = client.get_queue_attributes(QueueUrl=deployment.output(output), AttributeNames=["All"])
-    return {name: value for name, value in answer["Attributes"].items() if "Arn" not in name and "Policy" not in name}
+    return {name: value for name, value in answer["Attributes"].items() if "arn:" not in value}
 
 
 def _alarms(seen: Observations) -> dict[str, str]:

@@ -12,7 +12,7 @@ from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.item import StateName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from plaid_sync.domain.item import Item
 
@@ -56,7 +56,7 @@ class Alarm:
         since: when its state changed.
         description: a line with the meaning, then the steps.
         actions: the ARNs that are notified.
-        metrics: the number of metrics that it watches, which AWS bills.
+        queries: the metrics and the expression of an alarm with metric math.
     """
 
     slug: str
@@ -64,7 +64,12 @@ class Alarm:
     since: datetime
     description: str
     actions: tuple[str, ...] = ()
-    metrics: int = 1
+    queries: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def metrics(self) -> int:
+        """The number of metrics that it watches, which AWS bills."""
+        return sum("MetricStat" in query for query in self.queries) or 1
 
     @property
     def meaning(self) -> str:
@@ -118,10 +123,22 @@ def last_sweep(deployment: Deployment, now: datetime) -> datetime | None:
 
 
 def alarms(deployment: Deployment) -> list[Alarm]:
-    """Read the stack's alarms."""
+    """Read the stack's alarms.
+
+    The prefix of `plaid-sync` is also that of `plaid-sync-dev`: an alarm is the stack's if it watches a resource of it.
+    """
     paginator = deployment.client("cloudwatch").get_paginator("describe_alarms")
     pages = paginator.paginate(AlarmNamePrefix=f"{deployment.name}-", AlarmTypes=["MetricAlarm"])
-    return [_alarm(deployment, alarm) for page in pages for alarm in page["MetricAlarms"]]
+    own = {deployment.name, *(output.rsplit("/", 1)[-1] for output in deployment.outputs.values())}
+    found = (alarm for page in pages for alarm in page["MetricAlarms"])
+    return [_alarm(deployment, alarm) for alarm in found if own & set(_watched(alarm))]
+
+
+def _watched(alarm: dict[str, Any]) -> Iterator[str]:
+    """Yield the values of the dimensions of what an alarm watches."""
+    stats = (query["MetricStat"]["Metric"] for query in alarm.get("Metrics", ()) if "MetricStat" in query)
+    for metric in (alarm, *stats):
+        yield from (dimension["Value"] for dimension in metric.get("Dimensions", ()))
 
 
 def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
@@ -133,12 +150,17 @@ def _alarm(deployment: Deployment, alarm: dict[str, Any]) -> Alarm:
         since=alarm["StateUpdatedTimestamp"],
         description=alarm.get("AlarmDescription", ""),
         actions=actions,
-        metrics=sum("MetricStat" in query for query in alarm.get("Metrics", ())) or 1,
+        queries=tuple(alarm.get("Metrics", ())),
     )
 
 
-def recent_alarms(deployment: Deployment, start: datetime, end: datetime) -> dict[str, datetime]:
-    """Return the alarms that went to ALARM between two times, each with the last time."""
+def recent_alarms(
+    deployment: Deployment, known: Iterable[Alarm], start: datetime, end: datetime
+) -> dict[str, datetime]:
+    """Return which of the stack's alarms went to ALARM between two times, each with the last time.
+
+    Those of a function's version count by their names: a rollback deletes them.
+    """
     pages = (
         deployment.client("cloudwatch")
         .get_paginator("describe_alarm_history")
@@ -151,12 +173,15 @@ def recent_alarms(deployment: Deployment, start: datetime, end: datetime) -> dic
             PaginationConfig={"MaxItems": _MAX_STATE_CHANGES},
         )
     )
-    prefix, found = f"{deployment.name}-", dict[str, datetime]()
+    names = {f"{deployment.name}-{alarm.slug}" for alarm in known}
+    of_versions = tuple(f"{function}-version-" for function in deployment.functions)
+    found = dict[str, datetime]()
     for entry in (entry for page in pages for entry in page["AlarmHistoryItems"]):
         # The history covers all alarms of the account: AWS filters by a full name only.
-        slug = entry["AlarmName"].removeprefix(prefix)
-        if slug != entry["AlarmName"] and entry["HistorySummary"].endswith(" to ALARM"):
-            found[slug] = max(entry["Timestamp"], found.get(slug, entry["Timestamp"]))
+        name, at = entry["AlarmName"], entry["Timestamp"]
+        if (name in names or name.startswith(of_versions)) and entry["HistorySummary"].endswith(" to ALARM"):
+            slug = name.removeprefix(f"{deployment.name}-")
+            found[slug] = max(at, found.get(slug, at))
     return found
 
 

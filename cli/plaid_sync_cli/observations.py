@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync_cli.monitoring import METRICS, Metric, metric_points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from plaid_sync.metrics import Metric as OwnMetric
@@ -65,6 +66,22 @@ class Observations:
         dimensions = {"service": self.deployment.name}
         count = sum(self._values(METRICS, name, "SampleCount", dimensions))
         return sum(self._values(METRICS, name, "Sum", dimensions)) / count if count else None
+
+    def evaluate(self, queries: Iterable[dict[str, Any]]) -> dict[str, dict[datetime, float]]:
+        """Return the data points of each metric and expression of an alarm, by its id."""
+        pages = (
+            self.deployment.client("cloudwatch")
+            .get_paginator("get_metric_data")
+            .paginate(
+                MetricDataQueries=[{**query, "ReturnData": True} for query in queries],
+                StartTime=self.start,
+                EndTime=self.end,
+            )
+        )
+        found: dict[str, dict[datetime, float]] = defaultdict(dict)
+        for result in (result for page in pages for result in page["MetricDataResults"]):
+            found[result["Id"]] |= dict(zip(result["Timestamps"], result["Values"], strict=True))
+        return found
 
     def hourly(self, name: OwnMetric) -> list[float]:
         """Return the sums of a metric that the functions emit, of each full hour that has any."""

@@ -20,17 +20,21 @@ from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 from plaid_sync_cli import deployment
 from plaid_sync_cli.claims import CLAIMS, Verdict
 from plaid_sync_cli.deployment import Target
-from plaid_sync_cli.field_report import observe
+from plaid_sync_cli.field_report import collect, observe
+from plaid_sync_cli.monitoring import alarms
 from plaid_sync_cli.observations import Observations
+from plaid_sync_cli.output import to_json
 
 from local.stack.deploy import STACK_NAME
+from local.stack.resources import ACCOUNT_ID
 from tests.fakes.clock import PLENTY
 from tests.integration.command_line import SECRETS, CommandLine
 from tests.integration.in_process import reads_the_logs, runs_in_the_emulator
 from tests.integration.module_harness import lasting_world
+from tests.template.rules_alarms import WITH_EXPRESSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.deployment import Deployment
@@ -146,6 +150,45 @@ def test_the_delivery_of_alarms_is_read_from_the_topic(seen: Observations, faile
     put(seen, ("AWS/SNS", "NumberOfNotificationsDelivered", 1, topic))
     put(seen, ("AWS/SNS", "NumberOfNotificationsFailed", failed, topic))
     assert verdict(seen, "alarm-delivery") is expected
+
+
+def test_the_alarms_own_expressions_show_what_missing_data_counts_as(seen: Observations) -> None:
+    assert verdict(replace(seen, deployment=unmonitored(seen)), "alarm-math") is NOT_OBSERVED
+    nothing = dict[str, list[float]]()
+    assert math(seen, nothing) is NOT_OBSERVED
+    assert math(seen, {"active": [2.0], "expiring": [0.0], "verified": [7.0], "heard": [7.0]}) is NOT_OBSERVED
+    assert math(seen, {"active": [0.0], "expiring": [0.0], "heard": [1.0]}) is NOT_OBSERVED  # no Item
+    assert math(seen, {"active": [2.0], "expiring": [0.0], "heard": [0.0]}) is CONFIRMED
+    assert math(seen, {"active": [2.0], "expiring": [0.0]}) is REFUTED
+
+
+def unmonitored(seen: Observations) -> deployment.Deployment:
+    """Return a stack of another name: it has no alarms."""
+    return replace(seen.deployment, name="plaid-sync-other", outputs={})
+
+
+def math(seen: Observations, values: Mapping[str, list[float]]) -> Verdict:
+    """Return the verdict if the alarm webhooks-silent has these values, and the others have none."""
+    stubber = Stubber(seen.deployment.client("cloudwatch"))
+    known = [alarm for alarm in alarms(seen.deployment) if any("Expression" in query for query in alarm.queries)]
+    assert {alarm.slug for alarm in known} == WITH_EXPRESSIONS
+    stubber.add_response("describe_alarms", {"MetricAlarms": described(seen)})
+    for alarm in known:
+        found = values if alarm.slug == "webhooks-silent" else {}
+        results = [
+            {"Id": query["Id"], "Values": found.get(query["Id"], []), "Timestamps": [seen.end] * (query["Id"] in found)}
+            for query in alarm.queries
+        ]
+        queries = [{**query, "ReturnData": True} for query in alarm.queries]
+        expected = {"MetricDataQueries": queries, "StartTime": seen.start, "EndTime": seen.end}
+        stubber.add_response("get_metric_data", {"MetricDataResults": results}, expected)
+    with stubber:
+        return verdict(seen, "alarm-math")
+
+
+def described(seen: Observations) -> list[dict[str, Any]]:
+    pages = seen.deployment.client("cloudwatch").get_paginator("describe_alarms").paginate()
+    return [alarm for page in pages for alarm in page["MetricAlarms"]]
 
 
 def log(seen: Observations, function: str, *records: dict[str, Any]) -> None:
@@ -312,4 +355,20 @@ def test_a_claim_that_cannot_be_read_is_not_observed(seen: Observations) -> None
     with stubber:
         claim = next(claim for claim in CLAIMS if claim.id == "high-throughput")
         found = observe(seen, claim)
-    assert (found.verdict, "AWS denied GetQueueAttributes" in found.what) == (NOT_OBSERVED, True)
+    assert (found.verdict, found.what) == (NOT_OBSERVED, "AWS returned AccessDenied for GetQueueAttributes")
+
+
+def test_a_report_names_neither_the_account_nor_the_caller(seen: Observations) -> None:
+    """Even if AWS denies a call, with the message that it denies one with."""
+    message = (
+        "User: arn:aws:sts::111122223333:assumed-role/admin/jane is not authorized to perform: sqs:getqueueattributes "
+        "on resource: arn:aws:sqs:eu-central-1:111122223333:plaid-sync-SyncQueue-1.fifo because no identity-based "
+        "policy allows the sqs:getqueueattributes action"
+    )
+    stubber = Stubber(seen.deployment.client("sqs"))
+    for _ in range(2):  # a claim, and a measurement
+        stubber.add_client_error("get_queue_attributes", "AccessDenied", message)
+    with stubber:
+        report = to_json(collect(seen))
+    assert report.count("AWS returned AccessDenied for GetQueueAttributes") == 2
+    assert not [name for name in ("111122223333", "jane", ACCOUNT_ID, "http://") if name in report]

@@ -75,8 +75,8 @@ def test_two_stacks_of_one_name_in_two_regions_share_nothing(template: Template,
 
 
 def test_only_the_transport_differs_locally(template: Template, alarms: Template) -> None:
-    parts = ((template, "QueuesPolicy", {"Monitoring": "full"}), (alarms, "TopicsPolicy", {}))
-    for found, policy, chosen in parts:
+    monitored = {"Monitoring": "full"}
+    for found, policy, chosen in ((template, "QueuesPolicy", monitored), (alarms, "TopicsPolicy", dict[str, str]())):
         dev, local = (Resolver.of(found, {"Stage": stage} | chosen).resolved().document for stage in ("dev", "local"))
         remaining = {name: resource for name, resource in dev["Resources"].items() if name != policy}
         assert {**dev, "Resources": remaining} == local != dev

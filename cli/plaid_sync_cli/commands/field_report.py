@@ -35,7 +35,7 @@ def field_report(
 ) -> int:
     """Show for each claim about AWS and Plaid what was observed: confirmed, refuted, or not observed.
 
-    The report has no secret, token, name or amount. Exit code 1 if a claim is refuted.
+    The report has no secret, token, account, caller or amount. Exit code 1 if a claim is refuted.
 
     Example: `plaid-sync field-report --stack plaid-sync-dev --output report.json`
     """

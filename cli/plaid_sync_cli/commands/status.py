@@ -94,12 +94,13 @@ def _updates(interval: float, times: int | None) -> Iterator[int]:
 def _read(deployment: Deployment) -> Snapshot:
     now = utc_now()
     states, indexes = monitoring.SYNCED, monitoring.item_indexes(deployment)
+    alarms = tuple(monitoring.alarms(deployment))
     return Snapshot(
         read_at=now,
         queue=monitoring.queue_depth(deployment, deployment.output("SyncQueueUrl"), now),
         dead_letters=monitoring.queue_depth(deployment, deployment.output("DeadLetterQueueUrl"), now),
         mapping=monitoring.mapping_state(deployment),
-        alarms=tuple(monitoring.alarms(deployment)),
+        alarms=alarms,
         items=indexes.counts(),
         failing=indexes.failures(),
         stale=sum(monitoring.count_stale(deployment, state, now - STALE_AFTER) for state in states),
@@ -108,7 +109,7 @@ def _read(deployment: Deployment) -> Snapshot:
         ),
         stalest=tuple(monitoring.stalest(deployment, states, _MAX_STALEST)),
         swept_at=monitoring.last_sweep(deployment, now),
-        alarmed=monitoring.recent_alarms(deployment, now - RECENT, now),
+        alarmed=monitoring.recent_alarms(deployment, alarms, now - RECENT, now),
     )
 
 
