@@ -20,6 +20,7 @@ from plaid_sync_cli.deployment import Target
 from plaid_sync_cli.output import Output
 
 from local.plaid import Phase
+from local.stack.deploy import STACK_NAME
 from tests.deployment import NOWHERE
 from tests.integration.command_line import CommandLine, syncing
 from tests.integration.in_process import runs_in_the_emulator
@@ -273,6 +274,33 @@ def test_the_doctor_reports_failed_and_passed_checks(cli: CommandLine, synced: s
         "token key",
     ]
     assert {name: found[name]["result"] for name in passed} == dict.fromkeys(passed, "ok")
+
+
+def test_the_alarms_of_a_stack_with_a_longer_name_are_not_this_stacks(cli: CommandLine, world: World) -> None:
+    """As those of `plaid-sync-dev` beside `plaid-sync`: the one name is a prefix of the other."""
+    cloudwatch, name = world.stack.client("cloudwatch"), f"{STACK_NAME}-dev-sync-errors"
+    own = len(cloudwatch.describe_alarms(AlarmNamePrefix=STACK_NAME, MaxRecords=100)["MetricAlarms"])
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="AWS/Lambda",
+        MetricName="Errors",
+        Dimensions=[{"Name": "FunctionName", "Value": f"{STACK_NAME}-dev-sync"}],
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        AlarmActions=["arn:aws:sns:us-east-1:111122223333:other"],
+    )
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
+    try:
+        status = cli.json("status", code=1)
+        assert "dev-sync-errors" not in str(status)
+        checks = {check["check"]: check for check in cli.json("doctor", code=1)["checks"]}
+        assert checks["alarms"]["result"] == "warning"  # no subscription of the topics is confirmed
+        assert checks["alarms"]["what"].startswith(f"{own} alarms")
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[name])
 
 
 def test_the_doctor_reports_a_change_that_has_not_reached_the_alias(cli: CommandLine, world: World) -> None:
