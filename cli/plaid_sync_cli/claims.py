@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -126,17 +126,21 @@ def _shifted(seen: Observations) -> Observation:
 
 @_claim("rollback", "An alarm rolls a deployment back.", "docs/deploying.md")
 def _rolled_back(seen: Observations) -> Observation:
-    stopped = [found for found in seen.deployments if found.get("rollbackInfo", {}).get("rollbackDeploymentId")]
-    codes = [found.get("errorInformation", {}).get("code", "unknown") for found in stopped]
-    what = f"{plural(len(stopped), 'deployment')} rolled back ({', '.join(sorted(set(codes))) or 'none'})"
-    return _verdict(what, holds=True) if "ALARM_ACTIVE" in codes else _none(what)
+    stopped = [found for found in seen.deployments if found.get("errorInformation", {}).get("code") == "ALARM_ACTIVE"]
+    rollbacks = [found.get("rollbackInfo", {}).get("rollbackDeploymentId", "unknown") for found in stopped]
+    what = f"{plural(len(stopped), 'deployment')} stopped with ALARM_ACTIVE"
+    what += f", rolled back by {', '.join(rollbacks)}" if rollbacks else ""
+    return _verdict(what, holds=True) if stopped else _none(what)
 
 
 @_claim("quotas", "The account's quotas are enough.", "docs/deploying.md")
 def _quotas(seen: Observations) -> Observation:
-    needs = quotas.Needs.of(seen.deployment.parameters)
+    needs = replace(quotas.Needs.of(seen.deployment.parameters), production=False)  # which would want a reservation
     found = list(quotas.check(seen.deployment.client, needs, needs, emulated=seen.deployment.local))
-    return _verdict("; ".join(each.what for each in found), holds=all(each.result is Result.OK for each in found))
+    what = "; ".join(each.what for each in found)
+    unread = [each for each in found if quotas.UNREAD in each.what]
+    short = [each for each in found if each.result is not Result.OK and each not in unread]
+    return _none(what) if unread and not short else _verdict(what, holds=not short)
 
 
 @_claim(

@@ -138,7 +138,8 @@ class Observations:
             client.get_deployment(deploymentId=found)["deploymentInfo"]
             for application in applications
             for group in groups
-            for found in client.list_deployments(
+            for page in client.get_paginator("list_deployments").paginate(
                 applicationName=application, deploymentGroupName=group, createTimeRange=window
-            )["deployments"]
+            )
+            for found in page["deployments"]
         ]

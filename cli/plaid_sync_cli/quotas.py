@@ -32,6 +32,8 @@ WORKERS: Final = {"production": 20, "sandbox": 8}
 """The template's mapping PlaidLimits: the workers of SyncMaximumConcurrency=0."""
 ITEM_ROUTES: Final = 15
 """The routes that ItemsRateLimit limits, each by itself."""
+UNREAD: Final = "cannot be read"
+"""In the finding of a quota that was not compared."""
 _OTHERS: Final = 10
 """Executions beside those of sync: webhook and items, the shards of changes, sweep, audit."""
 _MIN_UNRESERVED: Final = 100
@@ -222,4 +224,4 @@ def _rate(clients: Clients, quota: Quota, needs: Needs) -> Finding:
 def _unread(error: ClientError, quota: Quota, actions: str) -> Finding:
     code = error.response["Error"]["Code"]
     fix = f"Grant {actions} (docs/cli.md)" if code in ACCESS_DENIED else "Try again"
-    return warning(f"{quota.name} cannot be read ({code}), {quota.parameters} not compared", fix)
+    return warning(f"{quota.name} {UNREAD} ({code}), {quota.parameters} not compared", fix)

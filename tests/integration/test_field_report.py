@@ -61,7 +61,7 @@ def cli(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comman
     return CommandLine.at(world, tmp_path)
 
 
-_windows = itertools.count(8)  # before the last day, which the command reports
+_windows = itertools.count(9)  # before the last two days, which the command reports
 
 
 @pytest.fixture
@@ -283,6 +283,8 @@ def test_a_denied_call_refutes_the_roles(seen: Observations) -> None:
             NOT_OBSERVED,
             CONFIRMED,
         ),
+        ({"status": "Stopped", "errorInformation": {"code": "ALARM_ACTIVE"}}, NOT_OBSERVED, CONFIRMED),
+        ({"status": "Stopped", "rollbackInfo": {"rollbackDeploymentId": "d-2"}}, NOT_OBSERVED, NOT_OBSERVED),
     ],
 )
 def test_deployments_show_canary_and_rollback(
@@ -290,11 +292,38 @@ def test_deployments_show_canary_and_rollback(
 ) -> None:
     stubber = Stubber(seen.deployment.client("codedeploy"))
     for _ in (kind for kind, _ in seen.deployment.resources() if kind == "AWS::CodeDeploy::DeploymentGroup"):
+        stubber.add_response("list_deployments", {"deployments": [], "nextToken": "2"})
         stubber.add_response("list_deployments", {"deployments": ["d-1"]})
         stubber.add_response("get_deployment", {"deploymentInfo": information})
     with stubber:
         assert (verdict(seen, "canary"), verdict(seen, "rollback")) == (canary, rollback)
     stubber.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("limit", "rate", "expected"),
+    [
+        (1_000, 10_000.0, CONFIRMED),  # in production, and nothing is reserved
+        (10, 10_000.0, REFUTED),
+        (1_000, 100.0, REFUTED),
+        (1_000, None, NOT_OBSERVED),
+        (10, None, REFUTED),
+    ],
+)
+def test_only_a_quota_that_is_too_small_refutes_the_quotas(
+    seen: Observations, limit: int, rate: float | None, expected: Verdict
+) -> None:
+    on_aws = replace(seen.deployment, parameters={"PlaidEnvironment": "production"}, endpoint_url=None)
+    functions, service_quotas = (Stubber(on_aws.client(name)) for name in ("lambda", "service-quotas"))
+    account = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit}
+    functions.add_response("get_account_settings", {"AccountLimit": account})
+    for value in (rate, 40_000.0):
+        if value is None:
+            service_quotas.add_client_error("get_service_quota", "AccessDeniedException")
+        else:
+            service_quotas.add_response("get_service_quota", {"Quota": {"Value": value}})
+    with functions, service_quotas:
+        assert verdict(replace(seen, deployment=on_aws), "quotas") is expected
 
 
 @pytest.mark.parametrize(("webhook", "expected"), [(500.0, CONFIRMED), (10.0, REFUTED)])
@@ -333,6 +362,7 @@ def test_the_local_stack_shows_what_the_emulator_does_as_aws_and_nothing_else(
     found = json.loads(result.stdout)
     assert json.loads(file.read_text()) == found
     assert file.stat().st_mode & 0o077 == 0
+    assert datetime.fromisoformat(found["to"]) - datetime.fromisoformat(found["from"]) == 48 * HOUR
     verdicts = {claim["id"]: claim["verdict"] for claim in found["claims"]}
     assert verdicts.keys() == {claim.id for claim in CLAIMS}
     assert verdicts["high-throughput"] == CONFIRMED

@@ -164,7 +164,9 @@ def dead_letter(world: World, item_id: str) -> None:
     )
 
 
-DENIED: Final = re.compile(r"AWS denied|denied the request|cannot be read")
+DENIED: Final = re.compile(
+    r"AWS denied|AWS returned AccessDenied|the Items API returned 403|denied the request|cannot be read"
+)
 WRITES: Final = re.compile(r":(Put|Update|Delete|Send|Start|Create|Invoke(?!$))|GetSecret|:Invoke(Function)")
 """Actions that change something or read Plaid's keys; execute-api:Invoke is limited to GET."""
 WITH_MESSAGES: Final = {("pause", "cloudwatch:GetMetricStatistics"), ("resume", "cloudwatch:GetMetricStatistics")}

@@ -31,7 +31,7 @@ def field_report(
     file: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the report as JSON.")
     ] = None,
-    hours: Annotated[int, typer.Option(min=1, max=120, metavar="N", help="The last N hours.")] = 24,
+    hours: Annotated[int, typer.Option(min=1, max=120, metavar="N", help="The last N hours.")] = 48,
 ) -> int:
     """Show for each claim about AWS and Plaid what was observed: confirmed, refuted, or not observed.
 

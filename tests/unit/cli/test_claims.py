@@ -18,6 +18,15 @@ def test_the_document_has_exactly_the_claims() -> None:
     assert all((PROJECT / claim.source).is_file() for claim in CLAIMS)
 
 
+def test_the_steps_set_each_variable_before_they_use_it() -> None:
+    commands = "\n".join(re.findall(r"^```sh\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL))
+    known = {"PWD", "PATH"}
+    for line in commands.splitlines():
+        known |= set(re.findall(r"^for (\w+) in", line))
+        assert set(re.findall(r"\$\{?(\w+)", line)) <= known, line
+        known |= set(re.findall(r"^(\w+)=", line))
+
+
 def test_the_steps_name_claims_that_exist() -> None:
     steps = DOCUMENT.split("\n## Claims\n")[0]
     named = set(re.findall(r"(?<!\*)\*([a-z-]+)\*(?!\*)", steps))
