@@ -46,7 +46,7 @@ NEEDS_NO_PERMISSION: Final = {"sts:GetCallerIdentity"}
 ON_AWS_ONLY: Final = {
     *("sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks"),
     *("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"),
-    *("codedeploy:ListDeployments", "codedeploy:GetDeployment", "apigateway:GET"),
+    *("codedeploy:ListDeployments", "codedeploy:GetDeployment", "apigateway:GET", "cloudwatch:GetMetricData"),
 }
 """What the emulator lacks: other tests cover these calls with given responses."""
 
