@@ -235,7 +235,7 @@ def _memory(seen: Observations) -> Observation:
 
 @_claim(
     "roles",
-    "Each role allows what its function does, with conditions on LeadingKeys and Attributes.",
+    "Each role allows what its function does, with conditions on LeadingKeys.",
     "docs/security.md",
     emulated=True,
 )

@@ -4,7 +4,7 @@ Event: API Gateway HTTP API, payload 2.0. Responds 200 `{"result": "queued"|"lin
 accepted the message, the items function completed the link session, or DynamoDB accepted the entry from which a webhook
 is published that the stack does not act on. Responds 401 `{"error": reason}` if the webhook is not verified, 400 if it
 is verified but unusable. Plaid has to send it again after 503, a transient failure, and after 429, an unknown key id
-that got no look-up among many others: a 5xx would let a stranger ring an alarm that stops deployments.
+that got no look-up among many others: a 5xx would let a stranger ring an alarm.
 Environment: `plaid_sync.config.WebhookSettings`.
 """
 
