@@ -15,6 +15,7 @@ from plaid_sync.aws.clients import client, deadline_of
 from plaid_sync.aws.dynamodb.attempts import SharedAttempts
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.quarantine import count_rows
+from plaid_sync.aws.event_source import is_stopped
 from plaid_sync.aws.sqs import SqsSyncQueue
 from plaid_sync.aws.telemetry import correlation_id, count, gauge, logger, measure, metrics
 from plaid_sync.config import SweepSettings, from_environment
@@ -42,23 +43,31 @@ class Sweep:
 
     Attributes:
         quarantined_rows: returns how many rows are in quarantine, up to a limit.
+        events_stopped: returns whether nothing polls the history's stream, from which events are published.
         gauges_at: when this process emitted the gauges last.
     """
 
     sweeper: Sweeper
     gauges: ItemGauges
     quarantined_rows: Callable[[], int]
+    events_stopped: Callable[[], bool]
     gauges_at: datetime | None = None
 
 
 def build_sweep(environment: Mapping[str, str], clock: Clock | None = None) -> Sweep:
     """Wire the sweep; nothing is called yet."""
     settings, dynamodb, sqs = from_environment(SweepSettings, environment), client("dynamodb"), client("sqs")
+    functions = client("lambda")
     items, clock = ItemIndexes(dynamodb, settings.items_table), clock or SystemClock()
     attempts = SharedAttempts(dynamodb, settings.shared_table, clock)
     queue = SqsSyncQueue(sqs, settings.sync_queue_url, correlation_id)
     sweeper = Sweeper(items, attempts, queue, clock, settings.plaid_calls_per_minute)
-    return Sweep(sweeper, items, lambda: count_rows(dynamodb, settings.quarantine_table))
+    return Sweep(
+        sweeper,
+        items,
+        quarantined_rows=lambda: count_rows(dynamodb, settings.quarantine_table),
+        events_stopped=lambda: is_stopped(functions, settings.history_mapping_id),
+    )
 
 
 sweep = build_sweep(os.environ)
@@ -119,3 +128,4 @@ def _emit_gauges(now: datetime) -> None:
         gauge(Metric.ITEMS_FAILING, failures.count, by=attempt_class.value)
         measure(Metric.OLDEST_FAILURE, now - (failures.oldest or now), by=attempt_class.value)
     gauge(Metric.QUARANTINED_ROWS, sweep.quarantined_rows())
+    count(Metric.EVENTS_STOPPED, int(sweep.events_stopped()))

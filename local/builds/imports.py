@@ -36,6 +36,7 @@ ENVIRONMENT: Final = {
     "POWERTOOLS_METRICS_NAMESPACE": "PlaidSync",
     "POWERTOOLS_SERVICE_NAME": "build",
     "QUARANTINE_TABLE": "quarantine",
+    "HISTORY_MAPPING_ID": "mapping",
     "PLAID_CALLS_PER_MINUTE": "1000",
     "ITEMS_FUNCTION": "stack-items:live",
     "SHARED_TABLE": "shared",

@@ -18,6 +18,7 @@ ENVIRONMENT: Final = {
     "DEAD_LETTER_QUEUE_URL": "https://sqs.invalid/dead.fifo",
     "ITEMS_TABLE": "items",
     "QUARANTINE_TABLE": "quarantine",
+    "HISTORY_MAPPING_ID": "mapping",
     "TRANSACTIONS_TABLE": "transactions",
     "HISTORY_TABLE": "history",
     "LINKS_TABLE": "links",

@@ -215,23 +215,6 @@ def test_a_cascade_pages_no_one_and_each_of_its_alarms_notifies_once(stack: Loca
     assert inbox.take() == {"pages": Counter(), "alarms": Counter(errors | symptoms)}
 
 
-def test_a_stopped_mapping_of_the_history_rings_and_a_quiet_history_does_not(stack: LocalStack) -> None:
-    start = 50 * WHOLE_DAY
-    table, mapping = stack.resources.id("HistoryTable"), stack.resources.id("ChangesFunctionHistory")
-    for period, written, polled, rings in ((1, 0, None, False), (2, 2, 1, False), (3, 2, None, False)):
-        with stack.alarms_later(start + period * A_PERIOD):
-            ago = 10 - start - period * A_PERIOD
-            if written:
-                put(stack, "ConsumedWriteCapacityUnits", written, ago=ago, TableName=table)
-            if polled is not None:
-                put(stack, "PolledEventCount", polled, ago=ago, EventSourceMappingUUID=mapping)
-            assert (stack.alarms()["events-stopped"] == "ALARM") == rings
-    for period in (4, 5):
-        with stack.alarms_later(start + period * A_PERIOD):
-            put(stack, "ConsumedWriteCapacityUnits", 2, ago=10 - start - period * A_PERIOD, TableName=table)
-            assert (stack.alarms()["events-stopped"] == "ALARM") == (period == 5)
-
-
 def test_an_audit_that_does_not_run_is_missed_after_two_days(stack: LocalStack) -> None:
     start = 70 * WHOLE_DAY
     waiting, audit = {"QueueName": queue(stack, "SyncQueue")}, {"FunctionName": stack.functions["audit"]}

@@ -156,6 +156,17 @@ def test_a_sweep_that_can_not_enqueue_emits_the_gauges_and_fails(
     assert (telemetry.metric("SweepRuns"), telemetry.metric("SweepDeferred")) == ([1], [1])
 
 
+def test_a_sweep_counts_a_disabled_mapping_of_the_history(world: World, telemetry: Telemetry) -> None:
+    functions, mapping = world.stack.client("lambda"), world.stack.resources.id("ChangesFunctionHistory")
+    before = functions.get_event_source_mapping(UUID=mapping)["State"]
+    world.synced(transactions=1)
+    for enabled, expected in ((True, []), (False, [1])):
+        functions.update_event_source_mapping(UUID=mapping, Enabled=enabled)
+        world.sweep()
+        assert telemetry.metric("EventsStopped") == expected
+    functions.update_event_source_mapping(UUID=mapping, Enabled=before == "Enabled")
+
+
 def test_changes_that_only_the_sweep_noticed_count_as_its_repair(world: World, telemetry: Telemetry) -> None:
     item_id = world.synced(transactions=5)
     repaired = []

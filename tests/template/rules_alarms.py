@@ -21,12 +21,10 @@ MAX_DESCRIPTION: Final = 1024
 MAX_STACK_NAME: Final = "s" * 128
 AWS_METRICS: Final = {
     "AWS/Lambda": {
-        *("Errors", "Throttles", "IteratorAge", "Invocations"),
-        *("DestinationDeliveryFailures", "PolledEventCount"),
+        *("Errors", "Throttles", "IteratorAge", "Invocations", "DestinationDeliveryFailures"),
     },
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
     "AWS/ApiGateway": {"5xx"},
-    "AWS/DynamoDB": {"ConsumedWriteCapacityUnits"},
 }
 PAGES: Final = {
     "drift-found",  # rows are wrong
@@ -42,7 +40,7 @@ PAGES: Final = {
 """Alarms of wrong or lost data, or of money: nothing that the engine does heals them. All others are of late data."""
 BY_HOURS: Final = {"webhooks-silent", "removals-incomplete", "audit-not-run"}
 """Alarms that evaluate hours or days; all others ring within 15 minutes."""
-WITH_EXPRESSIONS: Final = {"webhooks-silent", "sync-stopped", "sweep-not-run", "events-stopped", "audit-not-run"}
+WITH_EXPRESSIONS: Final = {"webhooks-silent", "sync-stopped", "sweep-not-run", "audit-not-run"}
 """Heartbeat alarms: an expression counts only the periods in which a heartbeat is due."""
 GAUGES: Final = {"StalestItemAge", "OldestFailure", "RemovalsIncomplete"}
 """Metrics that the sweep measures every few minutes."""

@@ -44,6 +44,10 @@ BOUND_TO_ITS_ITEM: Final = {
     "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["item_id"]},
     "Null": {"kms:EncryptionContextKeys": "false"},
 }
+HISTORY_MAPPING: Final = {
+    "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:event-source-mapping:"
+    "${ChangesFunctionHistory}"
+}
 COMPLETED_BY: Final = {
     "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-items:live"
 }
@@ -231,6 +235,7 @@ def roles_that_share_a_table_are_limited_to_their_partitions(template: Template)
     ),
     (f"{WEBHOOK.removesuffix('/0')}/CompleteLinkSessions/Action", "lambda:UpdateFunctionCode"),
     (f"{WEBHOOK.removesuffix('/0')}/CompleteLinkSessions", ABSENT),
+    (f"{SWEEP}/WatchMapping/Resource", "*"),
     (
         f"{STATEMENTS}/ReceiveMessages",
         {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": [COMPLETED_BY]},
@@ -244,7 +249,11 @@ def only_the_webhook_function_invokes_a_function_and_only_items_live(template: T
         for action in listed(statement["Action"])
         if action.startswith("lambda:") and name != "DeploymentRole"
     ]
-    if found != [("WebhookFunctionRole", "lambda:InvokeFunction", [COMPLETED_BY])]:
+    expected = [
+        ("WebhookFunctionRole", "lambda:InvokeFunction", [COMPLETED_BY]),
+        ("SweepFunctionRole", "lambda:GetEventSourceMapping", [HISTORY_MAPPING]),
+    ]
+    if found != expected:
         yield f"functions are used by {found}"
 
 

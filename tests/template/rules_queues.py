@@ -37,7 +37,7 @@ EXPECTED_SOURCE: Final = {
 EXPECTED_STREAM: Final = {
     "BisectBatchOnFunctionError": True,
     "FunctionResponseTypes": ["ReportBatchItemFailures"],
-    "MetricsConfig": {"Metrics": ["EventCount"]},  # the alarm events-stopped needs PolledEventCount
+    "MetricsConfig": None,  # six metrics, which are billed; the alarm events-stopped needs none
     "DestinationConfig/OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["FailedEventsQueue", "Arn"]}},
 }
 ENCRYPTED: Final = {"SqsManagedSseEnabled": {"Fn::If": ["OwnKey", False, True]}}
@@ -101,7 +101,7 @@ def queues_are_fifo_with_high_throughput_and_dead_letters_stay_longer(template: 
     *without(
         STREAM, "MaximumRetryAttempts", "BisectBatchOnFunctionError", "FunctionResponseTypes", "DestinationConfig"
     ),
-    (f"{STREAM}/MetricsConfig", ABSENT),
+    (f"{STREAM}/MetricsConfig", {"Metrics": ["EventCount"]}),
     (f"{STREAM}/MaximumRecordAgeInSeconds", 3600),
     (f"{STREAM}/MaximumRecordAgeInSeconds", 86400),
     (f"{STREAM}/DestinationConfig/OnFailure/Destination", DEAD_LETTER_ARN),

@@ -23,7 +23,7 @@ WEBHOOK = {
     "ITEMS_FUNCTION": "stack-items:live",
 }
 SWEEP = {"SYNC_QUEUE_URL": "https://queue", "ITEMS_TABLE": "items", "QUARANTINE_TABLE": "quarantine"}
-SWEEP |= {"SHARED_TABLE": "shared"}
+SWEEP |= {"SHARED_TABLE": "shared", "HISTORY_MAPPING_ID": "mapping"}
 AUDIT = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "TOKEN_KEY_ID": "key"}
 AUDIT |= {"ITEMS_TABLE": "items", "TRANSACTIONS_TABLE": "transactions", "GONE_ACCOUNT_ROWS": "remove"}
 OPTIONAL = {"PLAID_BASE_URL", "WEBHOOK_URL", "INCLUDE_ORIGINAL_DESCRIPTION", "PERSONAL_FINANCE_CATEGORY_VERSION"}

@@ -156,6 +156,7 @@ class SweepSettings:
     items_table: str
     shared_table: str
     quarantine_table: str
+    history_mapping_id: str
     plaid_calls_per_minute: int
 
 

@@ -62,6 +62,7 @@ class Metric(StrEnum):
     ITEMS = "Items"
     REMOVALS_INCOMPLETE = "RemovalsIncomplete"
     QUARANTINED_ROWS = "QuarantinedRows"
+    EVENTS_STOPPED = "EventsStopped"
     # audit
     ITEMS_AUDITED = "ItemsAudited"
     DRIFT_FOUND = "DriftFound"
