@@ -45,11 +45,6 @@ _ATTEMPT: Final = (
     *("unfinished_attempts", "writing_since"),
 )
 """Attributes of an attempt that ended long ago. Without `writing_since`, absence counts in a complete history only."""
-_REMOVAL_ENDS: Final = ("erased", "kept")
-_OUTCOMES: Final = (
-    *("linked", "removal_requested", "erasure_requested", *_REMOVAL_ENDS),
-    *("account_erasure_requested", "account_restored", "token_rotated"),
-)
 _ACCOUNT_CHANGES: Final = {"withdrawn_accounts": True, "returned_accounts": False}
 
 
@@ -216,31 +211,39 @@ class Restorer:
 
     def items(self) -> None:
         """Restore Items. One that was removed since stays removed, and one that was linked since becomes so."""
-        facts, found = self._facts(), set[str]()
+        found = set[str]()
         for page in self._pages(self.source):
-            found.update(_id_of(row) for row in page)
-            self._each(page, lambda row: self._restore_item(row, facts.get(_id_of(row), Facts())))
-        for item_id, known in sorted(facts.items()):
-            if known.linked and item_id not in found and self._is_selected(item_id) and self._stored(item_id) is None:
-                result = self._put_item(lost_item(ItemId(item_id), known), None)
+            found.update(map(_id_of, page))
+            self._each(page, self._restore_item)
+        for item_id in sorted(self._linked() - found):
+            if self._stored(item_id) is None and (facts := self._facts(item_id)).linked:
+                result = self._put_item(lost_item(ItemId(item_id), facts), None)
                 self.report.rows[result] += 1
-                self.report.add("lost" if known.removal_requested is None else "removed", item_id)
+                self.report.add("lost" if facts.removal_requested is None else "removed", item_id)
 
-    def _facts(self) -> dict[str, Facts]:
+    def _linked(self) -> set[str]:
+        """Return the Items that the history knows to be linked, or those to restore: their facts say more."""
+        if self.only:
+            return set(self.only)
         expression = Expression()
-        outcomes = ", ".join(expression.value(outcome) for outcome in _OUTCOMES)
-        changes = (f"attribute_exists({expression.name(name)})" for name in _ACCOUNT_CHANGES)
-        chosen = " OR ".join((f"{expression.name('outcome')} IN ({outcomes})", *changes))
-        facts: dict[str, Facts] = {}
-        history = self.deployment.output("HistoryTable")
-        for page in self._pages(history, FilterExpression=chosen, **expression.arguments()):
-            for row in page:  # the rows of a partition are scanned in the order of their sort key
-                facts.setdefault(_id_of(row), Facts()).add(entry_from_row(row))
+        linked = {"FilterExpression": expression.equals("outcome", "linked"), **expression.arguments()}
+        return {_id_of(row) for page in self._scan(self.deployment.output("HistoryTable"), linked) for row in page}
+
+    def _facts(self, item_id: str) -> Facts:
+        """Learn what happened to an Item.
+
+        Read them after its row: what an API request changes later fails the condition under which the row is written.
+        """
+        facts = Facts()
+        for page in self._partition(self.deployment.output("HistoryTable"), item_id):
+            for row in page:
+                facts.add(entry_from_row(row))
         return facts
 
-    def _restore_item(self, row: Row, facts: Facts) -> str:
+    def _restore_item(self, row: Row) -> str:
         item_id, in_place = _id_of(row), self.source == self.deployment.output("ItemsTable")
         stored = row if in_place else self._stored(item_id)
+        facts = self._facts(item_id)
         if stored is not None and not in_place and (not self.replace or _is_removed(stored)):
             return "kept"
         try:
@@ -303,8 +306,10 @@ class Restorer:
         except UnreadableItemError:
             self.report.add("unreadable", item_id)
             return Scope()
-        erased = item.removal is not None and item.removal.erase
-        return Scope(known=True, erased=erased, closed=item.account_states.without_content)
+        # A removed Item no longer has its accounts, and a lost one never had them here: the history has them.
+        facts = self._facts(item_id)
+        erased = facts.erase or (item.removal is not None and item.removal.erase)
+        return Scope(known=True, erased=erased, closed=facts.account_states(item.account_states).without_content)
 
     def _restore_transaction(self, row: Row, scope: Scope) -> str:
         table = self.deployment.output("TransactionsTable")
@@ -356,13 +361,25 @@ class Restorer:
 
     # ---- reading
 
-    def _pages(self, table: str, **request: Any) -> Iterator[list[Row]]:  # noqa: ANN401 - arguments of Scan
+    def _pages(self, table: str) -> Iterator[list[Row]]:
+        """Yield the rows of the Items to restore."""
+        if self.only:
+            for item_id in sorted(self.only):
+                yield from self._partition(table, item_id)
+        else:
+            yield from self._scan(table, {})
+
+    def _scan(self, table: str, request: dict[str, Any]) -> Iterator[list[Row]]:
         pages = self.deployment.client("dynamodb").get_paginator("scan")
         for page in pages.paginate(TableName=table, ConsistentRead=True, **request):
-            yield [row for row in page["Items"] if self._is_selected(_id_of(row))]
+            yield page["Items"]
 
-    def _is_selected(self, item_id: str) -> bool:
-        return not self.only or item_id in self.only
+    def _partition(self, table: str, item_id: str) -> Iterator[list[Row]]:
+        """Yield the rows of an Item in the order of their sort key."""
+        expression, pages = Expression(), self.deployment.client("dynamodb").get_paginator("query")
+        chosen = {"KeyConditionExpression": expression.equals("item_id", item_id), **expression.arguments()}
+        for page in pages.paginate(TableName=table, ConsistentRead=True, **chosen):
+            yield page["Items"]
 
     def _each(self, rows: list[Row], restore: Callable[[Row], str]) -> None:
         """Restore the rows of a page, some at a time."""

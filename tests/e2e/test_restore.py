@@ -146,7 +146,7 @@ class Fleet:
     with_erased_account: str = ""
     linked_since: str = ""
     annotated: str = ""
-    account: str = ""
+    closed: set[str] = field(default_factory=set)
     removed_later: list[str] = field(default_factory=list)
 
     def link(self) -> None:
@@ -159,8 +159,11 @@ class Fleet:
             UpdateExpression="SET label = :label",
             ExpressionAttributeValues={":label": {"S": "mine"}},
         )
-        truth = self.stage.plaid.truth(self.with_erased_account)
-        self.account = min(str(row["account_id"]) for row in truth.values())
+
+    def _erase_an_account(self, item: str) -> None:
+        account = min(str(row["account_id"]) for row in self.stage.plaid.truth(item).values())
+        self.closed.add(account)
+        self.stage.cli.json("accounts", "erase", item, account, "--yes")
 
     def live_on(self) -> None:
         """Change everything at Plaid and here, and let syncs and removals complete."""
@@ -173,16 +176,21 @@ class Fleet:
         plaid.post_pending(item)
         self.stage.sync(item)
         self.linked_since = self.stage.link()
+        for of_two in (self.with_erased_account, self.kept):
+            self._erase_an_account(of_two)
+        self.stage.let_time_pass_until(lambda: not any("plaid" in row for row in self._closed_rows()))
         for removed, transactions in ((self.erased, "erase"), (self.kept, "keep")):
             cli.json("remove", removed, "--transactions", transactions, "--yes")
-        cli.json("accounts", "erase", self.with_erased_account, self.account, "--yes")
         self.stage.wait_until(lambda: self.stage.exact(item))
-        self.stage.let_time_pass_until(self._is_done)
+        self.stage.let_time_pass_until(self._are_removed)
 
-    def _is_done(self) -> bool:
+    def _are_removed(self) -> bool:
         shown = [self.stage.cli.json("item", item)["item"] for item in (self.erased, self.kept)]
-        rows = [row for row in tables_of(self.stage.stack).transactions if row.get("account_id") == self.account]
-        return all("completed_at" in item["removal"] for item in shown) and not any("plaid" in row for row in rows)
+        return all("completed_at" in item["removal"] for item in shown)
+
+    def _closed_rows(self) -> list[dict[str, Any]]:
+        rows = map(dict, tables_of(self.stage.stack).transactions)
+        return [row for row in rows if row.get("account_id") in self.closed]
 
     def change_while_paused(self) -> None:
         """Change at Plaid what no cursor of the restored time would mention."""
@@ -193,8 +201,8 @@ class Fleet:
     def assert_nothing_erased_is_back(self) -> None:
         tables = tables_of(self.stage.stack)
         assert [row for row in tables.transactions if row["item_id"] == self.erased] == []
-        of_account = [row for row in tables.transactions if row.get("account_id") == self.account]
-        assert not any("plaid" in row or "name" in row for row in of_account)
+        assert not any("plaid" in row or "name" in row for row in self._closed_rows())
+        assert any("plaid" in row for row in tables.transactions if row["item_id"] == self.kept)
         states = {row["item_id"]: row["state"] for row in tables.items}
         assert (states[self.erased], states[self.kept]) == ("removed", "removed")
         assert not any("access_token" in row for row in tables.items if row["state"] == "removed")

@@ -253,6 +253,38 @@ def test_an_item_that_is_modified_meanwhile_is_not_overwritten(tables: Tables, m
     assert tables.stored()["cursor"] == "newest"
 
 
+def test_what_a_request_changes_while_the_command_runs_is_known(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables.item()
+    tables.item(table=ITEMS)
+    read = Restorer._stored  # noqa: SLF001 - the last read before the facts
+
+    def read_after_a_rotation(restorer: Restorer, item_id: str) -> Any:
+        tables.item(table=ITEMS, access_token=b"new", generation=9)
+        tables.happened("token_rotated")
+        return read(restorer, item_id)
+
+    monkeypatch.setattr(Restorer, "_stored", read_after_a_rotation)
+    tables.restore_items(replace=True)
+    assert tables.stored()["access_token"] == b"new"
+
+
+def test_named_items_are_restored_without_a_scan(tables: Tables) -> None:
+    tables.item()
+    tables.item("another")
+    tables.row("t")
+    tables.row("of-another", item_id="another")
+    tables.happened("linked", "lost")
+    scanned: list[str] = []
+    session = boto3.DEFAULT_SESSION or boto3.Session()
+    session.events.register("before-call.dynamodb.Scan", lambda **_: scanned.append("table"))
+    report = tables.restore_items(only=frozenset({"item", "lost", "unknown"}))
+    assert (report.rows, report.items) == ({"restored": 2}, {"lost": ["lost"]})
+    assert tables.restore_transactions(only=frozenset({"item"})).rows == {"restored": 1}
+    assert scanned == []
+
+
 def test_a_table_that_was_restored_under_its_name_is_corrected_in_place(tables: Tables) -> None:
     tables.item("active", ITEMS)
     tables.item("removed", ITEMS)
@@ -286,6 +318,23 @@ def test_transactions_are_copied_with_annotations_but_no_erased_ones(tables: Tab
     assert (stored["annotated"]["label"], stored["exists"]["label"]) == ("mine", "newer")
     tables.restore_transactions(replace=True)
     assert {row["transaction_id"]: row for row in tables.rows(TRANSACTIONS)}["exists"]["label"] == "older"
+
+
+def test_no_account_that_was_closed_before_a_removal_comes_back(tables: Tables) -> None:
+    """A completed removal drops the accounts of the Item's row, and a lost Item's row never had them."""
+    removal: dict[str, Any] = {"state": "removed", "removal_requested_at": NOON_TEXT, "removal_erases": False}
+    for item_id in ("kept", "removed-again", "lost"):
+        tables.happened("account_erasure_requested", item_id, account_id="erased")
+        tables.happened("accounts", item_id, EntryKind.SYNC, withdrawn_accounts=["withdrawn"])
+        for account_id in ("a", "erased", "withdrawn"):
+            tables.row(f"{item_id}-{account_id}", item_id=item_id, account_id=account_id)
+    tables.item("kept", ITEMS, access_token=None, removal_completed_at=NOON_TEXT, **removal)
+    tables.item("removed-again")
+    tables.happened("removal_requested", "removed-again", transactions="keep")
+    tables.happened("linked", "lost")
+    tables.restore_items()
+    assert tables.restore_transactions().rows == {"restored": 3, "not_restored": 6}
+    assert {row["account_id"] for row in tables.rows(TRANSACTIONS)} == {"a"}
 
 
 def test_transactions_that_were_restored_under_their_name_are_erased_in_place(tables: Tables) -> None:
