@@ -59,6 +59,7 @@ class Facts:
         erased: accounts that were erased; False for those that were restored after that.
         withdrawn: accounts that the user withdrew; False for those that Plaid listed again after that.
         token_replaced_at: when its access token was last replaced.
+        rotation_began_at: when a replacement began that has no end: its access token may be dead.
     """
 
     linked: bool = False
@@ -68,21 +69,28 @@ class Facts:
     erased: dict[str, bool] = field(default_factory=dict)
     withdrawn: dict[str, bool] = field(default_factory=dict)
     token_replaced_at: datetime | None = None
+    rotation_began_at: datetime | None = None
 
     def add(self, entry: HistoryEntry) -> None:
         """Learn from an entry; they come in their order."""
         outcome, details = entry.outcome, entry.details
-        self.linked = self.linked or outcome == "linked"
-        if outcome == "removal_requested":
-            self.removal_requested = entry
-        self.erase = self.erase or outcome == "erasure_requested"
-        self.erase = self.erase or (outcome == "removal_requested" and details.get("transactions") == "erase")
-        if entry.kind == EntryKind.REMOVAL:
+        match outcome:
+            case "linked":
+                self.linked = True
+            case "removal_requested" | "erasure_requested":
+                self.removal_requested = self.removal_requested or entry
+                self.erase = self.erase or details.get("transactions") == "erase"
+            case "account_erasure_requested" | "account_restored":
+                self.erased[details["account_id"]] = outcome == "account_erasure_requested"
+            case "token_rotation_began":
+                self.rotation_began_at = entry.at
+            case "token_rotation_failed":
+                self.rotation_began_at = None
+            case "token_rotated":
+                self.token_replaced_at, self.rotation_began_at = entry.at, None
+        # Without a request it ended the removal of a lost Item, whose access token Plaid still accepts.
+        if entry.kind == EntryKind.REMOVAL and self.removal_requested is not None:
             self.removed_at = entry.at
-        if outcome in {"account_erasure_requested", "account_restored"}:
-            self.erased[details["account_id"]] = outcome == "account_erasure_requested"
-        if outcome == "token_rotated":
-            self.token_replaced_at = entry.at
         for name, withdrawn in _ACCOUNT_CHANGES.items():
             self.withdrawn |= dict.fromkeys(details.get(name, ()), withdrawn)
 
@@ -90,6 +98,11 @@ class Facts:
         """Return the states of accounts as of now: those of a row, changed by what the history knows."""
         withdrawn, erased = _changed(known.withdrawn, self.withdrawn), _changed(known.erased, self.erased)
         return AccountStates(known.gone - withdrawn, withdrawn, erased)
+
+    def has_newest_token(self, row: Row) -> bool:
+        """Return whether the row's access token is the last one: it was stored, or it worked, after the replacement."""
+        known_at = max(str(row.get(name, {}).get("S", "")) for name in ("fresh_at", "token_rotated_at"))
+        return self.token_replaced_at is None or format_timestamp(self.token_replaced_at) <= known_at
 
     def removal(self, item_id: ItemId) -> Row:
         """Return the attributes of its removal, as far as it is done."""
@@ -108,17 +121,23 @@ def _changed(known: frozenset[str], changes: dict[str, bool]) -> frozenset[str]:
     return frozenset(each for each in {*known, *changes} if changes.get(each, True))
 
 
-def restored_item(row: Row, facts: Facts, generation: int) -> Row:
+def restored_item(row: Row, stored: Row, facts: Facts) -> Row:
     """Return the row of a restored Item: removed again where it was, else with a full resync pending.
+
+    One that was registered since is removed, too: its row has nothing but an access token.
 
     Args:
         row: as restored, in DynamoDB's form.
+        stored: the row that it replaces; empty if there is none.
         facts: what the history knows of the Item.
-        generation: its new one.
     """
     values, item, now = deserialize(row), item_rows.item_from_row(row), utc_now()
+    generation = GENERATION_STEP + max(number_of(each, "generation") for each in (values, deserialize(stored)))
+    known = {"generation": generation, **_token(row, stored, facts)}
+    if "unregistered_link" in values and facts.linked:
+        return lost_item(item.item_id, facts) | known | facts.removal(item.item_id)
     due = {} if values.get("removal_completed_at") else item_rows.request_attributes(item.item_id, now)
-    restored = values | dict.fromkeys(_ATTEMPT) | {"generation": generation} | due
+    restored = values | dict.fromkeys(_ATTEMPT) | known | due
     if "unregistered_link" in values:
         return restored
     if item.removed:
@@ -137,6 +156,21 @@ def restored_item(row: Row, facts: Facts, generation: int) -> Row:
         "accounts": item_rows.accounts_attribute(accounts),
         "pending_checks": item_rows.check_attributes(merge_checks(item.pending_checks, checks)),
     }
+
+
+def _token(row: Row, stored: Row, facts: Facts) -> Row:
+    """Return the newest access token that there is.
+
+    Where it may be dead, its rotation counts as begun: so the removal asks Plaid, and reports an Item that it keeps.
+    """
+    candidates = [each for each in (row, stored) if "B" in each.get("access_token", {})]
+    if "access_token" not in row or not candidates:
+        return {}
+    newest = next(filter(facts.has_newest_token, candidates), None)
+    began_at = facts.rotation_began_at or (facts.token_replaced_at if newest is None else None)
+    chosen = deserialize(newest or candidates[-1])
+    token = {name: chosen.get(name) for name in ("access_token", "token_rotated_at", "token_rotation_began_at")}
+    return token | ({} if began_at is None else {"token_rotation_began_at": format_timestamp(began_at)})
 
 
 def lost_item(item_id: ItemId, facts: Facts) -> Row:
@@ -244,22 +278,26 @@ class Restorer:
         item_id, in_place = _id_of(row), self.source == self.deployment.output("ItemsTable")
         stored = row if in_place else self._stored(item_id)
         facts = self._facts(item_id)
-        if stored is not None and not in_place and (not self.replace or _is_removed(stored)):
+        if stored is not None and not in_place and self._is_kept(row, stored):
             return "kept"
         try:
-            generation = max(number_of(deserialize(each), "generation") for each in (row, stored or {}))
-            restored = restored_item(row, facts, generation + GENERATION_STEP)
+            restored = restored_item(row, stored or {}, facts)
         except UnreadableItemError:
             return self.report.add("unreadable", item_id)
-        if restored.get("state") != StateName.REMOVED and _token_is_dead(row, facts):
-            self.report.add("token_replaced", item_id)
-            if stored is not None and not in_place:
-                return "kept"
-        if restored.get("state") == StateName.REMOVED and not _is_removed(row):
-            self.report.add("removed", item_id)
-        if "unregistered_link" in row and facts.linked:
-            self.report.add("lost", item_id)
+        if "removal_requested_at" in restored.keys() - row.keys():
+            self.report.add("unregistered" if facts.removal_requested is None else "removed", item_id)
+        elif restored.get("state") != StateName.REMOVED and restored.get("token_rotation_began_at"):
+            self.report.add("token_in_doubt", item_id)
         return self._put_item(restored, stored)
+
+    def _is_kept(self, row: Row, stored: Row) -> bool:
+        """Return whether a row that exists stays: a removed Item's, unless it was lost only in another restored table.
+
+        No removal leaves a row without one of these attributes, but that of an Item whose access token was lost.
+        """
+        if stored.keys().isdisjoint({"access_token", "plaid_removed_at", "unregistered_link"}):
+            return False
+        return not self.replace or _is_removed(stored) or "unregistered_link" in row
 
     def _put_item(self, row: Row, stored: Row | None) -> str:
         """Write an Item with its history entry, unless a sync or a request has changed it meanwhile."""
@@ -268,7 +306,13 @@ class Restorer:
         expression, clock, item_id = Expression(), SystemClock(), row["item_id"]
         known = deserialize(stored or {})
         names = ("item_id", "generation", "state", "removal_erases")
-        unchanged = " AND ".join(expression.equals(name, known.get(name)) for name in names)
+        # A damaged row can hold a null, which is not absent.
+        unchanged = " AND ".join(
+            f"{expression.name(name)} = {expression.value(known[name])}"
+            if name in known
+            else expression.equals(name, None)
+            for name in names
+        )
         write = put(ITEM, self.deployment.output("ItemsTable"), row)
         write.request["Put"] |= {"ConditionExpression": unchanged, **expression.arguments()}
         details = {"request": "plaid-sync restore items"}
@@ -395,12 +439,6 @@ def _id_of(row: Row) -> str:
 def _is_removed(row: Row) -> bool:
     """Return whether an Item is removed, or was never registered."""
     return row.get("state") == serialize(StateName.REMOVED.value)
-
-
-def _token_is_dead(row: Row, facts: Facts) -> bool:
-    """Return whether the access token was replaced after the row's last success."""
-    replaced_at, fresh_at = facts.token_replaced_at, row.get("fresh_at", {}).get("S", "")
-    return replaced_at is not None and format_timestamp(replaced_at) > fresh_at
 
 
 def _has_expired(row: Row) -> bool:

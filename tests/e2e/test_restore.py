@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plaid_sync_cli.errors import ExitCode
 
 from local.snapshot import tables_of
 from local.stack.paths import PROJECT
@@ -108,6 +109,9 @@ class Restoration:
         named = [self.name(word) if word.endswith("-restored") else word for word in options]
         replace = ["--replace"] if table in self.replaced else []
         dry = self.stage.cli.text("restore", table, *named, *replace, "--dry-run", "--json", code=self.code(table))
+        prompted = self.stage.cli.run("restore", table, *named, *replace, stdin="n\n")
+        assert prompted.exit_code == ExitCode.INTERRUPTED
+        self.reports[f"question of {table}"] = prompted.output
         done = self.stage.cli.json("restore", table, *named, *replace, "--yes", code=self.code(table))
         assert '"dry_run": true' in dry
         return done
@@ -240,6 +244,7 @@ def test_lost_items_are_restored(stage: Rehearsal) -> None:
     items = restoration.reports["items"]["items"]
     assert {fleet.erased, fleet.kept} <= set(items["removed"])
     assert items["lost"] == [fleet.linked_since]
+    assert "Items in neither table, which become lost: 1." in restoration.reports["question of items"]
     assert_clean(restoration)
     fleet.assert_nothing_erased_is_back()
     assert stage.exact(fleet.changed)

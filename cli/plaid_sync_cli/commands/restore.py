@@ -28,7 +28,9 @@ ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace rows tha
 _MEANINGS: Final = {
     "removed": "was removed since, and is removed again",
     "lost": "was linked since, and its access token is lost: let its user link again, have Plaid's support remove it",
-    "token_replaced": "its access token was replaced since: let its user link again, have Plaid's support remove it",
+    "unregistered": "was not registered yet at the restored time, and is removed at Plaid: let its user link again",
+    "token_in_doubt": "its access token may have been replaced since: if it fails with INVALID_ACCESS_TOKEN, let its "
+    "user link again with ?replace=, have Plaid's support remove it",
     "modified": "was modified meanwhile: run the command again",
     "unreadable": "its row is damaged",
     "unknown": "is not in the Items table: restore that first",
@@ -108,14 +110,23 @@ def _run(  # noqa: PLR0913 - each is an option
     """Restore a table; `tables` is the output that names the stack's table, and the table to read."""
     deployment, (name, source) = context.deployment, tables
     target = deployment.output(name)
+
+    def run(report: Report, *, dry_run: bool) -> None:
+        with progress(context.output.stderr, "restore", None) as advance:
+            restore(Restorer(deployment, source, advance, replace, frozenset(only or ()), dry_run, report))
+
     _require_same_keys(deployment, source, target)
     if not dry_run:
         _require_pause(deployment)
-        context.output.confirm(f"Restore {target} from {source}?", yes=yes)
+        question = f"Restore {target} from {source}?"
+        if restore is Restorer.items and not yes:
+            preview = Report()
+            run(preview, dry_run=True)
+            question += _loss(preview)
+        context.output.confirm(question, yes=yes)
     report = Report()
     try:
-        with progress(context.output.stderr, "restore", None) as advance:
-            restore(Restorer(deployment, source, advance, replace, frozenset(only or ()), dry_run, report))
+        run(report, dry_run=dry_run)
     finally:  # also of a part: what is restored is kept by the next run, and not named again
         context.output.show({"dry_run": dry_run, "rows": report.rows, "items": report.items}, lambda: _render(report))
     return ExitCode.ACTION_REQUIRED if _REQUIRE_ACTION & report.items.keys() else ExitCode.OK
@@ -132,6 +143,12 @@ def _require_pause(deployment: Deployment) -> None:
     """Refuse while syncs run: a row that is restored after the full resync of its Item would not be compared."""
     if mapping_state(deployment) != "Disabled":
         raise CommandError("syncing is not paused", "Run plaid-sync pause first.", ExitCode.USAGE)
+
+
+def _loss(preview: Report) -> str:
+    """Return a warning if a restored table lacks Items: it may be the wrong one."""
+    lost = len(preview.items.get("lost", ()))
+    return f" Items in neither table, which become lost: {lost:,}." if lost else ""
 
 
 def _render(report: Report) -> Iterator[RenderableType]:

@@ -41,6 +41,7 @@ class Tables:
 
     def item(self, item_id: str = "item", table: str = f"{ITEMS}-restored", **values: Any) -> None:
         row = {"item_id": item_id, "state": "active", "generation": 7, "access_token": b"old", "fresh_at": NOON_TEXT}
+        row["linked_at"] = NOON_TEXT
         self.put(table, **row | {"cursor": "c", "link_id": "link"} | values)
 
     def row(self, transaction_id: str, table: str = f"{TRANSACTIONS}-restored", **values: Any) -> None:
@@ -48,7 +49,8 @@ class Tables:
         self.put(table, **row | values)
 
     def happened(self, outcome: str, item_id: str = "item", kind: str = EntryKind.REQUEST, **details: Any) -> None:
-        entry = HistoryEntry(ItemId(item_id), LATER, f"{outcome}-{details}", kind, outcome, details)
+        at = LATER + timedelta(seconds=len(self.rows(HISTORY)))
+        entry = HistoryEntry(ItemId(item_id), at, outcome, kind, outcome, details)
         self.client.put_item(**entry_put(HISTORY, entry).request["Put"])
 
     def restore(self, action: Callable[[Restorer], None], source: str, **options: Any) -> Report:
@@ -211,24 +213,126 @@ def test_an_item_that_was_linked_since_becomes_a_removed_one_of_which_nothing_is
     assert (again.rows, again.items) == ({"kept": 1}, {})
 
 
-def test_an_item_whose_access_token_was_replaced_since_is_named_and_its_newer_token_kept(tables: Tables) -> None:
-    tables.item("lost")
-    tables.item("alive")
-    tables.item("alive", ITEMS, access_token=b"new")
-    for item_id in ("lost", "alive"):
-        tables.happened("token_rotated", item_id)
-    report = tables.restore_items(replace=True)
-    assert sorted(report.items["token_replaced"]) == ["alive", "lost"]
-    assert tables.stored("alive")["access_token"] == b"new"
-    assert tables.stored("lost")["access_token"] == b"old"
+def test_an_item_whose_access_token_was_replaced_since_is_named_and_marked(tables: Tables) -> None:
+    tables.item()
+    tables.happened("token_rotated")
+    assert tables.restore_items().items == {"token_in_doubt": ["item"]}
+    assert tables.stored()["token_rotation_began_at"] == format_timestamp(LATER)
+    assert tables.stored()["access_token"] == b"old"
 
 
-def test_an_unregistered_item_is_rolled_back_again_and_named_if_it_was_linked(tables: Tables) -> None:
+def test_an_item_that_is_replaced_keeps_an_access_token_that_is_newer(tables: Tables) -> None:
+    tables.item("proven")
+    tables.item("proven", ITEMS, access_token=b"new", cursor="wrong", token_rotated_at=format_timestamp(LATER))
+    tables.item("presumed")
+    tables.item("presumed", ITEMS, access_token=b"new", cursor="wrong")
+    tables.happened("token_rotated", "proven")
+    tables.happened("token_rotated", "presumed")
+    assert tables.restore_items(replace=True).items == {"token_in_doubt": ["presumed"]}
+    for item_id in ("proven", "presumed"):
+        assert (tables.stored(item_id)["access_token"], tables.stored(item_id)["cursor"]) == (b"new", "c")
+        assert ("token_rotation_began_at" in tables.stored(item_id)) == (item_id == "presumed")
+
+
+def test_a_token_that_was_replaced_before_the_restored_time_is_valid_without_a_sync_since(tables: Tables) -> None:
+    """An Item that needs its user has no success after the replacement."""
+    tables.item(state="needs_user", token_rotated_at=format_timestamp(LATER))
+    tables.happened("token_rotated")
+    assert tables.restore_items().items == {}
+    assert "token_rotation_began_at" not in tables.stored()
+
+
+@pytest.mark.parametrize(("ends", "marked"), [([], True), (["token_rotation_failed"], False)])
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_rotation_without_an_end_leaves_the_token_in_doubt(
+    tables: Tables,
+    ends: list[str],
+    marked: bool,  # noqa: FBT001 - a parameter
+    removed: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    tables.item()
+    for outcome in ("token_rotation_began", *ends, *(["removal_requested"] if removed else [])):
+        tables.happened(outcome)
+    named = {"removed": ["item"]} if removed else {"token_in_doubt": ["item"]} if marked else {}
+    assert tables.restore_items().items == named
+    assert ("token_rotation_began_at" in tables.stored()) == marked
+
+
+def test_a_removal_by_a_token_that_was_replaced_asks_plaid_whether_it_is_dead(tables: Tables) -> None:
+    tables.item()
+    tables.happened("token_rotated")
+    tables.happened("removal_requested", transactions="keep")
+    assert tables.restore_items().items == {"removed": ["item"]}
+    assert tables.stored().keys() >= {"access_token", "token_rotation_began_at"}
+
+
+def test_an_unregistered_item_is_rolled_back_again(tables: Tables) -> None:
     tables.item(state="removed", unregistered_link="link", exchanged_at=NOON_TEXT)
-    tables.happened("linked")
-    assert tables.restore_items().items == {"lost": ["item"]}
+    assert tables.restore_items().items == {}
     stored = tables.stored()
     assert (stored["unregistered_link"], "next_attempt_at" in stored, "reconcile" in stored) == ("link", True, False)
+
+
+@pytest.mark.parametrize("removal", ["", "removal_requested", "erased"])
+def test_an_unregistered_item_that_was_linked_since_is_removed_by_its_token(tables: Tables, removal: str) -> None:
+    tables.item(state="removed", unregistered_link="link", exchanged_at=NOON_TEXT, generation=None, fresh_at=None)
+    tables.row("t")
+    tables.happened("linked")
+    if removal:
+        tables.happened("removal_requested", transactions="erase")
+    if removal == "erased":
+        tables.happened("erased", kind=EntryKind.REMOVAL)
+    assert tables.restore_items().items == {"removed" if removal else "unregistered": ["item"]}
+    stored = tables.stored()
+    assert stored.keys() >= {"removal_requested_at", "next_attempt_at", "fresh_at", "generation"}
+    assert stored.keys().isdisjoint({"unregistered_link", "exchanged_at"})
+    assert (stored["state"], stored["removal_erases"]) == ("removed", bool(removal))
+    assert ("access_token" in stored, "plaid_removed_at" in stored) == (removal != "erased", removal == "erased")
+    assert tables.restore_transactions().rows == {"not_restored" if removal else "restored": 1}
+
+
+def test_an_unregistered_item_never_replaces_a_stored_one(tables: Tables) -> None:
+    tables.item(state="removed", unregistered_link="link", exchanged_at=NOON_TEXT)
+    tables.item(table=ITEMS)
+    tables.happened("linked")
+    assert tables.restore_items(replace=True).rows == {"kept": 1}
+    assert tables.stored()["state"] == "active"
+
+
+def test_an_item_that_was_lost_in_a_wrong_table_is_restored_from_the_right_one(tables: Tables) -> None:
+    tables.happened("linked")
+    assert tables.restore_items().items == {"lost": ["item"]}
+    tables.happened("kept", kind=EntryKind.REMOVAL)
+    tables.item()
+    assert tables.restore_items().rows == {"restored": 1}
+    stored = tables.stored()
+    assert (stored["state"], stored["access_token"]) == ("active", b"old")
+    assert stored["generation"] > GENERATION_STEP
+    assert stored.keys().isdisjoint({"removal_requested_at", "removal_erases"})
+    tables.happened("removal_requested", transactions="keep")
+    tables.client.delete_item(TableName=ITEMS, Key={"item_id": {"S": "item"}})
+    tables.restore_items()
+    assert "access_token" in tables.stored()
+
+
+def test_a_lost_item_whose_erasure_was_requested_is_removed_by_its_token(tables: Tables) -> None:
+    tables.happened("linked")
+    tables.restore_items()
+    tables.happened("erasure_requested", transactions="erase")
+    tables.item()
+    assert tables.restore_items().items == {"removed": ["item"]}
+    assert (tables.stored()["removal_erases"], tables.stored()["access_token"]) == (True, b"old")
+
+
+@pytest.mark.parametrize("damage", [{"generation": "x"}, {"linked_at": 7}, {"access_token": "text"}, {"state": None}])
+def test_a_damaged_item_is_replaced(tables: Tables, damage: dict[str, Any]) -> None:
+    tables.item(access_token=b"token")
+    row = {"generation": 7, "state": "active", "access_token": b"token"} | damage
+    damaged = {name: serialize(value) for name, value in ({"item_id": "item"} | row).items()}
+    tables.client.put_item(TableName=ITEMS, Item=damaged)
+    assert tables.restore_items(replace=True, only=frozenset({"item"})).rows == {"restored": 1}
+    stored = tables.stored()
+    assert (stored["state"], stored["access_token"], stored["linked_at"]) == ("active", b"token", NOON_TEXT)
 
 
 def test_a_damaged_row_is_named_and_ends_nothing(tables: Tables) -> None:

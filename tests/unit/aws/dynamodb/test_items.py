@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from plaid_sync.domain.accounts import Account, AccountStates
+from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import SupersededError, TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.item import (
@@ -333,3 +334,20 @@ def test_options_hold_for_the_cursor_that_they_were_committed_with(
     assert loaded(items).pulled_with == "v2"
     set_attribute(dynamodb, "cursor", {"S": "of another version"})
     assert loaded(items).pulled_with == ""
+
+
+def test_a_replaced_access_token_is_stored_with_its_time_until_the_removal_is_complete(
+    dynamodb: Any, items: ItemsTable
+) -> None:
+    began = HistoryEntry(ITEM, NOON, "began", EntryKind.REQUEST, "token_rotation_began")
+    rotated = replace(began, at=NOON + timedelta(seconds=2), entry_suffix="rotated", outcome="token_rotated")
+    assert items.begin_token_rotation(loaded(items), began)
+    assert items.finish_token_rotation(ITEM, began.at, b"new", rotated)
+    row = dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
+    assert (row["access_token"], row["token_rotated_at"]) == ({"B": b"new"}, {"S": format_timestamp(rotated.at)})
+    assert "token_rotation_began_at" not in row
+    assert items.remove(
+        loaded(items), ItemState(StateName.REMOVED), replace(began, outcome="removal_requested"), erase=True
+    )
+    items.record_removal_completed(loaded(items), COMPLETED)
+    assert "token_rotated_at" not in dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]

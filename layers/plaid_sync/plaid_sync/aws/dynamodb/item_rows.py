@@ -23,6 +23,7 @@ removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` (N)
 `pulled_with` (S) names the options of /transactions/sync that are not the defaults, and `pulled_with_cursor` (S) the
 cursor for which they hold. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's
 consent is `consent_until` (S). `token_rotation_began_at` (S): a rotation of the access token that is not completed.
+`token_rotated_at` (S): when the stored one replaced another; for `plaid-sync restore`.
 
 An Item whose public token is exchanged, and which is not registered yet, is a row that no reader counts as an Item:
 `state` (S: removed), `generation`, `access_token`, `unregistered_link` (S, SHA-256 of the public token),

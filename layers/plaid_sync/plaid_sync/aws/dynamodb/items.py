@@ -234,6 +234,7 @@ class ItemsTable:
         dropped += ["bank_login_ids", "cursor", "pulled_with", "pulled_with_cursor", "writing_since", "reconcile"]
         dropped += [
             "token_rotation_began_at",
+            "token_rotated_at",
             "next_attempt_at",
             "attempt_shard",
             "pending_checks",
@@ -291,7 +292,8 @@ class ItemsTable:
         """See `ApiItems`. Also of an Item that is being removed: Plaid removes it by its newest token."""
         sets: dict[str, Any] = {"token_rotation_began_at": None}
         if access_token is not None:
-            sets |= {"access_token": access_token, **item_rows.superseding_attributes(item_id, entry.at)}
+            sets |= {"access_token": access_token, "token_rotated_at": format_timestamp(entry.at)}
+            sets |= item_rows.superseding_attributes(item_id, entry.at)
 
         def began(expression: Expression) -> str:
             return expression.equals("token_rotation_began_at", format_timestamp(began_at))
