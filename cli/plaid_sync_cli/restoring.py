@@ -1,7 +1,6 @@
 """Copies the rows of a restored table back, and applies to them what an older row does not know.
 
-A restored table is another table, and older. The history says what happened since: Items that were linked and removed,
-accounts that were erased or withdrawn, access tokens that were replaced. docs/runbook.md has the procedure.
+A restored table is another table, and older. docs/runbook.md has the procedure.
 """
 
 from __future__ import annotations
@@ -12,175 +11,22 @@ from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb import item_rows
-from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
+from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.aws.dynamodb.history import entry_from_row, entry_put
 from plaid_sync.aws.dynamodb.transact import ITEM, ConditionFailedError, put, write_together
-from plaid_sync.domain.accounts import AccountStates
-from plaid_sync.domain.clock import SystemClock, format_timestamp, utc_now
+from plaid_sync.domain.clock import SystemClock, utc_now
 from plaid_sync.domain.errors import UnreadableItemError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
-from plaid_sync.domain.item import (
-    ACCOUNT_ROWS,
-    CHECK_ACCOUNTS,
-    ItemId,
-    ItemState,
-    PendingCheck,
-    StateName,
-    merge_checks,
-)
+from plaid_sync.domain.item import ItemId, StateName
+
+from plaid_sync_cli.restored_items import Facts, Row, lost_item, restored_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
     from plaid_sync_cli.deployment import Deployment
 
-Row = dict[str, Any]
-GENERATION_STEP: Final = 1_000_000
-"""Added to the generation of a restored Item, so that no row is newer than its Item: in 35 days, the longest time that
-a table can be restored over, an Item has far fewer attempts."""
 _WORKERS: Final = 8
-_ATTEMPT: Final = (
-    *("attempt_id", "checkpoint", "pull_restarts", "reconcile_after", "inconclusive_pulls"),
-    *("unfinished_attempts", "writing_since"),
-)
-"""Attributes of an attempt that ended long ago. Without `writing_since`, absence counts in a complete history only."""
-_ACCOUNT_CHANGES: Final = {"withdrawn_accounts": True, "returned_accounts": False}
-
-
-@dataclass(slots=True)
-class Facts:
-    """What the history knows of an Item.
-
-    Attributes:
-        removal_requested: the request that removed it.
-        erase: whether its transactions have to be erased.
-        removed_at: when its removal was complete: its access token is dead.
-        erased: accounts that were erased; False for those that were restored after that.
-        withdrawn: accounts that the user withdrew; False for those that Plaid listed again after that.
-        token_replaced_at: when its access token was last replaced.
-        rotation_began_at: when a replacement began that has no end: its access token may be dead.
-    """
-
-    linked: bool = False
-    removal_requested: HistoryEntry | None = None
-    erase: bool = False
-    removed_at: datetime | None = None
-    erased: dict[str, bool] = field(default_factory=dict)
-    withdrawn: dict[str, bool] = field(default_factory=dict)
-    token_replaced_at: datetime | None = None
-    rotation_began_at: datetime | None = None
-
-    def add(self, entry: HistoryEntry) -> None:
-        """Learn from an entry; they come in their order."""
-        outcome, details = entry.outcome, entry.details
-        match outcome:
-            case "linked":
-                self.linked = True
-            case "removal_requested" | "erasure_requested":
-                self.removal_requested = self.removal_requested or entry
-                self.erase = self.erase or details.get("transactions") == "erase"
-            case "account_erasure_requested" | "account_restored":
-                self.erased[details["account_id"]] = outcome == "account_erasure_requested"
-            case "token_rotation_began":
-                self.rotation_began_at = entry.at
-            case "token_rotation_failed":
-                self.rotation_began_at = None
-            case "token_rotated":
-                self.token_replaced_at, self.rotation_began_at = entry.at, None
-        # Without a request it ended the removal of a lost Item, whose access token Plaid still accepts.
-        if entry.kind == EntryKind.REMOVAL and self.removal_requested is not None:
-            self.removed_at = entry.at
-        for name, withdrawn in _ACCOUNT_CHANGES.items():
-            self.withdrawn |= dict.fromkeys(details.get(name, ()), withdrawn)
-
-    def account_states(self, known: AccountStates) -> AccountStates:
-        """Return the states of accounts as of now: those of a row, changed by what the history knows."""
-        withdrawn, erased = _changed(known.withdrawn, self.withdrawn), _changed(known.erased, self.erased)
-        return AccountStates(known.gone - withdrawn, withdrawn, erased)
-
-    def has_newest_token(self, row: Row) -> bool:
-        """Return whether the row's access token is the last one: it was stored, or it worked, after the replacement."""
-        known_at = max(str(row.get(name, {}).get("S", "")) for name in ("fresh_at", "token_rotated_at"))
-        return self.token_replaced_at is None or format_timestamp(self.token_replaced_at) <= known_at
-
-    def removal(self, item_id: ItemId) -> Row:
-        """Return the attributes of its removal, as far as it is done."""
-        entry, now = self.removal_requested, utc_now()
-        requested_at = now if entry is None else entry.at
-        sets = item_rows.removal_attributes(item_id, ItemState(StateName.REMOVED), requested_at, erase=self.erase)
-        sets |= {"removal_completed_at": None, "rows_to_erase": None, **item_rows.request_attributes(item_id, now)}
-        if entry is not None:
-            sets["replaced_by"] = entry.details.get("replaced_by")
-        if self.removed_at is not None:
-            sets |= {"access_token": None, "plaid_removed_at": format_timestamp(self.removed_at)}
-        return sets
-
-
-def _changed(known: frozenset[str], changes: dict[str, bool]) -> frozenset[str]:
-    return frozenset(each for each in {*known, *changes} if changes.get(each, True))
-
-
-def restored_item(row: Row, stored: Row, facts: Facts) -> Row:
-    """Return the row of a restored Item: removed again where it was, else with a full resync pending.
-
-    One that was registered since is removed, too: its row has nothing but an access token.
-
-    Args:
-        row: as restored, in DynamoDB's form.
-        stored: the row that it replaces; empty if there is none.
-        facts: what the history knows of the Item.
-    """
-    values, item, now = deserialize(row), item_rows.item_from_row(row), utc_now()
-    generation = GENERATION_STEP + max(number_of(each, "generation") for each in (values, deserialize(stored)))
-    known = {"generation": generation, **_token(row, stored, facts)}
-    if "unregistered_link" in values and facts.linked:
-        return lost_item(item.item_id, facts) | known | facts.removal(item.item_id)
-    due = {} if values.get("removal_completed_at") else item_rows.request_attributes(item.item_id, now)
-    restored = values | dict.fromkeys(_ATTEMPT) | known | due
-    if "unregistered_link" in values:
-        return restored
-    if item.removed:
-        again = facts.erase and (item.removal is None or not item.removal.erase)
-        return restored | (facts.removal(item.item_id) if again else {})
-    if facts.removal_requested is not None:
-        return restored | facts.removal(item.item_id)
-    states = facts.account_states(item.account_states)
-    closed = states.without_content
-    accounts = (account for account in item.accounts if account.account_id not in closed)
-    checks = [PendingCheck(CHECK_ACCOUNTS, now)]
-    checks += [PendingCheck(ACCOUNT_ROWS, now, account_id=each) for each in sorted(closed)]
-    return restored | {
-        **item_rows.FULL_RESYNC,
-        **item_rows.account_state_attributes(states),
-        "accounts": item_rows.accounts_attribute(accounts),
-        "pending_checks": item_rows.check_attributes(merge_checks(item.pending_checks, checks)),
-    }
-
-
-def _token(row: Row, stored: Row, facts: Facts) -> Row:
-    """Return the newest access token that there is.
-
-    Where it may be dead, its rotation counts as begun: so the removal asks Plaid, and reports an Item that it keeps.
-    """
-    candidates = [each for each in (row, stored) if "B" in each.get("access_token", {})]
-    if "access_token" not in row or not candidates:
-        return {}
-    newest = next(filter(facts.has_newest_token, candidates), None)
-    began_at = facts.rotation_began_at or (facts.token_replaced_at if newest is None else None)
-    chosen = deserialize(newest or candidates[-1])
-    token = {name: chosen.get(name) for name in ("access_token", "token_rotated_at", "token_rotation_began_at")}
-    return token | ({} if began_at is None else {"token_rotation_began_at": format_timestamp(began_at)})
-
-
-def lost_item(item_id: ItemId, facts: Facts) -> Row:
-    """Return the row of an Item of which only the history is left: removed, because its access token is lost.
-
-    So its rows have an owner that can erase them, and its user can link the bank again. Its removal reports it as
-    orphaned, unless Plaid removed it before.
-    """
-    fresh_at = format_timestamp(utc_now())  # without it no list has the Item
-    return {"item_id": item_id, "generation": GENERATION_STEP, "fresh_at": fresh_at} | facts.removal(item_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +102,7 @@ class Restorer:
                 self.report.add("lost" if facts.removal_requested is None else "removed", item_id)
 
     def _linked(self) -> set[str]:
-        """Return the Items that the history knows to be linked, or those to restore: their facts say more."""
+        """Return the Items that were linked, as far as the history goes; of those that are named, all."""
         if self.only:
             return set(self.only)
         expression = Expression()

@@ -16,7 +16,8 @@ from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.item import ACCOUNT_ROWS, CHECK_ACCOUNTS, ItemId
 from plaid_sync_cli.deployment import Deployment
-from plaid_sync_cli.restoring import GENERATION_STEP, Report, Restorer
+from plaid_sync_cli.restored_items import GENERATION_STEP
+from plaid_sync_cli.restoring import Report, Restorer
 
 from tests.fakes.clock import NOON
 from tests.unit.aws.dynamodb.samples import HISTORY, ITEMS, LINKS, TRANSACTIONS
@@ -319,6 +320,7 @@ def test_a_lost_item_whose_erasure_was_requested_is_removed_by_its_token(tables:
     tables.happened("linked")
     tables.restore_items()
     tables.happened("erasure_requested", transactions="erase")
+    tables.happened("erased", kind=EntryKind.REMOVAL)
     tables.item()
     assert tables.restore_items().items == {"removed": ["item"]}
     assert (tables.stored()["removal_erases"], tables.stored()["access_token"]) == (True, b"old")
