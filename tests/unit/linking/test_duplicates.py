@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plaid_sync.domain.errors import UnreadableItemError
 from plaid_sync.domain.item import ItemState, StateName
 from plaid_sync.linking.sessions import ListedResults
 
@@ -261,3 +262,12 @@ def test_neither_other_accounts_nor_removed_items_nor_other_users_warn(api: Api)
 def test_a_link_does_not_fail_for_want_of_a_warning(api: Api) -> None:
     api.fail("index", "page")
     assert "warnings" not in linked_at(api, "ins_1", login())
+
+
+def test_a_damaged_item_of_the_same_user_does_not_fail_a_link(api: Api) -> None:
+    old = linked_at(api, "ins_3", login())["item_id"]
+    api.fail("items", "load", UnreadableItemError(old))
+    new = linked_at(api, "ins_56", login())
+    assert new.keys() == {"item_id"}
+    assert api.ports["items"].times == 0
+    assert not api.item(new["item_id"]).removed

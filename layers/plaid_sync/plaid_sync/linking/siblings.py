@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.errors import TransientError, UnreadableItemError
 
 if TYPE_CHECKING:
     from plaid_sync.domain.item import Item, ItemId
@@ -33,7 +33,7 @@ class Siblings:
                 return ()
             listed, _ = self.users.page(item.client_user_id, None, _MAX_ITEMS, None)
             others = [self.items.load(other.item_id) for other in listed if other.item_id != item_id]
-        except TransientError:
+        except (TransientError, UnreadableItemError):
             return ()
         return tuple(other.item_id for other in others if other is not None and _is_sibling(item, other))
 
