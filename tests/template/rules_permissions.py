@@ -141,6 +141,18 @@ def only_items_encrypts_tokens_and_only_items_sync_and_audit_decrypt_them(templa
         yield f"the key is used by {users}"
 
 
+@rule(
+    (f"{KEY}/AccountAdministers/Action", ["kms:DescribeKey", "kms:PutKeyPolicy", "kms:UpdatePrimaryRegion"]),
+    (f"{KEY}/AccountAdministers/Action", ["kms:DescribeKey", "kms:ReplicateKey"]),
+)
+def administrators_can_replicate_a_token_key_that_is_multi_region(template: Template) -> Iterator[str]:
+    """IAM alone does not allow it: KMS demands both in the key policy (its API reference, "Required permissions")."""
+    for name, statement in template.statements():
+        if (name, statement.get("Sid")) == ("TokenKey", "AccountAdministers"):
+            missing = {"kms:ReplicateKey", "kms:UpdatePrimaryRegion"} - set(statement["Action"])
+            yield from (f"administrators of {name} lack {action}" for action in sorted(missing))
+
+
 GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     # Each role's actions on data and queues. A DynamoDB transaction needs the actions of its parts.
     ("Sync", "ItemsTable"): {"GetItem", "UpdateItem", "ConditionCheckItem"},
