@@ -181,11 +181,17 @@ def decompress_object(plaid: bytes) -> dict[str, Any]:
 
 def readable_object(plaid: object) -> dict[str, Any] | None:
     """Return the Plaid object of a stored row; None where another program has damaged the attribute."""
+    return sized_object(plaid)[0]
+
+
+def sized_object(plaid: object) -> tuple[dict[str, Any] | None, int]:
+    """Return what `readable_object` does, and the size of its JSON in bytes."""
     try:
-        document: Any = decompress_object(plaid)  # type: ignore[arg-type] # any type: caught below
+        text = zlib.decompress(plaid)  # type: ignore[arg-type] # any type: caught below
+        document: Any = exact_json.loads(text)
     except (TypeError, ValueError, zlib.error):
-        return None
-    return document if isinstance(document, dict) else None
+        return None, 0
+    return document if isinstance(document, dict) else None, len(text)
 
 
 def transaction_id_of(entry: dict[str, Any]) -> TransactionId:

@@ -390,3 +390,15 @@ def test_a_page_has_every_live_row_also_damaged_ones(transactions: TransactionsT
     assert found.keys() == {"good", *DAMAGES}
     assert [name for name, document in found.items() if document is not None] == ["good"]
     assert transactions.count(ITEM) == (len(found), True)
+
+
+def test_a_page_ends_before_it_is_larger_than_a_response(transactions: TransactionsTable, dynamodb: Any) -> None:
+    large = zlib.compress(b'{"name":"' + b"n" * 1_900_000 + b'"}')
+    for name in "abcde":
+        key = {"item_id": {"S": ITEM}, "transaction_id": {"S": name}}
+        dynamodb.put_item(TableName=TRANSACTIONS, Item=attributes(plaid=large) | key)
+    pages, after = list[str](), None
+    while not pages or after is not None:
+        page, after = transactions.page(ITEM, None, 100, after)
+        pages.append("".join(page))
+    assert pages == ["ab", "cd", "e"]

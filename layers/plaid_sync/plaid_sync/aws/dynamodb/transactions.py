@@ -28,7 +28,6 @@ from plaid_sync.aws.dynamodb.transact import (
     query_pages,
     write_fenced,
 )
-from plaid_sync.domain import exact_json
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import InvalidRequestError
 from plaid_sync.domain.transaction import (
@@ -38,7 +37,7 @@ from plaid_sync.domain.transaction import (
     StoredRow,
     TransactionId,
     TransactionRow,
-    readable_object,
+    sized_object,
 )
 from plaid_sync.sync.ports import Commit
 
@@ -146,8 +145,8 @@ class TransactionRows:
         room = _MAX_RESPONSE_BYTES
         for rows, last in filtered_pages(self.client.query, request, limit, after):
             for row in map(deserialize, rows):
-                document = readable_object(row.get("plaid"))
-                room -= len(exact_json.dumps(document))
+                document, size = sized_object(row.get("plaid"))
+                room -= size
                 if room < 0 and found:
                     return found, end
                 found[row["transaction_id"]] = document
