@@ -255,12 +255,15 @@ def test_lost_items_are_restored(stage: Rehearsal) -> None:
 def test_items_with_wrong_content_are_replaced(stage: Rehearsal) -> None:
     fleet, restoration = settled(stage, {"ITEMS_TABLE"}, replaced=frozenset({"items"}))
     stage.store(fleet.changed, cursor={"S": "wrong"}, generation={"N": "1"}, state={"S": "needs_user"})
+    stage.store(fleet.with_erased_account, linked_at={"N": "7"})  # docs/runbook.md, "Repairing a damaged Item row"
+    assert stage.cli.run("item", fleet.with_erased_account).exit_code != 0
     fleet.change_while_paused()
     restoration.follow()
     assert_clean(restoration)
     fleet.assert_nothing_erased_is_back()
     assert stage.exact(fleet.changed)
     assert stage.exact(fleet.linked_since)
+    assert stage.cli.json("item", fleet.with_erased_account)["item"]["state"] == "active"
 
 
 def test_lost_transactions_are_restored(stage: Rehearsal) -> None:
