@@ -137,13 +137,12 @@ class Restorer:
         return self._put_item(restored, stored)
 
     def _is_kept(self, row: Row, stored: Row) -> bool:
-        """Return whether a row that exists stays: a removed Item's, unless it was lost only in another restored table.
-
-        No removal leaves a row without one of these attributes, but that of an Item whose access token was lost.
-        """
+        """Return whether a row that exists stays: with `replace` that of a removed Item, unless it is damaged."""
+        # Only the removal of an Item that another restored table lacked leaves a row without one of these.
         if stored.keys().isdisjoint({"access_token", "plaid_removed_at", "unregistered_link"}):
             return False
-        return not self.replace or _is_removed(stored) or "unregistered_link" in row
+        is_readable = item_rows.listed_item(stored).state.code != item_rows.UNREADABLE_ROW
+        return not self.replace or "unregistered_link" in row or (_is_removed(stored) and is_readable)
 
     def _put_item(self, row: Row, stored: Row | None) -> str:
         """Write an Item with its history entry, unless a sync or a request has changed it meanwhile."""

@@ -326,6 +326,17 @@ def test_a_lost_item_whose_erasure_was_requested_is_removed_by_its_token(tables:
     assert (tables.stored()["removal_erases"], tables.stored()["access_token"]) == (True, b"old")
 
 
+def test_a_damaged_row_of_a_removed_item_is_replaced_by_one_of_its_removal(tables: Tables) -> None:
+    tables.item()
+    tables.item(table=ITEMS, state="removed", removal_requested_at="no time", removal_erases=True)
+    tables.happened("removal_requested", transactions="erase")
+    assert tables.restore_items().rows == {"kept": 1}
+    assert tables.restore_items(replace=True).items == {"removed": ["item"]}
+    stored = tables.stored()
+    assert (stored["state"], stored["removal_erases"]) == ("removed", True)
+    assert stored["removal_requested_at"] == format_timestamp(LATER)
+
+
 @pytest.mark.parametrize("damage", [{"generation": "x"}, {"linked_at": 7}, {"access_token": "text"}, {"state": None}])
 def test_a_damaged_item_is_replaced(tables: Tables, damage: dict[str, Any]) -> None:
     tables.item(access_token=b"token")
