@@ -102,7 +102,7 @@ class Restorer:
                 self.report.add("lost" if facts.removal_requested is None else "removed", item_id)
 
     def _linked(self) -> set[str]:
-        """Return the Items that were linked, as far as the history goes; of those that are named, all."""
+        """Return the Items that were linked, as far as the history goes; or those that are named."""
         if self.only:
             return set(self.only)
         expression = Expression()
@@ -123,9 +123,9 @@ class Restorer:
     def _restore_item(self, row: Row) -> str:
         item_id, in_place = _id_of(row), self.source == self.deployment.output("ItemsTable")
         stored = row if in_place else self._stored(item_id)
-        facts = self._facts(item_id)
         if stored is not None and not in_place and self._is_kept(row, stored):
             return "kept"
+        facts = self._facts(item_id)
         try:
             restored = restored_item(row, stored or {}, facts)
         except UnreadableItemError:
