@@ -66,6 +66,11 @@ class ByGate(Rule):
     target: str
 
 
+@dataclass(frozen=True, slots=True)
+class OnAws(Rule):
+    """Only AWS can run it: AWS's models have the call and its options."""
+
+
 _PROJECT: Final = 'cd "$PROJECT" && '
 _HERE: Final = ' --directory "$WORK/.local"'
 _INVOKE: Final = _PROJECT + '{} ARGS="--directory $WORK/.local"'
@@ -108,7 +113,8 @@ RULES: Final[tuple[Rule, ...]] = (
         needs="sam",
     ),
     ByTest("make smoke", "tests/e2e/test_cli_smoke.py::test_a_working_deployment_passes_and_nothing_is_left"),
-    Run("make smoke ENV=dev", _PROJECT + 'make smoke ENV=local BIN="$WORK/bin"', "7 steps"),
+    Run("make smoke ENV=dev", _PROJECT + 'make smoke ENV=local BIN="$WORK/bin"', "8 steps"),
+    OnAws(r"aws (backup|kms) .+"),
     # Invoking
     Run(r"\.venv/bin/python -m local\.events", _PROJECT + "{}", "sync_batch_of_two_items"),
     Run(r"\.venv/bin/python -m local\.events \w+( --item ITEM_ID)?", _PROJECT + "{}" + _HERE, r'^\{\n? *"'),

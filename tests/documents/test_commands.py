@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from botocore import xform_name
+from botocore.session import get_session
 
 from local.stack.paths import PROJECT
 from tests.documents.reading import commands_of, programs_of
-from tests.documents.rules import DOCUMENTS, RULES, ByGate, ByTest, Rule, Run, Serve
+from tests.documents.rules import DOCUMENTS, RULES, ByGate, ByTest, OnAws, Rule, Run, Serve
 
 if TYPE_CHECKING:
     from tests.documents.conftest import Workplace
@@ -80,6 +83,15 @@ def test_another_test_runs_it(rule: ByTest) -> None:
 @pytest.mark.parametrize("rule", used(ByGate), ids=lambda rule: rule.command)
 def test_the_gate_or_a_workflow_runs_it(rule: ByGate) -> None:
     assert re.search(rf"\bmake {rule.target}(?![\w-])", GATE)
+
+
+@pytest.mark.parametrize("command", [text for text in COMMANDS for rule in used(OnAws) if rule.covers(text)])
+def test_aws_has_the_call_and_its_options(command: str) -> None:
+    _, service, call, *words = shlex.split(command, comments=True)
+    model = get_session().get_service_model(service)
+    (operation,) = [name for name in model.operation_names if xform_name(name, "-") == call]
+    known = {xform_name(name, "-") for name in model.operation_model(operation).input_shape.members}
+    assert {word.removeprefix("--") for word in words if word.startswith("--")} <= known
 
 
 @pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if any(programs_of(text))])

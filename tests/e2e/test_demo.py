@@ -30,6 +30,8 @@ NOT_EMITTED = {
     Metric.EXCHANGE_UNKNOWN: "no answer of Plaid's is lost",
     Metric.ITEM_ORPHANED: "every Item that is exchanged is stored",
     Metric.PUBLISH_FAILURES: "EventBridge does not fail",
+    Metric.ROWS_UNREADABLE: "no row is damaged",
+    Metric.EVENTS_STOPPED: "the history's mapping is enabled",
 }
 """Metrics that the demo need not emit, and why not."""
 
