@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from botocore import xform_name
@@ -88,7 +88,7 @@ def test_the_gate_or_a_workflow_runs_it(rule: ByGate) -> None:
 @pytest.mark.parametrize("command", [text for text in COMMANDS for rule in used(OnAws) if rule.covers(text)])
 def test_aws_has_the_call_and_its_options(command: str) -> None:
     _, service, call, *words = shlex.split(command, comments=True)
-    model = get_session().get_service_model(service)
+    model: Any = get_session().get_service_model(service)
     (operation,) = [name for name in model.operation_names if xform_name(name, "-") == call]
     known = {xform_name(name, "-") for name in model.operation_model(operation).input_shape.members}
     assert {word.removeprefix("--") for word in words if word.startswith("--")} <= known
