@@ -53,9 +53,13 @@ RECORD_CONFIG: Final = Config(
 )
 
 
+_NO_VALIDATION: Final = Config(parameter_validation=False)
+"""AWS validates each request itself; botocore's own check is a third of the CPU time of a write."""
+
+
 def client(service: str, config: Config = _CONFIG) -> Any:  # noqa: ANN401 - one factory for six client types
     """Return a client; region and endpoint come from the SDK's own environment."""
-    return boto3.client(service, config=config)
+    return boto3.client(service, config=config.merge(_NO_VALIDATION))
 
 
 def deadline_of(context: LambdaContext) -> Deadline:

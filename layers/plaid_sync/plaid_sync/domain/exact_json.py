@@ -130,9 +130,15 @@ def dumps(value: object, *, ascii_only: bool = False) -> str:
         InvalidJsonError: it is nested too deeply. `loads` of the same text can just succeed.
     """
     try:
-        return simplejson.dumps(value, use_decimal=True, sort_keys=True, separators=(",", ":"), ensure_ascii=ascii_only)
+        text = _dumps(value, ensure_ascii=True)
+        # Only this form is written in C; without an escape of a character it equals the other.
+        return text if ascii_only or r"\u" not in text else _dumps(value, ensure_ascii=False)
     except RecursionError as error:
         raise InvalidJsonError("not valid JSON: nested too deeply") from error
+
+
+def _dumps(value: object, *, ensure_ascii: bool) -> str:
+    return simplejson.dumps(value, use_decimal=True, sort_keys=True, separators=(",", ":"), ensure_ascii=ensure_ascii)
 
 
 def dumps_for_storage(value: object, *, ascii_only: bool = False) -> bytes:

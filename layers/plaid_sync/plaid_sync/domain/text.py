@@ -28,6 +28,15 @@ def printable_or_empty(value: object) -> str:
     return value if is_printable_ascii(value) else ""
 
 
+def has_half_surrogate(text: str) -> bool:
+    """Return whether a text has half a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def is_error_code(value: object) -> TypeGuard[str]:
     """Return whether a value has the form of Plaid's error codes: they are stored, logged and shown."""
     return isinstance(value, str) and _ERROR_CODE.fullmatch(value) is not None

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, NewType
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import SchemaViolationError
+from plaid_sync.domain.text import has_half_surrogate
 
 TransactionId = NewType("TransactionId", str)
 ROW_OVERHEAD_BYTES: Final = 400
@@ -228,7 +229,7 @@ def _optional_text(entry: dict[str, Any], field: str) -> str | None:
     value = entry.get(field)
     if value is None:
         return None
-    if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
+    if not isinstance(value, str) or has_half_surrogate(value):
         raise SchemaViolationError(field)
     return value
 

@@ -9,7 +9,7 @@ from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.clock import parse_timestamp
 from plaid_sync.domain.errors import SchemaViolationError
 from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
-from plaid_sync.domain.text import is_error_code, is_printable_ascii, is_token, printable_or_empty
+from plaid_sync.domain.text import has_half_surrogate, is_error_code, is_printable_ascii, is_token, printable_or_empty
 from plaid_sync.domain.transaction import RowRemoval, TransactionRow, parse_removal, parse_transaction
 from plaid_sync.items_api.ports import RotatedToken
 from plaid_sync.plaid.observing import code_reason_of, error_type_of
@@ -166,7 +166,7 @@ def _account_object(entry: dict[str, Any]) -> bytes | None:
 
 def _account_text(entry: dict[str, Any], field: str, max_bytes: int) -> str | None:
     value = entry.get(field)
-    if not isinstance(value, str) or not value or any("\ud800" <= letter <= "\udfff" for letter in value):
+    if not isinstance(value, str) or not value or has_half_surrogate(value):
         return None
     return value.encode()[:max_bytes].decode(errors="ignore")  # without half a character at its end
 
