@@ -202,8 +202,9 @@ def log(seen: Observations, function: str, *records: dict[str, Any]) -> None:
 
 
 def written(output: Callable[[], str]) -> list[dict[str, Any]]:
-    """Return the log records that the functions have written."""
-    return [json.loads(line) for line in output().splitlines() if line.startswith("{")]
+    """Return the log records that the functions have written; their metrics are other lines."""
+    lines = [json.loads(line) for line in output().splitlines() if line.startswith("{")]
+    return [line for line in lines if "_aws" not in line]
 
 
 @reads_the_logs
