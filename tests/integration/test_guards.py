@@ -187,6 +187,7 @@ def test_the_text_of_a_bug_is_not_logged(world: World, output: Callable[[], str]
     assert "UnreadableItemError" in text
     assert "item_rows.py" in text
     assert "business" not in text
+    world.set_attribute(item_id, "generation", {"N": "0"})
 
 
 # ---- linking
