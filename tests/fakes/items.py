@@ -16,6 +16,7 @@ from plaid_sync.domain.clock import format_timestamp, read_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, SupersededError, TransientError
 from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName, merge_checks
 from plaid_sync.domain.schedule import AttemptClass, DueItem, after_request
+from plaid_sync.sync.ports import FoundItem
 
 from tests.fakes.aws import is_storable
 from tests.fakes.clock import FakeClock
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import BankStatus, PendingCheck, RemovalReason
     from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.items_api.ports import ItemChange
-    from plaid_sync.sync.ports import AccountsUpdate, FollowUp, ItemStateUpdate
+    from plaid_sync.sync.ports import AccountsUpdate, Claim, FollowUp, ItemStateUpdate
 
 ACTIVE: Final = ItemState(StateName.ACTIVE)
 _FULL_RESYNC: Final[dict[str, Any]] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
@@ -62,6 +63,7 @@ class FakeItems:
 
     Attributes:
         stored: the Items.
+        attempt_ids: of the attempts that claimed them last.
         classes: as what Items are attempted next.
         refreshed_at: when Items were last refreshed.
         replaced_by: the Items that replaced others.
@@ -72,6 +74,7 @@ class FakeItems:
     history: FakeHistory = field(default_factory=FakeHistory)
     clock: FakeClock = field(default_factory=FakeClock)
     stored: dict[ItemId, Item] = field(default_factory=dict)
+    attempt_ids: dict[ItemId, str] = field(default_factory=dict)
     classes: dict[ItemId, AttemptClass] = field(default_factory=dict)
     refreshed_at: dict[ItemId, datetime] = field(default_factory=dict)
     replaced_by: dict[ItemId, ItemId] = field(default_factory=dict)
@@ -95,13 +98,24 @@ class FakeItems:
 
     # ---- the sync
 
-    def claim(self, item: Item, attempt_id: str, next_attempt: NextAttempt, *, repeated: bool) -> Item:  # noqa: ARG002 - the port's
+    def find(self, item_id: ItemId, claim: Claim, covered_after: datetime) -> FoundItem:
+        item = self.load(item_id)
+        if item is None or item.removed or not item.state.is_known:
+            return FoundItem(item)
+        covered = item.pull_began_at is not None and item.pull_began_at > covered_after
+        if covered or self.attempt_ids.get(item_id, "") >= claim.attempt_id:
+            return FoundItem(item, claimed=self.attempt_ids.get(item_id) == claim.attempt_id)
+        return FoundItem(self.claim(item, claim), claimed=True)
+
+    def claim(self, item: Item, claim: Claim) -> Item:
         if not self.is_fenced(item.item_id, item.generation):
             raise TransientError("item_modified_concurrently")
-        self.plan(item.item_id, next_attempt)
-        unfinished = item.unfinished_attempts + (0 if repeated else 1)
+        self.attempt_ids[item.item_id] = claim.attempt_id
+        self.plan(item.item_id, claim.next_attempt)
+        unfinished = item.unfinished_attempts + (0 if claim.repeated else 1)
         checks = {"pending_checks": item.pending_checks} if item.pending_checks else {}
-        self.set(item.item_id, generation=item.generation + 1, unfinished_attempts=unfinished, **checks)
+        webhook = {} if claim.webhook_at is None else {"webhook_at": claim.webhook_at}
+        self.set(item.item_id, generation=item.generation + 1, unfinished_attempts=unfinished, **checks, **webhook)
         return self.stored[item.item_id]
 
     def plan(self, item_id: ItemId, next_attempt: NextAttempt) -> None:

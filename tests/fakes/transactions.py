@@ -75,7 +75,7 @@ class FakeTransactions:
         if begin and item.writing_since is None:
             self.items.set(item_id, writing_since=generation)
         if isinstance(end, Commit):
-            self._commit(end)
+            self._commit(item_id, end)
         elif end is not None:
             require_storable(checkpoint_attributes(end))
             self.items.set(item_id, checkpoint=end, generation=generation + 1)
@@ -103,11 +103,12 @@ class FakeTransactions:
             write.transaction_id, account_id, live, generation, first, content, erased, kept
         )
 
-    def _commit(self, commit: Commit) -> None:
-        require_storable(commit_attributes(commit))
-        self.items.history.add(commit.entry)
+    def _commit(self, item_id: ItemId, commit: Commit) -> None:
+        require_storable(commit_attributes(item_id, commit))
+        if commit.entry is not None:
+            self.items.history.add(commit.entry)
         self.items.set(
-            commit.entry.item_id,
+            item_id,
             cursor=commit.cursor,
             writing_since=None,
             checkpoint=None,
@@ -124,7 +125,7 @@ class FakeTransactions:
             accounts_checked_at=commit.accounts_checked_at,
             pulled_with=commit.pulled_with,
         )
-        self.items.follow_up(commit.entry.item_id, commit.follow_up)
+        self.items.follow_up(item_id, commit.follow_up)
 
     # ---- the removal
 

@@ -34,7 +34,7 @@ from plaid_sync.domain.transaction import RowRemoval, TransactionId, parse_trans
 from plaid_sync.items_api.ports import ItemChange
 from plaid_sync.linking.sessions import LinkProgress, LinkSession, Registration, Replacement
 from plaid_sync.pull.pages import InvalidEntry
-from plaid_sync.sync.ports import AccountsUpdate, Commit, FollowUp, ItemStateUpdate, Reconciliation
+from plaid_sync.sync.ports import AccountsUpdate, Claim, Commit, FollowUp, ItemStateUpdate, Reconciliation
 from plaid_sync.sync.quarantine import split_entry
 from plaid_sync.webhook.ports import KeyRecord
 
@@ -119,6 +119,7 @@ def run(ports: dict[str, Any]) -> list[tuple[str, object, list[Item | None]]]:
     trace = Trace(ports)
     _link(trace)
     _sync(trace)
+    _find(trace)
     _request(trace)
     _remove(trace)
     _share(trace)
@@ -184,7 +185,7 @@ def _sync(trace: Trace) -> None:
     loaded = trace.load(A)
 
     def claim(item: Item, attempt_id: str, *, repeated: bool = False) -> Item:
-        claimed: Item = items.claim(item, attempt_id, CLAIMED, repeated=repeated)
+        claimed: Item = items.claim(item, Claim(attempt_id, CLAIMED, repeated))
         return claimed
 
     first = trace.do("claim", lambda: claim(loaded, "attempt-1"))
@@ -216,7 +217,7 @@ def _sync(trace: Trace) -> None:
     checkpoint = Checkpoint(Cursor("page"), Cursor("one"), True, NOON, ((2, 2),), removes_unknown=True)  # noqa: FBT003 - a field
     write("checkpoint", 2, RowRemoval(TransactionId("x")), begin=True, end=checkpoint)
     trace.do("record under the older generation", lambda: items.record(second, replace(update, entry=None)))
-    third = trace.do("claim once more", lambda: claim(trace.load(A), "attempt-4", repeated=True))
+    third = trace.do("claim once more", lambda: claim(trace.load(A), "attempt-6", repeated=True))
     write("checkpoint, superseded", 3, rows[0], begin=True, end=checkpoint)
     trace.do("restart, superseded", lambda: items.restart_pull(second, from_beginning=False, reset_at=None))
     again = trace.do("restart", lambda: items.restart_pull(third, from_beginning=False, reset_at=None))
@@ -238,6 +239,14 @@ def _sync(trace: Trace) -> None:
     for given in (entry(A, "failed again"), None):
         outcome = replace(update, follow_up=FollowUp(CLAIMED), entry=given)
         trace.do("record after another write set the time", lambda outcome=outcome: items.record(newest, outcome))  # type: ignore[misc] # bound
+
+
+def _find(trace: Trace) -> None:
+    items = trace.ports["items"]
+    found = [(D, "attempt-2", 0), (B, "attempt-1", 0), (A, "attempt-8", -1), (A, "attempt-8", 0), (A, "attempt-8", 0)]
+    for item_id, attempt_id, seconds in [*found, (A, "attempt-7", 0), (A, "attempt-9", 0)]:
+        claim = Claim(attempt_id, CLAIMED, webhook_at=NOON)
+        trace.do(f"find {item_id}", lambda: items.find(item_id, claim, NOON + timedelta(seconds=seconds)))  # noqa: B023
 
 
 def _request(trace: Trace) -> None:
@@ -267,7 +276,7 @@ def _remove(trace: Trace) -> None:
     for number in range(2):
         trace.do("remove", lambda: items.remove(living, REMOVED, entry(A, f"remove-{number}"), erase=False))  # noqa: B023 - run at once
     removed = trace.load(A)
-    trace.do("claim a removed Item", lambda: items.claim(removed, "attempt-5", CLAIMED, repeated=False))
+    trace.do("claim a removed Item", lambda: items.claim(removed, Claim("attempt-5", CLAIMED)))
     failed = ItemStateUpdate(removed.state, FollowUp(CLAIMED, FAILURE), entry(A, "removal-failed"))
     trace.do("record of a removed Item", lambda: items.record(removed, failed))
     generation = removed.generation

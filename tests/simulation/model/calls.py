@@ -16,6 +16,17 @@ class Load(NamedTuple):
     pass
 
 
+class Find(NamedTuple):
+    """Claim the Item, unless it may be covered: then only load it.
+
+    Attributes:
+        allows_skew: a pull that began so little after the message that clocks may be wrong does not count.
+    """
+
+    next_attempt: Next
+    allows_skew: bool
+
+
 class Claim(NamedTuple):
     """Raise the generation of the Item, which was loaded with this one.
 
@@ -104,7 +115,7 @@ class Finish(NamedTuple):
     delete: bool
 
 
-Call = Load | Claim | CheckHealth | Scan | Read | Pull | RestartPull | Write | Record | Finish
+Call = Load | Find | Claim | CheckHealth | Scan | Read | Pull | RestartPull | Write | Record | Finish
 
 # ---- responses
 
@@ -135,7 +146,7 @@ class Written(NamedTuple):
 
 
 Response = Loaded | Item | bool | Rows | Page | Refusal | Time | Written
-"""A claim gets the Item, a health check whether the user has to log in."""
+"""A claim gets the Item (a find that only loads it gets `Loaded`), a health check whether the user has to log in."""
 
 
 def not_covered(claim: Claim) -> Loaded:

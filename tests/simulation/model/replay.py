@@ -41,7 +41,7 @@ from plaid_sync.sync.accounts import AccountChecks
 from plaid_sync.sync.batch import BatchProcessor
 from plaid_sync.sync.engine import SyncEngine
 from plaid_sync.sync.planner import UpdatePlanner
-from plaid_sync.sync.ports import Commit, Reconciliation
+from plaid_sync.sync.ports import Commit, FoundItem, Reconciliation
 from plaid_sync.sync.steps import AttemptSteps
 
 from tests.fakes.attempts import FakeAttempts
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.domain.transaction import RowWrite
-    from plaid_sync.sync.ports import FollowUp, ItemStateUpdate
+    from plaid_sync.sync.ports import Claim, FollowUp, ItemStateUpdate
 
     from tests.simulation.model.scenarios import Scenario
 
@@ -211,15 +211,18 @@ class _Ports:
         return _LATE_SECONDS if self._late else 1e9
 
     def load(self, item_id: ItemId) -> EngineItem | None:
-        loaded = self._respond(calls.Load(), Loaded)
-        began = None
-        if loaded.item.pull_began is not None:
-            began = _SENT_AT + (timedelta(hours=1) if loaded.beyond_skew else _WITHIN_SKEW)
-        return _engine_item(item_id, loaded.item, began)
+        return _loaded_item(item_id, self._respond(calls.Load(), Loaded))
 
-    def claim(self, item: EngineItem, _attempt_id: str, next_attempt: NextAttempt, *, repeated: bool) -> EngineItem:
-        del repeated  # unfinished attempts are not counted here: a claim that finds too many of them records a failure
-        call = calls.Claim(item.generation, bool(item.pending_checks), _next(next_attempt))
+    def find(self, item_id: ItemId, claim: Claim, covered_after: datetime) -> FoundItem:
+        allows_skew = covered_after >= _SENT_AT + _WITHIN_SKEW
+        found = self._respond(calls.Find(_next(claim.next_attempt), allows_skew), Item | Loaded)
+        if isinstance(found, Loaded):
+            return FoundItem(_loaded_item(item_id, found))
+        return FoundItem(_engine_item(item_id, found, None), claimed=True)
+
+    def claim(self, item: EngineItem, claim: Claim) -> EngineItem:
+        # Unfinished attempts are not counted here: a claim that finds too many of them records a failure.
+        call = calls.Claim(item.generation, bool(item.pending_checks), _next(claim.next_attempt))
         claimed = self._respond(call, Item | Written)
         if isinstance(claimed, Written):
             raise TransientError(ITEM_MODIFIED)
@@ -309,6 +312,13 @@ def _to_position(moment: datetime) -> int:
     return round((moment - _SENT_AT) / _POSITION)
 
 
+def _loaded_item(item_id: ItemId, loaded: Loaded) -> EngineItem:
+    began = None
+    if loaded.item.pull_began is not None:
+        began = _SENT_AT + (timedelta(hours=1) if loaded.beyond_skew else _WITHIN_SKEW)
+    return _engine_item(item_id, loaded.item, began)
+
+
 def _engine_item(item_id: ItemId, item: Item, began: datetime | None) -> EngineItem:
     needs_user = ItemState(StateName.NEEDS_USER, Refusal.LOGIN_REQUIRED)
     checkpoint, stored = None, None if item.cursor is None else Cursor(item.cursor)
@@ -358,7 +368,7 @@ def _end(end: Commit | EngineCheckpoint | None) -> calls.CommitPart | Checkpoint
         _to_position(end.pull_began_at),
         reconcile,
         end.reconciliation.inconclusive_pulls,
-        bool(end.entry.details["reconcile_decided"]),
+        bool(end.entry and end.entry.details["reconcile_decided"]),
         _after(end.state, end.follow_up, next_attempt),
     )
 

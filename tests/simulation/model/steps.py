@@ -165,8 +165,8 @@ class World:
     def _work(self, state: State, number: int, worker: Worker) -> Iterator[Step]:
         call = self.machine.calls[worker.history]
         name = _name_of(worker)
-        if isinstance(call, calls.Load):
-            yield from self._load(state, number, worker, name)
+        if isinstance(call, calls.Load | calls.Find):
+            yield from self._load(state, number, worker, call)
         elif isinstance(call, calls.Claim):
             after, claim = tables.claim(state, call, self.without)
             claimed = worker._replace(generation=after.item.generation)
@@ -198,11 +198,19 @@ class World:
         else:
             yield self._finish(state, number, worker)
 
-    def _load(self, state: State, number: int, worker: Worker, name: str) -> Iterator[Step]:
-        began = state.item.pull_began
+    def _load(self, state: State, number: int, worker: Worker, first: calls.Load | calls.Find) -> Iterator[Step]:
+        began, name = state.item.pull_began, _name_of(worker)
         # Whether the message is, by all clocks, older than the committed pull: mostly both are possible.
         ages = (False,) if began is None or worker.sent > began else (True, False)
         for beyond_skew in ages:
+            if isinstance(first, calls.Find) and not beyond_skew and (began is None or first.allows_skew):
+                after, item = tables.find(state, first, self.without)
+                finding = worker if self._loads_again else worker._replace(sent=0)
+                finding = finding._replace(generation=after.item.generation)
+                yield self._respond(after, number, finding, item, f"{name} claims: attempt {after.item.generation}")
+                if worker.receipts_valid:
+                    continue
+                # By its clock a paused worker began before the newest attempt, or after it.
             response = Loaded(state.item, beyond_skew)
             call = self.machine.calls[self.machine.after(worker.history, response)]
             loading = worker if self._loads_again else worker._replace(sent=0)

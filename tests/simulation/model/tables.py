@@ -11,7 +11,7 @@ from tests.simulation.model.state import GONE, Checkpoint, Item, Next, Resync, R
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from tests.simulation.model.calls import After, Claim, Record, RestartPull, Write
+    from tests.simulation.model.calls import After, Claim, Find, Record, RestartPull, Write
     from tests.simulation.model.state import State
 
 SUPERSEDED: Final = Written("superseded")
@@ -23,8 +23,16 @@ def claim(state: State, call: Claim, without: AbstractSet[str]) -> tuple[State, 
     """Raise the generation if it is the loaded one; return also the response."""
     if call.generation != state.item.generation and "claim-cas" not in without:
         return state, Written("item_modified_concurrently")
-    hint = call.hint or state.item.hint
-    item = state.item._replace(generation=state.item.generation + 1, hint=hint, next_attempt=call.next_attempt)
+    return _claimed(state, call.next_attempt, hint=call.hint or state.item.hint, without=without)
+
+
+def find(state: State, call: Find, without: AbstractSet[str]) -> tuple[State, Item]:
+    """Raise the generation, whichever it is; return also the response."""
+    return _claimed(state, call.next_attempt, hint=state.item.hint, without=without)
+
+
+def _claimed(state: State, next_attempt: Next, *, hint: bool, without: AbstractSet[str]) -> tuple[State, Item]:
+    item = state.item._replace(generation=state.item.generation + 1, hint=hint, next_attempt=next_attempt)
     stored = item._replace(writing_since=None) if "writing-since-kept" in without else item
     stored = stored._replace(hint=state.item.hint) if "checks-remembered" in without else stored
     # A claimed attempt reads neither: that they differ must not make two histories of one.

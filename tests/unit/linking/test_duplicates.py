@@ -113,6 +113,19 @@ def test_one_common_account_is_a_duplicate(api: Api) -> None:
     assert refused["item_id"] == item_id
 
 
+def test_a_claim_that_a_dead_attempt_left_behind_holds_no_account(api: Api) -> None:
+    item_id = api.linked()
+    held = api.item(item_id).bank_login_ids
+    # An attempt took the claims, and is about to record them, or died: the next attempt records them, if it sees why.
+    api.tables.items.set(item_id, bank_login_ids=frozenset(), unfinished_attempts=1)
+    problem(api.request("POST", "/items", api.went_through_link("user")), 409, "duplicate_item")
+    api.tables.items.set(item_id, bank_login_ids=frozenset(sorted(held)[:1]), unfinished_attempts=0)
+    problem(api.request("POST", "/items", api.went_through_link("user")), 409, "duplicate_item")
+    api.tables.items.set(item_id, bank_login_ids=frozenset())
+    new = api.linked()
+    assert api.tables.links.claims_of(new) == held == api.item(new).bank_login_ids
+
+
 def test_a_removed_item_or_one_that_is_gone_holds_no_account(api: Api) -> None:
     first = api.linked()
     content(api.request("DELETE", f"/items/{first}"), 202)

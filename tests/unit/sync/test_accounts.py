@@ -190,7 +190,8 @@ class Scene:
         assert {key: row for key, row in self.stored.items() if row[0] not in kept} == expected
         assert states.gone | states.withdrawn <= set(ACCOUNTS) - self.plaid.open | states.erased
         assert (self.item.pending_checks, self.item.failure, self.item.reconcile) == ((), None, False)
-        assert self.tables.links.claims_of(ITEM) == self.item.bank_login_ids
+        # One that a dead attempt left behind holds no account (`linking.eligibility`).
+        assert self.tables.links.claims_of(ITEM) >= self.item.bank_login_ids
         for row in self.tables.transactions.rows_of[ITEM].values():
             assert row.erased or row.account_id not in states.without_content
 
@@ -536,7 +537,7 @@ def test_a_claim_that_another_item_holds_costs_no_record_a_day() -> None:
     scene.a_day_later()
     scene.tables.history.by_key.clear()
     scene.a_day_later()
-    assert [entry.outcome for entry in scene.tables.entries] == ["committed"]
+    assert scene.tables.entries == []
 
 
 # ---- anything, killed anywhere
@@ -546,7 +547,7 @@ _OPERATIONS = st.sampled_from(
 )
 _WRITES: Final = (
     *(("transactions", name) for name in ("write", "scan_item", "rows")),
-    *(("items", name) for name in ("claim", "restart_pull", "record", "record_accounts", "complete_checks")),
+    *(("items", name) for name in ("find", "claim", "restart_pull", "record", "record_accounts", "complete_checks")),
     *(("links", name) for name in ("take", "release")),
 )
 

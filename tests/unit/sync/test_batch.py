@@ -38,10 +38,19 @@ SECONDS = 300.0
 """How long the sync function lives (template.yaml)."""
 
 
-def record(number: int, received: int = 1, item_id: ItemId = ITEM, cause: Cause = Cause.WEBHOOK) -> dict[str, Any]:
+HINT: dict[str, str] = {"webhook_type": "ITEM", "webhook_code": "ERROR"}
+
+
+def record(
+    number: int,
+    received: int = 1,
+    item_id: ItemId = ITEM,
+    cause: Cause = Cause.WEBHOOK,
+    webhook: dict[str, str] | None = None,
+) -> dict[str, Any]:
     sent_at = str(int(NOON.timestamp() * 1000))
     attributes = {"SentTimestamp": sent_at, "ApproximateReceiveCount": str(received), "MessageGroupId": item_id}
-    body = SyncMessage(item_id, cause, {"number": number}).to_json()
+    body = SyncMessage(item_id, cause, {"number": number, **(webhook or {})}).to_json()
     return {"messageId": f"m{number}", "receiptHandle": f"r{number}", "body": body, "attributes": attributes}
 
 
@@ -161,12 +170,14 @@ def test_every_outcome_is_durable_and_its_messages_are_deleted(outcome: Outcome)
     assert result.jobs[ITEM].causes == ("webhook",)
 
 
-@pytest.mark.parametrize("name", ["load", "claim", "record"])
-def test_messages_return_where_nothing_could_be_recorded_and_no_outage_dead_letters_one(name: str) -> None:
+@pytest.mark.parametrize(("name", "hint"), [("find", {}), ("load", HINT), ("claim", HINT), ("record", {})])
+def test_messages_return_where_nothing_could_be_recorded_and_no_outage_dead_letters_one(
+    name: str, hint: dict[str, str]
+) -> None:
     batch = Batch()
     batch.plaid.errors[ITEM] = PlaidError("INSTITUTION_DOWN")
     batch.lose("items", name)
-    result = batch.process(record(0, received=500), record(1))
+    result = batch.process(record(0, received=500, webhook=hint), record(1))
     assert sorted(result.failed_message_ids) == ["m0", "m1"]
     assert [(returned.item_id, returned.code) for returned in result.returned] == [(ITEM, "unreachable")]
     assert batch.messages.dead_lettered == []
@@ -186,7 +197,7 @@ def test_a_bug_in_an_attempt_shows_on_its_item_and_fails_no_other() -> None:
 
 def test_a_bug_before_the_claim_returns_the_messages_and_dead_letters_those_that_are_worn() -> None:
     batch = Batch()
-    items: Any = Failing(batch.tables.items, "load", ValueError("a bug"))
+    items: Any = Failing(batch.tables.items, "find", ValueError("a bug"))
     batch.tables.items = items
     result = batch.process(record(0, DEAD_LETTER_AFTER), record(1, DEAD_LETTER_AFTER - 1), record(2, 1, OTHER))
     assert (result.failed_message_ids, result.dead_lettered) == (["m1"], {"m0": "ValueError"})

@@ -35,8 +35,8 @@ from tests.fakes.tables import Tables
 
 if TYPE_CHECKING:
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.pull.pages import Page
+    from plaid_sync.sync.ports import Claim
 
 ITEM = ItemId("item")
 OLD, NEW = TransactionId("old"), TransactionId("new")
@@ -299,12 +299,12 @@ def test_an_item_that_a_newer_version_changes_before_the_claim_is_not_synced(mon
     sync = Sync()
     claim = FakeItems.claim
 
-    def claim_later(items: FakeItems, item: Item, attempt_id: str, next_attempt: NextAttempt, **fields: Any) -> Item:
+    def claim_later(items: FakeItems, item: Item, claimed: Claim) -> Item:
         items.set(item.item_id, state=FROZEN)
-        return claim(items, item, attempt_id, next_attempt, **fields)
+        return claim(items, item, claimed)
 
     monkeypatch.setattr(FakeItems, "claim", claim_later)
-    assert sync.run().outcome is Outcome.UNKNOWN_STATE
+    assert sync.run(hint(EventType.ERROR)).outcome is Outcome.UNKNOWN_STATE
     assert (sync.item.state, sync.plaid.order, sync.live) == (FROZEN, [], {OLD})
 
 

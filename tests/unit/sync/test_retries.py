@@ -241,11 +241,11 @@ def test_a_claim_that_another_one_precedes_is_repeated_and_then_returned_to_the_
     modified = TransientError("item_modified_concurrently")
     sync = Sync()
     failing(sync, "items", "claim", modified, times=2)
-    assert sync.run().outcome is Outcome.COMMITTED
+    assert sync.run(ERROR).outcome is Outcome.COMMITTED
     sync = Sync()
     failing(sync, "items", "claim", modified, times=3)
     with pytest.raises(TransientError, match="item_modified_concurrently"):
-        sync.run()
+        sync.run(ERROR)
 
 
 @pytest.mark.parametrize(("port", "name"), [("items", "load"), ("items", "claim"), ("items", "record")])

@@ -308,6 +308,7 @@ class Item:
         pull_began_at: when the pull behind the stored cursor began, by the worker's clock.
         update_status: Plaid's `transactions_update_status` in the last response; empty before the first.
         synced_at: when a sync last committed.
+        webhook_at: when the newest webhook that led to an attempt was accepted.
         link_id: digest of the public token that it was linked with.
         client_user_id: the caller's reference of the user; None where it was linked without a session.
         accounts: those of its accounts that are listed or gone, as last seen.
@@ -343,6 +344,7 @@ class Item:
     pull_began_at: datetime | None = None
     update_status: str = ""
     synced_at: datetime | None = None
+    webhook_at: datetime | None = None
     linked_at: datetime | None = None
     link_id: str = ""
     client_user_id: str | None = None

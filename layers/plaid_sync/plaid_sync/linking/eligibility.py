@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plaid_sync.linking.ports import LinkItems, Links
     from plaid_sync.linking.requests import LinkRequest
     from plaid_sync.linking.session_reader import SessionReader
-    from plaid_sync.linking.sessions import LinkSession, ListedResults
+    from plaid_sync.linking.sessions import AccountClaim, LinkSession, ListedResults
 
 ENDS_OLDER_CONNECTION: Final = frozenset({"ins_3", "ins_56", "ins_13", "ins_15", "ins_11"})
 """Chase (two ids), PNC, Navy Federal and Charles Schwab: a second connection of one login ends the first
@@ -183,17 +183,20 @@ class LinkValidator:
         """Return the Items that hold accounts of the connection."""
         replaced_id = candidate.request.replace
         releasable = set() if replaced_id is None else {replaced_id}
+        left_behind: set[ItemId] = set()
         for claim in self.links.claims(keys).values() if keys else ():
             if claim.item_id in releasable:
                 continue
             holder = self.items.load(claim.item_id)
             if holder is None or holder.removed:
                 releasable.add(claim.item_id)
+            elif _is_left_behind(claim, holder):
+                left_behind.add(claim.item_id)
             elif claim.link_id == candidate.link_id:
                 return Holders(frozenset(releasable), existing_item=holder)
             else:
                 return Holders(frozenset(releasable), duplicate=holder)
-        return Holders(frozenset(releasable))
+        return Holders(frozenset(releasable | left_behind))
 
     def confirm(self, item: Item, request: LinkRequest) -> ItemId:
         """Return the id of the Item that the same public token was exchanged for, if the request is a repeat.
@@ -220,6 +223,11 @@ class LinkValidator:
         if request.replace is None:
             return None
         return replaceable_item(self.items, request.replace, request.client_user_id, erase=request.erase)
+
+
+def _is_left_behind(claim: AccountClaim, holder: Item) -> bool:
+    """Return whether an attempt took the claim for its Item, and died before it recorded that."""
+    return holder.unfinished_attempts == 0 and claim.key not in holder.bank_login_ids
 
 
 def replaceable_item(items: LinkItems, item_id: ItemId, client_user_id: str | None, *, erase: bool) -> Item:

@@ -205,6 +205,7 @@ def _job_of(item_id: ItemId, received: list[ReceivedMessage], deadline: Deadline
         checks=tuple(check for check in checks if check is not None),
         causes=tuple(dict.fromkeys(map(cause_of, received))),
         webhook_since=min(webhooks, default=None),
+        webhook_at=max(webhooks, default=None),
         correlation_ids=_correlation_ids(received),
     )
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain import schedule
+from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import (
     CURSOR_CHANGED,
     ITEM_MODIFIED,
@@ -28,7 +29,7 @@ from plaid_sync.domain.errors import (
 from plaid_sync.domain.item import StateName, merge_checks
 from plaid_sync.domain.state_machine import ItemEvent, apply_events, event_of_failure
 from plaid_sync.sync.job import Attempt, Outcome, SyncJob, SyncReport
-from plaid_sync.sync.ports import FollowUp, ItemStateUpdate
+from plaid_sync.sync.ports import Claim, FollowUp, FoundItem, ItemStateUpdate
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,29 +79,47 @@ class SyncEngine:
     def _attempt(self, job: SyncJob, number: int, *, last: bool) -> SyncReport | None:
         """Attempt once; return None where another attempt should follow at once."""
         began_at = self.clock.now()
-        item = self.items.load(job.item_id)
-        if item is None:
+        claim = _claim_of(job, began_at, repeated=number > 0)
+        found = self._find(job, claim)
+        if (item := found.item) is None:
             return self._roll_back(job)
-        if (report := self._report_without_sync(item, job)) is not None:
-            return report
-        item = replace(item, pending_checks=merge_checks(item.pending_checks, job.checks))
-        following = schedule.after_claim(item.item_id, began_at)
-        try:
-            repeated = number > 0 or not item.state.is_known
-            item = self.items.claim(item, str(uuid.uuid4()), following, repeated=repeated)
-        except TransientError as error:
-            if error.code == ITEM_MODIFIED and not last:
-                return None
-            raise
+        if not found.claimed:
+            if (report := self._report_without_sync(item, job)) is not None:
+                return report
+            item = replace(item, pending_checks=merge_checks(item.pending_checks, job.checks))
+            try:
+                item = self.items.claim(item, claim if item.state.is_known else replace(claim, repeated=True))
+            except TransientError as error:
+                if error.code == ITEM_MODIFIED and not last:
+                    return None
+                raise
         if not item.state.is_known:
             return SyncReport(Outcome.UNKNOWN_STATE, state=item.state.name)
-        attempt = Attempt(item, job, began_at)
+        return self._sync_claimed(Attempt(item, job, began_at), last=last or item.failure is not None)
+
+    def _find(self, job: SyncJob, claim: Claim) -> FoundItem:
+        """Claim the Item, or only load it where something is to be decided before."""
+        if job.checks:
+            # They are merged with those that are pending.
+            return FoundItem(self.items.load(job.item_id))
+        return self.items.find(job.item_id, claim, job.newest_message_at + MAX_CLOCK_SKEW)
+
+    def _sync_claimed(self, attempt: Attempt, *, last: bool) -> SyncReport | None:
+        """Sync a claimed Item; a failure is recorded, unless it is retried at once: then return None."""
+        item = attempt.item
         if item.unfinished_attempts > MAX_UNFINISHED_ATTEMPTS:
             # Claimed, because a worker that is only paused could commit without the checks of this attempt's messages.
             again = item.failure is not None and item.failure.code == WORKER_DIED
             report = self._record_failure(attempt, WORKER_DIED, FailureClass.CLIENT_ERROR)
             return replace(report, kills_workers=again)
-        return self._sync_claimed(attempt, last=last or item.failure is not None)
+        try:
+            return self._run(attempt)
+        except SupersededError:
+            return SyncReport(Outcome.SUPERSEDED, generation=attempt.item.generation)
+        except Exception as error:  # noqa: BLE001 - a bug that one Item meets must show on it, and fail no other
+            if _passes_in_seconds(error) and not last:
+                return None
+            return self._record_error(attempt, error)
 
     def _roll_back(self, job: SyncJob) -> SyncReport:
         """Remove at Plaid what a link left unregistered; after a failure the sweep requests it again."""
@@ -131,17 +150,6 @@ class SyncEngine:
         except Exception as error:  # noqa: BLE001 - as below
             return self._record_error(attempt, error)
         return SyncReport(Outcome.REMOVED, erased=erased, state=item.state.name)
-
-    def _sync_claimed(self, attempt: Attempt, *, last: bool) -> SyncReport | None:
-        """Sync a claimed Item; a failure is recorded, unless it is retried at once: then return None."""
-        try:
-            return self._run(attempt)
-        except SupersededError:
-            return SyncReport(Outcome.SUPERSEDED, generation=attempt.item.generation)
-        except Exception as error:  # noqa: BLE001 - a bug that one Item meets must show on it, and fail no other
-            if _passes_in_seconds(error) and not last:
-                return None
-            return self._record_error(attempt, error)
 
     def _run(self, attempt: Attempt) -> SyncReport:
         try:
@@ -204,6 +212,11 @@ class SyncEngine:
         except SupersededError:
             return SyncReport(Outcome.SUPERSEDED, generation=item.generation, code=code)
         return report
+
+
+def _claim_of(job: SyncJob, began_at: datetime, *, repeated: bool) -> Claim:
+    attempt_id = f"{format_timestamp(began_at)}#{uuid.uuid4().hex[:12]}"
+    return Claim(attempt_id, schedule.after_claim(job.item_id, began_at), repeated, job.webhook_at)
 
 
 def _passes_in_seconds(error: Exception) -> bool:

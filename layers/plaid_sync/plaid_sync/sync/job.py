@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _COUNTS: Final = ("added", "modified", "removed", "unchanged", "recovered", "erased", "gone", "pages", "restarts")
 _FLAGS: Final = ("full_resync", "cursor_reset", "reconcile_decided")
 _WITHDRAWN: Final = EventType.USER_ACCOUNT_REVOKED.value
+_ROUTINE_CAUSES: Final = frozenset({Cause.WEBHOOK, Cause.STALE_WEBHOOK, Cause.REFUSED_WEBHOOK, Cause.SWEEP})
 _MAX_RECORDED: Final = 10
 """Causes and correlation ids in a history entry."""
 
@@ -129,6 +130,7 @@ class SyncJob:
         checks: what Plaid's ITEM webhooks among the messages request, in the order in which they were queued.
         causes: what requested the sync, for the Item's history.
         webhook_since: when the oldest of its webhooks was accepted; None without a webhook.
+        webhook_at: the same of the newest.
         correlation_ids: ids of the requests that led to it.
     """
 
@@ -138,7 +140,13 @@ class SyncJob:
     checks: tuple[PendingCheck, ...] = ()
     causes: tuple[str, ...] = ()
     webhook_since: datetime | None = None
+    webhook_at: datetime | None = None
     correlation_ids: tuple[str, ...] = ()
+
+    @property
+    def is_routine(self) -> bool:
+        """Whether only webhooks and the sweep requested it."""
+        return {cause.partition(" ")[0] for cause in self.causes} <= _ROUTINE_CAUSES
 
     @property
     def swept(self) -> bool:

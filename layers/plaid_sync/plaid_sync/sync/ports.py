@@ -29,6 +29,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim records on the Item.
+
+    Attributes:
+        attempt_id: identifies the attempt, should the call be repeated; a later one's is greater, by their clocks.
+        next_attempt: when the Item is attempted again if this attempt has no outcome.
+        repeated: the same invocation claims it again: it does not count as another unfinished attempt.
+        webhook_at: when the newest webhook of the attempt was accepted; None without one.
+    """
+
+    attempt_id: str
+    next_attempt: NextAttempt
+    repeated: bool = False
+    webhook_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundItem:
+    """An Item as an attempt finds it.
+
+    Attributes:
+        item: None when it is not registered.
+        claimed: the attempt has claimed it already.
+    """
+
+    item: Item | None
+    claimed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FollowUp:
     """What an Item remembers about its next attempt once an attempt has an outcome.
 
@@ -69,6 +99,7 @@ class Commit:
         update_status: Plaid's `transactions_update_status`.
         pull_began_at: every message sent (well) before this is covered.
         state: the Item's state afterwards.
+        entry: its history entry; None where nothing has changed.
         accounts: its accounts as last seen.
         accounts_checked_at: when they were last compared with /accounts/get.
         pulled_with: the options that its rows are pulled with.
@@ -80,7 +111,7 @@ class Commit:
     pull_began_at: datetime
     committed_at: datetime
     state: ItemState
-    entry: HistoryEntry
+    entry: HistoryEntry | None
     follow_up: FollowUp
     reconciliation: Reconciliation
     accounts: tuple[Account, ...] = ()
@@ -131,16 +162,25 @@ class SyncItems(Protocol):
         """Return the Item as last committed, or None when it is not registered."""
         ...
 
-    def claim(self, item: Item, attempt_id: str, next_attempt: NextAttempt, *, repeated: bool) -> Item:
+    def find(self, item_id: ItemId, claim: Claim, covered_after: datetime) -> FoundItem:
+        """Claim an Item in one call, where nothing has to be decided before; else return it as it is.
+
+        It is not claimed if it is removed or in a state of a newer version, if an attempt that began later holds it,
+        or if a pull is committed that began after `covered_after`: then it may be covered.
+
+        Raises:
+            TransientError: DynamoDB cannot accept the write now.
+        """
+        ...
+
+    def claim(self, item: Item, claim: Claim) -> Item:
         """Raise the generation of an Item as it was loaded by one, for this attempt, and return the Item.
 
         The Item remembers its next attempt and its `pending_checks` from now on: a worker that dies loses nothing.
 
         Args:
             item: as loaded, with the checks that the attempt's messages request.
-            attempt_id: identifies the attempt, should the call be repeated.
-            next_attempt: when the Item is attempted again if this attempt has no outcome.
-            repeated: the same invocation claims it again: it does not count as another unfinished attempt.
+            claim: the rest.
 
         Raises:
             TransientError: the Item was modified concurrently, or DynamoDB cannot accept the write now.

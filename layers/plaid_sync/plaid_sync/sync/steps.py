@@ -194,6 +194,7 @@ class AttemptSteps:
         # What a sync response says about accounts is a hint, too: the next attempt compares them.
         attempt.hinted = self._hints_at_accounts(attempt, update)
         state, follow_up, report = self._conclude(attempt, finding, report, status, reconcile_after)
+        notable = _is_notable(attempt, report) or state != item.state or status != item.update_status
         commit = Commit(
             expected_cursor=item.cursor,
             cursor=cursor,
@@ -201,7 +202,7 @@ class AttemptSteps:
             pull_began_at=part.checkpoint.began_at,
             committed_at=self.clock.now(),
             state=state,
-            entry=attempt.entry(report, report.outcome.value, self.clock.now()),
+            entry=attempt.entry(report, report.outcome.value, self.clock.now()) if notable else None,
             follow_up=follow_up,
             reconciliation=reconciliation,
             accounts=self._accounts_after(item, update.accounts),
@@ -298,6 +299,18 @@ class AttemptSteps:
         if isinstance(end, Checkpoint):
             since = item.generation if item.writing_since is None else item.writing_since
             attempt.item = replace(item, generation=item.generation + 1, checkpoint=end, writing_since=since)
+
+
+def _is_notable(attempt: Attempt, report: SyncReport) -> bool:
+    """Return whether a committed look is worth a history entry: it found something, ended a failure or was requested.
+
+    A look that finds nothing, of which there are several a day, leaves its time on the Item.
+    """
+    item = attempt.item
+    was_quiet = item.cursor is not None and item.failure is None and not item.pending_checks and not item.reconcile
+    found = replace(report, pages=0, request_ids=(), next_attempt_at=None)
+    nothing = SyncReport(Outcome.COMMITTED, generation=report.generation, state=report.state)
+    return not (was_quiet and attempt.job.is_routine and found == nothing)
 
 
 def _restarted(report: SyncReport, restart: Restart, *, again: bool) -> SyncReport:

@@ -16,7 +16,7 @@ from plaid_sync.domain.item import Cursor, Item, ItemId, ItemState, StateName
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
 from plaid_sync.domain.transaction import TransactionId, TransactionRow
 from plaid_sync.linking.sessions import LinkProgress, Registration
-from plaid_sync.sync.ports import Commit, FollowUp, ItemStateUpdate, Reconciliation
+from plaid_sync.sync.ports import Claim, Commit, FollowUp, ItemStateUpdate, Reconciliation
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.fakes.items import new_item
@@ -77,8 +77,12 @@ def loaded(items: ItemsTable, item_id: ItemId = ITEM) -> Item:
     return item
 
 
+def claim_of(attempt_id: str, **fields: Any) -> Claim:
+    return Claim(attempt_id, CLAIMED, **fields)
+
+
 def claim(items: ItemsTable, attempt_id: str = "attempt") -> Item:
-    return items.claim(loaded(items), attempt_id, CLAIMED, repeated=False)
+    return items.claim(loaded(items), claim_of(attempt_id))
 
 
 def history_of_kind(client: Any, kind: EntryKind, item_id: ItemId = ITEM) -> list[HistoryEntry]:

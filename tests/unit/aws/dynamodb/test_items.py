@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 from botocore.config import Config
 from plaid_sync.domain.accounts import Account, AccountStates
 from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.domain.errors import SupersededError, TransientError
+from plaid_sync.domain.errors import SupersededError, TransientError, UnreadableItemError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.item import (
     ACCOUNT_ROWS,
@@ -27,11 +28,10 @@ from plaid_sync.domain.item import (
 )
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
 from plaid_sync.items_api.ports import ItemChange
-from plaid_sync.sync.ports import AccountsUpdate, FollowUp, ItemStateUpdate
+from plaid_sync.sync.ports import AccountsUpdate, FollowUp, FoundItem, ItemStateUpdate
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import (
-    CLAIMED,
     COMMIT,
     ENTRY,
     ITEM,
@@ -40,6 +40,7 @@ from tests.unit.aws.dynamodb.samples import (
     REMOVED,
     ROW,
     claim,
+    claim_of,
     history_of_kind,
     items_table,
     loaded,
@@ -71,7 +72,7 @@ def test_each_claim_raises_the_generation_and_returns_the_item(items: ItemsTable
 
 def test_a_claim_is_idempotent_after_a_lost_response(items: ItemsTable) -> None:
     before = loaded(items)
-    claims = [items.claim(before, "attempt", CLAIMED, repeated=False) for _ in range(2)]
+    claims = [items.claim(before, claim_of("attempt")) for _ in range(2)]
     assert claims[0] == claims[1] == items.load(ITEM)
 
 
@@ -79,7 +80,7 @@ def test_a_claim_that_arrives_after_a_newer_one_changes_nothing(items: ItemsTabl
     before = loaded(items)
     newer = claim(items, "newer")
     with pytest.raises(TransientError, match="item_modified_concurrently"):
-        items.claim(before, "late", CLAIMED, repeated=False)
+        items.claim(before, claim_of("late"))
     assert items.load(ITEM) == newer
 
 
@@ -88,7 +89,70 @@ def test_an_unregistered_or_removed_item_cannot_be_claimed(items: ItemsTable, dy
     before = loaded(items)
     set_attribute(dynamodb, "state", REMOVED)
     with pytest.raises(TransientError):
-        items.claim(before, "attempt", CLAIMED, repeated=False)
+        items.claim(before, claim_of("attempt"))
+
+
+def find(items: ItemsTable, attempt_id: str, covered_after: datetime = NOON, item_id: ItemId = ITEM) -> FoundItem:
+    return items.find(item_id, claim_of(attempt_id), covered_after)
+
+
+def test_an_item_is_found_and_claimed_in_one_call(items: ItemsTable) -> None:
+    webhook_at = NOON + timedelta(seconds=1)
+    found = items.find(ITEM, claim_of("1", webhook_at=webhook_at), NOON)
+    assert found == FoundItem(loaded(items), claimed=True)
+    assert found.item is not None
+    assert (found.item.generation, found.item.unfinished_attempts, found.item.webhook_at) == (1, 1, webhook_at)
+    again = items.find(ITEM, claim_of("2", repeated=True), NOON).item
+    assert again is not None
+    assert (again.generation, again.unfinished_attempts, again.webhook_at) == (2, 1, webhook_at)
+
+
+def test_a_find_whose_response_is_lost_has_claimed(items: ItemsTable) -> None:
+    assert find(items, "1") == find(items, "1")
+    assert loaded(items).generation == 1
+
+
+def test_a_find_that_arrives_after_a_later_attempt_only_finds(items: ItemsTable) -> None:
+    find(items, "2")
+    before = loaded(items)
+    assert find(items, "1") == FoundItem(before)
+    assert loaded(items) == before
+    assert items.claim(before, claim_of("1")).generation == before.generation + 1
+
+
+@pytest.mark.parametrize("state", [StateName.REMOVED.value, "of_a_newer_version"])
+def test_a_removed_item_or_one_in_an_unknown_state_is_only_found(items: ItemsTable, dynamodb: Any, state: str) -> None:
+    set_attribute(dynamodb, "state", {"S": state})
+    before = loaded(items)
+    assert find(items, "1") == FoundItem(before)
+    assert loaded(items) == before
+
+
+def test_an_item_that_is_not_registered_is_not_found(items: ItemsTable, dynamodb: Any) -> None:
+    assert find(items, "1", item_id=ItemId("another")) == FoundItem(None)
+    assert items.load(ItemId("another")) is None
+    set_attribute(dynamodb, "state", REMOVED)
+    set_attribute(dynamodb, "unregistered_link", {"S": "link"})
+    assert find(items, "1") == FoundItem(None)
+
+
+def test_an_item_whose_pull_may_cover_the_messages_is_only_found(
+    items: ItemsTable, transactions: TransactionsTable
+) -> None:
+    transactions.write(ITEM, claim(items, "0").generation, [], begin=False, end=COMMIT)
+    before = loaded(items)
+    assert before.pull_began_at == NOON
+    assert find(items, "1", NOON - timedelta(milliseconds=1)) == FoundItem(before)
+    assert find(items, "1", NOON).claimed
+
+
+@pytest.mark.parametrize("name", ["generation", "unfinished_attempts"])
+def test_a_damaged_item_is_not_claimed(items: ItemsTable, dynamodb: Any, name: str) -> None:
+    set_attribute(dynamodb, name, {"L": []})
+    before = dynamodb.scan(TableName=ITEMS)["Items"]
+    with suppress(UnreadableItemError):
+        assert not find(items, "1").claimed
+    assert dynamodb.scan(TableName=ITEMS)["Items"] == before
 
 
 def test_a_network_failure_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:

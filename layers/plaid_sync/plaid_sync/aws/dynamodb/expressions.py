@@ -11,7 +11,7 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from plaid_sync.domain.item import StateName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
 AttributeValue = dict[str, Any]
 
@@ -71,13 +71,15 @@ class Expression:
         not_removed = f"{self.name('state')} <> {self.value(StateName.REMOVED.value)}"
         return f"{self.equals('generation', generation)} AND {not_removed}"
 
-    def update(self, sets: dict[str, Any], defaults: dict[str, Any] | None = None, raises: Collection[str] = ()) -> str:
+    def update(
+        self, sets: dict[str, Any], defaults: dict[str, Any] | None = None, adds: Mapping[str, int] | None = None
+    ) -> str:
         """Return an update expression.
 
         Args:
             sets: attributes and their new values; None removes the attribute.
             defaults: attributes that are set only where they are absent.
-            raises: numbers that are raised by one.
+            adds: numbers, and by how much each is raised.
         """
         assignments = [
             f"{self.name(attribute)} = {self.value(value)}" for attribute, value in sets.items() if value is not None
@@ -86,10 +88,11 @@ class Expression:
             f"{self.name(attribute)} = if_not_exists({self.name(attribute)}, {self.value(value)})"
             for attribute, value in (defaults or {}).items()
         ]
-        assignments += [f"{self.name(attribute)} = {self.name(attribute)} + {self.value(1)}" for attribute in raises]
         removals = [self.name(attribute) for attribute, value in sets.items() if value is None]
         clauses = [f"SET {', '.join(assignments)}"] if assignments else []
         clauses += [f"REMOVE {', '.join(removals)}"] if removals else []
+        raised = [f"{self.name(attribute)} {self.value(amount)}" for attribute, amount in (adds or {}).items()]
+        clauses += [f"ADD {', '.join(raised)}"] if raised else []
         return " ".join(clauses)
 
     def arguments(self) -> dict[str, Any]:

@@ -1,24 +1,24 @@
 """The rows of the Items table: the one parser, and the attributes of each change.
 
 Key: `item_id`. Attributes: `access_token` (B, KMS ciphertext; absent once Plaid removed the Item), `generation` (N, the
-fencing token), `attempt_id` (S, of the attempt that claimed it), `state` (S) with `state_code` (S) where something is
-wrong and `state_since` (S), `expiry_code` and `expiry_until` (S) while a warning is open, `warnings_resolved_until` (S,
-the latest deadline that a repair resolved), `cursor` (S), `writing_since` (N), `reconcile` (BOOL, only when true),
-`days_requested` (N), `update_status` (S), `pull_began_at`, `synced_at`, `linked_at` (S, ISO 8601 in UTC), `fresh_at`
-(S: `synced_at`, or `linked_at` before the first sync; sort key of the index `by_state`), `next_attempt_at` (S: when the
-sweep enqueues it, if nothing else has) and `attempt_shard` (S: the class of that attempt and a shard, as `routine#3`),
-together the key of the index `by_next_attempt` and absent where nothing is left to do, `unfinished_attempts` (N),
-`pending_checks` (L of M: `code`, `reported_at`, `until`, `account_id`), while it is retried `failing_since`,
-`failed_at`, `failure_code` and `failure_class` (S), while a pull of many pages goes on `pull_restarts` (N) and
-`checkpoint` (M: `cursor`, `stored_cursor`, `from_beginning`, `began_at`, `written`, `removes_unknown`),
-`reconcile_after` (S), `inconclusive_pulls` (N), `history_complete` (BOOL, only when true), `cursor_reset_at` (S),
-`link_id` (S, SHA-256 of the public token; key of the index `by_link`), `client_user_id` (S, key of the index
-`by_user`), `institution_id` (S), `accounts` (B, zlib over a JSON list: `account_id`, `name`, `mask`, `kind`, `subtype`,
-`as_of`, and `plaid`, the text of Plaid's whole object; those that are listed or gone), `gone_accounts`,
-`revoked_accounts` (those that the user withdrew) and `erased_accounts` (SS), `accounts_checked_at` (S),
-`bank_login_ids` (SS, its account claims in the Links table), `refreshed_at` (S), Plaid's connection to the bank as last
-fetched by the API: `bank_checked_at`, `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it is
-removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` (N), `removal_reason_code` and
+fencing token), `attempt_id` (S, of the attempt that claimed it: `<began at>#<random>`), `state` (S) with `state_code`
+(S) where something is wrong and `state_since` (S), `expiry_code` and `expiry_until` (S) while a warning is open,
+`warnings_resolved_until` (S, the latest deadline that a repair resolved), `cursor` (S), `writing_since` (N),
+`reconcile` (BOOL, only when true), `days_requested` (N), `update_status` (S), `pull_began_at`, `synced_at`,
+`webhook_at`, `linked_at` (S, ISO 8601 in UTC), `fresh_at` (S: `synced_at`, or `linked_at` before the first sync; sort
+key of the index `by_state`), `next_attempt_at` (S: when the sweep enqueues it, if nothing else has) and `attempt_shard`
+(S: the class of that attempt and a shard, as `routine#3`), together the key of the index `by_next_attempt` and absent
+where nothing is left to do, `unfinished_attempts` (N), `pending_checks` (L of M: `code`, `reported_at`, `until`,
+`account_id`), while it is retried `failing_since`, `failed_at`, `failure_code` and `failure_class` (S), while a pull of
+many pages goes on `pull_restarts` (N) and `checkpoint` (M: `cursor`, `stored_cursor`, `from_beginning`, `began_at`,
+`written`, `removes_unknown`), `reconcile_after` (S), `inconclusive_pulls` (N), `history_complete` (BOOL, only when
+true), `cursor_reset_at` (S), `link_id` (S, SHA-256 of the public token; key of the index `by_link`), `client_user_id`
+(S, key of the index `by_user`), `institution_id` (S), `accounts` (B, zlib over a JSON list: `account_id`, `name`,
+`mask`, `kind`, `subtype`, `as_of`, and `plaid`, the text of Plaid's whole object; those that are listed or gone),
+`gone_accounts`, `revoked_accounts` (those that the user withdrew) and `erased_accounts` (SS), `accounts_checked_at`
+(S), `bank_login_ids` (SS, its account claims in the Links table), `refreshed_at` (S), Plaid's connection to the bank as
+last fetched by the API: `bank_checked_at`, `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it
+is removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` (N), `removal_reason_code` and
 `removal_reason_note` (S), `plaid_removed_at`, `removal_completed_at` and `replaced_by` (S, the Item that replaced it).
 `pulled_with` (S) names the options of /transactions/sync that are not the defaults, and `pulled_with_cursor` (S) the
 cursor for which they hold. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's
@@ -119,6 +119,7 @@ def _item(values: dict[str, Any]) -> Item:
         pull_began_at=_optional_time(values, "pull_began_at"),
         update_status=values.get("update_status", ""),
         synced_at=_optional_time(values, "synced_at"),
+        webhook_at=_optional_time(values, "webhook_at"),
         linked_at=_optional_time(values, "linked_at"),
         link_id=values.get("link_id", ""),
         client_user_id=values.get("client_user_id"),
@@ -370,7 +371,7 @@ def accounts_update_attributes(item: Item, update: AccountsUpdate) -> dict[str, 
     }
 
 
-def commit_attributes(commit: Commit) -> dict[str, Any]:
+def commit_attributes(item_id: ItemId, commit: Commit) -> dict[str, Any]:
     """Return the attributes of a commit."""
     committed_at, reconciliation = format_timestamp(commit.committed_at), commit.reconciliation
     return {
@@ -389,7 +390,7 @@ def commit_attributes(commit: Commit) -> dict[str, Any]:
         "accounts": accounts_attribute(commit.accounts),
         "accounts_checked_at": format_optional_timestamp(commit.accounts_checked_at),
         **pulled_with_attributes(commit.pulled_with, commit.cursor),
-        **_follow_up_attributes(commit.entry.item_id, commit.follow_up),
+        **_follow_up_attributes(item_id, commit.follow_up),
         **state_attributes(commit.state),
     }
 

@@ -17,9 +17,10 @@ from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError,
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp, read_timestamp
 from plaid_sync.domain.errors import ITEM_MODIFIED, SupersededError, TransientError
 from plaid_sync.domain.item import ItemId, StateName
+from plaid_sync.sync.ports import FoundItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import BankStatus, Item, ItemState, PendingCheck, RemovalReason
     from plaid_sync.domain.schedule import NextAttempt
     from plaid_sync.items_api.ports import ItemChange
-    from plaid_sync.sync.ports import AccountsUpdate, ItemStateUpdate
+    from plaid_sync.sync.ports import AccountsUpdate, Claim, ItemStateUpdate
 
 _REMOVED: Final = StateName.REMOVED.value
 
@@ -56,41 +57,76 @@ class ItemsTable:
 
     # ---- the sync
 
-    def claim(self, item: Item, attempt_id: str, next_attempt: NextAttempt, *, repeated: bool) -> Item:
+    def find(self, item_id: ItemId, claim: Claim, covered_after: datetime) -> FoundItem:
+        """See `SyncItems`.
+
+        A late copy of a claim (the SDK's repeat, or one that the network held back) finds its own attempt or a later
+        one: without that, an attempt could be superseded by its own claim, and no attempt would pull. What another
+        program damaged fails the condition, too, and is found as it is.
+        """
+        expression = Expression()
+        sets = _claim_attributes(item_id, claim)
+        counts = {"generation": 1} | ({} if claim.repeated else {"unfinished_attempts": 1})
+        states = ", ".join(expression.value(name.value) for name in StateName if name is not StateName.REMOVED)
+        attempt, pull = expression.name("attempt_id"), expression.name("pull_began_at")
+        after = expression.value(format_timestamp(covered_after))
+        condition = " AND ".join(
+            (
+                f"{expression.name('state')} IN ({states})",
+                f"(attribute_not_exists({attempt}) OR {attempt} < {expression.value(claim.attempt_id)})",
+                f"(attribute_not_exists({pull}) OR {pull} <= {after})",
+                *(
+                    f"(attribute_not_exists({expression.name(name)})"
+                    f" OR attribute_type({expression.name(name)}, {expression.value('N')}))"
+                    for name in counts
+                ),
+            )
+        )
+        row, claimed = self._claim(item_id, expression, expression.update(sets, adds=counts), condition)
+        if not row or "unregistered_link" in row:
+            return FoundItem(None)
+        claimed = claimed or row.get("attempt_id") == serialize(claim.attempt_id)
+        return FoundItem(item_rows.item_from_row(row), claimed)
+
+    def claim(self, item: Item, claim: Claim) -> Item:
         """See `SyncItems`.
 
         A compare-and-set on the generation, marked with the attempt. When the response of a claim is lost, the SDK's
         repeat is recognized by the attempt; a claim that arrives long after its sender stopped finds a newer
-        generation. Without either, an attempt could be superseded by its own late claim, and no attempt would pull.
+        generation.
         """
         expression = Expression()
-        sets = {
+        sets = _claim_attributes(item.item_id, claim) | {
             "generation": item.generation + 1,
-            "attempt_id": attempt_id,
-            "unfinished_attempts": item.unfinished_attempts + (0 if repeated else 1),
-            **item_rows.next_attempt_attributes(item.item_id, next_attempt),
+            "unfinished_attempts": item.unfinished_attempts + (0 if claim.repeated else 1),
         }
         if item.pending_checks:
             sets["pending_checks"] = item_rows.check_attributes(item.pending_checks)
-        claimed: dict[str, Any]
+        condition = expression.fenced(item.generation)
+        row, claimed = self._claim(item.item_id, expression, expression.update(sets), condition)
+        if not claimed and row.get("attempt_id") != serialize(claim.attempt_id):
+            raise TransientError(ITEM_MODIFIED)
+        return item_rows.item_from_row(row)
+
+    def _claim(
+        self, item_id: ItemId, expression: Expression, update: str, condition: str
+    ) -> tuple[dict[str, Any], bool]:
+        """Write a claim; return the row afterwards, and whether the condition held."""
         with aws_errors():
             try:
                 response = self.client.update_item(
                     TableName=self.table,
-                    Key=_key(item.item_id),
-                    UpdateExpression=expression.update(sets),
-                    ConditionExpression=expression.fenced(item.generation),
+                    Key=_key(item_id),
+                    UpdateExpression=update,
+                    ConditionExpression=condition,
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                     **expression.arguments(),
                 )
-                claimed = response["Attributes"]
             except self.client.exceptions.ConditionalCheckFailedException as error:
                 failed: Any = error.response
-                claimed = failed.get("Item", {})
-                if claimed.get("attempt_id") != serialize(attempt_id):
-                    raise TransientError(ITEM_MODIFIED) from error
-        return item_rows.item_from_row(claimed)
+                return failed.get("Item", {}), False
+        return dict(response["Attributes"]), True
 
     def raise_generation(self, item: Item, generation: int) -> Item:
         """See `SyncItems`."""
@@ -102,7 +138,7 @@ class ItemsTable:
         planned = format_optional_timestamp(item.next_attempt_at)
         with suppress(ConditionFailedError):
             sets = item_rows.next_attempt_attributes(item.item_id, next_attempt)
-            self._update(item.item_id, sets, lambda expression: expression.equals("next_attempt_at", planned))
+            self._change(item.item_id, sets, lambda expression: expression.equals("next_attempt_at", planned))
 
     def restart_pull(
         self, item: Item, *, from_beginning: bool, reset_at: datetime | None = None, pulled_with: str | None = None
@@ -147,10 +183,7 @@ class ItemsTable:
         sets = item_rows.state_update_attributes(item.item_id, update)
         fence = _fenced_removed(item.generation) if item.removed else _fenced(item.generation)
         try:
-            if update.entry is None:
-                self._update(item.item_id, sets, fence)
-            else:
-                self._change(item.item_id, sets, fence, update.entry)
+            self._change(item.item_id, sets, fence, update.entry)
         except ConditionFailedError as error:
             raise SupersededError from error
 
@@ -303,7 +336,7 @@ class ItemsTable:
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         """See `ApiItems`. Not fenced: no sync reads it."""
         with suppress(ConditionFailedError):
-            self._update(item_id, item_rows.bank_attributes(status), _exists)
+            self._change(item_id, item_rows.bank_attributes(status), _exists)
 
     def start_refresh(self, item_id: ItemId, now: datetime, min_interval: timedelta) -> datetime | None:
         """See `ApiItems`."""
@@ -315,7 +348,7 @@ class ItemsTable:
             return f"{_exists_and_lives(expression)} AND ({never} OR {expression.name('refreshed_at')} <= {before})"
 
         try:
-            self._update(item_id, {"refreshed_at": moment}, allowed)
+            self._change(item_id, {"refreshed_at": moment}, allowed)
         except ConditionFailedError as error:
             last = error.found[ITEM].get("refreshed_at", {"S": moment})["S"]
             # The same time: the SDK repeated a call that had succeeded, and whose response was lost.
@@ -324,30 +357,9 @@ class ItemsTable:
 
     # ---- the ways to write
 
-    def _update(self, item_id: ItemId, sets: dict[str, Any], condition: Callable[[Expression], str]) -> None:
-        """Update one row.
-
-        Raises:
-            ConditionFailedError: the condition failed.
-        """
-        expression = Expression()
-        with aws_errors():
-            try:
-                self.client.update_item(
-                    TableName=self.table,
-                    Key=_key(item_id),
-                    UpdateExpression=expression.update(sets),
-                    ConditionExpression=condition(expression),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **expression.arguments(),
-                )
-            except self.client.exceptions.ConditionalCheckFailedException as error:
-                failed: Any = error.response
-                raise ConditionFailedError({ITEM: failed.get("Item", {})}) from error
-
     def _update_fenced(self, item: Item, sets: dict[str, Any]) -> None:
         try:
-            self._update(item.item_id, sets, _fenced(item.generation))
+            self._change(item.item_id, sets, _fenced(item.generation))
         except ConditionFailedError as error:
             raise SupersededError from error
 
@@ -356,14 +368,18 @@ class ItemsTable:
         item_id: ItemId,
         sets: dict[str, Any],
         condition: Callable[[Expression], str],
-        entry: HistoryEntry,
-        raises: Collection[str] = (),
+        entry: HistoryEntry | None = None,
+        adds: Mapping[str, int] | None = None,
     ) -> None:
-        actions = [
-            item_action(self.table, ITEM, item_id, sets, condition, raises=raises),
-            entry_put(self.history_table, entry),
-        ]
-        write_together(self.client, actions, self.clock)
+        """Change an Item, together with its history entry, if there is one.
+
+        Raises:
+            ConditionFailedError: the condition failed.
+            TransientError: DynamoDB cannot accept the write now.
+        """
+        change = item_action(self.table, ITEM, item_id, sets, condition, adds=adds)
+        entries = [] if entry is None else [entry_put(self.history_table, entry)]
+        write_together(self.client, [change, *entries], self.clock)
 
     def _try_change(
         self,
@@ -375,7 +391,7 @@ class ItemsTable:
         fences: bool,
     ) -> bool:
         try:
-            self._change(item_id, sets, condition, entry, raises=["generation"] if fences else [])
+            self._change(item_id, sets, condition, entry, adds={"generation": 1} if fences else None)
         except ConditionFailedError:
             return False
         return True
@@ -389,11 +405,11 @@ def item_action(  # noqa: PLR0913 - an update expression has many parts
     condition: Callable[[Expression], str],
     *,
     defaults: dict[str, Any] | None = None,
-    raises: Collection[str] = (),
+    adds: Mapping[str, int] | None = None,
 ) -> Action:
     """Return the action that changes an Item in a transaction (see `Expression.update`)."""
     expression = Expression()
-    update = expression.update(sets, defaults, raises)
+    update = expression.update(sets, defaults, adds)
     return transact.update(label, table, {"item_id": item_id}, expression, update, condition(expression))
 
 
@@ -423,6 +439,11 @@ def _exists(expression: Expression) -> str:
 
 def _exists_and_lives(expression: Expression) -> str:
     return f"{_exists(expression)} AND {lives(expression)}"
+
+
+def _claim_attributes(item_id: ItemId, claim: Claim) -> dict[str, Any]:
+    webhook = {} if claim.webhook_at is None else {"webhook_at": format_timestamp(claim.webhook_at)}
+    return {"attempt_id": claim.attempt_id, **webhook, **item_rows.next_attempt_attributes(item_id, claim.next_attempt)}
 
 
 def _key(item_id: ItemId) -> dict[str, Any]:

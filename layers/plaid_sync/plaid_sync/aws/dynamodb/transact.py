@@ -93,11 +93,12 @@ def _keyed(table: str, key: Mapping[str, str], expression: Expression, condition
 
 
 def write_together(client: DynamoDBClient, actions: Sequence[Action], clock: Clock) -> None:
-    """Write all of the actions; idempotent, also when the response is lost.
+    """Write all of the actions together.
 
     A conflict is a concurrent write to one of the rows (an application annotating it, another attempt): all of it is
     retried with exponential backoff and jitter. When the SDK repeats the call after a lost response, it sends the same
-    ClientRequestToken, so that it cannot take its own first success for a failed condition.
+    ClientRequestToken, so that it cannot take its own first success for a failed condition. A single update costs half
+    of a transaction, and has no such token: its condition may fail because it was written.
 
     The reasons of a canceled transaction are read together; the first line that fits decides:
 
@@ -113,18 +114,32 @@ def write_together(client: DynamoDBClient, actions: Sequence[Action], clock: Clo
         ConditionFailedError: a condition failed: nothing is written.
         TransientError: DynamoDB cannot accept the write now; where it did not respond, the write may have arrived.
     """
-    request: Any = [action.request for action in actions]
     for attempt in range(MAX_TRIES):
         with aws_errors():
-            try:
-                client.transact_write_items(TransactItems=request)
-            except client.exceptions.TransactionCanceledException as error:
-                reasons: Any = error.response.get("CancellationReasons", [])
-            else:
-                return
+            reasons = _reasons_against(client, [action.request for action in actions])
+        if not reasons:
+            return
         _raise_final(actions, reasons)
         back_off(clock, attempt)
     raise TransientError("transaction_canceled")
+
+
+def _reasons_against(client: DynamoDBClient, requests: list[Any]) -> Sequence[Mapping[str, Any]]:
+    """Try once; return for each request why nothing was written, and nothing where all was."""
+    try:
+        if len(requests) == 1 and "Update" in requests[0]:
+            client.update_item(**requests[0]["Update"])
+        else:
+            client.transact_write_items(TransactItems=requests)
+    except client.exceptions.TransactionCanceledException as error:
+        canceled: Any = error.response
+        return canceled.get("CancellationReasons") or [{}]
+    except client.exceptions.ConditionalCheckFailedException as error:
+        failed: Any = error.response
+        return [{"Code": _CONDITION_FAILED, "Item": failed.get("Item", {})}]
+    except client.exceptions.TransactionConflictException:
+        return [{"Code": "TransactionConflict"}]
+    return ()
 
 
 def _raise_final(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]) -> None:

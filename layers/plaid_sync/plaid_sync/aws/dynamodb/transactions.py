@@ -217,7 +217,7 @@ class TransactionsTable(TransactionRows):
         actions = [
             self._item_action(item_id, generation, begin=begin, end=end),
             *(self._row_action(item_id, generation, write) for write in writes),
-            *([entry_put(self.history_table, end.entry)] if isinstance(end, Commit) else []),
+            *([entry_put(self.history_table, end.entry)] if isinstance(end, Commit) and end.entry else []),
         ]
         write_fenced(self.client, actions, generation, self.clock)
 
@@ -227,7 +227,7 @@ class TransactionsTable(TransactionRows):
         sets: dict[str, Any] = {}
         if isinstance(end, Commit):
             condition += f" AND {expression.equals('cursor', end.expected_cursor)}"
-            sets = commit_attributes(end)
+            sets = commit_attributes(item_id, end)
         elif end is not None:
             sets = {"checkpoint": checkpoint_attributes(end), "generation": generation + 1}
         defaults = {"writing_since": generation} if begin else {}
