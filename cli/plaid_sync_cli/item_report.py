@@ -132,6 +132,8 @@ def freshness(item: Document, now: datetime) -> str:
     """Return when the table, and when Plaid, was last updated."""
     fresh, bank = item["freshness"], item["freshness"].get("bank") or {}
     parts = [f"table last synced with Plaid {age(parse_timestamp(fresh.get('pulled_at')), now, 'never')}"]
+    webhook_at = parse_timestamp(fresh.get("webhook_at"))
+    parts += [f"last webhook {age(webhook_at, now)}"] if webhook_at else []
     if "unknown_because" in bank:
         parts.append(f"Plaid's contact with the bank is unknown ({bank['unknown_because']})")
     elif bank:

@@ -17,7 +17,7 @@ from plaid_sync.aws.dynamodb.erasure import ErasableTables
 from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
 from plaid_sync.aws.dynamodb.transactions import TransactionsTable
-from plaid_sync.aws.kms import KmsTokenCipher
+from plaid_sync.aws.kms import KmsTokenCipher, RecentTokens
 from plaid_sync.aws.sqs import SqsReceivedMessages
 from plaid_sync.aws.sync_telemetry import emit_batch_telemetry, report_orphaned
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
@@ -61,7 +61,7 @@ def build_processor(
     transactions = TransactionsTable(
         dynamodb, settings.transactions_table, clock, settings.items_table, settings.history_table
     )
-    tokens = KmsTokenCipher(client("kms"), settings.token_key_id)
+    tokens = RecentTokens(KmsTokenCipher(client("kms"), settings.token_key_id), clock)
     erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
     claims = ItemClaims(dynamodb, settings.links_table)
     puller = Puller(PlaidTransactionsClient(transport, options), clock, spread)

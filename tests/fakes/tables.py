@@ -53,7 +53,13 @@ class FakeQuarantine:
 
 @dataclass(frozen=True, slots=True)
 class FakeTokens:
-    """Implements `TokenEncryptor` and `TokenDecryptor`: a ciphertext is bound to its Item."""
+    """Implements `TokenEncryptor` and `AccessTokens`: a ciphertext is bound to its Item.
+
+    Attributes:
+        forgotten: the Items whose tokens were forgotten.
+    """
+
+    forgotten: list[ItemId] = field(default_factory=list)
 
     def encrypt(self, item_id: ItemId, access_token: str) -> bytes:
         return f"{item_id}\0{access_token[::-1]}".encode()
@@ -63,6 +69,9 @@ class FakeTokens:
         if context != item_id:
             raise TransientError("InvalidCiphertextException")
         return text[::-1]
+
+    def forget(self, item_id: ItemId) -> None:
+        self.forgotten.append(item_id)
 
 
 @dataclass(slots=True)

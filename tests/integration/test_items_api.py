@@ -93,6 +93,7 @@ def test_an_item_is_shown_whole(world: World, user: str) -> None:
         account["account_id"] for account in plaid.generator.accounts
     }
     assert shown["freshness"]["pulled_at"] == row["synced_at"]
+    assert shown["freshness"].get("webhook_at") == row.get("webhook_at")
     assert shown["freshness"]["bank"]["last_success_at"]
     assert shown["freshness"]["bank"]["last_failure_at"] is None
     assert shown["transactions"] == {"live": len(world.live(item_id)), "exact": True}

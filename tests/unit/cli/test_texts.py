@@ -35,7 +35,11 @@ ITEM: dict[str, Any] = {
     "since": "2026-03-01T00:00:00.000Z",
     "linked_at": "2026-01-01T00:00:00.000Z",
     "accounts": [{"account_id": "1", "mask": "0000", "subtype": "checking"}],
-    "freshness": {"pulled_at": "2026-03-01T00:00:00.000Z", "bank": {"last_success_at": "2026-03-01T01:00:00.000Z"}},
+    "freshness": {
+        "pulled_at": "2026-03-01T00:00:00.000Z",
+        "webhook_at": "2026-03-01T00:00:00.000Z",
+        "bank": {"last_success_at": "2026-03-01T01:00:00.000Z"},
+    },
     "transactions": {"live": 1_200, "exact": True},
     "history_phase": "historical",
 }
@@ -73,7 +77,7 @@ def test_an_item_is_explained() -> None:
         == "a needs its user, because of ITEM_LOGIN_REQUIRED, since 2 d 3 h (2026-03-01T00:00:00.000Z)"
     )
     assert freshness(ITEM, NOW).startswith(
-        "table last synced with Plaid 2 d 3 h ago; Plaid last reached the bank 2 d 2 h ago"
+        "table last synced with Plaid 2 d 3 h ago; last webhook 2 d 3 h ago; Plaid last reached the bank 2 d 2 h ago"
     )
     assert counts(ItemReport(ITEM, [], [], [])) == "1,200 transactions (whole history), 0 in quarantine"
 

@@ -104,6 +104,14 @@ def test_an_item_that_kills_its_workers_is_a_failure_that_is_retried_with_a_fres
 # ---- a failure is recorded on the Item
 
 
+def test_the_token_of_a_failed_attempt_is_decrypted_anew() -> None:
+    sync = Sync()
+    assert (sync.run().outcome, sync.tables.tokens.forgotten) == (Outcome.COMMITTED, [])
+    sync.plaid = refusing("INVALID_ACCESS_TOKEN")
+    sync.run()
+    assert sync.tables.tokens.forgotten == [ITEM]
+
+
 @pytest.mark.parametrize("state", [ItemState(StateName.ACTIVE), LOGIN_REQUIRED], ids=lambda state: state.name)
 @pytest.mark.parametrize(
     ("error", "failure_class", "first"),

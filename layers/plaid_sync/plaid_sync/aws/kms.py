@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from plaid_sync.aws.clients import aws_errors
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mypy_boto3_kms import KMSClient
 
+    from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.item import ItemId
+    from plaid_sync.domain.ports import TokenDecryptor
+
+TOKEN_KEPT: Final = timedelta(minutes=5)
+"""How long a decrypted token is used again: so long a disabled key has no effect on a running process."""
+MAX_TOKENS_KEPT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +46,39 @@ class KmsTokenCipher:
                 KeyId=self.key_id, CiphertextBlob=ciphertext, EncryptionContext={"item_id": item_id}
             )
         return response["Plaintext"].decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptToken:
+    ciphertext: bytes
+    token: str = field(repr=False)
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecentTokens:
+    """Decrypts tokens, and keeps those of the last minutes in memory; implements `AccessTokens`."""
+
+    cipher: TokenDecryptor
+    clock: Clock
+    kept: dict[ItemId, _KeptToken] = field(default_factory=dict, repr=False)
+    """The oldest first."""
+
+    def decrypt(self, item_id: ItemId, ciphertext: bytes) -> str:
+        """See `TokenDecryptor`."""
+        now = self.clock.now()
+        for each in [each for each, kept in self.kept.items() if kept.until <= now]:
+            self.forget(each)
+        kept = self.kept.get(item_id)
+        if kept is not None and kept.ciphertext == ciphertext:
+            return kept.token
+        token = self.cipher.decrypt(item_id, ciphertext)
+        self.forget(item_id)
+        if len(self.kept) == MAX_TOKENS_KEPT:
+            self.forget(next(iter(self.kept)))
+        self.kept[item_id] = _KeptToken(ciphertext, token, now + TOKEN_KEPT)
+        return token
+
+    def forget(self, item_id: ItemId) -> None:
+        """See `AccessTokens`."""
+        self.kept.pop(item_id, None)

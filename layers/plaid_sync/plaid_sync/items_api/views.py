@@ -60,7 +60,11 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
     return summary | drop_none(
         accounts=account_views(item.accounts, item.account_states),
         accounts_checked_at=format_optional_timestamp(item.accounts_checked_at),
-        freshness=drop_none(pulled_at=format_optional_timestamp(item.synced_at), bank=bank),
+        freshness=drop_none(
+            pulled_at=format_optional_timestamp(item.synced_at),
+            webhook_at=format_optional_timestamp(item.webhook_at),
+            bank=bank,
+        ),
         transactions={"live": live, "exact": exact},
         reconcile_pending=item.reconcile,
         next_attempt_at=format_optional_timestamp(item.next_attempt_at),

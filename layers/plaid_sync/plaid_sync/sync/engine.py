@@ -160,6 +160,7 @@ class SyncEngine:
             raise
 
     def _record_error(self, attempt: Attempt, error: Exception) -> SyncReport:
+        self.steps.tokens.forget(attempt.item.item_id)
         if isinstance(error, PlaidError):
             return self._record_failure(attempt, error.code, error.failure_class, error)
         if isinstance(error, TransientError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from plaid_sync.domain.ports import TokenDecryptor
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
@@ -368,6 +370,14 @@ class AccountClaims(Protocol):
         Raises:
             TransientError: the table cannot accept the write now.
         """
+        ...
+
+
+class AccessTokens(TokenDecryptor, Protocol):
+    """Decrypts access tokens, and may keep them for some minutes."""
+
+    def forget(self, item_id: ItemId) -> None:
+        """Keep the token no longer: an attempt failed with it."""
         ...
 
 

@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     from plaid_sync.domain.accounts import Account
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.item import Cursor, Item, ItemState
-    from plaid_sync.domain.ports import TokenDecryptor
     from plaid_sync.domain.transaction import RowWrite
     from plaid_sync.pull.pages import InvalidEntry
     from plaid_sync.pull.puller import Update
     from plaid_sync.sync.accounts import AccountChecks
     from plaid_sync.sync.planner import PlannedWrites, PulledPart, Restart, UpdatePlanner
-    from plaid_sync.sync.ports import PlaidHealth, Quarantine, SyncItems, TransactionsStore
+    from plaid_sync.sync.ports import AccessTokens, PlaidHealth, Quarantine, SyncItems, TransactionsStore
 
 _WRITE_SECONDS: Final = 40.0
 _MAX_RESTARTS: Final = 2 * MAX_RESTARTS
@@ -57,7 +56,7 @@ class AttemptSteps:
     items: SyncItems
     transactions: TransactionsStore
     quarantine: Quarantine
-    tokens: TokenDecryptor
+    tokens: AccessTokens
     plaid: PlaidHealth
     planner: UpdatePlanner
     accounts: AccountChecks
