@@ -104,7 +104,7 @@ def test_an_item_that_kills_its_workers_is_a_failure_that_is_retried_with_a_fres
 # ---- a failure is recorded on the Item
 
 
-def test_the_token_of_a_failed_attempt_is_decrypted_anew() -> None:
+def test_the_token_of_a_failed_attempt_is_decrypted_again() -> None:
     sync = Sync()
     assert (sync.run().outcome, sync.tables.tokens.forgotten) == (Outcome.COMMITTED, [])
     sync.plaid = refusing("INVALID_ACCESS_TOKEN")

@@ -53,13 +53,14 @@ RECORD_CONFIG: Final = Config(
 )
 
 
-_NO_VALIDATION: Final = Config(parameter_validation=False)
-"""AWS validates each request itself; botocore's own check is a third of the CPU time of a write."""
+_LEAN: Final = Config(parameter_validation=False, user_agent="plaid-sync-engine")
+"""AWS validates each request itself: botocore's own check is a third of the CPU time of a write. And its user agent is
+put together for each call, a tenth of the CPU time of a small one."""
 
 
 def client(service: str, config: Config = _CONFIG) -> Any:  # noqa: ANN401 - one factory for six client types
     """Return a client; region and endpoint come from the SDK's own environment."""
-    return boto3.client(service, config=config.merge(_NO_VALIDATION))
+    return boto3.client(service, config=config.merge(_LEAN))
 
 
 def deadline_of(context: LambdaContext) -> Deadline:

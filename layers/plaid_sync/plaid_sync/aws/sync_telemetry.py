@@ -33,12 +33,13 @@ _COUNTED: Final = (
 
 def emit_batch_telemetry(result: BatchResult) -> None:
     """Emit the metrics and logs of a batch."""
-    logger.info(
-        "batch completed",
-        returned=len(result.failed_message_ids),
-        coalesced=result.coalesced,
-        visibility_failures=result.visibility_failures,
-    )
+    notable = {
+        "returned": len(result.failed_message_ids),
+        "coalesced": result.coalesced,
+        "visibility_failures": result.visibility_failures,
+    }
+    if any(notable.values()):
+        logger.info("batch completed", extra=notable)
     for wait in result.waits:
         measure(Metric.MESSAGE_WAIT, wait)
     for lag in result.lags.values():
@@ -117,7 +118,7 @@ def _log_success(item_id: ItemId, report: SyncReport, job: SyncJob, figures: dic
             "code": report.code,
             "code_reason": report.code_reason,
             "plaid_request_id": report.request_ids[-1] if report.request_ids else "",
-            **figures,
+            **{name: number for name, number in figures.items() if number},
         },
     )
 

@@ -27,18 +27,27 @@ _SERIALIZER: Final = TypeSerializer()
 _DESERIALIZER: Final = _ExactDeserializer()
 
 
+_SIMPLE: Final = {str: "S", bytes: "B", bool: "BOOL"}
+"""Types of values whose wire form is the value itself; boto3 finds that out by trying all types."""
+
+
 def serialize(value: object) -> AttributeValue:
     """Return a value in DynamoDB's wire form; a float is refused, a decimal stays exact."""
-    return dict(_SERIALIZER.serialize(value))
+    simple = _SIMPLE.get(type(value))
+    return dict(_SERIALIZER.serialize(value)) if simple is None else {simple: value}
 
 
 def deserialize(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return an item's attributes as Python values."""
-    values = {name: _DESERIALIZER.deserialize(value) for name, value in attributes.items()}
-    return {
-        name: bytes(value) if isinstance(value, Binary) else value  # type: ignore[call-overload] # stubs lack __bytes__
-        for name, value in values.items()
-    }
+    return {name: _deserialize(value) for name, value in attributes.items()}
+
+
+def _deserialize(attribute: Any) -> Any:  # noqa: ANN401 - any type that DynamoDB has
+    for name in ("S", "BOOL"):
+        if name in attribute:
+            return attribute[name]
+    value = _DESERIALIZER.deserialize(attribute)
+    return bytes(value) if isinstance(value, Binary) else value  # type: ignore[call-overload] # stubs lack __bytes__
 
 
 @dataclass(slots=True)
