@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import jwt
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.plaid.verification_keys import parse_key
 from plaid_sync.webhook.receiver import UnprocessableWebhookError, parse_webhook
-from plaid_sync.webhook.signature import CLOCK_SKEW, MAX_AGE, RejectedError, key_id_of, verify
+from plaid_sync.webhook.signature import CLOCK_SKEW, MAX_AGE, RejectedError, parse_signature, read_claims, verify
 
 from plaid_sync_cli.errors import usage_error
 
@@ -141,14 +140,16 @@ def rejection_reason(
         now: the time of the verification.
     """
     try:
-        key_id = key_id_of(captured.token)
+        signature = parse_signature(captured.token)
     except RejectedError as error:
         return error.reason
-    key = fetch(key_id)
+    key = fetch(signature.key_id)
+    if key is None:
+        return "unknown_key"
     try:
-        verify(captured.body, captured.token, {} if key is None else {key.key_id: key}, now)
+        verify(captured.body, signature, key, now)
     except RejectedError as error:
-        # The header was parsed above: only the claims can be malformed.
+        # The token was parsed above: only the claims can be malformed.
         return "malformed_claims" if error.reason == "malformed_token" else error.reason
     return None
 
@@ -183,8 +184,7 @@ def _evidence(captured: CapturedWebhook, reason: str, now: datetime) -> str:
 
 def _claims(token: str | None) -> dict[str, Any]:
     """Return the unverified claims of a token, for display only."""
-    claims: dict[str, Any] = jwt.decode(str(token), options={"verify_signature": False, "verify_iat": False})
-    return claims
+    return read_claims(parse_signature(token))
 
 
 def describe_effect(body: bytes) -> str:

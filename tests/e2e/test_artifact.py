@@ -29,7 +29,7 @@ TMP: Final = "/tmp"  # noqa: S108 - Lambda's
 PROBE: Final = Path(__file__).parent / "probe"
 FUNCTIONS: Final = ["audit", "changes", "items", "sweep", "sync", "webhook"]
 SAMPLES: Final = sorted(path.stem for path in FOLDER.glob("*.json"))
-LAYERED: Final = {"aws_lambda_powertools", "boto3", "botocore", "cryptography", "jwt", "plaid", "plaid_sync", "urllib3"}
+LAYERED: Final = {"aws_lambda_powertools", "boto3", "botocore", "cryptography", "plaid", "plaid_sync", "urllib3"}
 """Packages that must come from the layers."""
 ROOTS: Final = ("/var/task/", "/opt/python/", "/var/lang/lib/python3.13/", "/var/runtime/")
 

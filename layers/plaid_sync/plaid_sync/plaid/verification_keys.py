@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import jwt
 import urllib3
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import PlaidError, TransientError
 from plaid_sync.plaid.observing import no_op, observed, parse_error
-from plaid_sync.webhook.signature import ALGORITHM, VerificationKey
+from plaid_sync.webhook import es256
+from plaid_sync.webhook.signature import VerificationKey
 
 if TYPE_CHECKING:
     from plaid_sync.domain.ports import PlaidCallObserver
@@ -79,12 +78,10 @@ def parse_key(key_id: str, document: Any) -> VerificationKey:  # noqa: ANN401 - 
     try:
         jwk = document["key"]
         expired_at = jwk.get("expired_at")
-        public_key = jwt.PyJWK.from_dict(jwk, algorithm=ALGORITHM).key
+        public_key = es256.parse_jwk(jwk)
         expiry = None if expired_at is None else _expiry_of(expired_at)
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TransientError("verification_key_malformed") from error
-    if not isinstance(public_key, EllipticCurvePublicKey) or not isinstance(public_key.curve, SECP256R1):
-        raise TransientError("verification_key_malformed")
     return VerificationKey(key_id, public_key, expiry)
 
 

@@ -23,7 +23,7 @@ from plaid_sync.domain.messages import ITEM_WEBHOOK_TYPE, Cause, SyncMessage, is
 from plaid_sync.domain.text import MAX_TEXT_LENGTH, is_printable_ascii, is_token
 from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, EventType
 from plaid_sync.webhook.redaction import fit, redact
-from plaid_sync.webhook.signature import MAX_AGE, RejectedError, key_id_of, verify
+from plaid_sync.webhook.signature import MAX_AGE, RejectedError, parse_signature, verify
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -175,8 +175,8 @@ class WebhookReceiver:
             TransientError: it could not be verified, enqueued or published: Plaid has to send it again.
         """
         now = self.clock.now()
-        key = self.keys.get(key_id_of(token), now)
-        signed_at = verify(body, token, {key.key_id: key}, now, MAX_STALE_AGE)
+        signature = parse_signature(token)
+        signed_at = verify(body, signature, self.keys.get(signature.key_id, now), now, MAX_STALE_AGE)
         delivery = deduplication_id(str(token))
         if now - signed_at > MAX_AGE:
             raise StaleWebhookError(self._act_on_stale(body, delivery, signed_at, correlation_id))

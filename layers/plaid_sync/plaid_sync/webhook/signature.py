@@ -1,4 +1,4 @@
-"""Signature verification of webhooks: pure, over the raw bytes, before any JSON is read.
+"""Signature verification of webhooks: pure, over the raw bytes, before any JSON of the body is read.
 
 Plaid signs the SHA-256 of the body with ES256 (https://plaid.com/docs/api/webhooks/webhook-verification/). The body is
 pretty-printed JSON, so only the bytes as delivered hash to the claim.
@@ -10,19 +10,17 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-import jwt
-
+from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.text import is_printable_ascii
+from plaid_sync.webhook import es256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-ALGORITHM: Final = "ES256"
 MAX_AGE: Final = timedelta(minutes=5)
 CLOCK_SKEW: Final = timedelta(seconds=5)
 """How far Plaid's clock may be ahead of ours; both are synchronized by NTP."""
@@ -58,51 +56,64 @@ class VerificationKey:
         return self.expired_at is not None and self.expired_at <= now
 
 
-def key_id_of(token: str | None) -> str:
-    """Return the key id that a `Plaid-Verification` header names, after the checks that need no key.
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a `Plaid-Verification` header says, of which nothing is verified.
+
+    Attributes:
+        key_id: the key that it claims to be made with.
+    """
+
+    key_id: str
+    token: es256.Token
+
+
+def parse_signature(header: str | None) -> Signature:
+    """Parse a `Plaid-Verification` header, with the checks that need no key.
+
+    Only the one canonical form of a token is accepted: a replay in another form would pass deduplication.
 
     Raises:
         RejectedError: `missing_header`, `malformed_token` or `wrong_algorithm`.
     """
-    if not token:
+    if not header:
         raise RejectedError("missing_header")
+    if len(header) > _MAX_TOKEN_LENGTH:
+        raise RejectedError("malformed_token")
     try:
-        header = jwt.get_unverified_header(token) if _is_canonical(token) else {}
-    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+        token = es256.parse_token(header)
+    except ValueError as error:
         raise RejectedError("malformed_token") from error
-    key_id = header.get("kid")
+    key_id = token.header.get("kid")
     if not is_printable_ascii(key_id):
         raise RejectedError("malformed_token")
-    if header.get("alg") != ALGORITHM:
+    if token.header.get("alg") != es256.ALGORITHM:
         raise RejectedError("wrong_algorithm")
-    return key_id
+    return Signature(key_id, token)
 
 
 def verify(
-    body: bytes,
-    token: str | None,
-    keys: Mapping[str, VerificationKey],
-    now: datetime,
-    max_age: timedelta = MAX_AGE,
+    body: bytes, signature: Signature, key: VerificationKey, now: datetime, max_age: timedelta = MAX_AGE
 ) -> datetime:
     """Verify that Plaid sent `body`, within the last five minutes, and return when it signed it.
 
     Args:
         body: the bytes exactly as delivered.
-        token: the value of the `Plaid-Verification` header.
-        keys: Plaid's keys by id; at least the one that the token names.
+        signature: what came with it.
+        key: Plaid's key with the id that the signature names.
         now: the current time, aware.
         max_age: of the signature. A caller that raises it has to reject what is older than `MAX_AGE` itself.
 
     Raises:
         RejectedError: it is not verified; the reason says why.
     """
-    key = keys.get(key_id_of(token))
-    if key is None:
+    if key.key_id != signature.key_id:
         raise RejectedError("unknown_key")
     if key.is_expired(now):
         raise RejectedError("expired_key")
-    claims = _signed_claims(str(token), key)
+    if not signature.token.is_signed_with(key.public_key):
+        raise RejectedError("bad_signature")
+    claims = read_claims(signature)
     issued_at = _issued_at(claims)
     if issued_at > now + CLOCK_SKEW:
         raise RejectedError("issued_in_future")
@@ -112,35 +123,27 @@ def verify(
     return issued_at
 
 
-def _is_canonical(token: str) -> bool:
-    """Return whether the token is in its one canonical form: a replay in another form would pass deduplication.
+def read_claims(signature: Signature) -> dict[str, Any]:
+    """Read the claims, verified or not.
 
-    PyJWT rejects all other forms except padding, which a signed token never has (RFC 7515, section 2).
+    Raises:
+        RejectedError: `malformed_token`.
     """
-    return len(token) <= _MAX_TOKEN_LENGTH and not token.endswith("=")
-
-
-def _signed_claims(token: str, key: VerificationKey) -> dict[str, Any]:
-    # The times are checked by the caller's clock, below; PyJWT checks the signature only.
-    options: Any = {"verify_signature": True} | dict.fromkeys(
-        ("verify_iat", "verify_exp", "verify_nbf", "verify_aud", "verify_iss", "verify_sub", "verify_jti"),
-        False,
-    )
     try:
-        claims: dict[str, Any] = jwt.decode(token, key.public_key, algorithms=[ALGORITHM], options=options)
-    except jwt.InvalidSignatureError as error:
-        raise RejectedError("bad_signature") from error
-    except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
+        claims = exact_json.loads(signature.token.payload)
+    except exact_json.InvalidJsonError as error:
         raise RejectedError("malformed_token") from error
+    if not isinstance(claims, dict):
+        raise RejectedError("malformed_token")
     return claims
 
 
 def _issued_at(claims: dict[str, Any]) -> datetime:
     value = claims.get("iat")
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise RejectedError("malformed_token")
     try:
-        return datetime.fromtimestamp(value, UTC)
+        return datetime.fromtimestamp(float(value), UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise RejectedError("malformed_token") from error
 
