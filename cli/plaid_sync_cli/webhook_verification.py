@@ -13,7 +13,16 @@ from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.plaid.verification_keys import parse_key
 from plaid_sync.webhook.receiver import UnprocessableWebhookError, parse_webhook
-from plaid_sync.webhook.signature import CLOCK_SKEW, MAX_AGE, RejectedError, parse_signature, read_claims, verify
+from plaid_sync.webhook.signature import (
+    CLOCK_SKEW,
+    MAX_AGE,
+    MAX_BODY_BYTES,
+    RejectedError,
+    parse_signature,
+    read_claims,
+    require_size,
+    verify,
+)
 
 from plaid_sync_cli.errors import usage_error
 
@@ -57,6 +66,7 @@ class Check:
 
 
 _CHECKS: Final = (
+    (("body_too_large",), "the body is not too large"),
     (("missing_header",), "the header Plaid-Verification is present"),
     (("malformed_token", "wrong_algorithm"), "it is an ES256 token with a key id"),
     (("unknown_key",), "Plaid has the key"),
@@ -66,6 +76,7 @@ _CHECKS: Final = (
     (("body_mismatch",), "the body is the signed one"),
 )
 _EXPLANATIONS: Final = {
+    "body_too_large": f"It has more than {MAX_BODY_BYTES:,} bytes, which no webhook of Plaid's has: forged.",
     "missing_header": "The header is missing: the request is not from Plaid, or a proxy drops headers.",
     "malformed_token": "The header is not a JWT: forged, or changed in transit.",
     "wrong_algorithm": "Plaid signs with ES256 only: forged.",
@@ -140,6 +151,7 @@ def rejection_reason(
         now: the time of the verification.
     """
     try:
+        require_size(len(captured.body))
         signature = parse_signature(captured.token)
     except RejectedError as error:
         return error.reason

@@ -39,7 +39,7 @@ from plaid_sync.webhook.receiver import (
     WebhookReceiver,
     outcome_of,
 )
-from plaid_sync.webhook.signature import RejectedError
+from plaid_sync.webhook.signature import RejectedError, require_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,6 +126,7 @@ def _reject(error: RejectedError) -> Response:
 def raw_body(event: dict[str, Any]) -> bytes:
     """Return the body's bytes as they were delivered; the signature is over exactly these."""
     body: str = event.get("body") or ""
+    require_size(len(body) // 4 * 3 - 2)  # what it has at least, if it is base64
     if not event.get("isBase64Encoded"):
         return body.encode("utf-8", "surrogatepass")
     try:

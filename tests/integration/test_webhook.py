@@ -282,10 +282,23 @@ def test_every_unverified_event_is_401(world: World, event: dict[str, Any]) -> N
     assert world.receive() == []
 
 
-def test_of_an_oversized_webhook_only_the_codes_are_queued(world: World) -> None:
-    document = json.loads(genuine("item-1")) | {"padding": "x" * 70_000}
-    body = json.dumps(document, indent=2).encode()
-    assert world.post_webhook(body, world.plaid.sign(body))["statusCode"] == 200
-    (record,) = world.receive()
-    codes = {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE"}
-    assert json.loads(record["body"])["webhook"] == codes
+@pytest.mark.parametrize("size", [65_537, 90_000, 1_000_000])
+def test_a_body_that_is_too_large_is_refused_in_both_encodings(world: World, size: int) -> None:
+    start = genuine("item-1")[:-2] + b', "padding": "'
+    body = start + b"x" * (size - len(start) - 2) + b'"}'
+    token = world.plaid.sign(body)
+    encoded = {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+    for answer in (world.post_webhook(body, token), world.post_webhook(b"", token, encoded)):
+        assert refusal(answer) == (401, "body_too_large")
+    assert world.receive() == []
+
+
+def test_a_body_of_the_largest_size_is_accepted_in_both_encodings(world: World) -> None:
+    start = genuine("item-1")[:-2] + b', "padding": "'
+    for form in ("text", "base64"):
+        body = start + b"x" * (64 * 1024 - len(start) - 2) + b'"}'
+        event = {"body": base64.b64encode(body).decode(), "isBase64Encoded": True} if form == "base64" else {}
+        assert world.post_webhook(body, world.plaid.sign(body), event)["statusCode"] == 200
+        (record,) = world.receive()
+        assert json.loads(record["body"])["webhook"] == json.loads(body)
+        world.delete(record)

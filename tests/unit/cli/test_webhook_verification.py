@@ -45,16 +45,16 @@ def signed(claims: dict[str, Any], algorithm: str = "ES256", key: Any = PRIVATE)
 @pytest.mark.parametrize(
     ("token", "key", "now", "reason", "passed"),
     [
-        (None, KEY, NOW, "missing_header", 0),
-        ("not.a.token", KEY, NOW, "malformed_token", 1),
-        (signed(CLAIMS, "HS256", "x" * 32), KEY, NOW, "wrong_algorithm", 1),
-        (signed(CLAIMS), None, NOW, "unknown_key", 2),
-        (signed(CLAIMS), EXPIRED_KEY, NOW, "expired_key", 3),
-        (signed(CLAIMS, key=ec.generate_private_key(ec.SECP256R1())), KEY, NOW, "bad_signature", 4),
-        (signed({"iat": "soon"}), KEY, NOW, "malformed_claims", 4),
-        (signed(CLAIMS), KEY, NOW + timedelta(minutes=6), "stale", 5),
-        (signed(CLAIMS), KEY, NOW - timedelta(minutes=1), "issued_in_future", 5),
-        (signed(CLAIMS), KEY, NOW, "body_mismatch", 6),
+        (None, KEY, NOW, "missing_header", 1),
+        ("not.a.token", KEY, NOW, "malformed_token", 2),
+        (signed(CLAIMS, "HS256", "x" * 32), KEY, NOW, "wrong_algorithm", 2),
+        (signed(CLAIMS), None, NOW, "unknown_key", 3),
+        (signed(CLAIMS), EXPIRED_KEY, NOW, "expired_key", 4),
+        (signed(CLAIMS, key=ec.generate_private_key(ec.SECP256R1())), KEY, NOW, "bad_signature", 5),
+        (signed({"iat": "soon"}), KEY, NOW, "malformed_claims", 5),
+        (signed(CLAIMS), KEY, NOW + timedelta(minutes=6), "stale", 6),
+        (signed(CLAIMS), KEY, NOW - timedelta(minutes=1), "issued_in_future", 6),
+        (signed(CLAIMS), KEY, NOW, "body_mismatch", 7),
     ],
 )
 def test_the_first_failed_check_is_named_and_the_rest_is_not_reached(
@@ -63,7 +63,14 @@ def test_the_first_failed_check_is_named_and_the_rest_is_not_reached(
     captured = CapturedWebhook(BODY, token)
     assert rejection_reason(captured, lambda _: key, now) == reason
     results = [check.result for check in checks(captured, reason, now)]
-    assert results == ["ok"] * passed + ["failed"] + ["not reached"] * (6 - passed)
+    assert results == ["ok"] * passed + ["failed"] + ["not reached"] * (7 - passed)
+
+
+def test_a_body_that_is_too_large_fails_before_all_other_checks() -> None:
+    captured = CapturedWebhook(b"x" * 65_537, None)
+    assert rejection_reason(captured, lambda _: KEY, NOW) == "body_too_large"
+    first, *rest = checks(captured, "body_too_large", NOW)
+    assert (first.result, {check.result for check in rest}) == ("failed", {"not reached"})
 
 
 @pytest.mark.parametrize(

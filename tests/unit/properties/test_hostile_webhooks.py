@@ -62,6 +62,7 @@ OTHER_HEADERS: Final = {
     "content-type": "text/html",
 }
 DAY: Final = 86_400
+MAX_BODY_BYTES: Final = 64 * 1024
 STEPS: Final = (0, 1, 90, 121, 299, 300, 301, 3_600)
 
 
@@ -128,7 +129,7 @@ def draw_delivery(draw: Draw, signer: Signer, kind: str) -> Delivery:
     headers |= OTHER_HEADERS if one_in(draw, 8) else {}
     if headers or one_in(draw, 2):
         event["headers"] = headers or None
-    return Delivery(event, delivered, token, genuine and delivered == body)
+    return Delivery(event, delivered, token, genuine and delivered == body and len(body) <= MAX_BODY_BYTES)
 
 
 def result_of(body: bytes) -> tuple[str, str | None]:
@@ -171,6 +172,9 @@ def deliver(webhook: Webhook, app: Any, delivery: Delivery, *, first: bool) -> N
     unreachable = webhook.endpoint.failing is not None
     max_cached = MAX_CACHED_WHILE_UNREACHABLE if unreachable else MAX_CACHED
     body = delivery.body
+    if len(body or b"") > MAX_BODY_BYTES:
+        assert (status, document["error"], sent) == (401, "body_too_large", [])
+        return
     proven = body is not None and webhook.signer.proves(delivery.token, body, max_cached=max_cached)
     made_to_fail = unreachable or webhook.queue.failing or webhook.history.failing
     assert status in {200, 400, 401} or (status == 503 and made_to_fail)

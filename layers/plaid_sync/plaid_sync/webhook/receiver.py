@@ -23,7 +23,7 @@ from plaid_sync.domain.messages import ITEM_WEBHOOK_TYPE, Cause, SyncMessage, is
 from plaid_sync.domain.text import MAX_TEXT_LENGTH, is_printable_ascii, is_token
 from plaid_sync.domain.transitions import ITEM_WEBHOOK_EVENTS, EventType
 from plaid_sync.webhook.redaction import fit, redact
-from plaid_sync.webhook.signature import MAX_AGE, RejectedError, parse_signature, verify
+from plaid_sync.webhook.signature import MAX_AGE, RejectedError, parse_signature, require_size, verify
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,7 +48,6 @@ _SUCCESS: Final = "SUCCESS"
 """What LINK webhooks say of a user who finished Link (https://plaid.com/docs/api/link/#session_finished)."""
 _MAX_PUBLIC_TOKENS: Final = 100
 _MAX_OMITTED_NAMES: Final = 20
-_MAX_QUEUED_WEBHOOK_BYTES: Final = 64 * 1024
 _MAX_QUEUED_BRACKETS: Final = 200
 """A deeper body might parse here, and fail to serialize, or to parse in the sync function."""
 
@@ -175,6 +174,7 @@ class WebhookReceiver:
             TransientError: it could not be verified, enqueued or published: Plaid has to send it again.
         """
         now = self.clock.now()
+        require_size(len(body))
         signature = parse_signature(token)
         signed_at = verify(body, signature, self.keys.get(signature.key_id, now), now, MAX_STALE_AGE)
         delivery = deduplication_id(str(token))
@@ -314,9 +314,9 @@ def deduplication_id(token: str) -> str:
 
 
 def _message(webhook: Webhook, item_id: ItemId, raw: bytes) -> SyncMessage:
-    """Return the message: with the whole webhook where that fits, else with the fields that the sync needs."""
+    """Return the message: with the whole webhook, or of a deeply nested one with the fields that the sync needs."""
     body = webhook.body
-    if len(raw) > _MAX_QUEUED_WEBHOOK_BYTES or raw.count(b"{") + raw.count(b"[") > _MAX_QUEUED_BRACKETS:
+    if raw.count(b"{") + raw.count(b"[") > _MAX_QUEUED_BRACKETS:
         kept = ("webhook_type", "webhook_code", "account_id")
         body = {name: body[name] for name in kept if is_printable_ascii(body.get(name))}
     return SyncMessage(item_id, Cause.WEBHOOK, body)

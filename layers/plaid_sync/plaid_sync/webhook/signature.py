@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_AGE: Final = timedelta(minutes=5)
 CLOCK_SKEW: Final = timedelta(seconds=5)
 """How far Plaid's clock may be ahead of ours; both are synchronized by NTP."""
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Plaid's webhooks have some hundred bytes, a few of them some KB."""
 _MAX_TOKEN_LENGTH: Final = 4096
 
 
@@ -66,6 +68,19 @@ class Signature:
 
     key_id: str
     token: es256.Token
+
+
+def require_size(size: int) -> None:
+    """Reject a body that is larger than any of Plaid's, before anything is done with it: to hash it takes time.
+
+    Args:
+        size: of the body, in bytes; or what it has at least.
+
+    Raises:
+        RejectedError: `body_too_large`.
+    """
+    if size > MAX_BODY_BYTES:
+        raise RejectedError("body_too_large")
 
 
 def parse_signature(header: str | None) -> Signature:
