@@ -123,12 +123,12 @@ def _dynamodb(stack: Stack) -> Cost:
     )
     kinds = ("writes", "index_writes") if stack.account_index else ("writes",)
     rows = sum(stack.monthly(change) * getattr(measured, f"{change}_{kind}") for change in _CHANGES for kind in kinds)
-    others = stack.monthly("syncs") * (measured.sync_writes + measured.webhook_writes)
+    others = stack.monthly("syncs") * measured.sync_writes
     audited_rows = stack.audited * assumed.added * assumed.months_of_history
     row_reads = stack.monthly("modified") * measured.modified_reads + audited_rows
     gauges = _MINUTES / 4 * stack.items * measured.gauge_bytes / 4096 / 2
     reads = stack.monthly("syncs") * measured.sync_reads + _MINUTES * measured.sweep_reads + gauges
-    history = stack.monthly("syncs") * 2 * assumed.history_days / _DAYS * measured.history_bytes
+    history = stack.monthly("syncs") * assumed.history_days / _DAYS * measured.history_bytes
     row_bytes = stack.monthly("added") * assumed.months_of_history * measured.row_bytes
     recovered = row_bytes + history + stack.items * measured.item_bytes
     copies = 2 if stack.account_index else 1

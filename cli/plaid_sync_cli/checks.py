@@ -20,6 +20,7 @@ from plaid_sync_cli.deployment import TABLES
 from plaid_sync_cli.errors import CommandError, to_command_error
 from plaid_sync_cli.findings import Finding, Result, failed, ok, warning
 from plaid_sync_cli.health import ENABLED
+from plaid_sync_cli.item_report import is_of_webhook
 from plaid_sync_cli.output import plural
 from plaid_sync_cli.plaid import Plaid
 
@@ -104,9 +105,7 @@ def _webhooks_registered(deployment: Deployment) -> Finding:
     histories = _sampled_histories(deployment)
     if not histories:
         return warning("there is no active Item whose webhooks could be checked", "Link one: plaid-sync link")
-    missing = [
-        item_id for item_id, history in histories.items() if not any(entry["kind"] == "webhook" for entry in history)
-    ]
+    missing = [item_id for item_id, history in histories.items() if not any(map(is_of_webhook, history))]
     if not missing:
         return ok(f"webhooks of all {plural(len(histories), 'sampled Item')} have arrived")
     what = f"no webhook among the last {_HISTORY} entries of {', '.join(missing)}"

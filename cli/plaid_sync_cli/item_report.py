@@ -40,7 +40,7 @@ _NOT_SYNCED: Final = frozenset({StateName.REMOVED, StateName.REVOKED, StateName.
 _QUEUED_OUTCOMES: Final = frozenset(
     {"queued", "linked", "erasure_requested", "account_erasure_requested", "account_restored"}
 )
-"""The outcomes of webhooks and requests that sent a message to the sync queue."""
+"""The outcomes of requests, and of webhooks with an entry, that sent a message to the sync queue."""
 _MAX_REMOVAL_TIME: Final = timedelta(hours=1)
 _QUARANTINE: Final = "See the table QuarantineTable. Runbook: rows-quarantined"
 QUERY: Final = """\
@@ -76,7 +76,7 @@ class ItemReport:
         return parse_timestamp(self.item["freshness"].get("pulled_at"))
 
     def pending(self) -> list[Document]:
-        """The webhooks and requests since the last sync: queued, or in progress."""
+        """The requests since the last sync, queued or in progress; of a webhook its sync has the entry."""
         pending: list[Document] = []
         for entry in self.history:
             if entry["kind"] in {"sync", "removal"}:
@@ -197,12 +197,19 @@ def _account_row(account: Document, now: datetime) -> tuple[object, ...]:
 
 
 def pending_messages(report: ItemReport, now: datetime) -> str:
-    """Return the number of messages since the last sync."""
+    """Return the number of messages that requests sent since the last sync."""
     pending = report.pending()
     if not pending:
         return "none since the last sync"
     oldest = age(parse_timestamp(pending[-1]["at"]), now)
     return f"{plural(len(pending), 'message')} since the last sync, the oldest {oldest}: queued, or in progress"
+
+
+def is_of_webhook(entry: Document) -> bool:
+    """Return whether an entry of the history records a webhook of Plaid's: its own, or the sync that it led to."""
+    return entry["kind"] == "webhook" or any(
+        cause.partition(" ")[0].endswith("webhook") for cause in entry.get("causes", [])
+    )
 
 
 def history_row(entry: Document, now: datetime) -> tuple[str, str, str, str]:

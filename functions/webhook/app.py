@@ -32,8 +32,8 @@ from plaid_sync.plaid.verification_keys import PlaidVerificationKeyApi
 from plaid_sync.webhook.keys import VerificationKeys
 from plaid_sync.webhook.receiver import (
     NotLinkedError,
-    NotPublishedError,
     NotQueuedError,
+    NotRecordedError,
     StaleWebhookError,
     UnprocessableWebhookError,
     WebhookReceiver,
@@ -94,7 +94,7 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         logger.error("webhook unprocessable", reason=str(error))
         return _respond(HTTPStatus.BAD_REQUEST, {"error": str(error)})
     except TransientError as error:
-        count(Metric.WEBHOOK_VERIFIED, int(isinstance(error, NotQueuedError | NotLinkedError | NotPublishedError)))
+        count(Metric.WEBHOOK_VERIFIED, int(isinstance(error, NotQueuedError | NotLinkedError | NotRecordedError)))
         logger.error("webhook not accepted", reason=error.code)
         return _respond(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code})
     webhook, result = receipt.webhook, outcome_of(receipt.webhook, published=receipt.published)
@@ -106,7 +106,6 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> Response:
         item_id=webhook.item_id,
         webhook_type=webhook.webhook_type,
         webhook_code=webhook.webhook_code,
-        recorded=receipt.recorded,
     )
     return _respond(HTTPStatus.OK, {"result": result})
 

@@ -21,8 +21,8 @@ from plaid_sync.webhook.receiver import (
     MAX_STALE_AGE,
     STALE_EVERY,
     NotLinkedError,
-    NotPublishedError,
     NotQueuedError,
+    NotRecordedError,
     Receipt,
     StaleWebhookError,
     UnprocessableWebhookError,
@@ -193,19 +193,21 @@ def test_of_a_deeply_nested_webhook_the_codes_and_the_account_are_queued(text: s
     )
 
 
-def test_every_verified_webhook_is_recorded() -> None:
+def test_a_webhook_that_is_published_is_recorded_and_one_that_is_queued_is_left_to_its_sync() -> None:
     scene = Scene()
     acknowledged = body_of(webhook_code='"WEBHOOK_UPDATE_ACKNOWLEDGED"')
     no_item = body_of(webhook_type='"LINK"', webhook_code='"SESSION_FINISHED"', item_id="null")
     receipts = [scene.receive(body) for body in (body_of(), acknowledged, no_item)]
-    assert [(receipt.queued, receipt.recorded) for receipt in receipts] == [(True, True), (False, True), (False, True)]
+    assert [(receipt.queued, receipt.published) for receipt in receipts] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
     recorded = [(entry.item_id, entry.details["webhook_code"], entry.outcome) for entry in scene.history.entries]
     assert recorded == [
-        ("item", "ERROR", "queued"),
         ("item", "WEBHOOK_UPDATE_ACKNOWLEDGED", "published"),
         (NO_ITEM, "SESSION_FINISHED", "published"),
     ]
-    assert "body" not in scene.history.entries[0].details
 
 
 @pytest.mark.parametrize(("item_id", "published_item"), [('"item"', {"item_id": "item"}), ("null", {}), ("7", {})])
@@ -270,9 +272,9 @@ def test_a_webhook_that_can_not_be_published_is_sent_again_by_plaid(kind: str) -
     scene = Scene(history=Failing(FakeHistory(), "add"))
     body = body_of(webhook_type=f'"{kind}"', webhook_code='"A_CODE_OF_NEXT_YEAR"')
     token = sign(body)
-    with pytest.raises(NotPublishedError):
+    with pytest.raises(NotRecordedError):
         scene.receive(body, token)
-    assert scene.receive(body, token).recorded
+    assert scene.receive(body, token).published
     assert len(scene.queue.sent) == int(kind == "ITEM")
 
 
@@ -285,12 +287,12 @@ def test_an_item_webhook_that_plaid_has_added_is_queued_and_published() -> None:
     assert (without_item.queued, scene.queue.take(), len(published(scene))) == (False, [], 2)
 
 
-def test_a_queue_that_fails_makes_plaid_send_again_and_a_history_that_fails_does_not() -> None:
+def test_a_queue_that_fails_makes_plaid_send_again_and_what_is_queued_needs_no_history() -> None:
     with pytest.raises(NotQueuedError):
         Scene(queue=Failing(FakeQueue(), "send", TransientError("InternalError"))).receive(body_of())
     scene = Scene(history=Failing(FakeHistory(), "add"))
     receipt = scene.receive(body_of())
-    assert (receipt.queued, receipt.recorded, scene.queue.take()) == (True, False, [("item", "webhook")])
+    assert (receipt.queued, scene.queue.take()) == (True, [("item", "webhook")])
 
 
 def test_a_delivery_is_deduplicated_by_its_token_alone() -> None:
@@ -406,7 +408,7 @@ def test_a_finished_session_is_completed_and_no_token_is_stored_or_published(
     scene = Scene()
     receipt = scene.receive(link_webhook(body))
     assert scene.links.completed == [(LINK_TOKEN, public_tokens)]
-    assert (receipt.queued, receipt.published, receipt.recorded) == (False, False, True)
+    assert (receipt.queued, receipt.published) == (False, False)
     assert published(scene) == []
     (entry,) = scene.history.entries
     assert entry.outcome == "linked"
@@ -448,6 +450,15 @@ def test_a_session_that_cannot_be_completed_now_is_plaids_to_send_again_and_leav
     with pytest.raises(NotLinkedError):
         scene.receive(link_webhook(FINISHED))
     assert (scene.history.entries, scene.queue.take()) == ([], [])
+
+
+def test_a_completed_session_that_is_not_recorded_is_plaids_to_send_again() -> None:
+    scene = Scene(history=Failing(FakeHistory(), "add"))
+    token = sign(link_webhook(FINISHED))
+    with pytest.raises(NotRecordedError):
+        scene.receive(link_webhook(FINISHED), token)
+    scene.receive(link_webhook(FINISHED), token)
+    assert [entry.outcome for entry in scene.history.entries] == ["linked"]
 
 
 def test_a_late_retry_is_stale_and_completes_the_session_once_in_ten_minutes() -> None:

@@ -45,8 +45,8 @@ INVOKE_CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 1},
 )
 RECORD_CONFIG: Final = Config(
-    # The webhook function writes history after SQS accepted the message, and reads and writes what its processes share
-    # before: it does without either.
+    # The webhook function reads and writes what its processes share before the SQS call, and does without it; what is
+    # published it writes to the history, or Plaid sends the webhook again.
     connect_timeout=0.3,
     read_timeout=0.7,
     retries={"mode": "standard", "total_max_attempts": 1},

@@ -1,6 +1,7 @@
-"""An Item's history: one entry for each sync that ended, each request and each verified webhook.
+"""An Item's history: one entry for each sync that ended, each request, and each webhook that is published or linked.
 
-Verified webhooks that are not about an Item have entries, too, because their events are published from them.
+A sync's entry names the webhooks that led to it. Webhooks that are not about an Item have entries, too, because their
+events are published from them.
 
 The entry of a transition is written in the transaction that makes the transition, so that neither exists without the
 other. `functions/changes` publishes the entry's events from the table's stream.

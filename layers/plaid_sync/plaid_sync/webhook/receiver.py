@@ -1,10 +1,10 @@
 """What a verified webhook leads to, by its type and code.
 
 Only a webhook that can change the response of /transactions/sync, or the Item's state, is queued:
-SYNC_UPDATES_AVAILABLE and the ITEM webhooks, also those that Plaid adds. Every verified webhook is recorded in the
-history. Those that the stack has no rule for are published from there, on the event bus: an application may act on
-them. A LINK webhook of a session that the user finished completes it at once: Plaid's retries are the queue, so that no
-public token is stored.
+SYNC_UPDATES_AVAILABLE and the ITEM webhooks, also those that Plaid adds. The sync that it leads to records it. One
+that the stack has no rule for is recorded here, and published from the history on the event bus: an application may
+act on it. A LINK webhook of a session that the user finished completes it at once: Plaid's retries are the queue, so
+that no public token is stored.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class NotLinkedError(TransientError):
     """The webhook is verified, and what the user linked is not linked yet."""
 
 
-class NotPublishedError(TransientError):
-    """The webhook is verified, and the history has not accepted the entry from which it is published."""
+class NotRecordedError(TransientError):
+    """The webhook is verified, and the history has not accepted its entry, from which it is published."""
 
 
 class StaleWebhookError(RejectedError):
@@ -122,14 +122,12 @@ class Receipt:
     Attributes:
         queued: whether a message was sent.
         delay: from Plaid's signature until it was received, by two clocks.
-        recorded: whether the history has it; it always has one that is published.
         published: whether the event bus gets it, because the stack has no rule for it, or could not act.
     """
 
     webhook: Webhook
     queued: bool
     delay: timedelta
-    recorded: bool
     published: bool
 
 
@@ -171,7 +169,7 @@ class WebhookReceiver:
         Raises:
             RejectedError: it is not verified; a `StaleWebhookError` if only its age is wrong, by a day at most.
             UnprocessableWebhookError: it is verified, but unusable.
-            TransientError: it could not be verified, enqueued or published: Plaid has to send it again.
+            TransientError: it could not be verified, enqueued or recorded: Plaid has to send it again.
         """
         now = self.clock.now()
         require_size(len(body))
@@ -182,8 +180,9 @@ class WebhookReceiver:
             raise StaleWebhookError(self._act_on_stale(body, delivery, signed_at, correlation_id))
         webhook = parse_webhook(body)
         action = self._act_on(webhook, body, delivery, correlation_id)
-        recorded = self._record(webhook, action, delivery, signed_at, correlation_id)
-        return Receipt(webhook, webhook.is_queued, now - signed_at, recorded, action.published)
+        if action.published or webhook.is_finished_link:
+            self._record(webhook, action, delivery, signed_at, correlation_id)
+        return Receipt(webhook, webhook.is_queued, now - signed_at, action.published)
 
     def _act_on(self, webhook: Webhook, body: bytes, delivery: str, correlation_id: str) -> _Action:
         """Do what the webhook is about, before it is recorded."""
@@ -238,7 +237,7 @@ class WebhookReceiver:
         if not (webhook.is_handled or webhook.is_finished_link):
             try:
                 self._record(webhook, _Action(published=True), delivery, signed_at, correlation_id)
-            except NotPublishedError:
+            except NotRecordedError:
                 return False
         return worked
 
@@ -266,22 +265,18 @@ class WebhookReceiver:
 
     def _record(
         self, webhook: Webhook, action: _Action, delivery: str, signed_at: datetime, correlation_id: str
-    ) -> bool:
+    ) -> None:
         """Record it, and publish it with its entry if that is needed.
 
-        The same delivery has the same entry, however often it comes, so that it is published once. A failure is no
-        reason for Plaid to send again what the queue accepted.
+        The same delivery has the same entry, however often it comes, so that it is published once.
 
         Raises:
-            NotPublishedError: it has to be published, and is not recorded.
+            NotRecordedError: it is not recorded.
         """
         try:
             self.history.add(_entry(webhook, action, delivery, signed_at, correlation_id))
         except TransientError as error:
-            if action.published:
-                raise NotPublishedError(error.code) from error
-            return False
-        return True
+            raise NotRecordedError(error.code) from error
 
 
 def parse_webhook(body: bytes) -> Webhook:
