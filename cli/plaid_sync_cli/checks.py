@@ -20,7 +20,6 @@ from plaid_sync_cli.deployment import TABLES
 from plaid_sync_cli.errors import CommandError, to_command_error
 from plaid_sync_cli.findings import Finding, Result, failed, ok, warning
 from plaid_sync_cli.health import ENABLED
-from plaid_sync_cli.item_report import is_of_webhook
 from plaid_sync_cli.output import plural
 from plaid_sync_cli.plaid import Plaid
 
@@ -102,30 +101,31 @@ def _webhook_url(deployment: Deployment) -> Finding:
 
 def _webhooks_registered(deployment: Deployment) -> Finding:
     """Webhooks of a sample of Items have arrived: only Plaid knows where it sends them."""
-    histories = _sampled_histories(deployment)
-    if not histories:
+    items = _sampled(deployment)
+    if not items:
         return warning("there is no active Item whose webhooks could be checked", "Link one: plaid-sync link")
-    missing = [item_id for item_id, history in histories.items() if not any(map(is_of_webhook, history))]
+    missing = [item_id for item_id, item in items.items() if "webhook_at" not in item["freshness"]]
     if not missing:
-        return ok(f"webhooks of all {plural(len(histories), 'sampled Item')} have arrived")
-    what = f"no webhook among the last {_HISTORY} entries of {', '.join(missing)}"
+        return ok(f"webhooks of all {plural(len(items), 'sampled Item')} have arrived")
+    what = f"no webhook has led to a sync of {', '.join(missing)}"
     fix = f"Register the webhook URL at Plaid: POST /items/{missing[0]}/webhook (docs/api.md)"
-    return failed(what, fix) if len(missing) == len(histories) else warning(what, fix)
+    return failed(what, fix) if len(missing) == len(items) else warning(what, fix)
 
 
-def _sampled_histories(deployment: Deployment) -> dict[str, list[Any]]:
-    """Return the last history entries of a sample of active Items, by item_id."""
+def _sampled(deployment: Deployment, action: str = "", **query: str) -> dict[str, Any]:
+    """Return what the Items API says about a sample of active Items, by item_id."""
     api = ItemApi.of(deployment)
     sample = api.call("GET", "/items", state="active", limit=str(_SAMPLE))["items"]
     item_ids = [str(item["item_id"]) for item in sample]
-    return {each: api.call("GET", item_path(each, "history"), limit=_HISTORY)["history"] for each in item_ids}
+    return {each: api.call("GET", item_path(each, action), **query) for each in item_ids}
 
 
 def link_results(deployment: Deployment) -> Finding:
     """What Plaid lists of ordinary Link sessions: whether it enabled the client for Link events."""
     seen: dict[str, str] = {}
-    for history in _sampled_histories(deployment).values():
-        seen |= {str(entry["at"]): str(entry["link_results"]) for entry in history if "link_results" in entry}
+    for answer in _sampled(deployment, "history", limit=_HISTORY).values():
+        entries = [entry for entry in answer["history"] if "link_results" in entry]
+        seen |= {str(entry["at"]): str(entry["link_results"]) for entry in entries}
     if not seen:
         return ok("unknown: none of the sampled Items was linked with an ordinary link session")
     listed = seen[max(seen)]

@@ -205,13 +205,6 @@ def pending_messages(report: ItemReport, now: datetime) -> str:
     return f"{plural(len(pending), 'message')} since the last sync, the oldest {oldest}: queued, or in progress"
 
 
-def is_of_webhook(entry: Document) -> bool:
-    """Return whether an entry of the history records a webhook of Plaid's: its own, or the sync that it led to."""
-    return entry["kind"] == "webhook" or any(
-        cause.partition(" ")[0].endswith("webhook") for cause in entry.get("causes", [])
-    )
-
-
 def history_row(entry: Document, now: datetime) -> tuple[str, str, str, str]:
     """Return time, event, outcome and details of an entry."""
     what = {

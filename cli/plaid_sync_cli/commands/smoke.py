@@ -22,7 +22,6 @@ from plaid_sync_cli.checks import link_results, run_checks
 from plaid_sync_cli.command import Context, command
 from plaid_sync_cli.errors import CommandError, ExitCode, expected_failures
 from plaid_sync_cli.findings import Result
-from plaid_sync_cli.item_report import is_of_webhook
 from plaid_sync_cli.output import plural
 from plaid_sync_cli.plaid import SANDBOX_BANK, FixedKeys, Plaid
 
@@ -190,13 +189,17 @@ class SmokeTest:
 
     def webhook(self) -> str:
         """Request a refresh, and wait until Plaid's webhook has led to a sync."""
-        seen = self._webhook_syncs()
+        before = self._freshness()
         self._wait_for(self._refresh, "no refresh was accepted", "Wait a minute, and try again.")
         self._wait_for(
-            lambda: self._webhook_syncs() - seen,
-            "no webhook of Plaid's led to a sync",
-            "Is the webhook URL reachable from the internet? plaid-sync doctor; runbook: webhooks-silent. "
-            f"If it is, plaid-sync item {self.item_id} and plaid-sync status show why.",
+            lambda: self._freshness().get("webhook_at") != before.get("webhook_at"),
+            "no webhook of Plaid's led to an attempt",
+            "Is the webhook URL reachable from the internet? plaid-sync doctor; runbook: webhooks-silent",
+        )
+        self._wait_for(
+            lambda: self._freshness()["pulled_at"] != before["pulled_at"],
+            "the webhook led to no sync",
+            f"plaid-sync item {self.item_id} and plaid-sync status show why.",
         )
         return "Plaid's webhook arrived, and led to a sync"
 
@@ -238,10 +241,9 @@ class SmokeTest:
             return False
         return True
 
-    def _webhook_syncs(self) -> set[str]:
-        """Return the times of the syncs that webhooks led to."""
-        history = self.api.call("GET", item_path(self.item_id, "history"), limit="100")["history"]
-        return {entry["at"] for entry in history if entry["kind"] == "sync" and is_of_webhook(entry)}
+    def _freshness(self) -> dict[str, Any]:
+        freshness: dict[str, Any] = self.api.call("GET", item_path(self.item_id))["freshness"]
+        return freshness
 
     def _is_erased(self) -> bool:
         removal = self.api.call("GET", item_path(self.item_id)).get("removal", {})
