@@ -37,11 +37,11 @@ def import_app(name: str) -> Any:
         return import_module(f"functions.{name}.app")
 
 
-def lambda_context() -> Any:
+def lambda_context(seconds_left: float = 300) -> Any:
     return SimpleNamespace(
         function_name="function",
         memory_limit_in_mb=512,
         invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function:live",
         aws_request_id="request",
-        get_remaining_time_in_millis=lambda: 300_000,
+        get_remaining_time_in_millis=lambda: int(seconds_left * 1000),
     )

@@ -1,10 +1,12 @@
-"""From a history entry to the events that are published on the event bus."""
+"""From history entries to the events that are published on the event bus."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
@@ -12,7 +14,7 @@ from plaid_sync.domain.history import NO_ITEM
 from plaid_sync.domain.text import is_printable_ascii
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from plaid_sync.domain.clock import Clock, Deadline
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 MAX_RETRY_AGE: Final = timedelta(hours=1)
 """How long an event is retried: those behind it wait, because an application must not see a repair before the failure.
 Lambda discards records of two hours (template.yaml), without their content: never before this."""
+_RETRIED_AFTER: Final = timedelta(seconds=3)
+"""The first entry of a batch that is older may have failed before. It goes alone: in a call with others, it would have
+them published again each time that it fails. A first try of an entry that fails takes longer than this."""
 _MAX_VALUE_LENGTH: Final = 1024
 _PUBLISHED_ATTRIBUTES: Final = (
     *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "code_reason", "until"),
@@ -59,8 +64,16 @@ class UnpublishedEvent:
 class EventBus(Protocol):
     """The event bus that applications subscribe to."""
 
+    def calls(self, events: Iterable[BusEvent]) -> Iterable[list[BusEvent]]:
+        """Divide events into those that one call takes, in order."""
+        ...
+
     def publish(self, events: Sequence[BusEvent], deadline: Deadline) -> Sequence[UnpublishedEvent]:
-        """Publish events, with a few retries while there is time; return those that the bus did not accept."""
+        """Publish the events of one call, and with a few retries those that fail; return what was not accepted.
+
+        Raises:
+            TransientError: there is no time for a call.
+        """
         ...
 
 
@@ -77,38 +90,122 @@ class FailedEvents(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenEntry:
+    """A history entry as the table's stream has it.
+
+    Attributes:
+        values: the entry as plain values.
+        written_at: when it was written; None where that is unknown: it counts as new.
+    """
+
+    values: Mapping[str, Any]
+    written_at: datetime | None
+
+
+@dataclass(slots=True)
+class Publication:
+    """What became of the events of a batch of entries.
+
+    Attributes:
+        kept: events that were not published, and wait for an operator.
+        unfinished: the position of the first entry with an event that is neither published nor kept; None if all are.
+        code: why it is unfinished.
+    """
+
+    published: list[BusEvent] = field(default_factory=list)
+    kept: list[UnpublishedEvent] = field(default_factory=list)
+    unfinished: int | None = None
+    code: str = ""
+
+
+_Positioned: TypeAlias = tuple[int, BusEvent]
+"""An event with the position of its entry."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventPublisher:
-    """Publishes the events of history entries, so that nothing that happens to one entry blocks those behind it."""
+    """Publishes the events of history entries, in few calls, so that nothing that happens to one blocks the others.
+
+    A call never has events of two entries of an Item, of which it could fail the first and accept the second.
+    """
 
     bus: EventBus
     failed_events: FailedEvents
     clock: Clock
 
-    def publish(
-        self, entry: Mapping[str, Any], written_at: datetime | None, deadline: Deadline
-    ) -> tuple[list[BusEvent], list[UnpublishedEvent]]:
-        """Publish the events of an entry, at least once; return those published, and those kept as failed.
+    def publish(self, entries: Sequence[WrittenEntry], deadline: Deadline) -> Publication:
+        """Publish the events of entries, each at least once, and those of an Item in order.
 
-        An event that the bus refuses for good is kept at once, and every other one from `MAX_RETRY_AGE` on.
-
-        Args:
-            entry: the entry as plain values.
-            written_at: when it was written; None where that is unknown: it counts as new.
-            deadline: of the invocation.
-
-        Raises:
-            TransientError: an event is neither published nor kept; publish the entry again, and then the later ones.
+        An event that the bus refuses for good is kept at once, and every other one from `MAX_RETRY_AGE` on. After any
+        other failure no call is begun: publish again from the first entry that is unfinished.
         """
-        events = events_of_entry(entry)
-        unpublished = self.bus.publish(events, deadline) if events else ()
-        is_old = written_at is not None and self.clock.now() - written_at >= MAX_RETRY_AGE
-        for failed in unpublished:
-            if not (failed.permanent or is_old):
-                raise TransientError(failed.code)
-        for failed in unpublished:
+        publication, calls = Publication(), self._calls(entries)
+        for number, call in enumerate(calls):
+            unfinished = self._publish_call(call, entries, deadline, publication)
+            if unfinished:
+                left = [*unfinished, *chain.from_iterable(calls[number + 1 :])]
+                publication.unfinished = min(position for position, _ in left)
+                break
+        return publication
+
+    def _calls(self, entries: Sequence[WrittenEntry]) -> list[list[_Positioned]]:
+        calls: list[list[_Positioned]] = []
+        for wave in _waves(entries, head_alone=bool(entries) and self._age(entries[0]) >= _RETRIED_AFTER):
+            positions = iter([position for position, _ in wave])
+            events = self.bus.calls(event for _, event in wave)
+            calls += [[(next(positions), event) for event in call] for call in events]
+        return calls
+
+    def _publish_call(
+        self, call: list[_Positioned], entries: Sequence[WrittenEntry], deadline: Deadline, publication: Publication
+    ) -> list[_Positioned]:
+        """Publish or keep the events of a call; return those with which neither was possible."""
+        try:
+            unpublished = self.bus.publish([event for _, event in call], deadline)
+        except TransientError as error:
+            publication.code = error.code
+            return call
+        unfinished: list[_Positioned] = []
+        for position, event in call:
+            failed = next((failed for failed in unpublished if failed.event == event), None)
+            if failed is None:
+                publication.published.append(event)
+            elif code := self._keep(failed, entries[position]):
+                publication.code = code
+                unfinished.append((position, event))
+            else:
+                publication.kept.append(failed)
+        return unfinished
+
+    def _keep(self, failed: UnpublishedEvent, entry: WrittenEntry) -> str:
+        """Keep an event that is not retried any longer; return why it is not kept, or nothing."""
+        if not failed.permanent and self._age(entry) < MAX_RETRY_AGE:
+            return failed.code
+        try:
             self.failed_events.keep(failed)
-        kept = [failed.event for failed in unpublished]
-        return [event for event in events if event not in kept], list(unpublished)
+        except TransientError as error:
+            return error.code
+        return ""
+
+    def _age(self, entry: WrittenEntry) -> timedelta:
+        return timedelta(0) if entry.written_at is None else self.clock.now() - entry.written_at
+
+
+def _waves(entries: Sequence[WrittenEntry], *, head_alone: bool) -> list[list[_Positioned]]:
+    """Return the events in waves: of each Item's n-th entry in the n-th, and of entries about no Item in the first.
+
+    Args:
+        entries: in their order.
+        head_alone: let the first entry have a wave of its own, before all others.
+    """
+    waves: defaultdict[int, list[_Positioned]] = defaultdict(list)
+    seen: Counter[object] = Counter()
+    for position, entry in enumerate(entries):
+        item_id = entry.values.get("item_id")
+        number = seen[item_id] + int(head_alone and position > 0)
+        seen[item_id] += int(item_id != NO_ITEM)
+        waves[number] += [(position, event) for event in events_of_entry(entry.values)]
+    return [waves[number] for number in sorted(waves)]
 
 
 def events_of_entry(entry: Mapping[str, Any]) -> list[BusEvent]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from plaid_sync.aws.eventbridge import MAX_BYTES, MAX_TRIES, EventBridgeBus
+from plaid_sync.aws.eventbridge import CALL_SECONDS, MAX_BYTES, MAX_TRIES, EventBridgeBus
 from plaid_sync.domain.clock import Deadline
+from plaid_sync.domain.errors import TransientError
 from plaid_sync.events import BusEvent
 
 from tests.fakes.clock import FakeClock
@@ -60,7 +61,7 @@ def publish(
     clock = FakeClock()
     bus = EventBridgeBus(client, "bus", clock)  # type: ignore[arg-type] # a fake
     named = [BusEvent(event, {}) if isinstance(event, str) else event for event in events]
-    failed = bus.publish(named, deadline)
+    failed = [unpublished for call in bus.calls(named) for unpublished in bus.publish(call, deadline)]
     return [
         (unpublished.event.detail_type, unpublished.code, unpublished.permanent) for unpublished in failed
     ], clock.pauses
@@ -108,12 +109,19 @@ def test_a_call_without_a_response_is_repeated_whole() -> None:
     assert client.accepted == ["a", "b"]
 
 
-@pytest.mark.parametrize(("seconds", "tries"), [(60.0, MAX_TRIES), (11.0, 1)])
+@pytest.mark.parametrize(("seconds", "tries"), [(60.0, MAX_TRIES), (CALL_SECONDS, 1)])
 def test_the_retries_of_one_invocation_end(seconds: float, tries: int) -> None:
     client = Events({"b": ["InternalFailure"] * 100})
     failed, pauses = publish(client, "ab", Deadline(lambda: seconds))
     assert failed == [("b", "InternalFailure", False)]
     assert len(client.calls) == tries == len(pauses) + 1
+
+
+def test_no_call_is_begun_that_would_not_end_in_time() -> None:
+    client = Events()
+    with pytest.raises(TransientError):
+        publish(client, "a", Deadline(lambda: CALL_SECONDS - 1))
+    assert client.calls == []
 
 
 @pytest.mark.parametrize("code", ["MalformedDetail", "InvalidArgument", "ValidationException"])

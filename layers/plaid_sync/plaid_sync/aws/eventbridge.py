@@ -13,7 +13,7 @@ from plaid_sync.domain.errors import TransientError
 from plaid_sync.events import UnpublishedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mypy_boto3_events import EventBridgeClient
 
@@ -42,16 +42,16 @@ class EventBridgeBus:
     bus: str
     clock: Clock
 
-    def publish(self, events: Sequence[BusEvent], deadline: Deadline) -> list[UnpublishedEvent]:
+    def calls(self, events: Iterable[BusEvent]) -> Iterator[list[BusEvent]]:
         """See `EventBus`."""
-        calls = batches(events, self._bytes_of, MAX_ENTRIES, MAX_BYTES)
-        return [failed for batch in calls for failed in self._publish_batch(batch, deadline)]
+        return batches(events, self._bytes_of, MAX_ENTRIES, MAX_BYTES)
 
     def _bytes_of(self, event: BusEvent) -> int:
         return sum(len(value.encode()) for value in self._entry(event).values())
 
-    def _publish_batch(self, events: list[BusEvent], deadline: Deadline) -> list[UnpublishedEvent]:
-        """Publish the events of one call, and again only those that were not accepted."""
+    def publish(self, events: Sequence[BusEvent], deadline: Deadline) -> list[UnpublishedEvent]:
+        """See `EventBus`."""
+        deadline.require(CALL_SECONDS)
         refused: list[UnpublishedEvent] = []
         waiting: list[UnpublishedEvent] = []
         for attempt in range(MAX_TRIES):
@@ -65,7 +65,7 @@ class EventBridgeBus:
             events = [failed.event for failed in waiting]
         return [*refused, *waiting]
 
-    def _put(self, events: list[BusEvent]) -> list[UnpublishedEvent]:
+    def _put(self, events: Sequence[BusEvent]) -> list[UnpublishedEvent]:
         request: Any = [self._entry(event) for event in events]
         try:
             with aws_errors():
