@@ -17,7 +17,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from plaid_sync.aws.dynamodb import item_rows
@@ -53,6 +52,7 @@ from plaid_sync.pull.pages import InvalidEntry
 from plaid_sync.sync.batch import BatchResult
 from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 from plaid_sync.sync.quarantine import split_entry
+from plaid_sync.webhook.es256 import encode_key
 from plaid_sync.webhook.ports import KeyRecord
 from plaid_sync.webhook.receiver import parse_webhook
 
@@ -234,11 +234,13 @@ def test_a_link_session_and_an_account_claim(extras: dict[str, Any]) -> None:
 
 @given(EXTRAS)
 def test_a_verification_key_of_the_shared_table(extras: dict[str, Any]) -> None:
-    key, row = KEY.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), {"fetched_at": NOON_TEXT}
+    key, row = encode_key(KEY.public_key), {"fetched_at": NOON_TEXT}
     for values, record in (
         (row | {"public_key": key}, KeyRecord(KEY, NOON)),
         (row, KeyRecord(None, NOON)),
         (row | {"public_key": key[:-1]}, None),
+        (row | {"public_key": key[:-1] + bytes([key[-1] ^ 1])}, None),
+        (row | {"public_key": 7}, None),
         (row | {"public_key": "another kind"}, None),
         (row | {"public_key": key, "expired_at": 10**20}, None),
         ({"public_key": key}, None),

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
-from plaid_sync.webhook.es256 import decode_base64url, parse_jwk, parse_token
+from plaid_sync.webhook.es256 import decode_base64url, decode_key, encode_key, parse_jwk, parse_token
 
 from tests.unit.properties.hostile_json import HOSTILE
 from tests.unit.properties.signing import other_root
@@ -286,6 +286,14 @@ STRICTER_KEYS: Final = {
 def test_a_key_that_only_pyjwt_accepts_is_one_that_plaid_never_sends(why: str) -> None:
     assert pyjwt_key(STRICTER_KEYS[why]) is not None
     assert our_key(STRICTER_KEYS[why]) is None
+
+
+def test_an_encoded_key_is_the_same_one_and_no_other_bytes_are_a_key() -> None:
+    encoded_key = encode_key(PUBLIC_KEY)
+    assert decode_key(encoded_key) == PUBLIC_KEY
+    for other in (b"", encoded_key[:-1], encoded_key + b"\0", bytes(64), encoded_key[32:] + encoded_key[:32]):
+        with pytest.raises(ValueError, match="key"):
+            decode_key(other)
 
 
 def test_a_verified_token_has_the_bytes_that_were_signed() -> None:

@@ -79,6 +79,28 @@ def parse_jwk(jwk: Mapping[str, Any]) -> EllipticCurvePublicKey:
     if (jwk.get("kty"), jwk.get("crv"), jwk.get("alg", ALGORITHM)) != ("EC", "P-256", ALGORITHM):
         raise ValueError("not a key for ES256")
     x, y = (decode_base64url(str(jwk.get(name)).encode("ascii")) for name in ("x", "y"))
+    return _key_at(x, y)
+
+
+def encode_key(key: EllipticCurvePublicKey) -> bytes:
+    """Return a key as the 64 bytes of its coordinates.
+
+    The functions of `cryptography` for keys in files import a format for each tool that has one, at each cold start.
+    """
+    point = key.public_numbers()
+    return point.x.to_bytes(_NUMBER_BYTES) + point.y.to_bytes(_NUMBER_BYTES)
+
+
+def decode_key(encoded: bytes) -> EllipticCurvePublicKey:
+    """Parse what `encode_key` returned.
+
+    Raises:
+        ValueError: it is no point of P-256.
+    """
+    return _key_at(encoded[:_NUMBER_BYTES], encoded[_NUMBER_BYTES:])
+
+
+def _key_at(x: bytes, y: bytes) -> EllipticCurvePublicKey:
     if not len(x) == len(y) == _NUMBER_BYTES:
         raise ValueError("not the coordinates of a P-256 key")
     return EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), SECP256R1()).public_key()

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
-
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize
 from plaid_sync.aws.dynamodb.shared_rows import epoch_seconds, shared_key
 from plaid_sync.domain.clock import format_timestamp, parse_timestamp
 from plaid_sync.domain.errors import TransientError
+from plaid_sync.webhook.es256 import decode_key, encode_key
 from plaid_sync.webhook.ports import KeyRecord, SharedStateError
 from plaid_sync.webhook.signature import VerificationKey
 
@@ -49,7 +46,7 @@ class SharedTable:
         update = expression.update(
             {
                 "fetched_at": format_timestamp(record.fetched_at),
-                "public_key": None if key is None else _der(key.public_key),
+                "public_key": None if key is None else encode_key(key.public_key),
                 "expired_at": None if expired_at is None else int(expired_at.timestamp()),
                 "expires_at": epoch_seconds(record.fetched_at + _RECORD_TTL),
             }
@@ -100,19 +97,13 @@ def _shared_errors() -> Iterator[None]:
         raise SharedStateError(error.code) from error
 
 
-def _der(public_key: EllipticCurvePublicKey) -> bytes:
-    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
 def _record_from(key_id: str, values: dict[str, Any]) -> KeyRecord | None:
     fetched_at = parse_timestamp(values.get("fetched_at"))
     if fetched_at is None or "public_key" not in values:
         return None if fetched_at is None else KeyRecord(None, fetched_at)
     try:
-        public_key = load_der_public_key(values["public_key"])
+        public_key = decode_key(values["public_key"])
         expired_at = None if "expired_at" not in values else datetime.fromtimestamp(int(values["expired_at"]), UTC)
-    except (TypeError, ValueError, OverflowError, UnsupportedAlgorithm):
-        return None
-    if not isinstance(public_key, EllipticCurvePublicKey):
+    except (TypeError, ValueError, OverflowError):
         return None
     return KeyRecord(VerificationKey(key_id, public_key, expired_at), fetched_at)

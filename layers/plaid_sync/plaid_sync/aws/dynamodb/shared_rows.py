@@ -2,8 +2,8 @@
 
 Key: `kind`, `name`. Attributes: `expires_at` (N, epoch seconds, TTL), and by kind:
 
-- `key`, Plaid's last response about a key id: `fetched_at` (S), `public_key` (B, DER; absent where Plaid has no such
-  key), `expired_at` (N, epoch seconds; absent while Plaid signs with it).
+- `key`, Plaid's last response about a key id: `fetched_at` (S), `public_key` (B, its coordinates; absent where Plaid
+  has no such key), `expired_at` (N, epoch seconds; absent while Plaid signs with it).
 - `count`: `number` (N).
 - `once`: no more than `expires_at`, until which the name is taken.
 - `request`, an Item that a webhook is about whose message the queue refused: `requested_at` (S).
