@@ -6,6 +6,22 @@ runtime interface client (awslambdaric) and runtime interface emulator, the one 
 """
 
 from local.lambda_runtime.machine import Machine, RuntimeUnavailableError
-from local.lambda_runtime.process import EMULATOR_GONE, BuiltFunction, FunctionError, FunctionProcess
+from local.lambda_runtime.process import (
+    BOOTSTRAP,
+    EMULATOR_GONE,
+    BuiltFunction,
+    FunctionError,
+    FunctionProcess,
+    isolated,
+)
 
-__all__ = ["EMULATOR_GONE", "BuiltFunction", "FunctionError", "FunctionProcess", "Machine", "RuntimeUnavailableError"]
+__all__ = [
+    "BOOTSTRAP",
+    "EMULATOR_GONE",
+    "BuiltFunction",
+    "FunctionError",
+    "FunctionProcess",
+    "Machine",
+    "RuntimeUnavailableError",
+    "isolated",
+]

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from local.lambda_runtime.machine import RuntimeUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from local.lambda_runtime.machine import Machine
 
 EMULATOR_GONE: Final = "Emulator.Gone"
 """The kind of an error that is not the function's: its caller stopped it meanwhile."""
+BOOTSTRAP: Final = ("/var/lang/bin/python3.13", "/var/runtime/bootstrap.py")
+"""What Lambda's runtime starts, by its path in the function's file system."""
 _HERE: Final = Path(__file__).parent
 _PATH: Final = "/2015-03-31/functions/function/invocations"
 _START_SECONDS: Final = 30
@@ -148,20 +150,12 @@ class FunctionProcess:
         self.stop()
 
     def _command(self, root: str, address: str, runtime_api: str) -> list[str]:
-        machine, function = self.machine, self.function
-        layers = ":".join(str(layer) for layer in reversed(function.layers))
-        places = [machine.python, machine.packages, _HERE / "bootstrap.py", machine.emulator, function.task, layers]
-        variables = {**function.environment(self.region), **self.variables}
         emulator = ["/usr/local/bin/aws-lambda-rie", "--log-level", "error"]
         addresses = ["--runtime-interface-emulator-address", address, "--runtime-api-address", runtime_api]
-        bootstrap = ["/var/lang/bin/python3.13", "/var/runtime/bootstrap.py"]
-        return [
-            *machine.isolation,
-            *("sh", str(_HERE / "root.sh"), root, *map(str, places)),
-            *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
-            *("unshare", f"--root={root}", "--wd=/var/task", *machine.user),
-            *(*emulator, *addresses, *bootstrap),
-        ]
+        variables = {**self.function.environment(self.region), **self.variables}
+        return isolated(
+            self.machine, self.function, root, variables=variables, command=[*emulator, *addresses, *BOOTSTRAP]
+        )
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -180,6 +174,37 @@ class FunctionProcess:
 
     def _log_tail(self) -> str:
         return self.log.read_text(errors="replace").strip()[-2000:]
+
+
+def isolated(  # noqa: PLR0913 - what a process is made of
+    machine: Machine,
+    function: BuiltFunction,
+    root: str,
+    *,
+    variables: Mapping[str, str],
+    command: Sequence[str],
+    before: Sequence[str] = (),
+) -> list[str]:
+    """Return the command that runs another one in a function's file system, as Lambda's user.
+
+    Args:
+        machine: This machine.
+        function: What is mounted.
+        root: An empty folder.
+        variables: The whole environment.
+        command: What runs, by its path in the function's file system.
+        before: A program with its arguments, in this machine's file system, which executes the rest of its arguments.
+    """
+    layers = ":".join(str(layer) for layer in reversed(function.layers))
+    places = [machine.python, machine.packages, _HERE / "bootstrap.py", machine.emulator, function.task, layers]
+    return [
+        *machine.isolation,
+        *("sh", str(_HERE / "root.sh"), root, *map(str, places)),
+        *before,
+        *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
+        *("unshare", f"--root={root}", "--wd=/var/task", *machine.user),
+        *command,
+    ]
 
 
 def _free_port() -> int:
