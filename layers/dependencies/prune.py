@@ -6,19 +6,19 @@ The build of the layer runs it, with Python's standard library alone.
 from __future__ import annotations
 
 import ast
+import gzip
+import json
 import shutil
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNREACHABLE: Final = (
     "bin",  # command-line programs, which also name this machine's Python
-    "boto3/data",  # models of boto3.resource, which nothing calls
-    "boto3/examples",
     "botocore/data/*/*/examples-1.json*",
     "*/tests",
     "**/*.pyi",
@@ -40,6 +40,7 @@ def main(site: Path) -> None:
         for path in sorted(site.glob(pattern)):
             _remove(path)
     _keep_services(site / "botocore" / "data", set(kept["services"]))
+    shrink_models(site / "botocore" / "data", set(kept["services"]))
     _keep_modules(site, "plaid", reachable(site, kept["plaid"]))
     for folder in site.glob("*.dist-info"):
         needed = {path for pattern in KEPT_OF_DIST_INFO for path in folder.glob(pattern)}
@@ -88,6 +89,36 @@ def _keep_services(data: Path, services: set[str]) -> None:
     for path in sorted(data.iterdir()):
         if path.is_dir() and path.name not in services:
             _remove(path)
+
+
+def shrink_models(data: Path, services: set[str]) -> None:
+    """Cut what each cold start would parse for nothing: the endpoints of other services, and prose.
+
+    botocore parses `endpoints.json` (1.2 MB) for the first client of a process, and a service's model for each.
+    """
+    endpoints = json.loads((data / "endpoints.json").read_text())
+    for partition in endpoints["partitions"]:
+        partition["services"] = {name: kept for name, kept in partition["services"].items() if name in services}
+    _write(data / "endpoints.json", endpoints)
+    for path in sorted(data.glob("*/*/*.json.gz")):
+        _write(path.with_suffix(""), _without_prose(json.loads(gzip.decompress(path.read_bytes()))))
+        path.unlink()
+
+
+def _without_prose(model: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return a model with empty documentation; botocore reads the key of some, and a member may have its name."""
+    if isinstance(model, list):
+        return [_without_prose(value) for value in model]
+    if not isinstance(model, dict):
+        return model
+    return {
+        key: "" if key == "documentation" and isinstance(value, str) else _without_prose(value)
+        for key, value in model.items()
+    }
+
+
+def _write(path: Path, document: object) -> None:
+    path.write_text(json.dumps(document, separators=(",", ":")))
 
 
 def _keep_modules(site: Path, package: str, modules: set[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import gzip
+import json
 import re
 import sysconfig
 import tomllib
@@ -49,9 +51,8 @@ def test_the_layer_has_exactly_the_models_of_the_services_in_use() -> None:
 
 
 def test_one_module_creates_clients() -> None:
-    assert [path for path, source in SOURCES.items() if re.search(r"boto3\.(client|resource|Session)\b", source)] == [
-        FACTORY
-    ]
+    creates = r"\bboto3\.(client|resource|Session)\b|create_client|botocore\.session"
+    assert [path for path, source in SOURCES.items() if re.search(creates, source)] == [FACTORY]
 
 
 def test_the_layer_has_exactly_the_modules_of_plaid_that_are_imported() -> None:
@@ -78,3 +79,25 @@ def test_the_lock_is_the_same_for_every_python_that_builds() -> None:
     variables = {word for marker in markers for word in re.findall(r"\b[a-z]+_[a-z_]+\b", marker)}
     assert markers
     assert variables <= {"implementation_name", "platform_python_implementation"}
+
+
+def test_of_the_endpoints_and_models_nothing_is_kept_that_no_client_reads(tmp_path: Path) -> None:
+    endpoints = {"partitions": [{"partition": "aws", "services": {"sqs": {"a": 1}, "ec2": {}}, "regions": {"r": {}}}]}
+    (tmp_path / "endpoints.json").write_text(json.dumps(endpoints))
+    model = {
+        "documentation": "<p>prose</p>",
+        "shapes": {"Function": {"members": {"documentation": {"shape": "Text", "documentation": "<p>prose</p>"}}}},
+        "clientContextParams": [{"documentation": "prose", "type": "boolean"}],
+    }
+    path = tmp_path / "sqs" / "2012-11-05" / "service-2.json.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(json.dumps(model).encode()))
+    prune.shrink_models(tmp_path, {"sqs"})
+    kept = json.loads((tmp_path / "endpoints.json").read_text())
+    assert kept == {"partitions": [{"partition": "aws", "services": {"sqs": {"a": 1}}, "regions": {"r": {}}}]}
+    assert [file.name for file in path.parent.iterdir()] == ["service-2.json"]
+    assert json.loads(path.with_suffix("").read_text()) == {
+        "documentation": "",
+        "shapes": {"Function": {"members": {"documentation": {"shape": "Text", "documentation": ""}}}},
+        "clientContextParams": [{"documentation": "", "type": "boolean"}],
+    }
