@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
 
-import boto3
+from botocore.session import get_session
+from plaid_sync.aws import clients
 
 ENVIRONMENT: Final = {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -33,7 +34,7 @@ ENVIRONMENT: Final = {
 
 
 def import_app(name: str) -> Any:
-    with patch.dict(os.environ, ENVIRONMENT), patch.object(boto3, "DEFAULT_SESSION", None):
+    with patch.dict(os.environ, ENVIRONMENT), patch.object(clients, "session", get_session()):
         return import_module(f"functions.{name}.app")
 
 

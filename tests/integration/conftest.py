@@ -9,8 +9,9 @@ from contextlib import contextmanager, nullcontext
 from itertools import count
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
+from botocore.session import get_session
+from plaid_sync.aws import clients
 
 from local.plaid import SimulatedClock, utc_now
 from tests.deployment import deployed, idle_stack
@@ -52,9 +53,9 @@ def functions(artifact: Artifact | None) -> Functions:
 
 @pytest.fixture(scope="module", autouse=True)
 def default_session() -> Iterator[None]:
-    """Each invocation sets the default session of boto3 to that of its function's role; other tests have their own."""
+    """Each invocation sets the session of the engine's clients to that of its function's role."""
     yield
-    boto3.DEFAULT_SESSION = None
+    clients.session = get_session()
 
 
 @pytest.fixture

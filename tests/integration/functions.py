@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import boto3
+from plaid_sync.aws import clients
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.webhook.ports import LinkOutcome
 
@@ -128,7 +128,7 @@ class LinkSessionsOf:
 
 def _act_as(world: World, name: str) -> None:
     """Let the clients that are made from now on have a function's role, and no more rights than it."""
-    boto3.DEFAULT_SESSION = world.deployment.sessions[name]
+    clients.session = world.deployment.sessions[name]
 
 
 @dataclass(slots=True)

@@ -6,7 +6,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 import pytest
+from plaid_sync.aws import clients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
+        monkeypatch.setattr(clients, "session", _session())
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(botocore_session=_session()))
         yield
 
 
@@ -80,6 +83,8 @@ def item_id(api: Api) -> ItemId:
 
 
 @cache
-def _session() -> boto3.Session:
+def _session() -> botocore.session.Session:
     """Return the session of all these tests: a new one reads AWS's service models from disk again."""
-    return boto3.Session(region_name="us-east-1")
+    session = botocore.session.get_session()
+    session.set_config_variable("region", "us-east-1")
+    return session

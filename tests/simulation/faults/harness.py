@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 import pytest
 from botocore.retries.quota import RetryQuota
+from plaid_sync.aws import clients
 from plaid_sync.aws.dynamodb import item_indexes, item_rows
 from plaid_sync.plaid import items as plaid_items
 from plaid_sync.sync import planner
@@ -31,6 +32,8 @@ from tests.simulation.faults.boundary import intercepted_calls, unobserved
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
+
+    from botocore.config import Config
 
     from local.stack import LocalStack
 
@@ -76,12 +79,12 @@ class CachingSession(boto3.Session):
 
     def __init__(self, session: boto3.Session) -> None:
         super().__init__(botocore_session=session._session)  # noqa: SLF001 - boto3 has no other way to share its loader
-        self._clients: dict[tuple[str, int], Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
 
-    def client(self, service_name: str, *args: Any, **named: Any) -> Any:
-        key = (service_name, id(named.get("config")))
+    def create_client(self, service: str, config: Config) -> Any:
+        key = service, str(vars(config))
         if key not in self._clients:
-            self._clients[key] = super().client(service_name, *args, **named)
+            self._clients[key] = self.client(service, config=config)
         return self._clients[key]
 
 
@@ -175,7 +178,7 @@ class Environment:
 
     def act(self) -> None:
         """Let the clients that are made from now on have the function's role: some are made late."""
-        boto3.DEFAULT_SESSION = self.harness.sessions[self.function]
+        clients.session = self.harness.sessions[self.function]
 
     def handler(self) -> Callable[[dict[str, Any], Any], Any]:
         """Return the handler; a cold environment starts."""

@@ -68,7 +68,7 @@ class SharedAttempts:
         """See `Attempts`."""
         with aws_errors():
             response = self.client.get_item(TableName=self.table, Key=shared_key(_REQUEST, item.item_id))
-        return deserialize(dict(response.get("Item", {}))).get("requested_at") == item.next_attempt_at
+        return deserialize(response.get("Item", {})).get("requested_at") == item.next_attempt_at
 
     def answer(self, item_id: ItemId) -> None:
         """See `AttemptAnswers`."""

@@ -1,12 +1,11 @@
-"""Builds DynamoDB expressions, so that no attribute name can collide with a reserved word."""
+"""Values in DynamoDB's wire form, and expressions, so that no attribute name can collide with a reserved word."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
 from typing import TYPE_CHECKING, Any, Final
-
-from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from plaid_sync.domain.item import StateName
 
@@ -16,38 +15,71 @@ if TYPE_CHECKING:
 AttributeValue = dict[str, Any]
 
 
-class _ExactDeserializer(TypeDeserializer):
-    """Reads every number that DynamoDB holds: boto3 refuses those of more than 38 digits in its notation."""
-
-    def _deserialize_n(self, value: str) -> Decimal:
-        return Decimal(value)
-
-
-_SERIALIZER: Final = TypeSerializer()
-_DESERIALIZER: Final = _ExactDeserializer()
-
-
-_SIMPLE: Final = {str: "S", bytes: "B", bool: "BOOL"}
-"""Types of values whose wire form is the value itself; boto3 finds that out by trying all types."""
+_NUMBERS: Final = Context(prec=38, Emin=-128, Emax=126, traps=[Clamped, Overflow, Inexact, Rounded, Underflow])
+"""DynamoDB's numbers: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html."""
 
 
 def serialize(value: object) -> AttributeValue:
-    """Return a value in DynamoDB's wire form; a float is refused, a decimal stays exact."""
-    simple = _SIMPLE.get(type(value))
-    return dict(_SERIALIZER.serialize(value)) if simple is None else {simple: value}
+    """Return a value in DynamoDB's wire form; a decimal stays exact.
+
+    Not boto3's `TypeSerializer`: boto3 costs each cold start some 20 ms for resources and transfers to S3 that nothing
+    here uses, and its deserializer refuses numbers that DynamoDB returns. A test compares the two.
+
+    Raises:
+        TypeError: DynamoDB has no such type, or the value would not be exact: a float, NaN, an infinity.
+        decimal.DecimalException: the number has more than 38 digits, or an exponent that DynamoDB does not store.
+    """
+    match value:
+        case str():
+            wire: AttributeValue = {"S": value}
+        case None:
+            wire = {"NULL": True}
+        case bool():
+            wire = {"BOOL": value}
+        case int() | Decimal():
+            wire = {"N": _number(value)}
+        case bytes():
+            wire = {"B": value}
+        case Mapping():
+            wire = {"M": {name: serialize(member) for name, member in value.items()}}
+        case list() | tuple():
+            wire = {"L": [serialize(member) for member in value]}
+        case set() | frozenset() if all(isinstance(member, str) for member in value):
+            wire = {"SS": list(value)}
+        case _:
+            raise TypeError(f"DynamoDB stores no {type(value).__name__}")
+    return wire
 
 
-def deserialize(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return an item's attributes as Python values."""
-    return {name: _deserialize(value) for name, value in attributes.items()}
+def _number(value: int | Decimal) -> str:
+    number = _NUMBERS.create_decimal(value)
+    if not number.is_finite():
+        raise TypeError("DynamoDB stores no infinity and no NaN")
+    return str(number)
 
 
-def _deserialize(attribute: Any) -> Any:  # noqa: ANN401 - any type that DynamoDB has
-    for name in ("S", "BOOL"):
-        if name in attribute:
-            return attribute[name]
-    value = _DESERIALIZER.deserialize(attribute)
-    return bytes(value) if isinstance(value, Binary) else value  # type: ignore[call-overload] # stubs lack __bytes__
+def deserialize(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item's attributes as Python values; a number has all its digits, written out or not."""
+    return {name: _read(attribute) for name, attribute in attributes.items()}
+
+
+def _read(attribute: AttributeValue) -> Any:  # noqa: ANN401 - what DynamoDB holds
+    ((kind, content),) = attribute.items()
+    return _READERS[kind](content)
+
+
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "S": str,
+    "N": Decimal,
+    "B": bytes,
+    "BOOL": bool,
+    "NULL": lambda _: None,
+    "M": deserialize,
+    "L": lambda members: [_read(member) for member in members],
+    "SS": set,
+    "NS": lambda numbers: set(map(Decimal, numbers)),
+    "BS": set,
+}
 
 
 @dataclass(slots=True)

@@ -193,7 +193,7 @@ class ItemsTable:
         """See `ErasableItems`."""
         with aws_errors():
             response = self.client.get_item(TableName=self.table, Key=_key(item_id), ConsistentRead=True)
-        values = deserialize(dict(response.get("Item", {})))
+        values = deserialize(response.get("Item", {}))
         if values.get("unregistered_link") != link_id:
             return None
         return b"" if "rollback_began_at" in values else bytes(values.get("access_token", b""))

@@ -101,7 +101,7 @@ class LinksTable:
     def _read(self, key: str) -> dict[str, Any]:
         with aws_errors():
             response = self.client.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)
-        return deserialize(dict(response.get("Item", {})))
+        return deserialize(response.get("Item", {}))
 
     def claims(self, keys: Collection[str]) -> Mapping[str, AccountClaim]:
         """See `Links`."""

@@ -37,7 +37,7 @@ class SharedTable:
         """See `SharedState`. A row that this version cannot read counts as absent."""
         with _shared_errors():
             response = self.client.get_item(TableName=self.table, Key=shared_key("key", key_id))
-        return _record_from(key_id, deserialize(dict(response.get("Item", {}))))
+        return _record_from(key_id, deserialize(response.get("Item", {})))
 
     def save_key_record(self, key_id: str, record: KeyRecord) -> None:
         """See `SharedState`."""
