@@ -8,7 +8,6 @@ report, or `{"audited", "reports"}`. Environment: `plaid_sync.config.AuditSettin
 from __future__ import annotations
 
 import os
-import random
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.audit.auditor import Auditor, Sampler
@@ -20,7 +19,7 @@ from plaid_sync.aws.dynamodb.transactions import TransactionRows
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
 from plaid_sync.config import AuditSettings, from_environment
-from plaid_sync.domain.clock import SystemClock, jitter
+from plaid_sync.domain.clock import RANDOM, SystemClock, jitter
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
 from plaid_sync.metrics import Metric
@@ -41,7 +40,7 @@ def build_sampler(
     environment: Mapping[str, str],
     clock: Clock | None = None,
     spread: Callable[[], float] = jitter,
-    randbelow: Callable[[int], int] = random.randrange,
+    randbelow: Callable[[int], int] = RANDOM.randrange,
 ) -> Sampler:
     """Wire the audit; nothing is called yet."""
     settings, clock = from_environment(AuditSettings, environment), clock or SystemClock()

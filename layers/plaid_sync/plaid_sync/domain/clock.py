@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OUT_OF_TIME: Final = "out_of_time"
+RANDOM: Final = random.SystemRandom()
+"""The kernel's random numbers: environments that Lambda restores from one snapshot share the state of any other source
+(https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html)."""
 
 
 class Clock(Protocol):
@@ -48,7 +51,7 @@ def utc_now() -> datetime:
 
 def jitter() -> float:
     """Return a random factor around 1, which spreads the retries of workers."""
-    return random.uniform(0.8, 1.2)  # noqa: S311 # nosec B311 - no secret
+    return RANDOM.uniform(0.8, 1.2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@
 
 from __future__ import annotations
 
-import random
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from plaid_sync.domain.clock import RANDOM
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.webhook.ports import KeyRecord, SharedState, SharedStateError, VerificationKeyApi
 from plaid_sync.webhook.signature import RejectedError, VerificationKey
@@ -83,7 +83,7 @@ class VerificationKeys:
     api: VerificationKeyApi
     shared: SharedState
     on_shared_failure: Callable[[SharedStateError], None] = lambda _: None
-    draw: Callable[[], float] = random.random
+    draw: Callable[[], float] = RANDOM.random
     _known: OrderedDict[str, _Known] = field(default_factory=OrderedDict)
     _unknown_until: OrderedDict[str, datetime] = field(default_factory=OrderedDict)
     _minute: int = 0

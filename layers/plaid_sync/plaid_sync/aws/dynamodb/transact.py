@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
+from plaid_sync.domain.clock import RANDOM
 from plaid_sync.domain.errors import (
     InvalidRequestError,
     PlaidSyncError,
@@ -160,7 +160,7 @@ def _raise_final(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]
 
 def back_off(clock: Clock, attempt: int) -> None:
     """Wait before the next try: exponential backoff with jitter."""
-    clock.sleep(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 # nosec B311 - jitter
+    clock.sleep(_FIRST_PAUSE_SECONDS * 2**attempt * RANDOM.uniform(0.5, 1.5))
 
 
 def write_fenced(client: DynamoDBClient, actions: Sequence[Action], generation: int, clock: Clock) -> None:
