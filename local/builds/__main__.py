@@ -15,6 +15,7 @@ from local.stack.paths import PROJECT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_IN_BYTES = {"bytecode", "models"}
 BUDGETS = PROJECT / "layers" / "budgets.toml"
 
 
@@ -32,13 +33,18 @@ def over_budget(build: Build, measured: Iterable[Imports], budgets: dict[str, An
                     f"locks, layers/dependencies/kept.toml), or raise size.{part.name} in layers/budgets.toml."
                 )
     for imports in measured:
-        counts = {"modules": len(imports.modules), "bytecode": imports.bytecode}
+        counts = {
+            "modules": len(imports.modules),
+            "bytecode": imports.bytecode,
+            "clients": len(imports.clients),
+            "models": imports.models,
+        }
         for kind, maximum in budgets["imports"].get(imports.function, {"modules": 0}).items():
             if counts[kind] > maximum:
                 yield (
-                    f"{imports.function} imports {counts[kind]:,} {'bytes of ' * (kind == 'bytecode')}{kind} when it "
-                    f"starts, its budget is {maximum:,}: find the new import and import it later if possible, or "
-                    f"raise imports.{imports.function} in layers/budgets.toml."
+                    f"{imports.function} loads {counts[kind]:,} {'bytes of ' * (kind in _IN_BYTES)}{kind} when it "
+                    f"starts, its budget is {maximum:,}: find the new import or client and make it later if possible, "
+                    f"or raise imports.{imports.function} in layers/budgets.toml."
                 )
 
 
@@ -73,7 +79,10 @@ def _report(build: Build, measured: Iterable[Imports]) -> None:
     for part in build.parts:
         print(f"{part.name:20}{len(part.files):>7,}{part.unpacked:>14,}{part.zipped:>14,}")
     for imports in measured:
-        print(f"{imports.function:20} imports {len(imports.modules)} modules, {imports.bytecode:,} bytes of bytecode")
+        print(
+            f"{imports.function:20} imports {len(imports.modules)} modules, {imports.bytecode:,} bytes of bytecode; "
+            f"clients: {', '.join(imports.clients) or 'none'}, {imports.models:,} bytes of models"
+        )
     print(f"{build.folder}  {build.architecture}  sha256:{build.digest}")
 
 

@@ -49,11 +49,19 @@ ENVIRONMENT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """What a function imports when it starts, without the standard library."""
+    """What a function imports and makes when it starts, without the standard library.
+
+    Attributes:
+        bytecode: The bytes of the modules' bytecode.
+        clients: The services with a client.
+        models: The bytes of AWS's models that were read for them.
+    """
 
     function: str
     modules: tuple[str, ...]
     bytecode: int
+    clients: tuple[str, ...] = ()
+    models: int = 0
 
 
 def measure(build: Build, python: Path) -> list[Imports]:
@@ -73,4 +81,4 @@ def _measure(function: Part, build: Build, python: Path) -> Imports:
     if done.returncode:
         raise BuildError(f"{function.name} does not start from the build alone: {done.stderr.strip()[-2000:]}")
     found = json.loads(done.stdout)
-    return Imports(function.name, tuple(found["modules"]), found["bytecode"])
+    return Imports(function.name, tuple(found["modules"]), found["bytecode"], tuple(found["clients"]), found["models"])

@@ -19,6 +19,19 @@ def client(service):
     if service == "kms":
         raise LookupError("no model of kms")
 """
+BOTOCORE = """
+from pathlib import Path
+from types import SimpleNamespace
+
+class BaseClient:
+    pass
+
+def create(service):
+    (Path(__file__).parent / "data" / service / "service-2.json").read_bytes()
+    client = type("Client", (BaseClient,), {})()
+    client.meta = SimpleNamespace(service_model=SimpleNamespace(service_name=service))
+    return client
+"""
 INTERPRETER = Path(sys.executable)
 
 
@@ -78,6 +91,26 @@ def test_a_function_starts_from_the_build_alone_and_only_with_bytecode(folder: P
         measure(Build.read(folder), INTERPRETER)
 
 
+def test_the_clients_of_a_start_are_counted_with_the_models_that_it_reads(folder: Path) -> None:
+    files = {
+        "DependenciesLayer/python/botocore/client.py": BOTOCORE,
+        "DependenciesLayer/python/botocore/data/sqs/service-2.json": "{}" * 50,
+        "SyncFunction/app.py": "from botocore.client import create\n\nsqs = create('sqs')\n",
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    compile_all(folder)
+    build = Build.read(folder)
+    (imports,) = measure(build, INTERPRETER)
+    assert (imports.clients, imports.models) == (("sqs",), 100)
+    sizes = dict.fromkeys(("DependenciesLayer", "PlaidSyncLayer", "functions"), {"unpacked": 10**6})
+    budgets = {"size": sizes, "imports": {"SyncFunction": {"clients": 0, "models": 99}}}
+    clients, models = over_budget(build, [imports], budgets)
+    assert clients.startswith("SyncFunction loads 1 clients when it starts, its budget is 0")
+    assert models.startswith("SyncFunction loads 100 bytes of models when it starts, its budget is 99")
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
@@ -105,7 +138,7 @@ def test_what_exceeds_its_budget_is_named(folder: Path) -> None:
     small = {"size": sizes | {"functions": {"unpacked": 18}}, "imports": {"SyncFunction": {"modules": 1}}}
     size, imports = over_budget(build, measured, small)
     assert size.startswith("SyncFunction is 19 bytes unpacked, its budget is 18")
-    assert imports.startswith("SyncFunction imports 2 modules when it starts, its budget is 1")
+    assert imports.startswith("SyncFunction loads 2 modules when it starts, its budget is 1")
     assert list(over_budget(build, measured, budgets | {"imports": {}})), "a new function needs a budget"
 
 
