@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _PARAMETERS: Final = (
     *("Stage", "PlaidEnvironment", "Architecture", "SyncMaximumConcurrency", "PlaidCallsPerMinute"),
-    *("ReserveSyncConcurrency", "WebhookReservedConcurrency", "WebhookRateLimit", "WebhookBurstLimit"),
+    *("ReserveSyncConcurrency", "WebhookReservedConcurrency", "SnapStart", "WebhookRateLimit", "WebhookBurstLimit"),
     *("ItemsRateLimit", "ItemsBurstLimit", "DeploymentType", "CustomerManagedKey"),
     *("IncludeOriginalDescription", "PersonalFinanceCategoryVersion", "GoneAccountRows", "AuditSampleSize", "LogLevel"),
 )

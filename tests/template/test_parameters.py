@@ -123,6 +123,16 @@ def test_what_is_reserved_for_sync_is_its_maximum_concurrency(template: Template
     }
 
 
+def test_snapshots_are_a_switch_of_webhook_items_and_sync(template: Template) -> None:
+    """Lambda refuses SnapStart with provisioned concurrency, a file system, or more than 512 MB at /tmp."""
+    off, on = resolved(template, {}).functions, resolved(template, {"SnapStart": "true"}).functions
+    assert {name for name, found in off.items() if found.get("SnapStart", {}).get("ApplyOn", "None") != "None"} == set()
+    started = {name for name, found in on.items() if found.get("SnapStart") == {"ApplyOn": "PublishedVersions"}}
+    assert started == CANARIES
+    refused = {"ProvisionedConcurrencyConfig", "FileSystemConfigs", "EphemeralStorage"}
+    assert not [name for name in started if on[name].keys() & refused]
+
+
 # -- canary ------------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({}, KEY),
     ({}, BOUNDARY),
     ({}, {"DeploymentType": "AllAtOnce"}),
+    ({}, {"SnapStart": "true"}),
     ({}, {"WebhookUrl": "https://proxy.example.com/webhooks/plaid"}),
     ({}, {"SyncMaximumConcurrency": "5", "PlaidCallsPerMinute": "100"} | RESERVED),
     ({}, {"AWS::Partition": "aws-cn"}, {"AWS::Partition": "aws-us-gov"}),
