@@ -2,7 +2,7 @@
 
 The runtime interface client polls `next` when the function's module is imported, and after each answer
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). The emulator starts a function with its first
-invocation, so that it can't tell the two apart.
+invocation, and so can't separate the two.
 """
 
 from __future__ import annotations

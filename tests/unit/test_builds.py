@@ -104,7 +104,7 @@ def test_the_clients_of_a_start_are_counted_with_the_models_that_it_reads(folder
     build = Build.read(folder)
     (imports,) = measure(build, INTERPRETER)
     assert (imports.clients, imports.models) == (("sqs",), 100)
-    sizes = dict.fromkeys(("DependenciesLayer", "PlaidSyncLayer", "functions"), {"unpacked": 10**6})
+    sizes = {part: {"unpacked": 10**6} for part in ("DependenciesLayer", "PlaidSyncLayer", "functions")}
     budgets = {"size": sizes, "imports": {"SyncFunction": {"clients": 0, "models": 99}}}
     clients, models = over_budget(build, [imports], budgets)
     assert clients.startswith("SyncFunction loads 1 clients when it starts, its budget is 0")
