@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from plaid_sync.domain.item import StateName
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 AttributeValue = dict[str, Any]
-
 
 _NUMBERS: Final = Context(prec=38, Emin=-128, Emax=126, traps=[Clamped, Overflow, Inexact, Rounded, Underflow])
 """DynamoDB's numbers: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html."""
