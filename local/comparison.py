@@ -1,6 +1,7 @@
 """Compares the tables with Plaid, row by row and field by field: pure, and independent of the engine.
 
-It imports nothing of the engine: a defect in how rows are written cannot hide in how they are read.
+It reads rows as docs/data.md says, and imports nothing of the engine but the dictionary that rows are compressed with:
+a defect in how rows are written cannot hide in how they are read.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import simplejson
+from plaid_sync.domain.dictionaries import TRANSACTION
 
 Row = Mapping[str, Any]
 ABSENT = "(absent)"
@@ -212,7 +214,7 @@ def _of_live_row(truth: Row, row: Row) -> Iterator[tuple[str, object, object]]:
     expected["expires_at"] = None
     for name, value in expected.items():
         yield from _unequal(name, value, row.get(name))
-    stored = _unpacked(row.get("plaid"))
+    stored = _plaid_object(row)
     if stored is None:
         yield "plaid", "the whole Plaid object", row.get("plaid", ABSENT)
     else:
@@ -231,13 +233,16 @@ def _unequal(name: str, at_plaid: Any, in_table: Any) -> Iterator[tuple[str, obj
         yield name, at_plaid, in_table
 
 
-def _unpacked(packed: object) -> Row | None:
-    """Return the Plaid object that an attribute holds; None if it holds none."""
+def _plaid_object(row: Row) -> Row | None:
+    """Return the Plaid object that a row holds; None if it holds none."""
     try:
-        document = simplejson.loads(zlib.decompress(packed), use_decimal=True)  # type: ignore[arg-type] # caught below
-    except (TypeError, ValueError, zlib.error):
+        text = zlib.decompressobj(zdict=TRANSACTION).decompress(row["plaid"])
+        document = simplejson.loads(text, use_decimal=True)
+    except (KeyError, TypeError, ValueError, zlib.error):
         return None
-    return document if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        return None
+    return {name: row[name] for name in (*_QUERIED, "transaction_id") if name in row} | document
 
 
 def _is_live(row: Row) -> bool:

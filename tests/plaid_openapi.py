@@ -93,6 +93,17 @@ class PlaidOpenApi:
         else:
             self._validate(report, ("webhook", *key), {"$ref": f"#/{self._webhooks[key]}"}, document)
 
+    def fields(self, name: str) -> set[str]:
+        """Return the names of the members of a schema, and of the objects that they are."""
+        expanded = self._expand({"$ref": name})
+        found, left = set[str](), [expanded]
+        while left:
+            schema = left.pop()
+            found |= schema.get("properties", {}).keys()
+            left += [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+            left += [schema["items"]] if "items" in schema else []
+        return found
+
     def _validate(self, report: Report, kind: Key, schema: Schema, document: object) -> None:
         name = schema["$ref"]
         if name not in self._validators:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transactions import row_attributes
 from plaid_sync.domain.errors import InvalidRequestError, RowNewerThanItemError, SupersededError, TransientError
-from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionRow, readable_object
+from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionRow, plaid_object
 from plaid_sync.sync.planner import MAX_ROWS
 from plaid_sync.sync.ports import Commit
 
@@ -139,6 +139,11 @@ class FakeTransactions:
             del rows[transaction_id]
 
 
+def stored_attributes(row: TransactionRow) -> dict[str, object]:
+    """Return the content of a row as the table has it."""
+    return row.attributes | {"transaction_id": row.transaction_id, "plaid": row.plaid}
+
+
 @dataclass(frozen=True, slots=True)
 class FakeTransactionPages:
     """Implements `TransactionPages` on a table."""
@@ -162,7 +167,7 @@ class FakeTransactionPages:
         keys = [key for key, _ in keyed]
         found = keyed if start is None else keyed[keys.index(start) + 1 :]
         last = dict(zip(names, found[limit - 1][0], strict=True)) if len(found) > limit else None
-        return {row.transaction_id: readable_object(row.plaid) for _, row in found[:limit]}, last
+        return {row.transaction_id: plaid_object(stored_attributes(row)) for _, row in found[:limit]}, last
 
     def count(self, item_id: ItemId) -> tuple[int, bool]:
         return len(self.table.live(item_id)), True

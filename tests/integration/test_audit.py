@@ -14,6 +14,7 @@ from boto3.dynamodb.types import TypeSerializer
 from plaid_sync.audit.auditor import NotAuditedError
 from plaid_sync.domain.clock import Deadline
 from plaid_sync.domain.item import ItemId, StateName
+from plaid_sync.domain.transaction import plaid_object
 
 from local.lambda_runtime import FunctionError
 from tests.integration.functions import wired
@@ -117,7 +118,8 @@ def corrupt(world: World, item_id: str) -> Found:
 
 
 def json_of(row: dict[str, Any]) -> dict[str, Any]:
-    document: dict[str, Any] = simplejson.loads(zlib.decompress(row["plaid"]), use_decimal=True)
+    document = plaid_object(row)
+    assert document is not None
     return document
 
 

@@ -14,7 +14,7 @@ import typer
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize
 from plaid_sync.aws.dynamodb.transactions import live_rows, written_by_engine
 from plaid_sync.domain import exact_json
-from plaid_sync.domain.transaction import readable_object
+from plaid_sync.domain.transaction import plaid_object
 
 from plaid_sync_cli.api import item_path
 from plaid_sync_cli.bulk import progress
@@ -181,7 +181,7 @@ def write(
     if file_format == "csv":
         writer.writerow(COLUMNS)
     for row in rows:
-        plaid = readable_object(row.get("plaid"))
+        plaid = plaid_object(row)
         damaged = _is_damaged(row, plaid)
         if file_format == "csv":
             writer.writerow(csv_cells(row))

@@ -384,7 +384,9 @@ def _resync(reconciliation: Reconciliation, now: datetime) -> Resync:
 
 
 def _transaction(key: int, value: int) -> TransactionRow:
-    return TransactionRow(TransactionId(IDS[key]), "account", "2030-01-01", Decimal(value), pending=False, plaid=b"")
+    return TransactionRow(
+        TransactionId(IDS[key]), "account", "2030-01-01", Decimal(value), pending=False, remainder=b"{}"
+    )
 
 
 def _stored_row(key: int, row: Row, *, content: bool) -> StoredRow:

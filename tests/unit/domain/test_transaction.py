@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import zlib
+from decimal import Context, Decimal
 from typing import Any
 
 import pytest
@@ -10,8 +11,12 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from hypothesis import example, given
 from hypothesis import strategies as st
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.compression import decompress
 from plaid_sync.domain.errors import SchemaViolationError
-from plaid_sync.domain.transaction import decompress_object, parse_removal, parse_transaction
+from plaid_sync.domain.transaction import parse_removal, parse_transaction, plaid_object
+
+from local.stack.paths import PROJECT
+from tests.fakes.transactions import stored_attributes
 
 
 def plaid_transaction(**fields: Any) -> dict[str, Any]:
@@ -39,10 +44,89 @@ def test_a_row_has_the_queried_attributes_and_the_whole_object() -> None:
     assert (row.amount, row.iso_currency_code, row.unofficial_currency_code) == (Decimal("12.50"), "USD", None)
     assert (row.category, row.name, row.merchant_name) == ("FOOD_AND_DRINK", "مقهى ☕", None)
     assert row.date_id == "2026-02-28#lPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrzqDje"
-    assert decompress_object(row.plaid) == plaid_transaction()
+    assert row.plaid_object == plaid_transaction()
     assert parse_transaction(dict(reversed(plaid_transaction().items()))) == row
     unknown = plaid_transaction(merchant_category_code="5812", running_balance={"amount": Decimal("0.1234567")})
-    assert decompress_object(parse_transaction(unknown).plaid) == unknown
+    assert parse_transaction(unknown).plaid_object == unknown
+
+
+def stored(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the row's attributes as DynamoDB returns them: a number without zeros at its end, an application's own."""
+    attributes = stored_attributes(parse_transaction(document))
+    amount = attributes["amount"]
+    assert isinstance(amount, Decimal)
+    returned = Decimal(f"{amount.normalize(Context(prec=38)):f}")
+    return attributes | {"amount": returned, "item_id": "item", "note": "an application's", "original_description": "x"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=5,
+)
+OPTIONAL = (
+    *("authorized_date", "iso_currency_code", "unofficial_currency_code", "name", "merchant_name"),
+    *("pending_transaction_id", "payment_channel"),
+)
+AMOUNTS = st.sampled_from(["7", "7.0", "7E0", "12.50", "12.5", "0", "-0.0", "0.1234567", "1E+2", "100", "1E-7", "1E37"])
+
+
+@given(
+    AMOUNTS.map(exact_json.loads),
+    st.dictionaries(st.sampled_from(OPTIONAL), st.none() | st.text(), max_size=8),
+    st.dictionaries(st.sampled_from(["category", "plaid", "generation", "date_id", "removed_at", "x"]), JSON),
+    st.sets(st.sampled_from(OPTIONAL)),
+)
+def test_a_row_gives_the_whole_object_back_digit_for_digit(
+    amount: Any, texts: dict[str, Any], others: dict[str, Any], missing: set[str]
+) -> None:
+    document = plaid_transaction(amount=amount) | texts | others
+    document = {name: value for name, value in document.items() if name not in missing}
+    for row in (stored(document), stored(document) | {"plaid": older(document)}):
+        assert exact_json.dumps(plaid_object(row)) == exact_json.dumps(document)
+
+
+def older(document: dict[str, Any]) -> bytes:
+    """Return the attribute `plaid` as an older version wrote it."""
+    return zlib.compress(exact_json.dumps_for_storage(document), 9)
+
+
+def test_the_documented_code_reads_every_row() -> None:
+    document = plaid_transaction(counterparties=[{"name": "A"}], website=None)
+    section = (PROJECT / "docs" / "data.md").read_text().split("\n### Reading Plaid's object\n")[1]
+    names: dict[str, Any] = {}
+    exec(section.split("```python\n")[1].split("```")[0], names)  # noqa: S102 - our own document
+    for row in (stored(document), stored(document) | {"plaid": older(document)}):
+        assert names["plaid_object"](row) == document
+        assert str(names["plaid_object"](row)["amount"]) == "12.50"
+
+
+def test_a_field_is_stored_once_and_a_null_in_the_remainder() -> None:
+    remainder = exact_json.loads(decompress(stored(plaid_transaction())["plaid"]) or b"")
+    assert remainder.keys() & parse_transaction(plaid_transaction()).attributes.keys() == {"amount"}
+    assert remainder.keys() & set(OPTIONAL) == {
+        *("authorized_date", "merchant_name", "pending_transaction_id", "unofficial_currency_code")
+    }
+    whole = exact_json.loads(decompress(stored(plaid_transaction(amount=Decimal("12.5")))["plaid"]) or b"")
+    assert remainder.pop("amount") == Decimal("12.50")
+    assert whole == remainder
+
+
+@pytest.mark.parametrize("name", ["account_id", "date", "amount", "pending", "name"])
+@pytest.mark.parametrize("value", [None, b"bytes", Decimal("0.5"), "0.5"], ids=str)
+def test_a_row_whose_attributes_others_have_damaged_has_no_object(name: str, value: object) -> None:
+    good = stored(plaid_transaction(amount=7))
+    damaged = good | {name: value}
+    if type(value) is type(good[name]):
+        assert (plaid_object(damaged) or {})[name] == value
+    else:
+        assert plaid_object(damaged) is None
+
+
+def test_a_large_object_that_compresses_well_is_stored() -> None:
+    document = plaid_transaction(note="n" * 1_000_000)
+    assert len(stored(document)["plaid"]) < 10_000
+    assert plaid_object(stored(document)) == document
 
 
 @given(

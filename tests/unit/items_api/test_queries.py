@@ -211,7 +211,7 @@ def test_damaged_rows_are_named_and_end_no_list(api: Api, item_id: ItemId) -> No
     for damaged in map(TransactionId, ("1", "3")):
         content_of_row = rows[damaged].row
         assert content_of_row is not None
-        rows[damaged] = replace(rows[damaged], row=replace(content_of_row, plaid=b"damaged"))
+        rows[damaged] = replace(rows[damaged], row=replace(content_of_row, remainder=b"damaged"))
     shown = api.get(f"/items/{item_id}/transactions")
     assert [document["transaction_id"] for document in shown["transactions"]] == ["0", "2"]
     assert shown["unreadable"] == ["1", "3"]

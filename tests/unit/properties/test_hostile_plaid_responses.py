@@ -16,7 +16,6 @@ from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.transactions import row_attributes
 from plaid_sync.domain.errors import PlaidError, TransientError
 from plaid_sync.domain.item import Cursor
-from plaid_sync.domain.transaction import decompress_object
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.items import PlaidItems, PlaidTransactionsClient
 from plaid_sync.plaid.link import PlaidLinkClient
@@ -205,7 +204,7 @@ def assert_each_kept(texts: Sequence[bytes], rows: Sequence[TransactionRow], inv
     """Assert that each entry became a row, exactly, or was kept as invalid, exactly, in Plaid's order."""
     made, kept = list(rows), [content_of(entry.raw) for entry in invalid]
     for text in texts:
-        if made and canonical(decompress_object(made[0].plaid)) == content_of(text):
+        if made and canonical(made[0].plaid_object) == content_of(text):
             row, entry = made.pop(0), read(text)
             assert row.amount == entry["amount"]
             assert row.amount.is_signed() == str(entry["amount"]).startswith("-")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.item import ItemId
-from plaid_sync.domain.transaction import TransactionId, decompress_object
+from plaid_sync.domain.transaction import TransactionId
 from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 
 from tests.fakes.clock import PLENTY
@@ -62,7 +62,7 @@ class Scene:
     def stored_options(self) -> str:
         row = self.tables.transactions.rows_of[ITEM][TransactionId("t")].row
         assert row is not None
-        return str(decompress_object(row.plaid)["options"])
+        return str(row.plaid_object["options"])
 
 
 def test_without_a_change_nothing_is_pulled_again() -> None:

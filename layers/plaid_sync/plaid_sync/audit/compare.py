@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from plaid_sync.audit.report import MAX_DIFFERENCES, Difference, DriftKind
 from plaid_sync.domain import exact_json
-from plaid_sync.domain.transaction import StoredRow, TransactionId, TransactionRow, decompress_object, readable_object
+from plaid_sync.domain.transaction import StoredRow, TransactionId, TransactionRow, plaid_object
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -60,7 +60,7 @@ def compare_row(row: TransactionRow, found: Mapping[str, object], generation: in
         if name != "plaid" and not _same(expected.get(name, _MISSING), found.get(name, _MISSING)):
             yield _difference(name, expected.get(name, _MISSING), found.get(name, _MISSING))
     yield from _compare_generations(found, generation)
-    yield from _compare_objects(row.plaid, found.get("plaid", _MISSING))
+    yield from _compare_objects(row, found.get("plaid", _MISSING))
 
 
 def _compare_generations(found: Mapping[str, object], generation: int) -> Iterator[FieldDifference]:
@@ -71,14 +71,13 @@ def _compare_generations(found: Mapping[str, object], generation: int) -> Iterat
         yield _difference("first_generation", Decimal(generation), _MISSING)
 
 
-def _compare_objects(at_plaid: bytes, in_table: object) -> Iterator[FieldDifference]:
-    if in_table == at_plaid:
-        return
-    stored = readable_object(in_table)
+def _compare_objects(row: TransactionRow, in_table: object) -> Iterator[FieldDifference]:
+    """Compare the Plaid object as it would be with the right attributes, which are compared by themselves."""
+    stored = plaid_object(row.attributes | {"transaction_id": row.transaction_id, "plaid": in_table})
     if stored is None:
         yield FieldDifference("plaid", OBJECT, ABSENT if in_table is _MISSING else UNREADABLE)
     else:
-        yield from _unequal(decompress_object(at_plaid), stored)
+        yield from _unequal(row.plaid_object, stored)
 
 
 def _unequal(at_plaid: object, in_table: object) -> Iterator[FieldDifference]:

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from decimal import Context, Decimal
-from typing import Any, ClassVar, Final, NewType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NewType
 
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.compression import Compressor, decompress, has_dictionary
+from plaid_sync.domain.dictionaries import TRANSACTION
 from plaid_sync.domain.errors import SchemaViolationError
 from plaid_sync.domain.text import has_half_surrogate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TransactionId = NewType("TransactionId", str)
 ROW_OVERHEAD_BYTES: Final = 400
 """Attribute names, numbers, keys, and the index's sort key."""
 TOMBSTONE_TTL: Final = timedelta(days=90)
 """How long a removed transaction is kept: longer than any retry, redrive or reader of the stream."""
-_COMPRESSION_LEVEL: Final = 9
 _MAX_KEY_BYTES: Final = 1000  # 1,024 for a sort key, in the index with the date before it
 _MAX_DIGITS: Final = 38  # of a DynamoDB number
 _MIN_EXPONENT: Final = -125  # a little more than that of the smallest DynamoDB number
 _MAX_ROW_BYTES: Final = 350_000  # DynamoDB takes 400 KB, names and an application's own attributes included
 _ALL_DIGITS: Final = Context(prec=_MAX_DIGITS)
+_COMPRESSOR: Final = Compressor(TRANSACTION)
+_NATIVE_FIELDS: Final[dict[str, type]] = {
+    "transaction_id": str,
+    "account_id": str,
+    "date": str,
+    "amount": Decimal,
+    "pending": bool,
+    "authorized_date": str,
+    "iso_currency_code": str,
+    "unofficial_currency_code": str,
+    "name": str,
+    "merchant_name": str,
+    "pending_transaction_id": str,
+    "payment_channel": str,
+}
+"""Fields of Plaid's object that a row has as attributes of the same names, and their types there."""
+_ALWAYS_THERE: Final = frozenset({"transaction_id", "account_id", "date", "amount", "pending"})
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionRow:
-    """A live transaction in stored form: the attributes that are queried, and the whole Plaid object.
+    """A live transaction in stored form: the attributes that are queried, and the remainder of the Plaid object.
 
     Attributes:
         amount: exact, in units of the currency; positive is money out of the account (Plaid's sign).
         date: ISO date; occurred while pending, posted afterwards.
         category: `personal_finance_category.primary`.
-        plaid: the whole object, losslessly: zlib over JSON with sorted keys (see `decompress_object`).
+        remainder: what the attributes do not give back of the Plaid object, losslessly: JSON with sorted keys. It has
+            a native field only where that is null, or a number that DynamoDB would return with other digits.
     """
 
     transaction_id: TransactionId
@@ -41,7 +62,7 @@ class TransactionRow:
     date: str
     amount: Decimal
     pending: bool
-    plaid: bytes
+    remainder: bytes
     authorized_date: str | None = None
     iso_currency_code: str | None = None
     unofficial_currency_code: str | None = None
@@ -71,9 +92,20 @@ class TransactionRow:
 
     @property
     def attributes(self) -> dict[str, object]:
-        """The row's attributes; what is null at Plaid is absent."""
-        values = {name: getattr(self, name) for name in self.ATTRIBUTES}
+        """The row's attributes without `plaid`; what is null at Plaid is absent."""
+        values = {name: getattr(self, name) for name in self.ATTRIBUTES if name != "plaid"}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def plaid(self) -> bytes:
+        """The attribute `plaid`: the remainder, compressed."""
+        return _COMPRESSOR.compress(self.remainder)
+
+    @property
+    def plaid_object(self) -> dict[str, Any]:
+        """The whole Plaid object, with exact decimals."""
+        remainder: dict[str, Any] = exact_json.loads(self.remainder)
+        return _native_values(self.attributes | {"transaction_id": self.transaction_id}) | remainder
 
     @property
     def date_id(self) -> str:
@@ -82,10 +114,10 @@ class TransactionRow:
 
     @property
     def stored_bytes(self) -> int:
-        """About how many bytes the row takes in the table, rounded up."""
+        """How many bytes the row takes in the table at most: the remainder counts uncompressed."""
         values = (getattr(self, field.name) for field in fields(self))
         texts = sum(len(value.encode()) for value in values if isinstance(value, str))
-        return ROW_OVERHEAD_BYTES + len(self.plaid) + texts
+        return ROW_OVERHEAD_BYTES + len(self.remainder) + texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,25 +172,46 @@ def parse_transaction(transaction: object) -> TransactionRow:
     if not isinstance(transaction, dict):
         raise SchemaViolationError("transaction")
     category = transaction.get("personal_finance_category")
-    row = TransactionRow(
-        transaction_id=transaction_id_of(transaction),
-        account_id=_key(transaction, "account_id"),
-        date=_date(transaction),
-        amount=_amount(transaction),
-        pending=_flag(transaction, "pending"),
-        authorized_date=_optional_text(transaction, "authorized_date"),
-        iso_currency_code=_optional_text(transaction, "iso_currency_code"),
-        unofficial_currency_code=_optional_text(transaction, "unofficial_currency_code"),
-        name=_optional_text(transaction, "name"),
-        merchant_name=_optional_text(transaction, "merchant_name"),
-        pending_transaction_id=_optional_text(transaction, "pending_transaction_id"),
-        category=_optional_text(category, "primary") if isinstance(category, dict) else None,
-        payment_channel=_optional_text(transaction, "payment_channel"),
-        plaid=_compress(transaction),
-    )
-    if row.stored_bytes > _MAX_ROW_BYTES:
+    attributes: dict[str, Any] = {
+        "transaction_id": transaction_id_of(transaction),
+        "account_id": _key(transaction, "account_id"),
+        "date": _date(transaction),
+        "amount": _amount(transaction),
+        "pending": _flag(transaction, "pending"),
+        "authorized_date": _optional_text(transaction, "authorized_date"),
+        "iso_currency_code": _optional_text(transaction, "iso_currency_code"),
+        "unofficial_currency_code": _optional_text(transaction, "unofficial_currency_code"),
+        "name": _optional_text(transaction, "name"),
+        "merchant_name": _optional_text(transaction, "merchant_name"),
+        "pending_transaction_id": _optional_text(transaction, "pending_transaction_id"),
+        "category": _optional_text(category, "primary") if isinstance(category, dict) else None,
+        "payment_channel": _optional_text(transaction, "payment_channel"),
+    }
+    row = TransactionRow(**attributes, remainder=_remainder(transaction, attributes))
+    if row.stored_bytes > _MAX_ROW_BYTES and _compressed_bytes(row) > _MAX_ROW_BYTES:
         raise SchemaViolationError("transaction")
     return row
+
+
+def _compressed_bytes(row: TransactionRow) -> int:
+    return row.stored_bytes - len(row.remainder) + len(row.plaid)
+
+
+def _remainder(transaction: dict[str, Any], attributes: Mapping[str, object]) -> bytes:
+    """Return the JSON of the fields that the attributes do not give back exactly."""
+    native = _native_values(attributes)
+    document = {
+        name: value for name, value in transaction.items() if name not in native or not _identical(native[name], value)
+    }
+    try:
+        return exact_json.dumps_for_storage(document)
+    except UnicodeEncodeError as error:
+        raise SchemaViolationError("transaction") from error
+
+
+def _identical(left: object, right: object) -> bool:
+    """Return whether two values have the same JSON, digit for digit."""
+    return left is right or (type(left) is type(right) and str(left) == str(right))
 
 
 def parse_removal(removal: object) -> RowRemoval:
@@ -174,25 +227,71 @@ def parse_removal(removal: object) -> RowRemoval:
     return RowRemoval(transaction_id, None if no_account else _key(removal, "account_id"))
 
 
-def decompress_object(plaid: bytes) -> dict[str, Any]:
-    """Return the Plaid object that a row's `plaid` attribute holds, with exact decimals."""
-    document: dict[str, Any] = exact_json.loads(zlib.decompress(plaid))
-    return document
+def plaid_object(attributes: Mapping[str, object]) -> dict[str, Any] | None:
+    """Return the whole Plaid object of a stored row, with exact decimals: the one way to put it together.
+
+    Args:
+        attributes: the row's, as Python values; those that the engine does not write are ignored.
+
+    Returns:
+        None where the row has no content, or another program has damaged it.
+    """
+    return sized_object(attributes)[0]
 
 
-def readable_object(plaid: object) -> dict[str, Any] | None:
-    """Return the Plaid object of a stored row; None where another program has damaged the attribute."""
-    return sized_object(plaid)[0]
-
-
-def sized_object(plaid: object) -> tuple[dict[str, Any] | None, int]:
-    """Return what `readable_object` does, and the size of its JSON in bytes."""
-    try:
-        text = zlib.decompress(plaid)  # type: ignore[arg-type] # any type: caught below
-        document: Any = exact_json.loads(text)
-    except (TypeError, ValueError, zlib.error):
+def sized_object(attributes: Mapping[str, object]) -> tuple[dict[str, Any] | None, int]:
+    """Return what `plaid_object` does, and the size of its JSON in bytes."""
+    text = decompress(attributes.get("plaid"))
+    remainder = None if text is None else _json_object(text)
+    if text is None or remainder is None:
         return None, 0
-    return document if isinstance(document, dict) else None, len(text)
+    missing = {name: attributes[name] for name in _NATIVE_FIELDS if name in attributes and name not in remainder}
+    native = _native_values(missing)
+    document = native | remainder
+    if len(native) < len(missing) or not document.keys() >= _ALWAYS_THERE:
+        return None, 0
+    return document, len(text) + len(exact_json.dumps(native).encode())
+
+
+def stored_remainder(attributes: Mapping[str, object]) -> bytes | None:
+    """Return the remainder that a stored row has; None where it cannot be read.
+
+    A stream without a dictionary is of an older version, and has the whole object: its remainder is what this version
+    would leave of it.
+    """
+    plaid = attributes.get("plaid")
+    text = decompress(plaid)
+    if text is None or not isinstance(plaid, bytes) or has_dictionary(plaid):
+        return text
+    document = _json_object(text)
+    try:
+        return None if document is None else _remainder(document, attributes)
+    except (exact_json.InvalidJsonError, SchemaViolationError):
+        return None
+
+
+def _json_object(text: bytes) -> dict[str, Any] | None:
+    try:
+        document: Any = exact_json.loads(text)
+    except exact_json.InvalidJsonError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _native_values(attributes: Mapping[str, object]) -> dict[str, Any]:
+    """Return the fields of Plaid's object that attributes of the right type give back."""
+    values: dict[str, Any] = {
+        name: attributes[name] for name, kind in _NATIVE_FIELDS.items() if type(attributes.get(name)) is kind
+    }
+    if "amount" in values:
+        values["amount"] = _as_returned(values["amount"])
+    return values
+
+
+def _as_returned(amount: Decimal) -> int | Decimal:
+    """Return a number as it is after DynamoDB, which keeps its value and neither zeros at its end nor its notation."""
+    normal = amount.normalize(_ALL_DIGITS)
+    return int(normal) if normal == normal.to_integral_value() else normal
 
 
 def transaction_id_of(entry: dict[str, Any]) -> TransactionId:
@@ -202,13 +301,6 @@ def transaction_id_of(entry: dict[str, Any]) -> TransactionId:
         SchemaViolationError: it is not.
     """
     return TransactionId(_key(entry, "transaction_id"))
-
-
-def _compress(transaction: dict[str, Any]) -> bytes:
-    try:
-        return zlib.compress(exact_json.dumps_for_storage(transaction), _COMPRESSION_LEVEL)
-    except UnicodeEncodeError as error:
-        raise SchemaViolationError("transaction") from error
 
 
 def _key(entry: dict[str, Any], field: str) -> str:

@@ -298,7 +298,7 @@ def test_a_conflict_is_retried_and_then_a_transient_failure() -> None:
 
 # ---- rows that others changed
 
-FULL = TransactionRow(TransactionId("t"), "account", "2026-02-28", Decimal(1), True, zlib.compress(b"{}"), name="Name")  # noqa: FBT003
+FULL = TransactionRow(TransactionId("t"), "account", "2026-02-28", Decimal(1), True, b"{}", name="Name")  # noqa: FBT003
 ABSENT = "absent"
 
 

@@ -38,6 +38,7 @@ from plaid_sync.domain.transaction import (
     TransactionId,
     TransactionRow,
     sized_object,
+    stored_remainder,
 )
 from plaid_sync.sync.ports import Commit
 
@@ -145,7 +146,7 @@ class TransactionRows:
         room = _MAX_RESPONSE_BYTES
         for rows, last in filtered_pages(self.client.query, request, limit, after):
             for row in map(deserialize, rows):
-                document, size = sized_object(row.get("plaid"))
+                document, size = sized_object(row)
                 room -= size
                 if room < 0 and found:
                     return found, end
@@ -157,7 +158,7 @@ class TransactionRows:
     def _page_request(self, item_id: ItemId, account_id: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the request, and the names of the parts of its keys that are not given."""
         expression = Expression()
-        projection = ", ".join(expression.name(name) for name in ("plaid", "transaction_id", "date_id"))
+        projection = ", ".join(expression.name(name) for name in ("transaction_id", *TransactionRow.ATTRIBUTES))
         live = live_rows(expression)
         request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": projection}
         if account_id is None:
@@ -278,8 +279,8 @@ def row_attributes(write: RowWrite, now: datetime) -> dict[str, Any]:
         }
         erased = dict.fromkeys(_CONTENT[1:]) if write.erase else {}
         return erased | removal | ({"account_id": write.account_id} if write.account_id else {})
-    content: dict[str, Any] = {name: getattr(write, name) for name in _CONTENT}
-    return content | {"date_id": write.date_id, "removed_at": None, "expires_at": None}
+    absent = dict.fromkeys((*_CONTENT, *_TOMBSTONE))
+    return absent | write.attributes | {"plaid": write.plaid}
 
 
 def stored_row_from(attributes: dict[str, Any]) -> StoredRow:
@@ -307,7 +308,11 @@ def _content(values: dict[str, Any]) -> TransactionRow | None:
     found = {name: values[name] for name in _CONTENT if name in values}
     if not found.keys() >= _REQUIRED or any(type(found[name]) is not _TYPES.get(name, str) for name in found):
         return None
-    row = TransactionRow(transaction_id=TransactionId(values["transaction_id"]), **found)
+    del found["plaid"]
+    remainder = stored_remainder(values)
+    if remainder is None:
+        return None
+    row = TransactionRow(transaction_id=TransactionId(values["transaction_id"]), remainder=remainder, **found)
     marked = isinstance(values.get("generation"), Decimal) and "first_generation" in values
     return row if marked and values.get("date_id") == row.date_id and values.keys().isdisjoint(_TOMBSTONE) else None
 
