@@ -174,24 +174,24 @@ def test_a_restart_of_the_pagination_forgets_what_was_compared(world: World) -> 
 
 @dataclass(slots=True)
 class Meanwhile:
-    """Rows that change while they are read, so many times: before a page of them, or after it."""
+    """Rows that change while they are read, so many times: before they are read, or after."""
 
     rows: AuditedRows
     happens: Callable[[], None]
     times: int
     before: bool = False
 
-    def attributes(self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline) -> Any:
+    def live_rows(self, item_id: ItemId, deadline: Deadline) -> Iterator[StoredRow]:
         now, self.times = self.times > 0, self.times - 1
         if now and self.before:
             self.happens()
-        found = self.rows.attributes(item_id, ids, deadline)
+        found = list(self.rows.live_rows(item_id, deadline))
         if now and not self.before:
             self.happens()
-        return found
+        return iter(found)
 
-    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
-        return self.rows.scan_item(item_id, deadline, since)
+    def attributes(self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline) -> Any:
+        return self.rows.attributes(item_id, ids, deadline)
 
 
 @wires_it

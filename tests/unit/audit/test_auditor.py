@@ -9,7 +9,6 @@ import pytest
 from plaid_sync.audit.auditor import MAX_ATTEMPTS, Auditor, Sampler, draw
 from plaid_sync.audit.report import CONCLUSIVE, INCONCLUSIVE, AuditOutcome
 from plaid_sync.domain.item import Cursor, ItemId, ItemState, StateName
-from plaid_sync.domain.transaction import StoredRow, TransactionId, parse_transaction
 from plaid_sync.pull.puller import Puller
 
 from tests.fakes.clock import PLENTY, FakeClock
@@ -19,10 +18,9 @@ from tests.fakes.tables import Tables
 from tests.unit.audit.test_compare import Rows, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from plaid_sync.audit.report import AuditReport
-    from plaid_sync.domain.clock import Deadline
     from plaid_sync.pull.pages import Page
 
 ITEM = ItemId("item")
@@ -51,10 +49,7 @@ class Plaid(FakePlaid):
 class StoredRows(Rows):
     """A table that holds the transaction, or not."""
 
-    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:  # noqa: ARG002 - the port's
-        if self.row_of("t") is not None:
-            row = parse_transaction(transaction("t"))
-            yield StoredRow(TransactionId("t"), "account", live=True, generation=3, first_generation=1, row=row)
+    listed: tuple[str, ...] = ("t",)
 
 
 EMPTY = StoredRows(lambda _: None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from plaid_sync.audit.compare import HistoryComparison
+from plaid_sync.audit.compare import HistoryComparison, read_live_rows
 from plaid_sync.audit.report import AuditOutcome, AuditReport, DriftKind
 from plaid_sync.domain.errors import INVALID_FIELD_CODE, FailureClass, PlaidError, TransientError
 from plaid_sync.domain.item import ACCOUNT_ROWS, StateName
@@ -121,9 +121,10 @@ class Auditor:
 
     def _compare(self, item: Item, attempt: int, deadline: Deadline) -> AuditReport:
         """Compare once, and decide whether the differences count."""
+        stored = read_live_rows(self.rows, item, deadline)
         token = self.tokens.decrypt(item.item_id, item.access_token)
         pull = self.puller.pull_into(
-            lambda: HistoryComparison(self.rows, item, deadline, self.keeps_gone_rows),
+            lambda: HistoryComparison(self.rows, item, stored, deadline, self.keeps_gone_rows),
             token,
             None,
             item.days_requested,
@@ -132,7 +133,7 @@ class Auditor:
         comparison = pull.net
         if pull.cursor is None:
             return AuditReport(item.item_id, AuditOutcome.NOT_READY, pages=pull.pages, attempts=attempt)
-        comparison.finish(self.rows.scan_item(item.item_id, deadline), history_complete=pull.history_complete)
+        comparison.finish(history_complete=pull.history_complete)
         outcome = AuditOutcome.CLEAN
         if comparison.drifted:
             outcome = self._outcome_of_differences(item, token, deadline)

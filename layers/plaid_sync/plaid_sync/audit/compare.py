@@ -1,8 +1,9 @@
-"""Compares the table with Plaid's history, page by page: memory holds ids and differences, never the history.
+"""Compares the table with Plaid's history, page by page: memory holds ids, hashes and differences, never the history.
 
 A row is right when the engine would write it so: the same attributes of the same types, and the same Plaid object. The
-bytes of the compressed object may differ: another version of zlib compresses differently. Pages are folded as the sync
-folds them (`pull.pages.NetChanges`): the later mention of a transaction wins, and within a page `removed` wins.
+table is read once, and of each row a hash of its content is kept. Only a row whose hash is not that of Plaid's
+transaction is read again by its key, and compared field by field. Pages are folded as the sync folds them
+(`pull.pages.NetChanges`): the later mention of a transaction wins, and within a page `removed` wins.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from plaid_sync.audit.report import MAX_DIFFERENCES, Difference, DriftKind
 from plaid_sync.domain import exact_json
@@ -144,13 +145,37 @@ class AuditedRows(Protocol):
         """
         ...
 
-    def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
-        """Iterate over the Item's rows of generation `since` and later, consistently, without their content.
+    def live_rows(self, item_id: ItemId, deadline: Deadline) -> Iterator[StoredRow]:
+        """Iterate over the Item's live rows with their content, consistently.
 
         Raises:
             TransientError: DynamoDB cannot be read now, or time is running out.
         """
         ...
+
+
+class LiveRow(NamedTuple):
+    """What memory holds of a live row of the table."""
+
+    account_id: str | None
+    content: int | None
+    """The hash of its content, which each process seeds at random; None where the engine would write it differently."""
+
+
+def read_live_rows(rows: AuditedRows, item: Item, deadline: Deadline) -> dict[TransactionId, LiveRow]:
+    """Return the Item's live rows.
+
+    Raises:
+        TransientError: DynamoDB cannot be read now, or time is running out.
+    """
+    found: dict[TransactionId, LiveRow] = {}
+    account_ids: dict[str | None, str | None] = {}
+    for stored in rows.live_rows(item.item_id, deadline):
+        account_id = account_ids.setdefault(stored.account_id, stored.account_id)  # one text for all of its rows
+        # No row can be of a later generation than its Item.
+        content = None if stored.row is None or stored.generation > item.generation else hash(stored.row)
+        found[stored.transaction_id] = LiveRow(account_id, content)
+    return found
 
 
 @dataclass(slots=True)
@@ -159,6 +184,7 @@ class HistoryComparison:
 
     Attributes:
         item: the Item as loaded before the pull.
+        stored: its live rows, as read before the pull.
         deadline: when the invocation ends.
         keeps_gone_rows: whether the rows of accounts that are gone stay live.
         live: transactions that Plaid has.
@@ -173,6 +199,7 @@ class HistoryComparison:
 
     rows: AuditedRows
     item: Item
+    stored: Mapping[TransactionId, LiveRow]
     deadline: Deadline
     keeps_gone_rows: bool = False
     closed: set[TransactionId] = field(default_factory=set)
@@ -187,7 +214,7 @@ class HistoryComparison:
     _detail_count: int = 0
 
     def fold(self, page: Page) -> None:
-        """Compare the next page with the table, as it is now."""
+        """Compare the next page with the table: as it was before the pull, and where that differs as it is now."""
         rows = {row.transaction_id: row for row in (*page.added, *page.modified)}
         removed_ids = {removal.transaction_id for removal in page.removed}
         for transaction_id in removed_ids:
@@ -210,10 +237,17 @@ class HistoryComparison:
                 self.closed.add(row.transaction_id)
             else:
                 self.live.add(row.transaction_id)
-                compared.append(row)
+                if not self._is_as_stored(row):
+                    compared.append(row)
+        if not compared:
+            return
         stored = self.rows.attributes(self.item.item_id, [row.transaction_id for row in compared], self.deadline)
         for row in compared:
             self._compare(row, stored.get(row.transaction_id))
+
+    def _is_as_stored(self, row: TransactionRow) -> bool:
+        stored = self.stored.get(row.transaction_id)
+        return stored is not None and stored.content == hash(row)
 
     def _compare(self, row: TransactionRow, found: Mapping[str, object] | None) -> None:
         if found is None or "removed_at" in found:
@@ -222,8 +256,8 @@ class HistoryComparison:
         elif differences := list(compare_row(row, found, self.item.generation)):
             self._note(row.transaction_id, DriftKind.DIFFERENT, differences)
 
-    def finish(self, stored: Iterable[StoredRow], *, history_complete: bool) -> None:
-        """Look for live rows that Plaid has no transaction for, among all of the Item's.
+    def finish(self, *, history_complete: bool) -> None:
+        """Look for live rows that Plaid has no transaction for, among those that there were before the pull.
 
         What an incomplete history does not mention may still arrive, and an invalid entry without an id may be any
         row's. What Plaid lists as removed is conclusive in any case.
@@ -231,15 +265,15 @@ class HistoryComparison:
         absence_is_conclusive = history_complete and not self.has_unknown_id
         states = self.item.account_states
         closed = states.without_rows(keeps_gone=self.keeps_gone_rows)
-        for row in stored:
-            if not row.live or row.transaction_id in self.live or row.account_id in states.gone - closed:
+        for transaction_id, row in self.stored.items():
+            if transaction_id in self.live or row.account_id in states.gone - closed:
                 continue
-            if row.transaction_id in self.closed or row.account_id in closed:
-                self._note(row.transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ACCOUNT_CLOSED, ROW_LIVE)])
-            elif row.transaction_id in self.removed:
-                self._note(row.transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ROW_REMOVED, ROW_LIVE)])
-            elif absence_is_conclusive and row.transaction_id not in self.skipped_ids:
-                self._note(row.transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ABSENT, ROW_LIVE)])
+            if transaction_id in self.closed or row.account_id in closed:
+                self._note(transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ACCOUNT_CLOSED, ROW_LIVE)])
+            elif transaction_id in self.removed:
+                self._note(transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ROW_REMOVED, ROW_LIVE)])
+            elif absence_is_conclusive and transaction_id not in self.skipped_ids:
+                self._note(transaction_id, DriftKind.EXTRA, [FieldDifference(ROW, ABSENT, ROW_LIVE)])
 
     def _note(self, transaction_id: TransactionId, kind: DriftKind, differences: list[FieldDifference]) -> None:
         self.drifted[transaction_id] = kind

@@ -14,6 +14,9 @@ from botocore.stub import Stubber
 from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES
 from plaid_sync.aws.dynamodb.transactions import row_attributes, stored_row_from
+from plaid_sync.domain import exact_json
+from plaid_sync.domain.compression import Compressor
+from plaid_sync.domain.dictionaries import TRANSACTION
 from plaid_sync.domain.errors import RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.domain.history import EntryKind
 from plaid_sync.domain.transaction import RowRemoval, RowWrite, TransactionId, TransactionRow
@@ -325,6 +328,8 @@ def test_an_annotated_row_parses_as_it_was_written() -> None:
         {"name": {"a": "b"}},
         {"merchant_name": None},
         {"plaid": "text"},
+        {"plaid": b"no zlib"},
+        {"plaid": zlib.compress(b"no JSON")},
         {"date": ABSENT},
         {"account_id": ABSENT},
         {"date_id": ABSENT},
@@ -338,6 +343,31 @@ def test_an_annotated_row_parses_as_it_was_written() -> None:
 )
 def test_content_that_the_engine_would_write_differently_counts_as_missing(changes: dict[str, Any]) -> None:
     assert stored_row_from(attributes(**changes)).row is None
+
+
+def test_a_row_of_an_older_version_is_as_it_would_be_written_now() -> None:
+    """It has the whole object without a dictionary, and is not rewritten."""
+    older = zlib.compress(exact_json.dumps(FULL.plaid_object).encode(), 9)
+    assert stored_row_from(attributes(plaid=older)).row == FULL
+    for other in (Compressor(TRANSACTION).compress(b'{"new":1}'), zlib.compress(b'{"name":"Other"}')):
+        assert stored_row_from(attributes(plaid=other)).row != FULL
+
+
+def test_only_live_rows_are_read_with_their_content(transactions: TransactionsTable, dynamodb: Any) -> None:
+    tombstone = {"removed_at": "2026-02-28T00:00:00.000Z", "expires_at": Decimal(1)}
+    rows: dict[str, dict[str, Any]] = {
+        "t": {},
+        "lost": {"generation": ABSENT},
+        "removed": tombstone | {"date_id": ABSENT},
+        "indexed": tombstone,
+    }
+    for name, changes in rows.items():
+        key = {"item_id": {"S": ITEM}, "transaction_id": {"S": name}}
+        dynamodb.put_item(TableName=TRANSACTIONS, Item=attributes(**changes) | key)
+    note = {"item_id": {"S": ITEM}, "transaction_id": {"S": "note"}, "note": {"S": "mine"}}
+    dynamodb.put_item(TableName=TRANSACTIONS, Item=note)
+    found = {row.transaction_id: row.row for row in transactions.live_rows(ITEM, PLENTY)}
+    assert found == {"t": FULL, "lost": None, "indexed": None}
 
 
 def test_a_tombstone_that_is_in_the_index_counts_as_live() -> None:
@@ -363,11 +393,19 @@ def test_a_scan_returns_rows_that_lost_their_generation_and_no_annotations(
     assert transactions.rows(ITEM, ids, PLENTY).keys() == {"marked"}
 
 
+def later_stream(text: bytes) -> bytes:
+    """Compress with a dictionary that this version does not have."""
+    stream = zlib.compressobj(zdict=TRANSACTION + b"more")
+    return stream.compress(text) + stream.flush()
+
+
 DAMAGES: dict[str, dict[str, Any]] = {
     "text": {"plaid": "text"},
     "no zlib": {"plaid": b"no zlib"},
     "no JSON": {"plaid": zlib.compress(b"no JSON")},
     "a list": {"plaid": zlib.compress(b"[]")},
+    "of a later version": {"plaid": later_stream(b"{}")},
+    "without a dictionary": {"plaid": zlib.compress(b"{}"), "amount": ABSENT},
     "lost": {"plaid": ABSENT},
     "lost with its generation": {"plaid": ABSENT, "generation": ABSENT},
 }

@@ -43,7 +43,7 @@ from plaid_sync.domain.transaction import (
 from plaid_sync.sync.ports import Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -120,12 +120,24 @@ class TransactionRows:
         """See `TransactionsStore`."""
         expression = Expression()
         chosen = _since(expression, since) if since else written_by_engine(expression)
+        yield from self._scan(item_id, expression, chosen, _SCANNED_ATTRIBUTES, deadline)
+
+    def live_rows(self, item_id: ItemId, deadline: Deadline) -> Iterator[StoredRow]:
+        """See `AuditedRows`."""
+        expression = Expression()
+        rows = self._scan(item_id, expression, written_by_engine(expression), ALL_ATTRIBUTES, deadline)
+        # A tombstone that is in the index counts as live: no filter of DynamoDB decides that here a second time.
+        yield from (row for row in rows if row.live)
+
+    def _scan(
+        self, item_id: ItemId, expression: Expression, chosen: str, attributes: Sequence[str], deadline: Deadline
+    ) -> Iterator[StoredRow]:
         request: dict[str, Any] = {
             "TableName": self.table,
             "ConsistentRead": True,
             "KeyConditionExpression": expression.equals("item_id", item_id),
             "FilterExpression": chosen,
-            "ProjectionExpression": ", ".join(expression.name(name) for name in _SCANNED_ATTRIBUTES),
+            "ProjectionExpression": ", ".join(expression.name(name) for name in attributes),
             **expression.arguments(),
         }
         for page in query_pages(self.client, request, deadline):
