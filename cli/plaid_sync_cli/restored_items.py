@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb import item_rows
+from plaid_sync.aws.dynamodb.account_rows import accounts_attribute
 from plaid_sync.aws.dynamodb.expressions import deserialize, number_of
 from plaid_sync.domain.accounts import AccountStates
 from plaid_sync.domain.clock import format_timestamp, utc_now
@@ -143,7 +144,7 @@ def restored_item(row: Row, stored: Row, facts: Facts) -> Row:
     return restored | {
         **item_rows.FULL_RESYNC,
         **item_rows.account_state_attributes(states),
-        "accounts": item_rows.accounts_attribute(accounts),
+        "accounts": accounts_attribute(accounts),
         "pending_checks": item_rows.check_attributes(merge_checks(item.pending_checks, checks)),
     }
 

@@ -10,7 +10,7 @@ import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from plaid_sync.aws.dynamodb.item_rows import accounts_attribute
+from plaid_sync.aws.dynamodb.account_rows import accounts_attribute
 from plaid_sync.domain.accounts import Account, AccountState
 from plaid_sync.domain.messages import is_item_id
 from plaid_sync_cli.api import account_path, item_path

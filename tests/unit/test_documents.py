@@ -127,9 +127,7 @@ def test_the_data_dictionary_has_exactly_the_attributes_of_a_transaction() -> No
 def test_the_data_dictionary_has_exactly_the_attributes_of_an_item() -> None:
     indexes = {"by_link", "by_user", "by_state", "by_next_attempt"}
     text = (item_format.__doc__ or "").split("Attributes:")[1]
-    # What is inside a map, or a document, is named with it.
-    named = (
-        set(re.findall(r"`(\w+)`", re.sub(r"\((?:(?:L of )?M|B, zlib over a JSON list): [^)]*\)", "", text))) - indexes
-    )
+    # What is inside a map is named with it.
+    named = set(re.findall(r"`(\w+)`", re.sub(r"\((?:L of )?M: [^)]*\)", "", text))) - indexes
     assert attributes("Items") == named | {"item_id"}
     assert {status.value for status in StateName} <= set(re.findall(r"`(\w+)`", (PROJECT / "docs/data.md").read_text()))

@@ -6,11 +6,10 @@ of the engine. Time is counted in steps: each call of any worker is one.
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.aws.dynamodb.account_rows import accounts_from
 from plaid_sync.domain.clock import read_timestamp
 
 from local.comparison import PlaidItem, Tables, compare
@@ -206,8 +205,7 @@ class Checker:
         listed = {str(account["account_id"]) for account in self.plaid.account_rows(item_id)}
         gone, withdrawn = (set(record.get(name, ())) for name in ("gone_accounts", "revoked_accounts"))
         _require(not listed & (gone | withdrawn), item_id, f"closed, though listed: {listed & (gone | withdrawn)}")
-        accounts = json.loads(zlib.decompress(record["accounts"])) if "accounts" in record else []
-        stored = {account["account_id"] for account in accounts}
+        stored = {account.account_id for account in accounts_from(record.get("accounts"))}
         _require(not swept or stored - gone == listed, item_id, f"accounts {stored - gone}, and Plaid lists {listed}")
         return gone if self.keeps_gone_rows else set()
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from plaid_sync.aws.dynamodb.account_rows import accounts_attribute
 from plaid_sync.aws.dynamodb.expressions import deserialize, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
-from plaid_sync.aws.dynamodb.item_rows import accounts_attribute, item_from_row
+from plaid_sync.aws.dynamodb.item_rows import item_from_row
 from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.history import EntryKind, HistoryEntry

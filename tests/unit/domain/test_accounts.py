@@ -6,8 +6,8 @@ from decimal import Decimal
 from itertools import product
 
 import pytest
+from plaid_sync.aws.dynamodb.account_rows import accounts_attribute
 from plaid_sync.aws.dynamodb.expressions import serialize
-from plaid_sync.aws.dynamodb.item_rows import accounts_attribute
 from plaid_sync.domain.accounts import (
     MAX_ACCOUNTS_BYTES,
     NO_ACCOUNT_STATES,

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import simplejson
+from plaid_sync.aws.dynamodb.account_rows import accounts_attribute, accounts_from
 from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.transactions import row_attributes
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.transaction import parse_transaction
+from plaid_sync.plaid.responses import parse_account_list
 
 from local.plaid.generator import Generator
 from tests.fakes.clock import NOON
@@ -130,3 +132,17 @@ FILLED: dict[str, Any] = {
 @pytest.mark.parametrize(("document", "limit"), [(DOCUMENTED, 720), (DOCUMENTED | FILLED, LIMIT)])
 def test_plaids_documented_example_takes_one_write_unit(document: dict[str, Any], limit: int) -> None:
     assert row_bytes(exact(document)) < limit
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_accounts_of_an_item_are_a_small_part_of_it(seed: int) -> None:
+    """Persistent ids are 64 random digits each, which no dictionary knows; Plaid has them for a few banks only."""
+    listed = exact(Generator(Random(seed)).accounts)  # noqa: S311
+    accounts = parse_account_list(exact_json.dumps({"accounts": listed}).encode()).accounts
+    assert len(accounts) == 5
+    attribute = accounts_attribute(accounts)
+    assert accounts_from(attribute) == accounts
+    assert len(attribute or b"") < 680
+    without = [account | {"persistent_account_id": None} for account in listed]
+    accounts = parse_account_list(exact_json.dumps({"accounts": without}).encode()).accounts
+    assert len(accounts_attribute(accounts) or b"") < 480

@@ -13,8 +13,7 @@ where nothing is left to do, `unfinished_attempts` (N), `pending_checks` (L of M
 many pages goes on `pull_restarts` (N) and `checkpoint` (M: `cursor`, `stored_cursor`, `from_beginning`, `began_at`,
 `written`, `removes_unknown`), `reconcile_after` (S), `inconclusive_pulls` (N), `history_complete` (BOOL, only when
 true), `cursor_reset_at` (S), `link_id` (S, SHA-256 of the public token; key of the index `by_link`), `client_user_id`
-(S, key of the index `by_user`), `institution_id` (S), `accounts` (B, zlib over a JSON list: `account_id`, `name`,
-`mask`, `kind`, `subtype`, `as_of`, and `plaid`, the text of Plaid's whole object; those that are listed or gone),
+(S, key of the index `by_user`), `institution_id` (S), `accounts` (B, those that are listed or gone: account_rows.py),
 `gone_accounts`, `revoked_accounts` (those that the user withdrew) and `erased_accounts` (SS), `accounts_checked_at`
 (S), `bank_login_ids` (SS, its account claims in the Links table), `refreshed_at` (S), Plaid's connection to the bank as
 last fetched by the API: `bank_checked_at`, `bank_success_at`, `bank_failure_at` and `bank_error_code` (S), and once it
@@ -38,9 +37,9 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.aws.dynamodb.account_rows import accounts_attribute, accounts_from
 from plaid_sync.aws.dynamodb.expressions import deserialize
-from plaid_sync.domain import exact_json
-from plaid_sync.domain.accounts import Account, AccountStates
+from plaid_sync.domain.accounts import AccountStates
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp, read_timestamp
 from plaid_sync.domain.errors import UnreadableItemError
 from plaid_sync.domain.item import (
@@ -72,7 +71,6 @@ UNREADABLE_ROW: Final = "unreadable_row"
 NEXT_ATTEMPT: Final = ("next_attempt_at", "attempt_shard")
 FULL_RESYNC: Final[dict[str, Any]] = {"reconcile": True, "reconcile_after": None, "checkpoint": None}
 """Attributes, and fields of an Item, while a full resync is pending that begins at once."""
-_ACCOUNT: Final = ("account_id", "name", "mask", "kind", "subtype")
 SHARDS: Final = 8
 """Partitions of the index `by_next_attempt` for each class: DynamoDB takes 1,000 writes a second for each."""
 
@@ -124,7 +122,7 @@ def _item(values: dict[str, Any]) -> Item:
         link_id=values.get("link_id", ""),
         client_user_id=values.get("client_user_id"),
         institution_id=values.get("institution_id"),
-        accounts=_accounts_from_row(values),
+        accounts=accounts_from(values.get("accounts")),
         account_states=AccountStates(
             gone=frozenset(values.get("gone_accounts", ())),
             withdrawn=frozenset(values.get("revoked_accounts", ())),
@@ -154,23 +152,6 @@ def _state_from_row(values: dict[str, Any]) -> ItemState:
         warnings_resolved_until=_optional_time(values, "warnings_resolved_until"),
         code_reason=values.get("state_code_reason") if "state_code" in values else None,
         consent_until=_optional_time(values, "consent_until"),
-    )
-
-
-def _accounts_from_row(values: dict[str, Any]) -> tuple[Account, ...]:
-    """Return the accounts; none where another than the engine wrote them."""
-    try:
-        rows = exact_json.loads(zlib.decompress(values["accounts"]))
-    except (KeyError, TypeError, zlib.error, exact_json.InvalidJsonError):
-        return ()
-    return tuple(
-        Account(
-            **{name: row[name] for name in _ACCOUNT if name in row},
-            plaid=str(row["plaid"]).encode() if "plaid" in row else None,
-            as_of=_optional_time(row, "as_of"),
-        )
-        for row in rows
-        if "account_id" in row
     )
 
 
@@ -333,19 +314,6 @@ def state_attributes(state: ItemState) -> dict[str, Any]:
         "state_code_reason": state.code_reason,
         "consent_until": format_optional_timestamp(state.consent_until),
     }
-
-
-def accounts_attribute(accounts: Iterable[Account]) -> bytes | None:
-    """Return the value of `accounts`, compressed together, because they resemble each other; None without any."""
-    rows = [_account_row(account) for account in accounts]
-    return zlib.compress(exact_json.dumps_for_storage(rows, ascii_only=True)) if rows else None
-
-
-def _account_row(account: Account) -> dict[str, str]:
-    values = {name: getattr(account, name) for name in _ACCOUNT}
-    values["plaid"] = None if account.plaid is None else account.plaid.decode()
-    values["as_of"] = format_optional_timestamp(account.as_of)
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def account_state_attributes(states: AccountStates) -> dict[str, Any]:

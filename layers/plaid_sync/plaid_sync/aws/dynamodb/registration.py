@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb import item_rows, links, transact
+from plaid_sync.aws.dynamodb.account_rows import accounts_attribute
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.items import item_action, lives
@@ -138,7 +139,7 @@ def _attributes(item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
     known: dict[str, Any] = {
         "client_user_id": item.client_user_id,
         "institution_id": item.institution_id,
-        "accounts": item_rows.accounts_attribute(item.accounts),
+        "accounts": accounts_attribute(item.accounts),
         "accounts_checked_at": format_optional_timestamp(item.accounts_checked_at),
         "bank_login_ids": set(item.bank_login_ids) or None,
     }
