@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Context, Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NewType
 
 from plaid_sync.domain import exact_json
@@ -93,8 +94,8 @@ class TransactionRow:
     @property
     def attributes(self) -> dict[str, object]:
         """The row's attributes without `plaid`; what is null at Plaid is absent."""
-        values = {name: getattr(self, name) for name in self.ATTRIBUTES if name != "plaid"}
-        return {name: value for name, value in values.items() if value is not None}
+        values = zip(_ATTRIBUTES, _ATTRIBUTES_OF(self), strict=True)
+        return {name: value for name, value in values if value is not None}
 
     @property
     def plaid(self) -> bytes:
@@ -115,9 +116,14 @@ class TransactionRow:
     @property
     def stored_bytes(self) -> int:
         """How many bytes the row takes in the table at most: the remainder counts uncompressed."""
-        values = (getattr(self, field.name) for field in fields(self))
-        texts = sum(len(value.encode()) for value in values if isinstance(value, str))
-        return ROW_OVERHEAD_BYTES + len(self.remainder) + texts
+        texts = "".join(value for value in _TEXTS_OF(self) if value is not None)
+        return ROW_OVERHEAD_BYTES + len(self.remainder) + len(texts.encode())
+
+
+_ATTRIBUTES: Final = tuple(name for name in TransactionRow.ATTRIBUTES if name != "plaid")
+_ATTRIBUTES_OF: Final = attrgetter(*_ATTRIBUTES)
+_TEXTS_OF: Final = attrgetter("transaction_id", *(name for name in _ATTRIBUTES if name not in {"amount", "pending"}))
+"""Of a row: rows are most of what the engine handles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +209,10 @@ def _remainder(transaction: dict[str, Any], attributes: Mapping[str, object]) ->
     document = {
         name: value for name, value in transaction.items() if name not in native or not _identical(native[name], value)
     }
-    try:
-        return exact_json.dumps_for_storage(document)
-    except UnicodeEncodeError as error:
-        raise SchemaViolationError("transaction") from error
+    text = exact_json.dumps_for_storage(document, ascii_only=True)
+    if rb"\ud" in text and has_half_surrogate(exact_json.dumps(document)):
+        raise SchemaViolationError("transaction")
+    return text
 
 
 def _identical(left: object, right: object) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
@@ -229,7 +230,7 @@ class TransactionsTable(TransactionRows):
         """See `TransactionsStore`."""
         actions = [
             self._item_action(item_id, generation, begin=begin, end=end),
-            *(self._row_action(item_id, generation, write) for write in writes),
+            *self._row_actions(item_id, generation, writes),
             *([entry_put(self.history_table, end.entry)] if isinstance(end, Commit) and end.entry else []),
         ]
         write_fenced(self.client, actions, generation, self.clock)
@@ -250,18 +251,39 @@ class TransactionsTable(TransactionRows):
             return transact.update(ITEM, self.items_table, key, expression, update, condition)
         return transact.check(ITEM, self.items_table, key, expression, condition)
 
-    def _row_action(self, item_id: ItemId, generation: int, write: RowWrite) -> Action:
-        expression = Expression()
-        # Not the key: an application may have annotated an id before we write it, or after its tombstone expired.
-        # And not only absence: a generation that is no number is no attempt's, and would block the row forever.
-        absent = f"NOT attribute_type({expression.name('generation')}, {expression.value('N')})"
-        older = f"{expression.name('generation')} < {expression.value(generation)}"
-        sets = row_attributes(write, self.clock.now()) | {"generation": generation}
-        update = expression.update(sets, {"first_generation": generation})
-        key = {"item_id": item_id, "transaction_id": write.transaction_id}
-        return transact.update(
-            f"row {write.transaction_id}", self.table, key, expression, update, f"{absent} OR {older}"
-        )
+    def _row_actions(self, item_id: ItemId, generation: int, writes: Collection[RowWrite]) -> Iterator[Action]:
+        now, common = self.clock.now(), {":generation": serialize(generation), ":number": serialize("N")}
+        for write in writes:
+            attributes = row_attributes(write, now)
+            removed = tuple(name for name, value in attributes.items() if value is None)
+            given = {name: value for name, value in attributes.items() if value is not None}
+            update, names = _row_update(tuple(given), removed)
+            request = {
+                "TableName": self.table,
+                "Key": {"item_id": serialize(item_id), "transaction_id": serialize(write.transaction_id)},
+                "UpdateExpression": update,
+                # Not the key: an application may have annotated an id before we write it, or after its tombstone
+                # expired. And not only absence: a generation that is no number is no attempt's, and would block the
+                # row forever.
+                "ConditionExpression": "NOT attribute_type(#generation, :number) OR #generation < :generation",
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": common | {f":{name}": serialize(value) for name, value in given.items()},
+            }
+            yield Action(f"row {write.transaction_id}", {"Update": request})
+
+
+@cache
+def _row_update(given: tuple[str, ...], removed: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Return the update expression of a row that gets some attributes and loses others, and the names in it.
+
+    Rows are most of what is written, and few combinations of attributes occur.
+    """
+    sets = ", ".join(f"#{name} = :{name}" for name in given)
+    raised = "#generation = :generation, #first_generation = if_not_exists(#first_generation, :generation)"
+    removes = f" REMOVE {', '.join(f'#{name}' for name in removed)}" if removed else ""
+    names = {f"#{name}": name for name in (*given, *removed, "generation", "first_generation")}
+    return f"SET {sets}, {raised}{removes}", names
 
 
 def _since(expression: Expression, generation: int) -> str:
