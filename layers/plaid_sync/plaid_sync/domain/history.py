@@ -1,4 +1,4 @@
-"""An Item's history: one entry for each sync that ended, each request, and each webhook that is published or linked.
+"""An Item's history: an entry for each notable sync, each request, and each webhook that is published or linked.
 
 A sync's entry names the webhooks that led to it. Webhooks that are not about an Item have entries, too, because their
 events are published from them.
