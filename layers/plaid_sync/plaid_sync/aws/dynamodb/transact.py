@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
+from plaid_sync.aws.dynamodb.prebuilt import transact_write_items
 from plaid_sync.domain.clock import RANDOM
 from plaid_sync.domain.errors import (
     InvalidRequestError,
@@ -130,7 +131,7 @@ def _reasons_against(client: DynamoDBClient, requests: list[Any]) -> Sequence[Ma
         if len(requests) == 1 and "Update" in requests[0]:
             client.update_item(**requests[0]["Update"])
         else:
-            client.transact_write_items(TransactItems=requests)
+            transact_write_items(client, requests)
     except client.exceptions.TransactionCanceledException as error:
         canceled: Any = error.response
         return canceled.get("CancellationReasons") or [{}]
