@@ -125,7 +125,7 @@ def _dynamodb(stack: Stack) -> Cost:
     rows = sum(stack.monthly(change) * getattr(measured, f"{change}_{kind}") for change in _CHANGES for kind in kinds)
     others = stack.monthly("syncs") * measured.sync_writes
     audited_rows = stack.audited * assumed.added * assumed.months_of_history
-    row_reads = stack.monthly("modified") * measured.modified_reads + audited_rows
+    row_reads = stack.monthly("modified") * measured.modified_reads + audited_rows * measured.audited_row_reads
     gauges = _MINUTES / 4 * stack.items * measured.gauge_bytes / 4096 / 2
     reads = stack.monthly("syncs") * measured.sync_reads + _MINUTES * measured.sweep_reads + gauges
     history = stack.monthly("syncs") * assumed.history_days / _DAYS * measured.history_bytes

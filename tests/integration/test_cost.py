@@ -66,6 +66,7 @@ def test_each_change_and_each_sync_takes_the_documented_units(world: World) -> N
     world.plaid.add(item_id, ADDED, notify=False)
     added = synced_units(world, item_id)
     assert of_rows(world, added, ADDED) == (about("added_writes"), about("added_index_writes"))
+    assert sum(of_rows(world, added, ADDED)) <= 3.1  # one unit of each KB, two in the table because of the transaction
     assert added.writes - sum(units * ADDED for units in of_rows(world, added, ADDED)) == without_changes.writes
 
     posted, other, *_ = (sorted(world.plaid.truth(item_id))[at : at + CHANGED] for at in (0, CHANGED))
@@ -92,6 +93,17 @@ def test_a_webhook_and_a_sweep_take_the_documented_units(world: World) -> None:
     with measured(world.stack) as sweep:
         world.sweep()
     assert (sweep.writes, sweep.reads) == (0, FIGURES["measured"]["sweep_reads"])
+
+
+@strikes_a_call
+def test_an_audit_reads_each_row_once(world: World) -> None:
+    """Its table alone: beside it, an audit reads the Item."""
+    item_id, number = world.synced(transactions=400), 400
+    with measured(world.stack) as units:
+        assert world.audit({"item_id": item_id})["outcome"] == "clean"
+    assert units.writes == 0
+    assert units.read[world.stack.transactions_table] / 2 / number == about("audited_row_reads")
+    assert units.reads / number < 0.3
 
 
 def test_rows_take_the_documented_bytes(world: World) -> None:
