@@ -70,4 +70,4 @@ class Totals:
             if record.get("outcome") == "committed":
                 self.committed[record["item_id"]] += 1
                 changes = ("TransactionsAdded", "TransactionsModified", "TransactionsRemoved")
-                self.written[record["item_id"]] += sum(record[change] for change in changes)
+                self.written[record["item_id"]] += sum(record.get(change, 0) for change in changes)
