@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 from collections import Counter
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ _WRITE_BYTES: Final = 1024
 _READ_BYTES: Final = 4096
 _SINGLE: Final = {"PutItem": "Put", "UpdateItem": "Update", "DeleteItem": "Delete"}
 _TRANSACTIONAL: Final = 2
+_NARROWING: Final = frozenset({"ProjectionExpression", "FilterExpression", "Select"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,9 @@ class _Meter:
                 self.units.written[f"{table}/{index['IndexName']}"] += units
 
     def _count_read(self, operation: str, request: dict[str, Any]) -> None:
-        """Read it again and count what it returns: a projection or a filter consumes more than that."""
+        """Read it again whole and count that: neither a projection nor a filter makes a read cheaper."""
         if operation == "BatchGetItem":
+            request["RequestItems"] = {table: _whole(part) for table, part in request["RequestItems"].items()}
             response = self._dynamodb.batch_get_item(**request)
             for table, rows in response["Responses"].items():
                 weight = 2 if request["RequestItems"][table].get("ConsistentRead") else 1
@@ -152,9 +155,19 @@ class _Meter:
                 self.units.read[table] += weight * (sum(_reads(size_of(row)) for row in rows) + missing)
         elif operation in {"GetItem", "Query", "Scan"}:
             weight = 2 if request.get("ConsistentRead") else 1
-            response = getattr(self._dynamodb, xform_name(operation))(**request)
+            response = getattr(self._dynamodb, xform_name(operation))(**_whole(request))
             rows = [response["Item"]] if "Item" in response else response.get("Items", [])
             self.units.read[request["TableName"]] += weight * _reads(sum(map(size_of, rows)))
+
+
+def _whole(read: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a read without its projection and its filter, and without the names and values that only they have."""
+    kept = {name: value for name, value in read.items() if name not in _NARROWING}
+    used = set(re.findall(r"[#:]\w+", str(kept.get("KeyConditionExpression", ""))))
+    for arguments in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
+        left = {name: value for name, value in kept.pop(arguments, {}).items() if name in used}
+        kept |= {arguments: left} if left else {}
+    return kept
 
 
 def size_in_indexes(stack: LocalStack, table: str, row: Row) -> dict[str, int]:
