@@ -155,7 +155,7 @@ destroy: setup ## Delete the stack of ENV; tables and keys are retained, and the
 	@echo "$(STACK) is deleted; the resources listed above are retained."
 
 ##@ Work on it
-.PHONY: setup test test-all aws-cli conformance model faults liveness mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
+.PHONY: setup test test-all bench aws-cli conformance model faults liveness mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -192,6 +192,9 @@ faults: setup ## Run schedules of injected faults and races against the function
 
 liveness: setup ## Measure in simulated time how soon the tables equal Plaid after each kind of fault (ARGS=--json)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.liveness $(ARGS)
+
+bench: setup ## Measure CPU time, calls, bytes and units beside the usual ways and the floor (ARGS="--subject sync", --profile sync)
+	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.bench $(ARGS)
 
 mutants: setup ## Take each guard out of a copy of the engine, and run the tests that must fail (ARGS="--only fence-generation")
 	@$(BIN)/python -m tests.mutants $(ARGS)
