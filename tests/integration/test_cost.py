@@ -60,6 +60,11 @@ def empty(stack: LocalStack, table: str) -> None:
 def test_each_change_and_each_sync_takes_the_documented_units(world: World) -> None:
     item_id, documented = world.synced(transactions=40), FIGURES["measured"]
     assert len(json.loads(world.request("GET", f"/items/{item_id}")["body"])["accounts"]) == 5
+    world.enqueue(item_id, "webhook")
+    with measured(world.stack) as look:
+        world.drain()
+    assert (look.writes, look.reads) == (documented["look_writes"], 0)
+    assert look.written[world.stack.items_table] == 4  # without its indexes; two KB, for the claim and for the commit
     without_changes = synced_units(world, item_id)
     assert (without_changes.writes, without_changes.reads) == (documented["sync_writes"], documented["sync_reads"])
 

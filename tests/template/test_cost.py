@@ -47,7 +47,8 @@ def test_the_documented_totals_are_those_of_the_formulas() -> None:
         assert f"${stack.total():.2f}" in (PROJECT / file).read_text()
     document, measured = DOCUMENT.read_text(), FIGURES["measured"]
     assert f"${Stack(0, FIGURES).total():.2f}" in document
-    assert f"a sync without changes takes {measured['sync_writes']:g} write units" in document
+    assert f"a sync that finds nothing takes {measured['look_writes']:g} write units" in document
+    assert f"and one with changes {measured['sync_writes']:g}" in document
     assert f"A new transaction takes {measured['added_writes']:g} in its table" in document
     assert f"${stacks(FIGURES)[2].total():.0f}" in (PROJECT / "README.md").read_text()
 
