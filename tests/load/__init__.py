@@ -1,0 +1,1 @@
+"""Load on the local stack: `python -m tests.load --help`."""
