@@ -13,7 +13,7 @@ help: ## Print this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 ##@ See it work
-.PHONY: demo local plaid dashboard cost load
+.PHONY: demo local plaid dashboard cost capacity load
 demo: setup ## Deploy the template onto an emulator, drive it with webhooks, compare table and Plaid row by row
 	@$(BIN)/python -m local.demo $(ARGS)
 
@@ -22,6 +22,11 @@ local: setup ## Run the stack on this machine until Ctrl-C (PLAID_BASE_URL=… L
 
 cost: setup ## Print what a stack costs in a month: the tables of docs/cost.md
 	@$(BIN)/python -m local.cost
+
+ITEMS ?= 100000
+WEBHOOKS ?= 2
+capacity: setup ## Simulate the deployed system with ITEMS=… and WEBHOOKS=… of an Item and day: lag, concurrency, throttles, cost
+	@$(BIN)/python -m local.capacity --items $(ITEMS) --webhooks $(WEBHOOKS) $(ARGS)
 
 load: setup ## Put load on the local stack, and compare table and Plaid (ARGS="--items 1000 --seconds 60", ARGS=--json)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.load $(ARGS)

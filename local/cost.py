@@ -186,7 +186,7 @@ def cost_table(figures: Mapping[str, Any]) -> str:
     totals = [sum(cost.values()) for cost in costs]
     rows.append(["**Total**", *(f"**{_usd(total)}**" for total in totals)])
     rows.append(["per Item", "", *(f"{total / items:.4f}" for total, items in zip(totals[1:], SIZES[1:], strict=True))])
-    return _table(["USD a month", "idle", *(f"{items:,} Items" for items in SIZES[1:])], rows)
+    return table(["USD a month", "idle", *(f"{items:,} Items" for items in SIZES[1:])], rows)
 
 
 def savings_table(figures: Mapping[str, Any]) -> str:
@@ -194,14 +194,14 @@ def savings_table(figures: Mapping[str, Any]) -> str:
     sizes = (0, 10_000, 1_000_000)
     found = [savings(figures, items) for items in sizes]
     rows = [[name, *(_usd(saved[name]) for saved in found)] for name in found[0]]
-    return _table(["USD a month less", "idle", *(f"{items:,} Items" for items in sizes[1:])], rows)
+    return table(["USD a month less", "idle", *(f"{items:,} Items" for items in sizes[1:])], rows)
 
 
 def _usd(value: float) -> str:
     return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004 - from here on cents are noise
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

@@ -170,6 +170,7 @@ RULES: Final[tuple[Rule, ...]] = (
         """{} <<<'{"client_id": "local-client-id", "secret": "local-secret"}'""",
         "http://.+ accepts them",
     ),
+    Run(r"make capacity ITEMS=\d+ WEBHOOKS=\d+", _PROJECT + "{}", "sync workers"),
     # The proof: what takes minutes prints its usage here, and runs in the gate or a workflow
     Run(r"make (model|liveness|mutants|fuzz)", _PROJECT + "{} ARGS=--help", "usage: "),
     ByGate(r'make demo( ARGS=("--seed 11"|--corrupt))?', "demo"),

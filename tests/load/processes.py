@@ -19,7 +19,8 @@ PLAID: Final = "plaid"
 EMULATOR: Final = "emulator"
 SAMPLE_SECONDS: Final = 5.0
 _CORES: Final = os.cpu_count() or 1
-_MIN_FREE: Final = 0.05
+_MIN_FREE: Final = 0.15
+"""Cores: where other programs left less, the stack waited for something else, and they took what it did not need."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _FUNCTION: Final = b"AWS_LAMBDA_FUNCTION_NAME="
 _GROUP_FIELD: Final = 2
@@ -80,7 +81,8 @@ def sampled_cores(group: int) -> Iterator[list[float]]:
             now, until = usage(group), time.monotonic()
             used = now.since(before)
             others = max(0.0, used.machine - sum(used.cpu.values())) / (until - at)
-            free.append(round(_CORES - min(others, _CORES - _MIN_FREE), 2))
+            left = round(_CORES - others, 2)
+            free.append(left if left >= _MIN_FREE or not free else free[-1])
             before, at = now, until
 
     thread = Thread(target=sample, daemon=True)

@@ -187,6 +187,7 @@ class ServiceTimes:
         webhook: from Plaid's request to its response, and what follows from its history entry.
         batch: an invocation of the sync function, without its Items.
         sync: an Item of a batch, with one change to commit.
+        waiting: what a webhook takes more for each message in the queue: the emulator looks at all of them.
         idle: the stack, each second, when nothing happens.
         webhook_seconds: how long Plaid waits for the response.
     """
@@ -194,11 +195,14 @@ class ServiceTimes:
     webhook: dict[str, float]
     batch: dict[str, float]
     sync: dict[str, float]
+    waiting: dict[str, float]
     idle: dict[str, float]
     webhook_seconds: float
 
 
 _BATCH: Final = 10
+_DEEP: Final = 2_000
+"""Messages in the queue."""
 _WARM_UP: Final = 40
 """Webhooks at once, so that as many processes start as Plaid sends webhooks at a time."""
 
@@ -227,7 +231,15 @@ def service_times(world: World, number: int) -> ServiceTimes:
     one = _spent(world, world.settle, number / _BATCH, idle)  # a batch of one Item
     sync = {name: max(0.0, seconds - one.get(name, 0.0)) / (_BATCH - 1) for name, seconds in many.items()}
     batch = {name: max(0.0, seconds - sync.get(name, 0.0)) for name, seconds in one.items()}
-    return ServiceTimes(webhook, batch, sync, idle, webhook_seconds)
+    with world.queue_paused():
+        for _ in range(_DEEP):
+            world.plaid.add(world.items[0], 1)
+        while world.plaid.scheduler.pending():
+            time.sleep(0.1)
+        deep = _spent(world, lambda: _one_by_one(world, world.items[:number]), number, idle)
+    world.settle()
+    waiting = {"emulator": max(0.0, deep["emulator"] - webhook["emulator"]) / _DEEP}
+    return ServiceTimes(webhook, batch, sync, waiting, idle, webhook_seconds)
 
 
 def _one_by_one(world: World, items: Iterable[str]) -> None:
