@@ -89,7 +89,7 @@ def _lambda(stack: Stack) -> Cost:
     prices, assumed = stack.of("prices"), stack.of("assumed")
     runs = {
         "webhook": (stack.monthly("syncs"), assumed.webhook_seconds),
-        "sync": (stack.monthly("syncs"), assumed.sync_seconds),
+        "sync": (stack.monthly("syncs") + stack.monthly("looks"), assumed.sync_seconds),
         "sweep": (_MINUTES, assumed.sweep_seconds),
         "audit": (_DAYS, assumed.audit_seconds * stack.audited / _DAYS),
     }
@@ -101,12 +101,13 @@ def _lambda(stack: Stack) -> Cost:
 
 def _requests(stack: Stack) -> Cost:
     prices, assumed = stack.of("prices"), stack.of("assumed")
-    syncs = stack.monthly("syncs")
+    webhooks = stack.monthly("syncs")
+    syncs = webhooks + stack.monthly("looks")
     polls = assumed.pollers * _SECONDS / 20
     processes = max(1.0, syncs * assumed.sync_seconds / _SECONDS) if syncs else 0.0
     secret_requests = processes * _HOURS * 12  # every five minutes
     return {
-        "API Gateway": syncs * prices.api_request,
+        "API Gateway": webhooks * prices.api_request,
         "SQS": (polls + syncs * assumed.sqs_requests) * prices.sqs_request,
         "EventBridge": stack.monthly("events") * prices.event,
         "KMS and Secrets Manager, requests": syncs * prices.kms_request + secret_requests * prices.secret_request,
@@ -123,11 +124,11 @@ def _dynamodb(stack: Stack) -> Cost:
     )
     kinds = ("writes", "index_writes") if stack.account_index else ("writes",)
     rows = sum(stack.monthly(change) * getattr(measured, f"{change}_{kind}") for change in _CHANGES for kind in kinds)
-    others = stack.monthly("syncs") * measured.sync_writes
+    others = stack.monthly("syncs") * measured.sync_writes + stack.monthly("looks") * measured.look_writes
     audited_rows = stack.audited * assumed.added * assumed.months_of_history
     row_reads = stack.monthly("modified") * measured.modified_reads + audited_rows * measured.audited_row_reads
     gauges = _MINUTES / 4 * stack.items * measured.gauge_bytes / 4096 / 2
-    reads = stack.monthly("syncs") * measured.sync_reads + _MINUTES * measured.sweep_reads + gauges
+    reads = _MINUTES * measured.sweep_reads + gauges
     history = stack.monthly("syncs") * assumed.history_days / _DAYS * measured.history_bytes
     row_bytes = stack.monthly("added") * assumed.months_of_history * measured.row_bytes
     recovered = row_bytes + history + stack.items * measured.item_bytes
@@ -142,12 +143,14 @@ def _dynamodb(stack: Stack) -> Cost:
 
 def _observation(stack: Stack) -> Cost:
     prices, measured, assumed = stack.of("prices"), stack.of("measured"), stack.of("assumed")
-    syncs = stack.monthly("syncs")
-    of_a_sync = measured.sync_log_bytes + measured.webhook_log_bytes + 2 * assumed.platform_log_bytes
+    webhooks, looks = stack.monthly("syncs"), stack.monthly("looks")
+    of_a_sync = measured.sync_log_bytes + assumed.platform_log_bytes
+    of_a_webhook = measured.webhook_log_bytes + assumed.platform_log_bytes + assumed.access_log_bytes
     of_a_sweep = measured.sweep_log_bytes + assumed.platform_log_bytes
-    ingested = (syncs * (of_a_sync + assumed.access_log_bytes) + _MINUTES * of_a_sweep) / _GB
+    ingested = (webhooks * of_a_webhook + (webhooks + looks) * of_a_sync + _MINUTES * of_a_sweep) / _GB
     stored = ingested * assumed.log_compression * assumed.log_months
-    traces = min(2 * syncs, _SECONDS) + assumed.trace_share * max(0.0, 2 * syncs - _SECONDS)
+    requests = 2 * webhooks + looks
+    traces = min(requests, _SECONDS) + assumed.trace_share * max(0.0, requests - _SECONDS)
     return {
         "Logs": ingested * prices.log_ingested_gb + stored * prices.log_stored_gb_month,
         "X-Ray": traces * prices.trace * stack.traced,

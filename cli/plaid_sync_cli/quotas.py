@@ -28,7 +28,7 @@ DEFAULTS: Final = {
     "ItemsRateLimit": "10",
 }
 """The template's defaults, for a stack that is not deployed yet."""
-WORKERS: Final = {"production": 20, "sandbox": 8}
+WORKERS: Final = {"production": 40, "sandbox": 16}
 """The template's mapping PlaidLimits: the workers of SyncMaximumConcurrency=0."""
 ITEM_ROUTES: Final = 15
 """The routes that ItemsRateLimit limits, each by itself."""

@@ -179,9 +179,9 @@ class Plan:
 
     def dollars(self) -> float:
         """Return what the stack costs in a month, by docs/cost.md's formulas."""
-        cost = read_figures()
-        syncs = self.webhooks + (self.routine_per_second / self.items * DAY)
-        return Stack(self.items, {**cost, "assumed": cost["assumed"] | {"syncs": syncs * 365 / 12}}).total()
+        cost, month = read_figures(), 365 / 12
+        counts = {"syncs": self.webhooks * month, "looks": self.routine_per_second / self.items * DAY * month}
+        return Stack(self.items, {**cost, "assumed": cost["assumed"] | counts}).total()
 
 
 @dataclass(frozen=True, slots=True)

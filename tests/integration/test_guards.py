@@ -155,10 +155,13 @@ def test_a_service_that_can_not_be_reached_is_a_failure_of_the_item(world: World
 
 
 @strikes_a_call
-@pytest.mark.parametrize("operation", ["DynamoDB_20120810.GetItem", "UpdateItem", "TransactWriteItems"])
-def test_messages_return_where_nothing_can_be_recorded(world: World, operation: str) -> None:
+@pytest.mark.parametrize(
+    ("operation", "cause"),
+    [("DynamoDB_20120810.GetItem", "accounts"), ("UpdateItem", "request"), ("TransactWriteItems", "request")],
+)
+def test_messages_return_where_nothing_can_be_recorded(world: World, operation: str, cause: str) -> None:
     item_id = world.link(transactions=5)
-    world.enqueue(item_id)
+    world.enqueue(item_id, cause)
     records = world.receive()
     with unreachable(operation, before=True):
         failed = world.handle(records)

@@ -51,12 +51,12 @@ def test_the_defaults_deploy_in_a_new_account_with_a_warning_that_requests_the_q
     ("total", "others", "reserved", "result"),
     [
         (10, 0, RESERVED, Result.FAILED),
-        (119, 0, RESERVED, Result.FAILED),
-        (120, 0, RESERVED, Result.OK),
-        (1_000, 880, RESERVED, Result.OK),
-        (1_000, 881, RESERVED, Result.FAILED),
-        (1_000, 0, {**RESERVED, "WebhookReservedConcurrency": "880"}, Result.OK),
-        (1_000, 0, {**RESERVED, "WebhookReservedConcurrency": "881"}, Result.FAILED),
+        (139, 0, RESERVED, Result.FAILED),
+        (140, 0, RESERVED, Result.OK),
+        (1_000, 860, RESERVED, Result.OK),
+        (1_000, 861, RESERVED, Result.FAILED),
+        (1_000, 0, {**RESERVED, "WebhookReservedConcurrency": "860"}, Result.OK),
+        (1_000, 0, {**RESERVED, "WebhookReservedConcurrency": "861"}, Result.FAILED),
         (150, 0, {**RESERVED, "SyncMaximumConcurrency": "50"}, Result.OK),
         (149, 0, {**RESERVED, "SyncMaximumConcurrency": "50"}, Result.FAILED),
     ],
@@ -93,7 +93,7 @@ def test_in_production_a_warning_says_that_webhooks_can_starve_sync_until_one_of
 @pytest.mark.parametrize(
     ("parameters", "needed"),
     [
-        ({}, [650, 8_000]),
+        ({}, [650, 16_000]),
         ({**PRODUCTION, "WebhookRateLimit": "12000", "SyncMaximumConcurrency": "50"}, [12_150, 50_000]),
     ],
 )
@@ -139,10 +139,10 @@ def test_a_quota_that_was_never_changed_has_its_default() -> None:
     account.limit(1_000)
     account.value("get_service_quota", 10_000)
     account.refuse("service-quotas", "get_service_quota", "NoSuchResourceException")
-    account.value("get_aws_default_service_quota", 7_999)
+    account.value("get_aws_default_service_quota", 15_999)
     found = list(check(account.clients.__getitem__, Needs.of({}), None, emulated=False))
     assert [finding.result for finding in found] == [Result.OK, Result.OK, Result.WARNING]
-    assert "7,999, 8,000 needed" in found[2].what
+    assert "15,999, 16,000 needed" in found[2].what
 
 
 def test_a_missing_permission_is_a_warning_that_names_it() -> None:
