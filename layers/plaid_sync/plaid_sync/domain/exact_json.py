@@ -119,6 +119,17 @@ def is_deep(text: bytes) -> bool:
     return False
 
 
+def _encoder(*, ensure_ascii: bool) -> simplejson.JSONEncoder:
+    separators = (",", ":")
+    return simplejson.JSONEncoder(
+        use_decimal=True, allow_nan=False, sort_keys=True, separators=separators, ensure_ascii=ensure_ascii
+    )
+
+
+_ASCII: Final = _encoder(ensure_ascii=True)
+_UNICODE: Final = _encoder(ensure_ascii=False)
+
+
 def dumps(value: object, *, ascii_only: bool = False) -> str:
     """Serialise compactly with sorted keys, so that equal values give equal text.
 
@@ -130,15 +141,11 @@ def dumps(value: object, *, ascii_only: bool = False) -> str:
         InvalidJsonError: it is nested too deeply. `loads` of the same text can just succeed.
     """
     try:
-        text = _dumps(value, ensure_ascii=True)
+        text: str = _ASCII.encode(value)
         # Only this form is written in C; without an escape of a character it equals the other.
-        return text if ascii_only or r"\u" not in text else _dumps(value, ensure_ascii=False)
+        return text if ascii_only or r"\u" not in text else str(_UNICODE.encode(value))
     except RecursionError as error:
         raise InvalidJsonError("not valid JSON: nested too deeply") from error
-
-
-def _dumps(value: object, *, ensure_ascii: bool) -> str:
-    return simplejson.dumps(value, use_decimal=True, sort_keys=True, separators=(",", ":"), ensure_ascii=ensure_ascii)
 
 
 def dumps_for_storage(value: object, *, ascii_only: bool = False) -> bytes:
