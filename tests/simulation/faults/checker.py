@@ -119,10 +119,11 @@ class Checker:
                 pulls[item.item_id] = self.steps
 
     def after_call(self, pulls: dict[str, int], call: Call) -> None:
-        """Check a transaction of the engine that succeeded."""
-        if call.operation != "DynamoDB.TransactWriteItems":
+        """Check a transaction of the engine, or a commit without rows, that succeeded."""
+        alone = call.operation == "DynamoDB.UpdateItem" and "#synced_at" in call.body["ExpressionAttributeNames"]
+        if call.operation != "DynamoDB.TransactWriteItems" and not alone:
             return
-        actions = call.body["TransactItems"]
+        actions = [{"Update": call.body}] if alone else call.body["TransactItems"]
         item_action = next(iter(actions[0].values()))
         item_id, names = item_action["Key"]["item_id"]["S"], item_action["ExpressionAttributeNames"]
         item = self.item(item_id)
