@@ -63,7 +63,7 @@ def build_processor(
     )
     tokens = RecentTokens(KmsTokenCipher(client("kms"), settings.token_key_id), clock)
     erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
-    claims = ItemClaims(dynamodb, settings.links_table)
+    claims = ItemClaims(dynamodb, settings.links_table, clock)
     puller = Puller(PlaidTransactionsClient(transport, options), clock, spread)
     engine = SyncEngine(
         items=items,

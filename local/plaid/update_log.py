@@ -80,9 +80,10 @@ class UpdateLog:
         _apply(self.live, change)
 
     def mute(self, account_id: str) -> None:
-        """Delete an account's transactions without a change that clients get."""
+        """Delete an account's transactions without a change that clients get. They get what was removed before."""
         last = {key: self.changes[positions[-1] - 1] for key, positions in self._positions.items()}
-        self.muted[account_id] = {key for key, change in last.items() if change.account_id == account_id}
+        of_account = (key for key, change in last.items() if change.account_id == account_id)
+        self.muted[account_id] = {key for key in of_account if last[key].kind != "removed"}
         # No client gets this change, but it makes a running pagination detect the mutation.
         self.append(Change("removed", "", account_id, mute=True))
 

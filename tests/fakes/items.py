@@ -63,7 +63,6 @@ class FakeItems:
 
     Attributes:
         stored: the Items.
-        attempt_ids: of the attempts that claimed them last.
         classes: as what Items are attempted next.
         refreshed_at: when Items were last refreshed.
         replaced_by: the Items that replaced others.
@@ -74,7 +73,6 @@ class FakeItems:
     history: FakeHistory = field(default_factory=FakeHistory)
     clock: FakeClock = field(default_factory=FakeClock)
     stored: dict[ItemId, Item] = field(default_factory=dict)
-    attempt_ids: dict[ItemId, str] = field(default_factory=dict)
     classes: dict[ItemId, AttemptClass] = field(default_factory=dict)
     refreshed_at: dict[ItemId, datetime] = field(default_factory=dict)
     replaced_by: dict[ItemId, ItemId] = field(default_factory=dict)
@@ -103,19 +101,24 @@ class FakeItems:
         if item is None or item.removed or not item.state.is_known:
             return FoundItem(item)
         covered = item.pull_began_at is not None and item.pull_began_at > covered_after
-        if covered or self.attempt_ids.get(item_id, "") >= claim.attempt_id:
-            return FoundItem(item, claimed=self.attempt_ids.get(item_id) == claim.attempt_id)
+        if covered or item.attempt_id >= claim.attempt_id:
+            return FoundItem(item, claimed=item.attempt_id == claim.attempt_id)
         return FoundItem(self.claim(item, claim), claimed=True)
 
     def claim(self, item: Item, claim: Claim) -> Item:
         if not self.is_fenced(item.item_id, item.generation):
             raise TransientError("item_modified_concurrently")
-        self.attempt_ids[item.item_id] = claim.attempt_id
         self.plan(item.item_id, claim.next_attempt)
         unfinished = item.unfinished_attempts + (0 if claim.repeated else 1)
         checks = {"pending_checks": item.pending_checks} if item.pending_checks else {}
         webhook = {} if claim.webhook_at is None else {"webhook_at": claim.webhook_at}
-        self.set(item.item_id, generation=item.generation + 1, unfinished_attempts=unfinished, **checks, **webhook)
+        fields: dict[str, Any] = {
+            "attempt_id": claim.attempt_id,
+            "unfinished_attempts": unfinished,
+            **checks,
+            **webhook,
+        }
+        self.set(item.item_id, generation=item.generation + 1, **fields)
         return self.stored[item.item_id]
 
     def plan(self, item_id: ItemId, next_attempt: NextAttempt) -> None:

@@ -10,6 +10,7 @@ from plaid_sync.domain.schedule import ROLLBACK_AFTER, after_request
 from plaid_sync.linking.sessions import AccountClaim, ClaimHeldError
 from plaid_sync.webhook.ports import LinkOutcome
 
+from tests.fakes.clock import FakeClock
 from tests.fakes.items import Exchanged
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class FakeLinks:
     links: dict[str, LinkProgress] = field(default_factory=dict)
     held: dict[str, AccountClaim] = field(default_factory=dict)
     blocked: set[ItemId] = field(default_factory=set)
+    clock: FakeClock = field(default_factory=FakeClock)
 
     def add_session(self, session: LinkSession) -> None:
         self.sessions[session.key] = session
@@ -66,7 +68,9 @@ class FakeLinks:
 
     def take(self, item: Item, keys: Collection[str]) -> frozenset[str]:
         for key in keys:
-            self.held.setdefault(key, AccountClaim(key, item.item_id, item.link_id))
+            held = self.held.get(key, AccountClaim(key, item.item_id, item.link_id))
+            if held.item_id == item.item_id:
+                self.held[key] = replace(held, taken_at=self.clock.now())
         return frozenset(self.claims_of(item.item_id).intersection(keys))
 
     def release(self, item_id: ItemId, bank_login_ids: Collection[str]) -> None:

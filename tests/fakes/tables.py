@@ -93,6 +93,7 @@ class Tables:
 
     def __post_init__(self) -> None:
         self.items = FakeItems(self.history, self.clock)
+        self.links.clock = self.clock
         self.transactions = FakeTransactions(self.items)
         self.quarantine = FakeQuarantine(self.items)
 

@@ -323,7 +323,7 @@ def adapters(client: Any) -> dict[str, Any]:
         "quarantine": QuarantineTable(client, ITEMS, QUARANTINE, clock),
         "history": HistoryTable(client, HISTORY),
         "links": LinksTable(client, LINKS, clock),
-        "claims": ItemClaims(client, LINKS),
+        "claims": ItemClaims(client, LINKS, FakeClock()),
         "registrations": Registrations(client, ITEMS, LINKS, HISTORY, clock),
         "shared": SharedTable(client, SHARED),
     }

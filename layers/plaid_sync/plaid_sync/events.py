@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
@@ -150,9 +149,9 @@ class EventPublisher:
 
     def _calls(self, entries: Sequence[WrittenEntry]) -> list[list[_Positioned]]:
         calls: list[list[_Positioned]] = []
-        for wave in _waves(entries, head_alone=bool(entries) and self._age(entries[0]) >= _RETRIED_AFTER):
-            positions = iter([position for position, _ in wave])
-            events = self.bus.calls(event for _, event in wave)
+        for run in _runs(entries, head_alone=bool(entries) and self._age(entries[0]) >= _RETRIED_AFTER):
+            positions = iter([position for position, _ in run])
+            events = self.bus.calls(event for _, event in run)
             calls += [[(next(positions), event) for event in call] for call in events]
         return calls
 
@@ -191,21 +190,24 @@ class EventPublisher:
         return timedelta(0) if entry.written_at is None else self.clock.now() - entry.written_at
 
 
-def _waves(entries: Sequence[WrittenEntry], *, head_alone: bool) -> list[list[_Positioned]]:
-    """Return the events in waves: of each Item's n-th entry in the n-th, and of entries about no Item in the first.
+def _runs(entries: Sequence[WrittenEntry], *, head_alone: bool) -> list[list[_Positioned]]:
+    """Return the events in runs of the stream, of which each has one entry of an Item at most.
 
     Args:
         entries: in their order.
-        head_alone: let the first entry have a wave of its own, before all others.
+        head_alone: let the first entry have a run of its own.
     """
-    waves: defaultdict[int, list[_Positioned]] = defaultdict(list)
-    seen: Counter[object] = Counter()
+    runs: list[list[_Positioned]] = []
+    items: set[object] = set()
     for position, entry in enumerate(entries):
         item_id = entry.values.get("item_id")
-        number = seen[item_id] + int(head_alone and position > 0)
-        seen[item_id] += int(item_id != NO_ITEM)
-        waves[number] += [(position, event) for event in events_of_entry(entry.values)]
-    return [waves[number] for number in sorted(waves)]
+        if position == 0 or item_id in items or (head_alone and position == 1):
+            runs.append([])
+            items.clear()
+        if item_id != NO_ITEM:
+            items.add(item_id)
+        runs[-1] += [(position, event) for event in events_of_entry(entry.values)]
+    return runs
 
 
 def events_of_entry(entry: Mapping[str, Any]) -> list[BusEvent]:

@@ -237,3 +237,13 @@ def test_memory_holds_ids_and_hashes_and_no_rows(row_of: Callable[[str], Mapping
         return peak_bytes
 
     assert (peak(4000) - peak(1000)) / 3000 < 350
+
+
+@pytest.mark.parametrize("amount", [Decimal(-2), Decimal(2**61 - 2)])
+def test_amounts_whose_hashes_are_equal_are_not_taken_for_each_other(amount: Decimal) -> None:
+    """Python seeds no hash of a number: that of -1 is that of -2, and numbers repeat modulo 2**61 - 1."""
+    at_plaid = transaction("t") | {"amount": -1 if amount < 0 else 2**62 - 3}
+    row = stored_attributes(parse_transaction(at_plaid)) | MARKS
+    assert hash(row["amount"]) == hash(amount)
+    found = compare(page(added=[at_plaid]), rows=Rows(lambda _: row | {"amount": amount}, ("t",)))
+    assert found.count(DriftKind.DIFFERENT) == 1

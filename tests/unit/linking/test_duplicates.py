@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,11 +117,16 @@ def test_one_common_account_is_a_duplicate(api: Api) -> None:
 def test_a_claim_that_a_dead_attempt_left_behind_holds_no_account(api: Api) -> None:
     item_id = api.linked()
     held = api.item(item_id).bank_login_ids
-    # An attempt took the claims, and is about to record them, or died: the next attempt records them, if it sees why.
-    api.tables.items.set(item_id, bank_login_ids=frozenset(), unfinished_attempts=1)
-    problem(api.request("POST", "/items", api.went_through_link("user")), 409, "duplicate_item")
-    api.tables.items.set(item_id, bank_login_ids=frozenset(sorted(held)[:1]), unfinished_attempts=0)
-    problem(api.request("POST", "/items", api.went_through_link("user")), 409, "duplicate_item")
+    api.tables.links.take(api.item(item_id), held)
+    # An attempt took the claims, and is about to record them, or died: the next comparison does, if it sees why.
+    holds: list[dict[str, Any]] = [
+        {"bank_login_ids": frozenset(), "unfinished_attempts": 1, "accounts_checked_at": NOON + timedelta(hours=1)},
+        {"unfinished_attempts": 0, "accounts_checked_at": NOON + timedelta(minutes=1)},
+        {"bank_login_ids": frozenset(sorted(held)[:1]), "accounts_checked_at": NOON + timedelta(hours=1)},
+    ]
+    for fields in holds:
+        api.tables.items.set(item_id, **fields)
+        problem(api.request("POST", "/items", api.went_through_link("user")), 409, "duplicate_item")
     api.tables.items.set(item_id, bank_login_ids=frozenset())
     new = api.linked()
     assert api.tables.links.claims_of(new) == held == api.item(new).bank_login_ids

@@ -273,6 +273,20 @@ def test_what_plaid_reports_about_an_item_that_it_serves_is_retried_with_a_maxim
     assert clock.item.next_attempt_at - NOON > timedelta(minutes=50)
 
 
+# ---- the claim
+
+
+def test_an_attempt_by_a_slow_clock_still_has_a_greater_id_than_the_one_that_it_follows() -> None:
+    sync = Sync()
+    ahead = "2026-06-01T12:00:30.000Z#ffffffffffff"
+    assert ahead > sync.item.attempt_id
+    sync.tables.items.set(ITEM, attempt_id=ahead)
+    assert sync.run().outcome is Outcome.COMMITTED
+    assert sync.item.attempt_id.startswith("2026-06-01T12:00:30.001Z#")
+    sync.tables.items.set(ITEM, attempt_id="f3a7c0de-of-an-older-version")
+    assert sync.run().outcome is Outcome.COMMITTED
+
+
 # ---- states of a newer version
 
 FROZEN = ItemState("frozen", "A_CODE", NOON)

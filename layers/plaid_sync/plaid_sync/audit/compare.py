@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from plaid_sync.audit.report import MAX_DIFFERENCES, Difference, DriftKind
 from plaid_sync.domain import exact_json
-from plaid_sync.domain.transaction import StoredRow, TransactionId, TransactionRow, plaid_object
+from plaid_sync.domain.transaction import StoredRow, TransactionId, TransactionRow, as_returned, plaid_object
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -159,7 +159,15 @@ class LiveRow(NamedTuple):
 
     account_id: str | None
     content: int | None
-    """The hash of its content, which each process seeds at random; None where the engine would write it differently."""
+    """The hash of its content (`_hash_of`); None where the engine would write it differently."""
+
+
+def _hash_of(row: TransactionRow) -> int:
+    """Return the hash of a row's content, which each process seeds at random.
+
+    Python seeds no hash of a number, and -1 and -2 have the same: the amount counts as a text, too.
+    """
+    return hash((row, str(as_returned(row.amount))))
 
 
 def read_live_rows(rows: AuditedRows, item: Item, deadline: Deadline) -> dict[TransactionId, LiveRow]:
@@ -173,7 +181,7 @@ def read_live_rows(rows: AuditedRows, item: Item, deadline: Deadline) -> dict[Tr
     for stored in rows.live_rows(item.item_id, deadline):
         account_id = account_ids.setdefault(stored.account_id, stored.account_id)  # one text for all of its rows
         # No row can be of a later generation than its Item.
-        content = None if stored.row is None or stored.generation > item.generation else hash(stored.row)
+        content = None if stored.row is None or stored.generation > item.generation else _hash_of(stored.row)
         found[stored.transaction_id] = LiveRow(account_id, content)
     return found
 
@@ -247,7 +255,7 @@ class HistoryComparison:
 
     def _is_as_stored(self, row: TransactionRow) -> bool:
         stored = self.stored.get(row.transaction_id)
-        return stored is not None and stored.content == hash(row)
+        return stored is not None and stored.content == _hash_of(row)
 
     def _compare(self, row: TransactionRow, found: Mapping[str, object] | None) -> None:
         if found is None or "removed_at" in found:

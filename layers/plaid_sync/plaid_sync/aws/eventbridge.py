@@ -55,7 +55,7 @@ class EventBridgeBus:
         refused: list[UnpublishedEvent] = []
         waiting: list[UnpublishedEvent] = []
         for attempt in range(MAX_TRIES):
-            failed = self._put(events)
+            failed = self._put(events, deadline)
             refused += [event for event in failed if event.permanent]
             waiting = [event for event in failed if not event.permanent]
             pause = _FIRST_PAUSE_SECONDS * 2**attempt * jitter()
@@ -65,7 +65,7 @@ class EventBridgeBus:
             events = [failed.event for failed in waiting]
         return [*refused, *waiting]
 
-    def _put(self, events: Sequence[BusEvent]) -> list[UnpublishedEvent]:
+    def _put(self, events: Sequence[BusEvent], deadline: Deadline) -> list[UnpublishedEvent]:
         request: Any = [self._entry(event) for event in events]
         try:
             with aws_errors():
@@ -73,12 +73,16 @@ class EventBridgeBus:
         except TransientError as error:
             if error.code in _PERMANENT_CODES and len(events) > 1:
                 # One of them is the cause, and holds up the others.
-                return [failed for event in events for failed in self._put([event])]
+                return [failed for event in events for failed in self._put_alone(event, deadline)]
             return [_unpublished(event, error.code) for event in events]
         if not response["FailedEntryCount"]:
             return []
         results = zip(events, response["Entries"], strict=True)
         return [_unpublished(event, str(result["ErrorCode"])) for event, result in results if "ErrorCode" in result]
+
+    def _put_alone(self, event: BusEvent, deadline: Deadline) -> list[UnpublishedEvent]:
+        deadline.require(CALL_SECONDS)
+        return self._put([event], deadline)
 
     def _entry(self, event: BusEvent) -> dict[str, str]:
         return {

@@ -293,6 +293,7 @@ class Item:
         access_token: ciphertext under the token key, with the item_id as encryption context; empty once Plaid has
             removed the Item, and in lists.
         generation: the fencing token. Every claim raises it; only the holder of the newest may write.
+        attempt_id: of the attempt that claimed it last, as `<began at>#<random>`; empty before the first.
         cursor: Plaid's cursor at the end of the last complete update; None before the first.
         writing_since: generation of the first attempt that may have died between its transactions.
         checkpoint: how far an unfinished pull of many pages is.
@@ -330,6 +331,7 @@ class Item:
     state: ItemState
     access_token: bytes = field(default=b"", repr=False)
     generation: int = 0
+    attempt_id: str = ""
     cursor: Cursor | None = None
     writing_since: int | None = None
     checkpoint: Checkpoint | None = None

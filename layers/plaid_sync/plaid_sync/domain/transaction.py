@@ -290,11 +290,11 @@ def _native_values(attributes: Mapping[str, object]) -> dict[str, Any]:
         name: attributes[name] for name, kind in _NATIVE_FIELDS.items() if type(attributes.get(name)) is kind
     }
     if "amount" in values:
-        values["amount"] = _as_returned(values["amount"])
+        values["amount"] = as_returned(values["amount"])
     return values
 
 
-def _as_returned(amount: Decimal) -> int | Decimal:
+def as_returned(amount: Decimal) -> int | Decimal:
     """Return a number as it is after DynamoDB, which keeps its value and neither zeros at its end nor its notation."""
     normal = amount.normalize(_ALL_DIGITS)
     return int(normal) if normal == normal.to_integral_value() else normal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.claims import claim_keys
@@ -225,9 +226,18 @@ class LinkValidator:
         return replaceable_item(self.items, request.replace, request.client_user_id, erase=request.erase)
 
 
+_MAX_CLOCK_SKEW: Final = timedelta(minutes=2)
+"""Two clocks of workers, each trusted to a minute."""
+
+
 def _is_left_behind(claim: AccountClaim, holder: Item) -> bool:
-    """Return whether an attempt took the claim for its Item, and died before it recorded that."""
-    return holder.unfinished_attempts == 0 and claim.key not in holder.bank_login_ids
+    """Return whether an attempt took the claim for its Item and died before it recorded that.
+
+    The Item's accounts were compared since then, and the account was not among them.
+    """
+    if claim.taken_at is None or holder.accounts_checked_at is None or claim.key in holder.bank_login_ids:
+        return False
+    return holder.unfinished_attempts == 0 and holder.accounts_checked_at > claim.taken_at + _MAX_CLOCK_SKEW
 
 
 def replaceable_item(items: LinkItems, item_id: ItemId, client_user_id: str | None, *, erase: bool) -> Item:

@@ -237,11 +237,13 @@ class AccountClaim:
         key: the account's (`domain.claims.claim_keys`).
         item_id: the Item that holds it.
         link_id: digest of the public token that the Item was linked with.
+        taken_at: when a sync took it; None where the link did.
     """
 
     key: str
     item_id: ItemId
     link_id: str
+    taken_at: datetime | None = None
 
 
 class ClaimHeldError(PlaidSyncError):

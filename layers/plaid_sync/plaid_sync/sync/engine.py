@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain import schedule
-from plaid_sync.domain.clock import format_timestamp
+from plaid_sync.domain.clock import format_timestamp, parse_timestamp
 from plaid_sync.domain.errors import (
     CURSOR_CHANGED,
     ITEM_MODIFIED,
@@ -87,6 +87,7 @@ class SyncEngine:
             if (report := self._report_without_sync(item, job)) is not None:
                 return report
             item = replace(item, pending_checks=merge_checks(item.pending_checks, job.checks))
+            claim = replace(claim, attempt_id=_later_id(claim.attempt_id, item.attempt_id))
             try:
                 item = self.items.claim(item, claim if item.state.is_known else replace(claim, repeated=True))
             except TransientError as error:
@@ -216,8 +217,19 @@ class SyncEngine:
 
 
 def _claim_of(job: SyncJob, began_at: datetime, *, repeated: bool) -> Claim:
-    attempt_id = f"{format_timestamp(began_at)}#{uuid.uuid4().hex[:12]}"
-    return Claim(attempt_id, schedule.after_claim(job.item_id, began_at), repeated, job.webhook_at)
+    return Claim(_attempt_id(began_at), schedule.after_claim(job.item_id, began_at), repeated, job.webhook_at)
+
+
+def _attempt_id(began_at: datetime) -> str:
+    return f"{format_timestamp(began_at)}#{uuid.uuid4().hex[:12]}"
+
+
+def _later_id(attempt_id: str, held: str) -> str:
+    """Return an id that is greater than the held one, whose clock may be ahead: no late copy of its claim may hold."""
+    held_at = parse_timestamp(held.partition("#")[0])
+    if attempt_id > held or held_at is None:
+        return attempt_id
+    return _attempt_id(held_at + timedelta(milliseconds=1))
 
 
 def _passes_in_seconds(error: Exception) -> bool:

@@ -71,5 +71,5 @@ def test_an_item_releases_the_claims_that_it_still_holds(dynamodb: Any) -> None:
         claim = {"link_key": {"S": key}, "item_id": {"S": holder}, "link_id": {"S": "link"}}
         dynamodb.put_item(TableName=LINKS, Item=claim)
     for _ in range(2):
-        ItemClaims(dynamodb, LINKS).release(ITEM, {"login#mine", "login#taken", "login#absent"})
+        ItemClaims(dynamodb, LINKS, FakeClock()).release(ITEM, {"login#mine", "login#taken", "login#absent"})
     assert [row["link_key"]["S"] for row in dynamodb.scan(TableName=LINKS)["Items"]] == ["login#taken"]

@@ -112,6 +112,12 @@ def test_a_find_whose_response_is_lost_has_claimed(items: ItemsTable) -> None:
     assert loaded(items).generation == 1
 
 
+def test_the_repeat_of_a_claim_finds_that_the_item_was_removed_in_between(items: ItemsTable, dynamodb: Any) -> None:
+    find(items, "1")
+    set_attribute(dynamodb, "state", REMOVED)
+    assert find(items, "1") == FoundItem(loaded(items))
+
+
 def test_a_find_that_arrives_after_a_later_attempt_only_finds(items: ItemsTable) -> None:
     find(items, "2")
     before = loaded(items)

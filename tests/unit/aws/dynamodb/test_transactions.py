@@ -19,6 +19,7 @@ from plaid_sync.domain.compression import Compressor
 from plaid_sync.domain.dictionaries import TRANSACTION
 from plaid_sync.domain.errors import RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.domain.history import EntryKind
+from plaid_sync.domain.item import Checkpoint, Cursor
 from plaid_sync.domain.transaction import RowRemoval, RowWrite, TransactionId, TransactionRow
 
 from tests.fakes.clock import NOON, PLENTY, FakeClock
@@ -440,3 +441,28 @@ def test_a_page_ends_before_it_is_larger_than_a_response(transactions: Transacti
         page, after = transactions.page(ITEM, None, 100, after)
         pages.append("".join(page))
     assert pages == ["ab", "cd", "e"]
+
+
+# ---- a lost response: the SDK sends the same call again
+
+
+def test_a_write_of_the_item_alone_whose_response_is_lost_is_no_failure(
+    items: ItemsTable, transactions: TransactionsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repeated transaction has the same ClientRequestToken; a repeated update has to hold by itself."""
+    update: Any = transactions.client.update_item
+
+    def twice(**request: Any) -> Any:
+        update(**request)
+        return update(**request)
+
+    generation = claim(items).generation
+    transactions.write(ITEM, generation, [], begin=False, end=replace(COMMIT, entry=None))
+    monkeypatch.setattr(transactions.client, "update_item", twice)
+    quiet = replace(COMMIT, entry=None, expected_cursor=COMMIT.cursor)
+    transactions.write(ITEM, generation, [], begin=False, end=quiet)
+    moved = replace(quiet, cursor=Cursor("two"))
+    transactions.write(ITEM, generation, [], begin=False, end=moved)
+    checkpoint = Checkpoint(Cursor("page"), moved.cursor, False, NOON, ((1, 1),))  # noqa: FBT003 - a field
+    transactions.write(ITEM, generation, [], begin=True, end=checkpoint)
+    assert (loaded(items).cursor, loaded(items).generation) == (moved.cursor, generation + 1)

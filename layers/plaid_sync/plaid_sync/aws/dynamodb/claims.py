@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, serialize
+from plaid_sync.domain.clock import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.item import Item, ItemId
 
 
@@ -22,6 +24,7 @@ class ItemClaims:
 
     client: DynamoDBClient
     table: str
+    clock: Clock
 
     def take(self, item: Item, keys: Collection[str]) -> frozenset[str]:
         """See `AccountClaims`. One that another Item holds stays that Item's."""
@@ -29,13 +32,14 @@ class ItemClaims:
 
     def _take(self, item: Item, key: str) -> bool:
         expression = Expression()
+        taken = {"item_id": item.item_id, "taken_at": format_timestamp(self.clock.now())}
         free = f"{expression.equals('link_key', None)} OR {expression.equals('item_id', item.item_id)}"
         with aws_errors():
             try:
                 self.client.update_item(
                     TableName=self.table,
                     Key={"link_key": serialize(key)},
-                    UpdateExpression=expression.update({"item_id": item.item_id}, {"link_id": item.link_id}),
+                    UpdateExpression=expression.update(taken, {"link_id": item.link_id}),
                     ConditionExpression=free,
                     **expression.arguments(),
                 )

@@ -102,6 +102,7 @@ def _item(values: dict[str, Any]) -> Item:
         state=_state_from_row(values),
         access_token=values.get("access_token", b""),
         generation=_optional_int(values, "generation") or 0,
+        attempt_id=str(values.get("attempt_id", "")),
         cursor=None if cursor is None else Cursor(cursor),
         writing_since=_optional_int(values, "writing_since"),
         checkpoint=_checkpoint_from_row(values),

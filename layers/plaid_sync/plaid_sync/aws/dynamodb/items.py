@@ -61,8 +61,8 @@ class ItemsTable:
         """See `SyncItems`.
 
         A late copy of a claim (the SDK's repeat, or one that the network held back) finds its own attempt or a later
-        one: without that, an attempt could be superseded by its own claim, and no attempt would pull. What another
-        program damaged fails the condition, too, and is found as it is.
+        one: without that, an attempt could be superseded by its own claim, and no attempt would pull. An Item whose
+        counters another program damaged fails the condition, too, and is found as it is.
         """
         expression = Expression()
         sets = _claim_attributes(item_id, claim)
@@ -85,8 +85,8 @@ class ItemsTable:
         row, claimed = self._claim(item_id, expression, expression.update(sets, adds=counts), condition)
         if not row or "unregistered_link" in row:
             return FoundItem(None)
-        claimed = claimed or row.get("attempt_id") == serialize(claim.attempt_id)
-        return FoundItem(item_rows.item_from_row(row), claimed)
+        item = item_rows.item_from_row(row)
+        return FoundItem(item, claimed or (item.attempt_id == claim.attempt_id and not item.removed))
 
     def claim(self, item: Item, claim: Claim) -> Item:
         """See `SyncItems`.
@@ -138,7 +138,7 @@ class ItemsTable:
         planned = format_optional_timestamp(item.next_attempt_at)
         with suppress(ConditionFailedError):
             sets = item_rows.next_attempt_attributes(item.item_id, next_attempt)
-            self._change(item.item_id, sets, lambda expression: expression.equals("next_attempt_at", planned))
+            self._update(item.item_id, sets, lambda expression: expression.equals("next_attempt_at", planned))
 
     def restart_pull(
         self, item: Item, *, from_beginning: bool, reset_at: datetime | None = None, pulled_with: str | None = None
@@ -183,7 +183,10 @@ class ItemsTable:
         sets = item_rows.state_update_attributes(item.item_id, update)
         fence = _fenced_removed(item.generation) if item.removed else _fenced(item.generation)
         try:
-            self._change(item.item_id, sets, fence, update.entry)
+            if update.entry is None:
+                self._update(item.item_id, sets, fence)
+            else:
+                self._change(item.item_id, sets, fence, update.entry)
         except ConditionFailedError as error:
             raise SupersededError from error
 
@@ -336,7 +339,7 @@ class ItemsTable:
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         """See `ApiItems`. Not fenced: no sync reads it."""
         with suppress(ConditionFailedError):
-            self._change(item_id, item_rows.bank_attributes(status), _exists)
+            self._update(item_id, item_rows.bank_attributes(status), _exists)
 
     def start_refresh(self, item_id: ItemId, now: datetime, min_interval: timedelta) -> datetime | None:
         """See `ApiItems`."""
@@ -380,6 +383,16 @@ class ItemsTable:
         change = item_action(self.table, ITEM, item_id, sets, condition, adds=adds)
         entries = [] if entry is None else [entry_put(self.history_table, entry)]
         write_together(self.client, [change, *entries], self.clock)
+
+    def _update(self, item_id: ItemId, sets: dict[str, Any], condition: Callable[[Expression], str]) -> None:
+        """Change an Item by one update, which may be repeated: its condition still holds, or its failure is no matter.
+
+        Raises:
+            ConditionFailedError: the condition failed.
+            TransientError: DynamoDB cannot accept the write now.
+        """
+        change = item_action(self.table, ITEM, item_id, sets, condition)
+        write_together(self.client, [change], self.clock, repeatable=True)
 
     def _try_change(
         self,

@@ -185,4 +185,5 @@ def _key(key: str) -> dict[str, Any]:
 
 def _claim_from_row(attributes: dict[str, Any]) -> AccountClaim:
     values = deserialize(attributes)
-    return AccountClaim(values["link_key"], ItemId(values["item_id"]), values["link_id"])
+    taken_at = parse_timestamp(values.get("taken_at"))
+    return AccountClaim(values["link_key"], ItemId(values["item_id"]), values["link_id"], taken_at)

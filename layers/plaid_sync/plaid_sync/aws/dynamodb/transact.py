@@ -93,13 +93,21 @@ def _keyed(table: str, key: Mapping[str, str], expression: Expression, condition
     }
 
 
-def write_together(client: DynamoDBClient, actions: Sequence[Action], clock: Clock) -> None:
+def write_together(
+    client: DynamoDBClient, actions: Sequence[Action], clock: Clock, *, repeatable: bool = False
+) -> None:
     """Write all of the actions together.
 
     A conflict is a concurrent write to one of the rows (an application annotating it, another attempt): all of it is
     retried with exponential backoff and jitter. When the SDK repeats the call after a lost response, it sends the same
     ClientRequestToken, so that it cannot take its own first success for a failed condition. A single update costs half
-    of a transaction, and has no such token: its condition may fail because it was written.
+    of a transaction, and has no such token.
+
+    Args:
+        client: DynamoDB's.
+        actions: the actions.
+        clock: to wait between tries.
+        repeatable: it is one update, whose condition still holds once it is written: no transaction is needed.
 
     The reasons of a canceled transaction are read together; the first line that fits decides:
 
@@ -117,7 +125,7 @@ def write_together(client: DynamoDBClient, actions: Sequence[Action], clock: Clo
     """
     for attempt in range(MAX_TRIES):
         with aws_errors():
-            reasons = _reasons_against(client, [action.request for action in actions])
+            reasons = _reasons_against(client, [action.request for action in actions], repeatable=repeatable)
         if not reasons:
             return
         _raise_final(actions, reasons)
@@ -125,11 +133,12 @@ def write_together(client: DynamoDBClient, actions: Sequence[Action], clock: Clo
     raise TransientError("transaction_canceled")
 
 
-def _reasons_against(client: DynamoDBClient, requests: list[Any]) -> Sequence[Mapping[str, Any]]:
+def _reasons_against(client: DynamoDBClient, requests: list[Any], *, repeatable: bool) -> Sequence[Mapping[str, Any]]:
     """Try once; return for each request why nothing was written, and nothing where all was."""
     try:
-        if len(requests) == 1 and "Update" in requests[0]:
-            client.update_item(**requests[0]["Update"])
+        if repeatable:
+            (request,) = requests
+            client.update_item(**request["Update"])
         else:
             transact_write_items(client, requests)
     except client.exceptions.TransactionCanceledException as error:
@@ -164,7 +173,9 @@ def back_off(clock: Clock, attempt: int) -> None:
     clock.sleep(_FIRST_PAUSE_SECONDS * 2**attempt * RANDOM.uniform(0.5, 1.5))
 
 
-def write_fenced(client: DynamoDBClient, actions: Sequence[Action], generation: int, clock: Clock) -> None:
+def write_fenced(
+    client: DynamoDBClient, actions: Sequence[Action], generation: int, clock: Clock, *, repeatable: bool = False
+) -> None:
     """Write a transaction whose action `ITEM` holds only while `generation` is the Item's newest.
 
     Raises:
@@ -173,7 +184,7 @@ def write_fenced(client: DynamoDBClient, actions: Sequence[Action], generation: 
         TransientError: another condition failed, or DynamoDB cannot accept the write now.
     """
     try:
-        write_together(client, actions, clock)
+        write_together(client, actions, clock, repeatable=repeatable)
     except ConditionFailedError as failed:
         raise _fence_failure(failed.found, generation) from failed
 

@@ -233,7 +233,9 @@ class TransactionsTable(TransactionRows):
             *self._row_actions(item_id, generation, writes),
             *([entry_put(self.history_table, end.entry)] if isinstance(end, Commit) and end.entry else []),
         ]
-        write_fenced(self.client, actions, generation, self.clock)
+        # The condition on the cursor holds no longer once it has moved.
+        repeatable = len(actions) == 1 and isinstance(end, Commit) and end.cursor == end.expected_cursor
+        write_fenced(self.client, actions, generation, self.clock, repeatable=repeatable)
 
     def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, end: Commit | Checkpoint | None) -> Action:
         expression = Expression()
