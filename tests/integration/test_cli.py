@@ -319,7 +319,7 @@ def test_the_doctor_reports_a_change_that_has_not_reached_the_alias(cli: Command
 
 def test_quotas_are_compared_with_the_parameters_of_the_deployment_to_come(cli: CommandLine) -> None:
     (found,) = cli.json("quotas")["quotas"]
-    assert (found["result"], "18 needed, 0 of them reserved" in found["what"]) == ("ok", True)
+    assert (found["result"], "26 needed, 0 of them reserved" in found["what"]) == ("ok", True)
     (refused,) = cli.json("quotas", "--parameters", "WebhookReservedConcurrency=1000", code=1)["quotas"]
     assert refused["result"] == "failed"
     assert "aws service-quotas request-service-quota-increase --service-code lambda" in refused["fix"]
