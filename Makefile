@@ -201,7 +201,8 @@ faults: setup ## Run schedules of injected faults and races against the function
 liveness: setup ## Measure in simulated time how soon the tables equal Plaid after each kind of fault (ARGS=--json)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.liveness $(ARGS)
 
-bench: setup .local/runtime/.installed build-local ## Measure CPU time, calls, bytes and units beside the usual ways and the floor (ARGS="--subject sync", --profile sync)
+bench: setup ## Measure CPU time, calls, bytes and units beside the usual ways and the floor (ARGS="--subject sync", --profile sync)
+	@$(if $(findstring --,$(filter-out --document,$(ARGS))),,$(MAKE) .local/runtime/.installed build-local)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.bench $(ARGS)
 
 mutants: setup ## Take each guard out of a copy of the engine, and run the tests that must fail (ARGS="--only fence-generation")

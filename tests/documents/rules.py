@@ -172,7 +172,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Run(r"make capacity ITEMS=\d+ WEBHOOKS=\d+", _PROJECT + "{}", "sync workers"),
     # The proof: what takes minutes prints its usage here, and runs in the gate or a workflow
-    Run(r"make (model|liveness|mutants|fuzz)", _PROJECT + "{} ARGS=--help", "usage: "),
+    Run(r"make (model|liveness|mutants|fuzz|bench)", _PROJECT + "{} ARGS=--help", "usage: "),
     ByGate(r'make demo( ARGS=("--seed 11"|--corrupt))?', "demo"),
     ByGate("make build|sam build", "reproducible"),  # which builds twice
     ByGate("make (build-local|sam-local)", "sam-local"),  # which builds before
