@@ -28,7 +28,7 @@ def _record(item_id: str) -> dict[str, Any]:
     now = str(int(time.time() * 1000))
     return {
         "messageId": "059f36b4-87a3-44ab-83d2-661975830a7d",
-        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+        "receiptHandle": "receipt-handle",
         "body": json.dumps({"item_id": item_id, "cause": "webhook"}),
         "attributes": {
             "ApproximateReceiveCount": "1",
