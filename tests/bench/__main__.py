@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.bench.figures import Table
 
-SUBJECTS: Final = ("first-sync", "sync", "rows", "units", "webhook", "start", "events", "large", "audit")
+SUBJECTS: Final = ("first-sync", "sync", "rows", "units", "events", "webhook", "start", "large", "audit")
 """In the order of the tables."""
 LONG: Final = frozenset({"large", "audit"})
 """Measured only by name."""
