@@ -6,8 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.sync.engine import MAX_CLOCK_SKEW
+from plaid_sync.domain.clock import MAX_CLOCK_SKEW, format_timestamp
 
 from local.plaid import SimulatedClock, utc_now
 from tests.integration.crashes import asleep_at

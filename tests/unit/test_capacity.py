@@ -10,12 +10,13 @@ from typing import Any, Final
 import pytest
 import simpy
 from plaid_sync.aws.dynamodb.item_rows import SHARDS
+from plaid_sync.domain.clock import MAX_CLOCK_SKEW
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import StateName
 from plaid_sync.domain.schedule import RETRY_DELAYS, ROUTINE_INTERVALS, AttemptClass
 from plaid_sync.pull import puller
 from plaid_sync.sweep import _SENDING, SHARES
-from plaid_sync.sync import engine, heartbeat
+from plaid_sync.sync import heartbeat
 
 from local.capacity import system as model
 from local.capacity.figures import Plan, read, resources
@@ -203,7 +204,7 @@ def test_a_window_counts_the_calls_of_the_last_minute() -> None:
 
 def test_the_models_constants_are_the_engines() -> None:
     assert heartbeat.RETURN_AFTER.total_seconds() == model.RETURN_AFTER
-    assert engine.MAX_CLOCK_SKEW.total_seconds() == model.CLOCK_SKEW
+    assert MAX_CLOCK_SKEW.total_seconds() == model.CLOCK_SKEW
     assert puller._THROTTLE_PAUSES == model.THROTTLE_PAUSES  # noqa: SLF001 - the model repeats it
     assert tuple(each.total_seconds() for each in RETRY_DELAYS[FailureClass.THROTTLED]) == model.RETRY_DELAYS
     assert list(model.PLAID_RETRY) == [delivery.FIRST_RETRY_SECONDS, delivery.RETRY_FACTOR]

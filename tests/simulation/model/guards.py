@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from plaid_sync.domain import schedule
+from plaid_sync.domain.clock import MAX_CLOCK_SKEW
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
 from plaid_sync.pull.pages import NetChanges
 from plaid_sync.pull.puller import Pull, Puller
@@ -74,7 +75,7 @@ def _restart_keeping_pages(self: Puller, pull: Callable[[int], Any]) -> Any:
 
 
 def _is_covered_though_pending(item: Item, message_sent_at: Any, _now: Any) -> bool:
-    return item.pull_began_at is not None and message_sent_at + engine.MAX_CLOCK_SKEW < item.pull_began_at
+    return item.pull_began_at is not None and message_sent_at + MAX_CLOCK_SKEW < item.pull_began_at
 
 
 def _write_cursor_first(

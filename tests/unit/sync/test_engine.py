@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain.accounts import Account
+from plaid_sync.domain.clock import MAX_CLOCK_SKEW
 from plaid_sync.domain.errors import PlaidError, Remedy
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import (
@@ -25,7 +26,7 @@ from plaid_sync.domain.requests import remedy_and_fix
 from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.domain.transaction import TransactionId
 from plaid_sync.domain.transitions import EventType
-from plaid_sync.sync.engine import MAX_CLOCK_SKEW, MAX_UNFINISHED_ATTEMPTS, is_covered
+from plaid_sync.sync.engine import MAX_UNFINISHED_ATTEMPTS, is_covered
 from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 
 from tests.fakes.clock import NOON, PLENTY

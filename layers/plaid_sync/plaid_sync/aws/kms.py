@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.aws.clients import aws_errors
@@ -67,7 +68,7 @@ class RecentTokens:
     def decrypt(self, item_id: ItemId, ciphertext: bytes) -> str:
         """See `TokenDecryptor`."""
         now = self.clock.now()
-        for each in [each for each, kept in self.kept.items() if kept.until <= now]:
+        for each in list(takewhile(lambda each: self.kept[each].until <= now, self.kept)):
             self.forget(each)
         kept = self.kept.get(item_id)
         if kept is not None and kept.ciphertext == ciphertext:

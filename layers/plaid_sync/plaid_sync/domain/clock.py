@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plaid_sync.domain.errors import TransientError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OUT_OF_TIME: Final = "out_of_time"
+MAX_CLOCK_SKEW: Final = timedelta(seconds=120)
+"""Two clocks (SQS's and a worker's, or two workers'), each trusted to a minute."""
 RANDOM: Final = random.SystemRandom()
 """The kernel's random numbers: environments that Lambda restores from one snapshot share the state of any other source
 (https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html)."""

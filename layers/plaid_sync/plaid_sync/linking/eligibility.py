@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.claims import claim_keys
+from plaid_sync.domain.clock import MAX_CLOCK_SKEW
 from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError
 from plaid_sync.domain.requests import item_not_found_error, item_removed_error, request_removal, require_allowed
 from plaid_sync.domain.transitions import EventType
@@ -226,10 +226,6 @@ class LinkValidator:
         return replaceable_item(self.items, request.replace, request.client_user_id, erase=request.erase)
 
 
-_MAX_CLOCK_SKEW: Final = timedelta(minutes=2)
-"""Two clocks of workers, each trusted to a minute."""
-
-
 def _is_left_behind(claim: AccountClaim, holder: Item) -> bool:
     """Return whether an attempt took the claim for its Item and died before it recorded that.
 
@@ -237,7 +233,7 @@ def _is_left_behind(claim: AccountClaim, holder: Item) -> bool:
     """
     if claim.taken_at is None or holder.accounts_checked_at is None or claim.key in holder.bank_login_ids:
         return False
-    return holder.unfinished_attempts == 0 and holder.accounts_checked_at > claim.taken_at + _MAX_CLOCK_SKEW
+    return holder.unfinished_attempts == 0 and holder.accounts_checked_at > claim.taken_at + MAX_CLOCK_SKEW
 
 
 def replaceable_item(items: LinkItems, item_id: ItemId, client_user_id: str | None, *, erase: bool) -> Item:

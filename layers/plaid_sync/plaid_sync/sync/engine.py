@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain import schedule
-from plaid_sync.domain.clock import format_timestamp, parse_timestamp
+from plaid_sync.domain.clock import MAX_CLOCK_SKEW, format_timestamp, parse_timestamp
 from plaid_sync.domain.errors import (
     CURSOR_CHANGED,
     ITEM_MODIFIED,
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from plaid_sync.sync.ports import Removals, SyncItems
     from plaid_sync.sync.steps import AttemptSteps
 
-MAX_CLOCK_SKEW: Final = timedelta(seconds=120)
-"""Two clocks (SQS's and a worker's), each trusted to a minute."""
 MAX_UNFINISHED_ATTEMPTS: Final = 5
 """After so many attempts without an outcome the Item kills its workers: it is retried with a backoff."""
 _RETRY_PAUSES: Final = (0.3, 2.0)

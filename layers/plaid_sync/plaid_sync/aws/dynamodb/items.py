@@ -82,7 +82,7 @@ class ItemsTable:
                 ),
             )
         )
-        row, claimed = self._claim(item_id, expression, expression.update(sets, adds=counts), condition)
+        row, claimed = self._update_returning(item_id, expression, expression.update(sets, adds=counts), condition)
         if not row or "unregistered_link" in row:
             return FoundItem(None)
         item = item_rows.item_from_row(row)
@@ -103,30 +103,10 @@ class ItemsTable:
         if item.pending_checks:
             sets["pending_checks"] = item_rows.check_attributes(item.pending_checks)
         condition = expression.fenced(item.generation)
-        row, claimed = self._claim(item.item_id, expression, expression.update(sets), condition)
+        row, claimed = self._update_returning(item.item_id, expression, expression.update(sets), condition)
         if not claimed and row.get("attempt_id") != serialize(claim.attempt_id):
             raise TransientError(ITEM_MODIFIED)
         return item_rows.item_from_row(row)
-
-    def _claim(
-        self, item_id: ItemId, expression: Expression, update: str, condition: str
-    ) -> tuple[dict[str, Any], bool]:
-        """Write a claim; return the row afterwards, and whether the condition held."""
-        with aws_errors():
-            try:
-                response = self.client.update_item(
-                    TableName=self.table,
-                    Key=_key(item_id),
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **expression.arguments(),
-                )
-            except self.client.exceptions.ConditionalCheckFailedException as error:
-                failed: Any = error.response
-                return failed.get("Item", {}), False
-        return dict(response["Attributes"]), True
 
     def raise_generation(self, item: Item, generation: int) -> Item:
         """See `SyncItems`."""
@@ -226,19 +206,9 @@ class ItemsTable:
     ) -> dict[str, Any]:
         """Update an Item whose rollback begins, or began; return its attributes, none where the condition failed."""
         expression, began_at = Expression(), format_timestamp(self.clock.now())
-        with aws_errors():
-            try:
-                response = self.client.update_item(
-                    TableName=self.table,
-                    Key=_key(item_id),
-                    UpdateExpression=expression.update(sets, {"rollback_began_at": began_at}),
-                    ConditionExpression=condition(expression),
-                    ReturnValues="ALL_NEW",
-                    **expression.arguments(),
-                )
-            except self.client.exceptions.ConditionalCheckFailedException:
-                return {}
-        return deserialize(response["Attributes"])
+        update = expression.update(sets, {"rollback_began_at": began_at})
+        row, held = self._update_returning(item_id, expression, update, condition(expression))
+        return deserialize(row) if held else {}
 
     # ---- the removal
 
@@ -359,6 +329,26 @@ class ItemsTable:
         return None
 
     # ---- the ways to write
+
+    def _update_returning(
+        self, item_id: ItemId, expression: Expression, update: str, condition: str
+    ) -> tuple[dict[str, Any], bool]:
+        """Update a row; return it as it is then, and whether the condition held."""
+        with aws_errors():
+            try:
+                response = self.client.update_item(
+                    TableName=self.table,
+                    Key=_key(item_id),
+                    UpdateExpression=update,
+                    ConditionExpression=condition,
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **expression.arguments(),
+                )
+            except self.client.exceptions.ConditionalCheckFailedException as error:
+                failed: Any = error.response
+                return failed.get("Item", {}), False
+        return dict(response["Attributes"]), True
 
     def _update_fenced(self, item: Item, sets: dict[str, Any]) -> None:
         try:

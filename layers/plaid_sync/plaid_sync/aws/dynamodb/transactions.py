@@ -254,7 +254,8 @@ class TransactionsTable(TransactionRows):
         return transact.check(ITEM, self.items_table, key, expression, condition)
 
     def _row_actions(self, item_id: ItemId, generation: int, writes: Collection[RowWrite]) -> Iterator[Action]:
-        now, common = self.clock.now(), {":generation": serialize(generation), ":number": serialize("N")}
+        now, item_key = self.clock.now(), serialize(item_id)
+        common = {":generation": serialize(generation), ":number": serialize("N")}
         for write in writes:
             attributes = row_attributes(write, now)
             removed = tuple(name for name, value in attributes.items() if value is None)
@@ -262,7 +263,7 @@ class TransactionsTable(TransactionRows):
             update, names = _row_update(tuple(given), removed)
             request = {
                 "TableName": self.table,
-                "Key": {"item_id": serialize(item_id), "transaction_id": serialize(write.transaction_id)},
+                "Key": {"item_id": item_key, "transaction_id": serialize(write.transaction_id)},
                 "UpdateExpression": update,
                 # Not the key: an application may have annotated an id before we write it, or after its tombstone
                 # expired. And not only absence: a generation that is no number is no attempt's, and would block the
