@@ -15,6 +15,7 @@ from plaid_sync.aws.dynamodb.expressions import Expression
 from plaid_sync.domain.accounts import compare_accounts
 from plaid_sync.sync import accounts, engine, planner
 
+from local.plaid.update_log import UpdateLog
 from local.snapshot import tamper
 from tests.simulation.faults.checker import DivergenceError
 from tests.simulation.faults.harness import harness
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 FILES = sorted(Path(__file__).with_name("regressions").glob("*.jsonl"))
 """Each is named after the guard that it needs."""
 _recover = planner.recover_partial_writes
+_mute = UpdateLog.mute
 
 
 def _not_fenced(self: Expression, _generation: int) -> str:
@@ -56,11 +58,19 @@ def _trust_the_hint(
     return compare_accounts(known, states, others, reported, complete=complete)
 
 
+def _mute_removals_too(self: UpdateLog, account_id: str) -> None:
+    """Let the local Plaid serve nothing of a closed account, not even what was removed before: no engine could know."""
+    _mute(self, account_id)
+    own = {change.transaction_id for change in self.changes if change.account_id == account_id and not change.mute}
+    self.muted[account_id] |= own
+
+
 REMOVED_GUARDS: Final[dict[str, tuple[Any, str, Any]]] = {
     "clock-skew": (engine, "MAX_CLOCK_SKEW", timedelta(0)),
     "fence": (Expression, "fenced", _not_fenced),
     "generations-of-parts": (planner, "in_ranges", lambda _generation, ranges: bool(ranges)),
     "full-resync": (planner, "recover_partial_writes", _no_full_resync),
+    "removed-before-its-account-closed": (UpdateLog, "mute", _mute_removals_too),
     "hint-is-checked": (accounts, "compare_accounts", _trust_the_hint),
     "routine-comparison": (accounts, "ACCOUNTS_INTERVAL", timedelta(days=1000)),
 }

@@ -281,6 +281,9 @@ class _Ports:
     def decrypt(self, _item_id: ItemId, _ciphertext: bytes) -> str:
         return "token"
 
+    def forget(self, item_id: ItemId) -> None:
+        """Do nothing: the model's tokens do not change."""
+
     def sync_page(self, _access_token: str, cursor: Cursor | None, _days_requested: int | None) -> pages.Page:
         response = self._respond(calls.Pull(cursor, first_page=self._clock_read), Page | Refusal)
         if isinstance(response, Refusal):
