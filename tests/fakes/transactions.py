@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transactions import row_attributes
 from plaid_sync.domain.errors import InvalidRequestError, RowNewerThanItemError, SupersededError, TransientError
-from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionRow, plaid_object
+from plaid_sync.domain.pendings import posted_rows
+from plaid_sync.domain.transaction import (
+    PendingLink,
+    RowRemoval,
+    StoredRow,
+    TransactionId,
+    TransactionRow,
+    plaid_object,
+)
 from plaid_sync.sync.planner import MAX_ROWS
 from plaid_sync.sync.ports import Commit
 
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.item import Checkpoint, Item, ItemId
-    from plaid_sync.domain.transaction import RowWrite, TransactionId
+    from plaid_sync.domain.transaction import RowWrite
 
     from tests.fakes.items import FakeItems
 
@@ -33,11 +41,13 @@ class FakeTransactions:
     Attributes:
         rows_of: the rows of each Item, tombstones included.
         erased: the ids of rows whose content is erased.
+        annotations: an application's, by the ids of their rows.
     """
 
     items: FakeItems
     rows_of: dict[ItemId, dict[TransactionId, StoredRow]] = field(default_factory=dict)
     erased: set[TransactionId] = field(default_factory=set)
+    annotations: dict[TransactionId, dict[str, Any]] = field(default_factory=dict)
 
     def live(self, item_id: ItemId) -> set[TransactionId]:
         return {row.transaction_id for row in self.rows_of.get(item_id, {}).values() if row.live}
@@ -64,14 +74,21 @@ class FakeTransactions:
     ) -> None:
         assert len(writes) <= MAX_ROWS
         item, rows = self._fenced(item_id, generation, end), self.rows_of.setdefault(item_id, {})
+        contents = [write for write in writes if not isinstance(write, PendingLink)]
         newest = max(
-            (rows[write.transaction_id].generation for write in writes if write.transaction_id in rows), default=0
+            (rows[each.transaction_id].generation for each in contents if each.transaction_id in rows), default=0
         )
         if newest >= generation:
             raise RowNewerThanItemError(newest)
-        for write in writes:
+        for write in contents:
             require_storable(row_attributes(write, self.items.clock.now()))
             self._write_row(rows, write, generation)
+        for pending_id, posted in posted_rows(writes).items():
+            if pending_id in {write.transaction_id for write in writes} & rows.keys():
+                self._link(rows, pending_id, posted.transaction_id)
+        for row in list(rows.values()):
+            if not row.live and row.posted_transaction_id is not None:
+                self._move(rows, row)
         if begin and item.writing_since is None:
             self.items.set(item_id, writing_since=generation)
         if isinstance(end, Commit):
@@ -88,20 +105,41 @@ class FakeTransactions:
             raise TransientError("cursor_changed")
         return item
 
-    def _write_row(self, rows: dict[TransactionId, StoredRow], write: RowWrite, generation: int) -> None:
+    def _write_row(
+        self, rows: dict[TransactionId, StoredRow], write: TransactionRow | RowRemoval, generation: int
+    ) -> None:
         older = rows.get(write.transaction_id)
         content = write if isinstance(write, TransactionRow) else None
         account_id = write.account_id or (None if older is None else older.account_id)
         if isinstance(write, RowRemoval) and write.erase:
             self.erased.add(write.transaction_id)
+            self.annotations.pop(write.transaction_id, None)
         first = generation if older is None else older.first_generation
         live = content is not None
         had_content = older is not None and not older.erased
         erased = not live and (write.transaction_id in self.erased or not had_content)
         kept = isinstance(write, RowRemoval) and write.kept
+        erases = isinstance(write, RowRemoval) and write.erase
+        posted_id = None if older is None or erases else older.posted_transaction_id
         rows[write.transaction_id] = StoredRow(
-            write.transaction_id, account_id, live, generation, first, content, erased, kept
+            write.transaction_id, account_id, live, generation, first, content, erased, kept, posted_id
         )
+
+    def _link(self, rows: dict[TransactionId, StoredRow], pending_id: TransactionId, posted_id: TransactionId) -> None:
+        if not (pending_id in self.erased and rows[pending_id].erased):
+            rows[pending_id] = replace(rows[pending_id], posted_transaction_id=posted_id)
+
+    def _move(self, rows: dict[TransactionId, StoredRow], pending: StoredRow) -> None:
+        """Move the annotations of a tombstone to its live posted row, unless the two contradict each other."""
+        posted = rows.get(TransactionId(str(pending.posted_transaction_id)))
+        ours = self.annotations.get(pending.transaction_id)
+        if ours is None or posted is None or posted.row is None:
+            return
+        theirs = self.annotations.get(posted.transaction_id, {})
+        names = posted.row.pending_transaction_id == pending.transaction_id
+        if names and all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys()):
+            self.annotations[posted.transaction_id] = ours | theirs
+            del self.annotations[pending.transaction_id]
 
     def _commit(self, item_id: ItemId, commit: Commit) -> None:
         require_storable(commit_attributes(item_id, commit))

@@ -30,7 +30,7 @@ from plaid_sync.domain.item import (
     StateName,
 )
 from plaid_sync.domain.schedule import AttemptClass, NextAttempt
-from plaid_sync.domain.transaction import RowRemoval, TransactionId, parse_transaction
+from plaid_sync.domain.transaction import PendingLink, RowRemoval, TransactionId, parse_transaction
 from plaid_sync.items_api.ports import ItemChange
 from plaid_sync.linking.sessions import LinkProgress, LinkSession, Registration, Replacement
 from plaid_sync.pull.pages import InvalidEntry
@@ -179,6 +179,10 @@ def _link(trace: Trace) -> None:
     trace.do("claims", lambda: sorted(links.claims(["login#1", "login#4"]).items()))
 
 
+LINK = PendingLink(IDS[0], TransactionId("posted"))
+POSTED: dict[str, Any] = {"transaction_id": LINK.posted_transaction_id, "pending_transaction_id": LINK.transaction_id}
+
+
 def _sync(trace: Trace) -> None:
     items, transactions = trace.ports["items"], trace.ports["transactions"]
     rows = [parse_transaction(transaction(key)) for key in IDS]
@@ -206,7 +210,7 @@ def _sync(trace: Trace) -> None:
     write("wrong cursor", 2, end=commit(second, "x", "one"))
     write("commit", 2, rows[2], RowRemoval(IDS[1]), end=commit(second, None, "one"))
     write("erase", 2, RowRemoval(TransactionId("w"), "account", erase=True))
-    write("keep", 2, RowRemoval(TransactionId("v"), "account", kept=True))
+    write("keep, and link", 2, RowRemoval(TransactionId("v"), "account", kept=True), LINK, replace(rows[2], **POSTED))
     follow_up = FollowUp(CLAIMED, FAILURE, CHECKS)
     update = ItemStateUpdate(LOGIN_REQUIRED, follow_up, entry(A, "failed"), "Y", reconcile=True)
     trace.do("record, superseded", lambda: items.record(first, update))

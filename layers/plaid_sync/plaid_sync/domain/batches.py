@@ -10,16 +10,31 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def batches(values: Iterable[_T], size_of: Callable[[_T], int], max_count: int, max_size: int) -> Iterator[list[_T]]:
-    """Yield the values in order, so many at most together, of so many bytes at most; a larger one goes alone."""
+def batches(
+    values: Iterable[_T],
+    size_of: Callable[[_T], int],
+    max_count: int,
+    max_size: int,
+    count_of: Callable[[_T], int] = lambda _: 1,
+) -> Iterator[list[_T]]:
+    """Yield the values in order, so many at most together, of so many bytes at most; a larger one goes alone.
+
+    Args:
+        values: the values.
+        size_of: the bytes of one.
+        max_count: of a batch.
+        max_size: bytes of a batch.
+        count_of: as how many one counts.
+    """
     batch: list[_T] = []
-    size = 0
+    size = count = 0
     for value in values:
-        cost = size_of(value)
-        if batch and (len(batch) == max_count or size + cost > max_size):
+        cost, counts = size_of(value), count_of(value)
+        if batch and (count + counts > max_count or size + cost > max_size):
             yield batch
-            batch, size = [], 0
+            batch, size, count = [], 0, 0
         batch.append(value)
         size += cost
+        count += counts
     if batch:
         yield batch

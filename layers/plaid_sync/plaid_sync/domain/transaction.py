@@ -141,8 +141,21 @@ class RowRemoval:
     kept: bool = False
 
 
-RowWrite = TransactionRow | RowRemoval
-"""A row to be made live with this content, or a tombstone."""
+@dataclass(frozen=True, slots=True)
+class PendingLink:
+    """A stored row that is not written itself is the pending one of a posted row, which is written with it.
+
+    Attributes:
+        transaction_id: the pending one.
+        posted_transaction_id: the posted one.
+    """
+
+    transaction_id: TransactionId
+    posted_transaction_id: TransactionId
+
+
+RowWrite = TransactionRow | RowRemoval | PendingLink
+"""A row to be made live with this content, a tombstone, or the link of a stored row to its posted one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +168,9 @@ class StoredRow:
         generation: the attempt that wrote it last.
         first_generation: the attempt that created it.
         erased: it is a tombstone without content: the user withdrew its account, or it never had any.
-        kept: it is a tombstone that does not expire: its account was gone when it was written.
+        kept: it is a tombstone that does not expire: its account was gone when it was written. One that is kept for its
+            annotations is not: nothing lets it expire but its application.
+        posted_transaction_id: the row that named this one as its pending transaction.
     """
 
     transaction_id: TransactionId
@@ -166,6 +181,7 @@ class StoredRow:
     row: TransactionRow | None = None
     erased: bool = False
     kept: bool = False
+    posted_transaction_id: str | None = None
 
 
 def parse_transaction(transaction: object) -> TransactionRow:
@@ -298,6 +314,11 @@ def as_returned(amount: Decimal) -> int | Decimal:
     """Return a number as it is after DynamoDB, which keeps its value and neither zeros at its end nor its notation."""
     normal = amount.normalize(_ALL_DIGITS)
     return int(normal) if normal == normal.to_integral_value() else normal
+
+
+def is_transaction_id(text: str) -> bool:
+    """Return whether a row can have this id."""
+    return 0 < len(text.encode()) <= _MAX_KEY_BYTES
 
 
 def transaction_id_of(entry: dict[str, Any]) -> TransactionId:

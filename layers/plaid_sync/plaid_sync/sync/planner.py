@@ -25,6 +25,7 @@ from plaid_sync.domain.errors import (
     is_known,
 )
 from plaid_sync.domain.item import HISTORY_INITIAL, HISTORY_NOT_READY, Checkpoint, Cursor, in_ranges
+from plaid_sync.domain.pendings import paired, pending_links
 from plaid_sync.domain.transaction import ROW_OVERHEAD_BYTES, RowRemoval, TransactionRow
 from plaid_sync.pull.pages import NetChanges
 from plaid_sync.pull.puller import MUTATION_PERSISTS, PAGE_SECONDS
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.accounts import AccountStates
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.item import GenerationRanges, Item
-    from plaid_sync.domain.transaction import RowWrite, StoredRow, TransactionId
+    from plaid_sync.domain.transaction import PendingLink, RowWrite, StoredRow, TransactionId
     from plaid_sync.pull.pages import InvalidEntry
     from plaid_sync.pull.puller import Puller, Update
     from plaid_sync.sync.job import Attempt
@@ -258,6 +259,10 @@ class UpdatePlanner:
 
     def plan(self, attempt: Attempt, part: PulledPart) -> PlannedWrites:
         """Return what a part writes: what changed, and at the end tombstones for rows that are recovered or gone."""
+        planned = self._plan(attempt, part)
+        return replace(planned, rows=[*planned.rows, *self._links(attempt, planned.rows)])
+
+    def _plan(self, attempt: Attempt, part: PulledPart) -> PlannedWrites:
         item, update = attempt.item, part.update
         rows, unchanged = self._changes(attempt, part)
         if not part.is_complete:
@@ -276,6 +281,18 @@ class UpdatePlanner:
             )
             recovered = reconcile(others, update.net.mentioned, item.account_states.gone)
         return PlannedWrites([*rows, *recovered], reconciliation, unchanged, len(recovered), decided)
+
+    def _links(self, attempt: Attempt, rows: list[RowWrite]) -> list[PendingLink]:
+        """Return the links of stored pending rows that this update does not write to posted ones that it does.
+
+        A first sync finds none: it brings a pending transaction or its posted one.
+        """
+        named = {} if attempt.item.cursor is None else pending_links(rows)
+        if not named:
+            return []
+        read = self.transactions.rows(attempt.item.item_id, named.keys(), attempt.job.deadline)
+        known = {key: row.posted_transaction_id for key, row in read.items()}
+        return [link for key, link in named.items() if key in known and known[key] != link.posted_transaction_id]
 
     def _changes(self, attempt: Attempt, part: PulledPart) -> tuple[list[RowWrite], int]:
         """Return the changes to write, and how many are stored already."""
@@ -459,9 +476,14 @@ def closing(row: StoredRow, account_id: str | None, states: AccountStates) -> Ro
     return RowRemoval(row.transaction_id, account_id, kept=True) if row.live else None
 
 
-def split_writes(writes: Iterable[RowWrite]) -> Iterator[list[RowWrite]]:
-    """Split the writes into transactions; yields at least one (perhaps empty) list."""
-    return split(writes, stored_size)
+def split_writes(writes: Collection[RowWrite]) -> Iterator[list[RowWrite]]:
+    """Split the writes into transactions; yields at least one (perhaps empty) list.
+
+    A pending row and its posted one stay together, so that annotations move with them.
+    """
+    transactions = batches(paired(writes), lambda pair: sum(map(stored_size, pair)), MAX_ROWS, MAX_BYTES, len)
+    for pairs in transactions if writes else ([],):
+        yield [write for pair in pairs for write in pair]
 
 
 def split(actions: Iterable[_T], size_of: Callable[[_T], int]) -> Iterator[list[_T]]:
@@ -473,7 +495,7 @@ def split(actions: Iterable[_T], size_of: Callable[[_T], int]) -> Iterator[list[
 
 def stored_size(write: RowWrite) -> int:
     """Return about how many bytes the row takes in the table, rounded up."""
-    return ROW_OVERHEAD_BYTES if isinstance(write, RowRemoval) else write.stored_bytes
+    return write.stored_bytes if isinstance(write, TransactionRow) else ROW_OVERHEAD_BYTES
 
 
 def _tombstones(rows: Iterable[StoredRow]) -> tuple[RowRemoval, ...]:

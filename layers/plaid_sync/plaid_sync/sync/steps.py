@@ -10,7 +10,7 @@ from plaid_sync.domain.accounts import merge_accounts
 from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError
 from plaid_sync.domain.item import Checkpoint, StateName
 from plaid_sync.domain.state_machine import ItemEvent, apply_events
-from plaid_sync.domain.transaction import TransactionRow
+from plaid_sync.domain.transaction import RowRemoval, TransactionRow
 from plaid_sync.domain.transitions import Action, EventType, transition
 from plaid_sync.pull.puller import MAX_RESTARTS, MUTATION_PERSISTS, PAGE_SECONDS
 from plaid_sync.sync.job import Attempt, Outcome, SyncReport, finding_of
@@ -349,7 +349,7 @@ def _with_part(report: SyncReport, part: PulledPart, writes: PlannedWrites) -> S
         _with_pages(report, part),
         added=report.added + len(changed) - modified,
         modified=report.modified + modified,
-        removed=report.removed + len(writes.rows) - len(upserts),
+        removed=report.removed + sum(isinstance(row, RowRemoval) for row in writes.rows),
         unchanged=report.unchanged + writes.unchanged,
         recovered=report.recovered + writes.recovered,
         quarantined=(*report.quarantined, *part.invalid),

@@ -104,7 +104,7 @@ def test_the_reasons_of_a_canceled_fenced_transaction_are_read_together(
     client: Any, item: str, rows: list[str], result: type[Exception] | str
 ) -> None:
     """A conflict on the Item says nothing about rows: its generation may be about to be that of the newer row."""
-    actions = [Action(label, ACTIONS[0].request) for label in ("item", "a", "b")]
+    actions = [Action(label, ACTIONS[0].request) for label in ("item", "row a", "row b")]
     canceled = cancellation(item, *rows)
     for reason in canceled["modeled_fields"]["CancellationReasons"]:
         reason.update({"Item": {"generation": {"N": "7"}}} if reason["Code"] == C else {})
@@ -128,13 +128,14 @@ def test_the_reasons_of_a_canceled_fenced_transaction_are_read_together(
         ({}, None, SupersededError),
         ({"generation": {"N": "2"}, "state": {"S": "active"}}, None, TransientError),
         (None, {"generation": {"N": "7"}}, RowNewerThanItemError),
+        (None, {"generation": {"N": "1"}}, ConditionFailedError),
     ],
-    ids=["a newer attempt", "removed", "no Item", "another cursor", "a newer row"],
+    ids=["a newer attempt", "removed", "no Item", "another cursor", "a newer row", "an annotated row"],
 )
 def test_a_failed_fence_says_why(
     client: Any, item: dict[str, Any] | None, row: dict[str, Any] | None, error: type[Exception]
 ) -> None:
-    actions = [Action("item", ACTIONS[0].request), Action("t", ACTIONS[1].request)]
+    actions = [Action("item", ACTIONS[0].request), Action("row t", ACTIONS[1].request)]
     codes = ["None" if found is None else "ConditionalCheckFailed" for found in (item, row)]
     failed = cancellation(*codes)
     for reason, found in zip(failed["modeled_fields"]["CancellationReasons"], (item, row), strict=True):

@@ -31,6 +31,8 @@ READ_SECONDS: Final = 15.0
 """What a read takes at worst, with the SDK's retries (aws.clients)."""
 ITEM: Final = "item"
 """Label of the Item's action in a fenced transaction."""
+ROW: Final = "row"
+"""First word of the label of an action on a row that has the transaction's generation."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _NO_REASON: Final = "None"
 _CONDITION_FAILED: Final = "ConditionalCheckFailed"
@@ -181,21 +183,25 @@ def write_fenced(
     Raises:
         SupersededError: a newer attempt holds the Item, or it is removed.
         RowNewerThanItemError: a row is of a later generation than its Item.
-        TransientError: another condition failed, or DynamoDB cannot accept the write now.
+        ConditionFailedError: the Item's condition held, and rows are not as expected in another way.
+        TransientError: the cursor is another one, or DynamoDB cannot accept the write now.
     """
     try:
         write_together(client, actions, clock, repeatable=repeatable)
     except ConditionFailedError as failed:
-        raise _fence_failure(failed.found, generation) from failed
+        error = _fence_failure(failed, generation)
+        if error is failed:
+            raise
+        raise error from failed
 
 
-def _fence_failure(found: Mapping[str, dict[str, Any]], generation: int) -> PlaidSyncError:
-    item = found.get(ITEM)
+def _fence_failure(failed: ConditionFailedError, generation: int) -> PlaidSyncError:
+    item = failed.found.get(ITEM)
     if item is None:
-        # The Item's condition held, and nothing was changing it: the Items table is older than its rows.
-        return RowNewerThanItemError(
-            max(generation, *(number_of(deserialize(row), "generation") for row in found.values()))
-        )
+        # The Item's condition held, and nothing was changing it: a newer row shows that the Items table is older.
+        rows = (row for label, row in failed.found.items() if label.startswith(f"{ROW} "))
+        newest = max((number_of(deserialize(row), "generation") for row in rows), default=0)
+        return failed if newest < generation else RowNewerThanItemError(newest)
     holds = item.get("generation") == serialize(generation)
     if holds and item.get("state") != serialize(StateName.REMOVED.value):
         # The stored cursor is not the one that this attempt started from, and no other attempt covers the update.

@@ -4,6 +4,8 @@ Key: `item_id` + `transaction_id`. Attributes of a live row: see `TransactionRow
 `date_id` (`<date>#<transaction_id>`) puts it into the index `by_account`. Every row: `generation`,
 `first_generation` (N). A tombstone has `removed_at` (S) and `expires_at` (N, epoch seconds, TTL) and no `date_id`;
 that of a gone account does not expire, and that of an account that the user withdrew has no content.
+`annotations` (M) is the application's own and moves with its transaction (`annotations`), `annotations_version` (N)
+rises with each of its changes, `posted_transaction_id` (S) is the row that named this one as its pending transaction.
 Any other attribute is the application's own and is never touched.
 """
 
@@ -16,13 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb import transact
+from plaid_sync.aws.dynamodb.annotations import ANNOTATIONS, POSTED, VERSION, AnnotationMoves, RowExtra
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transact import (
     ITEM,
+    MAX_TRIES,
     READ_SECONDS,
+    ROW,
     Action,
+    ConditionFailedError,
     batch_get,
     filtered_pages,
     page_key,
@@ -30,9 +36,11 @@ from plaid_sync.aws.dynamodb.transact import (
     write_fenced,
 )
 from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.domain.errors import InvalidRequestError
+from plaid_sync.domain.errors import TRANSACTION_CANCELED, InvalidRequestError, TransientError
+from plaid_sync.domain.pendings import paired
 from plaid_sync.domain.transaction import (
     TOMBSTONE_TTL,
+    PendingLink,
     RowRemoval,
     RowWrite,
     StoredRow,
@@ -58,6 +66,7 @@ _TYPES: Final[dict[str, type]] = {"amount": Decimal, "pending": bool, "plaid": b
 """Python types of the content; everything else is text."""
 _FENCE_ATTRIBUTES: Final = (
     *("transaction_id", "account_id", "generation", "first_generation", "removed_at", "expires_at", "date_id"),
+    *(POSTED, VERSION),
 )
 _SCANNED_ATTRIBUTES: Final = (*_FENCE_ATTRIBUTES, "date")
 """Of the content only one attribute, which shows that there is any."""
@@ -65,6 +74,8 @@ ALL_ATTRIBUTES: Final = (*_FENCE_ATTRIBUTES, *_CONTENT[1:])
 _TOMBSTONE: Final = ("removed_at", "expires_at")
 ENGINE_ATTRIBUTES: Final = ("generation", *TransactionRow.ATTRIBUTES)
 """A row with one of these is the engine's, even if it lost the others; any other row is an application's annotation."""
+_MAX_ANNOTATED_WRITES: Final = 10
+"""Of a transaction that moves annotations: with them, more may be larger than DynamoDB takes."""
 _KEYS_PER_READ: Final = 100
 _BY_ITEM: Final = ("transaction_id",)
 _BY_ACCOUNT: Final = ("date_id", "transaction_id")
@@ -227,10 +238,42 @@ class TransactionsTable(TransactionRows):
         begin: bool,
         end: Commit | Checkpoint | None = None,
     ) -> None:
-        """See `TransactionsStore`."""
+        """See `TransactionsStore`.
+
+        Where rows have annotations, the write is tried again with what is known of them then; many are written in
+        several transactions, of which only the last has the end.
+        """
+        seen: dict[str, dict[str, Any]] = {}
+        for _ in range(MAX_TRIES + len(writes)):
+            try:
+                self._write(item_id, generation, writes, seen, begin=begin, end=end)
+            except ConditionFailedError as failed:
+                seen |= {label.partition(" ")[2]: row for label, row in failed.found.items()}
+            else:
+                return
+            pairs = list(paired(writes)) if len(writes) > _MAX_ANNOTATED_WRITES else []
+            if half := len(pairs) // 2:
+                first, writes = ([write for pair in part for write in pair] for part in (pairs[:half], pairs[half:]))
+                self.write(item_id, generation, first, begin=begin or end is not None)
+                begin, seen = False, {}
+        raise TransientError(TRANSACTION_CANCELED)
+
+    def _write(  # noqa: PLR0913 - those of `write`, and what is known of annotations
+        self,
+        item_id: ItemId,
+        generation: int,
+        writes: Collection[RowWrite],
+        seen: Mapping[str, dict[str, Any]],
+        *,
+        begin: bool,
+        end: Commit | Checkpoint | None,
+    ) -> None:
+        now, item_key = self.clock.now(), serialize(item_id)
+        moves = AnnotationMoves(self.table, item_key, writes, seen, _expiry(now)).plan()
         actions = [
             self._item_action(item_id, generation, begin=begin, end=end),
-            *self._row_actions(item_id, generation, writes),
+            *self._row_actions(item_id, generation, writes, moves.extras),
+            *moves.actions,
             *([entry_put(self.history_table, end.entry)] if isinstance(end, Commit) and end.entry else []),
         ]
         # The condition on the cursor holds no longer once it has moved.
@@ -253,14 +296,21 @@ class TransactionsTable(TransactionRows):
             return transact.update(ITEM, self.items_table, key, expression, update, condition)
         return transact.check(ITEM, self.items_table, key, expression, condition)
 
-    def _row_actions(self, item_id: ItemId, generation: int, writes: Collection[RowWrite]) -> Iterator[Action]:
+    def _row_actions(
+        self, item_id: ItemId, generation: int, writes: Collection[RowWrite], extras: Mapping[TransactionId, RowExtra]
+    ) -> Iterator[Action]:
         now, item_key = self.clock.now(), serialize(item_id)
         common = {":generation": serialize(generation), ":number": serialize("N")}
         for write in writes:
-            attributes = row_attributes(write, now)
+            if isinstance(write, PendingLink):
+                continue
+            extra = extras.get(write.transaction_id, _NO_EXTRA)
+            attributes = row_attributes(write, now) | extra.attributes
             removed = tuple(name for name, value in attributes.items() if value is None)
-            given = {name: value for name, value in attributes.items() if value is not None}
-            update, names = _row_update(tuple(given), removed)
+            given = {f":{name}": serialize(value) for name, value in attributes.items() if value is not None}
+            if extra.moved is not None:
+                given[f":{ANNOTATIONS}"] = extra.moved
+            update, names = _row_update(tuple(name[1:] for name in given), removed)
             request = {
                 "TableName": self.table,
                 "Key": {"item_id": item_key, "transaction_id": serialize(write.transaction_id)},
@@ -268,12 +318,16 @@ class TransactionsTable(TransactionRows):
                 # Not the key: an application may have annotated an id before we write it, or after its tombstone
                 # expired. And not only absence: a generation that is no number is no attempt's, and would block the
                 # row forever.
-                "ConditionExpression": "NOT attribute_type(#generation, :number) OR #generation < :generation",
+                "ConditionExpression": f"({_OLDER}) AND {extra.condition}" if extra.condition else _OLDER,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                "ExpressionAttributeNames": names,
-                "ExpressionAttributeValues": common | {f":{name}": serialize(value) for name, value in given.items()},
+                "ExpressionAttributeNames": names | {f"#{name}": name for name in extra.names},
+                "ExpressionAttributeValues": common | given | extra.values,
             }
-            yield Action(f"row {write.transaction_id}", {"Update": request})
+            yield Action(f"{ROW} {write.transaction_id}", {"Update": request})
+
+
+_NO_EXTRA: Final = RowExtra()
+_OLDER: Final = "NOT attribute_type(#generation, :number) OR #generation < :generation"
 
 
 @cache
@@ -306,15 +360,20 @@ def live_rows(expression: Expression) -> str:
 # ---- the rows
 
 
-def row_attributes(write: RowWrite, now: datetime) -> dict[str, Any]:
+def _expiry(now: datetime) -> int:
+    return int((now + TOMBSTONE_TTL).timestamp())
+
+
+def row_attributes(write: TransactionRow | RowRemoval, now: datetime) -> dict[str, Any]:
     """Return the attributes that a write sets (None: removes); all others of the row stay as they are."""
     if isinstance(write, RowRemoval):
         removal: dict[str, Any] = {
             "date_id": None,
             "removed_at": format_timestamp(now),
-            "expires_at": None if write.kept else int((now + TOMBSTONE_TTL).timestamp()),
+            "expires_at": None if write.kept else _expiry(now),
         }
-        erased = dict.fromkeys(_CONTENT[1:]) if write.erase else {}
+        # What an application wrote about a transaction is the user's data, too.
+        erased = dict.fromkeys((*_CONTENT[1:], ANNOTATIONS, VERSION, POSTED)) if write.erase else {}
         return erased | removal | ({"account_id": write.account_id} if write.account_id else {})
     absent = dict.fromkeys((*_CONTENT, *_TOMBSTONE))
     return absent | write.attributes | {"plaid": write.plaid}
@@ -336,7 +395,8 @@ def stored_row_from(attributes: dict[str, Any]) -> StoredRow:
         first_generation=number_of(values, "first_generation"),
         row=_content(values) if live else None,
         erased=not live and "date" not in values,
-        kept=not live and "expires_at" not in values,
+        kept=not live and "expires_at" not in values and VERSION not in values,
+        posted_transaction_id=_text(values, POSTED),
     )
 
 
