@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import ITEMS_CONFIG, client, deadline_of
+from plaid_sync.aws.dynamodb.annotated_rows import AnnotatedRows
 from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.items import ItemsTable
@@ -45,6 +46,7 @@ from plaid_sync.domain.errors import (
     UnreadableItemError,
 )
 from plaid_sync.domain.requests import RequestContext
+from plaid_sync.items_api.annotations import TransactionAnnotations
 from plaid_sync.items_api.http import error_response, parse_path_id, path_id_of, route_of
 from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.rotation import TokenRotation
@@ -130,6 +132,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock, _report_unreadable),
         operations=operations,
         rotation=TokenRotation(items, tokens, plaid, queue, clock),
+        annotations=TransactionAnnotations(items, AnnotatedRows(dynamodb, settings.transactions_table, clock)),
         webhook_url=settings.webhook_url,
     )
     return Wired(routes, SessionCompleter(linker, sessions, operations.finish_update_mode))

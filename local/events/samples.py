@@ -89,6 +89,8 @@ class Samples:
     def _api_requests(self) -> dict[str, Callable[[], Event]]:
         item = "/items/{item_id}"
         account = f"{item}/accounts/{{account_id}}"
+        annotations = f"{item}/transactions/{{transaction_id}}/annotations"
+        any_version = {"if-match": "*"}
         return {
             "items_link_token": lambda: self._http("POST /link-tokens", {"client_user_id": "user-17"}),
             "items_link": lambda: self._http("POST /items", {"public_token": self._subject.public_token()}),
@@ -97,6 +99,10 @@ class Samples:
             "items_show": lambda: self._http(f"GET {item}"),
             "items_history": lambda: self._http(f"GET {item}/history", query={"limit": "10"}),
             "items_transactions": lambda: self._http(f"GET {item}/transactions", query={"limit": "10"}),
+            "items_annotations": lambda: self._http(f"GET {annotations}"),
+            "items_annotate": lambda: self._http(f"PATCH {annotations}", {"note": "lunch"}, headers=any_version),
+            "items_drop_annotations": lambda: self._http(f"DELETE {annotations}", headers=any_version),
+            "items_review_annotations": lambda: self._http(f"GET {item}/annotations/review"),
             "items_sync": lambda: self._http(f"POST {item}/sync"),
             "items_refresh": lambda: self._http(f"POST {item}/refresh"),
             "items_resync": lambda: self._http(f"POST {item}/resync"),
@@ -108,15 +114,21 @@ class Samples:
             "items_remove": lambda: self._http(f"DELETE {item}", query={"transactions": "erase"}),
         }
 
-    def _http(self, route: str, body: object = None, query: dict[str, str] | None = None) -> Event:
+    def _http(
+        self,
+        route: str,
+        body: object = None,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Event:
         """Return a request of an IAM caller; like API Gateway, omit absent values."""
         path, parameters = route.split(" ")[1], {}
-        for name in ("item_id", "account_id"):
+        for name in ("item_id", "account_id", "transaction_id"):
             if f"{{{name}}}" in path:  # only then: a running stack may have no Item yet
                 parameters[name] = getattr(self._subject, name)
                 path = path.replace(f"{{{name}}}", parameters[name])
         text = None if body is None else json.dumps(body)
-        event = self._request(path, text, {"content-type": "application/json"}, route)
+        event = self._request(path, text, {"content-type": "application/json"} | (headers or {}), route)
         caller = {"iam": {"userArn": "arn:aws:iam::000000000000:user/backend"}}
         event["requestContext"] = event["requestContext"] | {"authorizer": caller}
         if parameters:

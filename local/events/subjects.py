@@ -45,6 +45,7 @@ class FixedSubject:
     item_id = "item-a"
     other_item_id = "item-b"
     account_id = "account-a"
+    transaction_id = "transaction-a"
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -104,6 +105,11 @@ class RunningSubject:
     def account_id(self) -> str:
         """The first account of the Item."""
         return str(self._call_api("items_show")["accounts"][0]["account_id"])
+
+    @cached_property
+    def transaction_id(self) -> str:
+        """A transaction of the Item."""
+        return str(self._call_api("items_transactions")["transactions"][0]["transaction_id"])
 
     def body(self, kind: str, code: str) -> bytes:
         draft = {"webhook_type": kind, "webhook_code": code}

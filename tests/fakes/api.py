@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import Item, ItemId, Removal
 from plaid_sync.domain.requests import RequestContext
+from plaid_sync.items_api.annotations import TransactionAnnotations
 from plaid_sync.items_api.http import error_response
 from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.rotation import TokenRotation
@@ -29,7 +30,7 @@ from tests.fakes.links import FakeRegistrations
 from tests.fakes.plaid import FakePlaid, login
 from tests.fakes.queue import FakeQueue
 from tests.fakes.tables import Tables
-from tests.fakes.transactions import FakeTransactionPages
+from tests.fakes.transactions import FakeAnnotations, FakeTransactionPages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,9 @@ CALLER: Final = "arn:aws:iam::123456789012:user/caller"
 WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
 _ROUTE_OF_ITEM: Final = re.compile(
     "/items/(?P<item_id>[^/]+)(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore)?)?"
+)
+_ROUTES_OF_ANNOTATIONS: Final = re.compile(
+    "/items/(?P<item_id>[^/]+)(?:/transactions/(?P<transaction_id>[^/]+)/annotations|/annotations/review)"
 )
 
 
@@ -70,6 +74,7 @@ class Api:
             "links": tables.links,
             "registrations": FakeRegistrations(tables.items, tables.links),
             "transactions": FakeTransactionPages(tables.transactions),
+            "annotations": FakeAnnotations(tables.transactions),
             "tokens": tables.tokens,
             "plaid": self.plaid,
             "queue": self.queue,
@@ -125,6 +130,7 @@ class Api:
             ),
             operations=self._operations(sessions),
             rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
+            annotations=TransactionAnnotations(items, ports["annotations"]),
             siblings=Siblings(items, ports["index"]).of,
             webhook_url=WEBHOOK_URL,
         )
@@ -136,7 +142,7 @@ class Api:
         except PlaidSyncError as error:
             return error_response(error)
 
-    def request(
+    def request(  # noqa: PLR0913 - the parts of a request
         self,
         method: str,
         path: str,
@@ -144,6 +150,7 @@ class Api:
         query: Mapping[str, str] | None = None,
         *,
         seconds: float = 900.0,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a request; a body that is no text is sent as JSON."""
         self.requests += 1
@@ -153,9 +160,14 @@ class Api:
         if found is not None:
             account = f"/{{account_id}}{found[4] or ''}" if "account_id" in parts else ""
             route = f"/items/{{item_id}}{found[2] or ''}{account}"
+        if (annotated := _ROUTES_OF_ANNOTATIONS.fullmatch(path)) is not None:
+            parts = {name: part for name, part in annotated.groupdict().items() if part is not None}
+            ending = "/transactions/{transaction_id}/annotations" if len(parts) > 1 else "/annotations/review"
+            route = f"/items/{{item_id}}{ending}"
         event = {
             "routeKey": f"{method} {route}",
             "pathParameters": parts or None,
+            "headers": dict(headers or {}),
             "queryStringParameters": dict(query) if query else None,
             "body": body if body is None or isinstance(body, str) else json.dumps(body),
             "requestContext": {

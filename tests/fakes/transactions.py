@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transactions import row_attributes
+from plaid_sync.domain.annotations import AnnotatedRow
 from plaid_sync.domain.errors import InvalidRequestError, RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.domain.pendings import posted_rows
 from plaid_sync.domain.transaction import (
@@ -175,6 +176,61 @@ class FakeTransactions:
         for transaction_id in list(rows):
             deadline.require(1.0)
             del rows[transaction_id]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeAnnotations:
+    """Implements `AnnotationStore` on a table.
+
+    Attributes:
+        versions: how often the annotations of each row were changed.
+        expired: rows that expire since their annotations were deleted.
+    """
+
+    table: FakeTransactions
+    versions: dict[TransactionId, int] = field(default_factory=dict)
+    expired: set[TransactionId] = field(default_factory=set)
+
+    def load(self, item_id: ItemId, transaction_id: TransactionId) -> AnnotatedRow | None:
+        stored = self.table.rows_of.get(item_id, {}).get(transaction_id)
+        if stored is None:
+            return None
+        annotations = self.table.annotations.get(transaction_id)
+        return AnnotatedRow(
+            transaction_id,
+            stored.account_id,
+            None if stored.row is None else stored.row.date,
+            None if stored.row is None else stored.row.amount,
+            annotations or {},
+            self.versions.get(transaction_id, 0),
+            annotations,
+            stored.posted_transaction_id,
+            None if stored.live else "2026-06-01T12:00:00.000Z",
+        )
+
+    def save(self, item_id: ItemId, row: AnnotatedRow, annotations: dict[str, Any]) -> bool:
+        return row.removed_at is None and self._write(item_id, row, annotations)
+
+    def drop(self, item_id: ItemId, row: AnnotatedRow, *, expires: bool) -> bool:
+        if expires:
+            self.expired.add(row.transaction_id)
+        return self._write(item_id, row, {})
+
+    def _write(self, item_id: ItemId, row: AnnotatedRow, annotations: dict[str, Any]) -> bool:
+        if self.load(item_id, row.transaction_id) != row:
+            return False
+        self.table.annotations[row.transaction_id] = annotations
+        self.versions[row.transaction_id] = row.version + 1
+        return True
+
+    def unmoved(
+        self, item_id: ItemId, limit: int, after: dict[str, str] | None
+    ) -> tuple[list[tuple[AnnotatedRow, list[AnnotatedRow]]], dict[str, str] | None]:
+        loaded = [self.load(item_id, transaction_id) for transaction_id in sorted(self.table.rows_of.get(item_id, {}))]
+        start = "" if after is None else after["transaction_id"]
+        found = [row for row in loaded if row and row.removed_at and row.annotations and row.transaction_id > start]
+        last = {"transaction_id": str(found[limit - 1].transaction_id)} if len(found) > limit else None
+        return [(row, []) for row in found[:limit]], last
 
 
 def stored_attributes(row: TransactionRow) -> dict[str, object]:

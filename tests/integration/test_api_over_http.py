@@ -107,9 +107,12 @@ def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_req
     world.plaid.complete_link(answers["POST /link-tokens"][1]["link_token"])
     finished = {"link_token": answers["POST /link-tokens"][1]["link_token"]}
     account_id = world.plaid.account_rows(item_id)[0]["account_id"]
+    ids = {"item_id": item_id, "account_id": account_id, "transaction_id": next(iter(world.live(item_id)))}
     for route in [route for route in ROUTES if "{item_id}" in route and route != "DELETE /items/{item_id}"]:
-        method, path = route.replace("{item_id}", item_id).replace("{account_id}", account_id).split(" ")
-        answers[route] = call(method, path, finished if path.endswith("/sync") else None)
+        method, path = route.format(**ids).split(" ")
+        if_match = "*" if path.endswith("/annotations") else None
+        body = {"note": "lunch"} if method == "PATCH" else finished if path.endswith("/sync") else None
+        answers[route] = call(method, path, body, if_match)
     answers["DELETE /items/{item_id}"] = call("DELETE", f"/items/{item_id}", transactions="erase")
     assert {*answers, PUBLIC} == set(ROUTES)
     for route, (status, _) in answers.items():

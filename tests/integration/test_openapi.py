@@ -53,6 +53,7 @@ MORE_THAN_A_SCHEMA: Final = {
     "POST /link-tokens": {"client_user_id", "days_requested", "user", "redirect_uri", *PRODUCT_LISTS},
     "POST /items": {"public_token", "replace", "transactions"},
     "DELETE /items/{item_id}": {"reason_note"},
+    "PATCH /items/{item_id}/transactions/{transaction_id}/annotations": {"body"},
 }
 """Fields for which valid data can get 400: some Items require `client_user_id`, others do not; `replace` and
 `transactions` depend on the body, as do fields that exclude each other; and only Plaid knows its public tokens."""
@@ -175,7 +176,7 @@ def _configuration(known: Known, examples: int) -> SchemathesisConfig:
                 # 500 is documented, too: it is the answer to a defect.
                 "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "502", "503"]},
                 "positive_data_acceptance": {"enabled": False},  # valid_data_is_not_called_invalid is more exact
-                "missing_required_header": {"expected-statuses": ["401"]},
+                "missing_required_header": {"expected-statuses": ["401", "428"]},
                 # API Gateway answers unsigned requests and methods without a route.
                 "ignored_auth": {"enabled": False},
                 "unsupported_method": {"enabled": False},
@@ -184,6 +185,7 @@ def _configuration(known: Known, examples: int) -> SchemathesisConfig:
     )
 
 
+TRANSACTION: Final = (("TransactionId", "path.transaction_id"),)
 NEXT: Final = {"$ref": "#/components/parameters/Next"}
 
 
@@ -204,7 +206,7 @@ def _prepared(known: Known, session: dict[str, str]) -> dict[str, Any]:
             media_type["schema"] = _closed(media_type["schema"])
     for name in ("Accounts", "Freshness", "Item", "ItemSummary"):
         _close(components["schemas"][name])
-    for parameter, name in (("ItemId", "path.item_id"), ("AccountId", "path.account_id")):
+    for parameter, name in (("ItemId", "path.item_id"), ("AccountId", "path.account_id"), *TRANSACTION):
         components["parameters"][parameter]["examples"] = {value: {"value": value} for value in known[name]}
     link = prepared["paths"]["/items"]["post"]["requestBody"]["content"]["application/json"]["examples"]
     link["bySession"]["value"] = session
@@ -269,6 +271,8 @@ def known(world: World) -> Known:
     return {
         "path.item_id": items,
         "path.account_id": accounts,
+        "path.transaction_id": [str(row["transaction_id"]) for row in world.live(healthy).values()][:3],
+        "header.If-Match": ["*"],
         "query.replace": [replaced],
         "query.account_id": accounts,
         "query.client_user_id": [USER],

@@ -171,7 +171,8 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Items", "ItemsTable/index/by_link"): {"Query"},
     ("Items", "ItemsTable/index/by_user"): {"Query"},
     ("Items", "ItemsTable/index/by_state"): {"Query", "Scan"},
-    ("Items", "TransactionsTable"): {"Query"},
+    # It changes annotations; by its conditions, of rows that are there.
+    ("Items", "TransactionsTable"): {"Query", "GetItem", "UpdateItem"},
     ("Items", "TransactionsTable/index/by_account"): {"Query"},
     ("Items", "HistoryTable"): {"PutItem", "Query"},
     ("Items", "LinksTable"): {"BatchGetItem", "GetItem", "PutItem", "ConditionCheckItem"},

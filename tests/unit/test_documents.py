@@ -120,7 +120,7 @@ def attributes(heading: str) -> set[str]:
 
 
 def test_the_data_dictionary_has_exactly_the_attributes_of_a_transaction() -> None:
-    keys = {"item_id", "date_id", "expires_at"}
+    keys = {"item_id", "date_id", "expires_at", "annotations"}
     assert attributes("Transactions") == keys | set(row_format.ALL_ATTRIBUTES)
 
 

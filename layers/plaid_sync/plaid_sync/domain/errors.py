@@ -371,6 +371,8 @@ class Refusal(StrEnum):
     FORBIDDEN = "forbidden"
     CONFLICT = "conflict"
     GONE = "gone"
+    PRECONDITION_FAILED = "precondition_failed"
+    PRECONDITION_REQUIRED = "precondition_required"
     RATE_LIMITED = "rate_limited"
 
 

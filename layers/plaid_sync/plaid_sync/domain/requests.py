@@ -165,6 +165,18 @@ def account_not_found_error() -> RefusedError:
     return RefusedError(Refusal.NOT_FOUND, "account_not_found", "the Item has no such account", members)
 
 
+def transaction_not_found_error() -> RefusedError:
+    """Return the error for a transaction that an Item has not."""
+    fix = {"fix": "find it with GET /items/{item_id}/transactions"}
+    return RefusedError(Refusal.NOT_FOUND, "transaction_not_found", "the Item has no such transaction", fix)
+
+
+def if_match_required_error() -> RefusedError:
+    """Return the error for a change without the version that it is based on."""
+    fix = {"field": "If-Match", "fix": 'send the ETag of the GET, such as "3", "0" for the first ones, or * for any'}
+    return RefusedError(Refusal.PRECONDITION_REQUIRED, "if_match_required", "If-Match is missing", fix)
+
+
 def item_removed_error(item_id: ItemId) -> RefusedError:
     """Return the refusal of an Item that is removed."""
     members = {"fix": "link the bank again", "item_id": item_id}

@@ -32,10 +32,13 @@ from plaid_sync.domain.requests import (
     RequestContext,
     account_not_found_error,
     fix_for,
+    if_match_required_error,
     item_not_found_error,
     reject_unknown,
+    transaction_not_found_error,
 )
 from plaid_sync.domain.text import is_printable_ascii
+from plaid_sync.domain.transaction import TransactionId, is_transaction_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -46,6 +49,7 @@ ApiEvent = dict[str, Any]
 Response = dict[str, Any]
 _PLAIN_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._-]+")
 """Ids that stay as they are in each part of a path, on each way: also decoded twice, or with dots resolved."""
+_VERSION: Final = re.compile(r'"([0-9]{1,18})"')
 _ENCODED_ID: Final = re.compile(r"~([A-Za-z0-9_-]+)")
 _MAX_CALLER_LENGTH: Final = 2048
 _MAX_PAGE_TOKEN_LENGTH: Final = 2048
@@ -54,6 +58,8 @@ STATUS_OF_REFUSAL: Final = {
     Refusal.FORBIDDEN: HTTPStatus.FORBIDDEN,
     Refusal.CONFLICT: HTTPStatus.CONFLICT,
     Refusal.GONE: HTTPStatus.GONE,
+    Refusal.PRECONDITION_FAILED: HTTPStatus.PRECONDITION_FAILED,
+    Refusal.PRECONDITION_REQUIRED: HTTPStatus.PRECONDITION_REQUIRED,
     Refusal.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
 }
 _RETRY_SECONDS: Final = 5
@@ -154,6 +160,37 @@ def account_id_of(event: ApiEvent) -> str:
     if not is_printable_ascii(account_id):
         raise account_not_found_error()
     return str(account_id)
+
+
+def transaction_id_of(event: ApiEvent) -> TransactionId:
+    """Return the transaction in the path.
+
+    Raises:
+        RefusedError: no transaction can have such an id.
+    """
+    transaction_id = path_id_of(event, "transaction_id")
+    if transaction_id is None or not is_transaction_id(transaction_id):
+        raise transaction_not_found_error()
+    return TransactionId(transaction_id)
+
+
+def expected_version_of(event: ApiEvent) -> int | None:
+    """Return the version that `If-Match` requires; None for any.
+
+    Raises:
+        RefusedError: there is no such header.
+        InvalidRequestError: it is no version.
+    """
+    headers = event.get("headers") or {}
+    text = next((str(value).strip() for name, value in headers.items() if str(name).lower() == "if-match"), "")
+    if not text:
+        raise if_match_required_error()
+    if text == "*":
+        return None
+    version = _VERSION.fullmatch(text)
+    if version is None:
+        raise InvalidRequestError("If-Match", 'send one version in quotation marks, such as "3", or * for any')
+    return int(version[1])
 
 
 def body_of(event: ApiEvent) -> object:

@@ -23,6 +23,7 @@ from plaid_sync.items_api.http import (
     body_of,
     checked_query,
     context_of,
+    expected_version_of,
     format_page_token,
     item_id_of,
     item_path,
@@ -32,6 +33,7 @@ from plaid_sync.items_api.http import (
     query_of,
     respond,
     route_of,
+    transaction_id_of,
 )
 from plaid_sync.items_api.views import drop_none, sibling_warning
 
@@ -41,11 +43,13 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.item import ItemId
     from plaid_sync.domain.requests import RequestContext
+    from plaid_sync.items_api.annotations import TransactionAnnotations
     from plaid_sync.items_api.http import ApiEvent, Response
     from plaid_sync.items_api.ports import CreatedLinkToken
     from plaid_sync.items_api.queries import ItemQueries
     from plaid_sync.items_api.rotation import TokenRotation
     from plaid_sync.items_api.service import ItemOperations
+    from plaid_sync.items_api.views import View
 
 LINK_ROUTE: Final = "POST /items"
 _PAGE_SIZE: Final = 50
@@ -75,6 +79,7 @@ class ItemsApi:
     queries: ItemQueries
     operations: ItemOperations
     rotation: TokenRotation
+    annotations: TransactionAnnotations
     webhook_url: str
 
 
@@ -141,6 +146,35 @@ def _list_transactions(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Res
     transactions, unreadable, last = api.queries.list_transactions(item_id, account_id, limit, after)
     following = format_page_token(last)
     return respond(HTTPStatus.OK, drop_none(transactions=transactions, unreadable=unreadable or None, next=following))
+
+
+def _show_annotations(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    checked_query(event)
+    return _with_version(api.annotations.show(item_id_of(event), transaction_id_of(event)))
+
+
+def _patch_annotations(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    checked_query(event)
+    item_id, transaction_id, expected = item_id_of(event), transaction_id_of(event), expected_version_of(event)
+    return _with_version(api.annotations.patch(item_id, transaction_id, expected, body_of(event)))
+
+
+def _delete_annotations(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    _query_without_body(event)
+    item_id, transaction_id, expected = item_id_of(event), transaction_id_of(event), expected_version_of(event)
+    return _with_version(api.annotations.delete(item_id, transaction_id, expected))
+
+
+def _with_version(shown: View) -> Response:
+    return respond(HTTPStatus.OK, shown, etag=f'"{shown["version"]}"')
+
+
+def _review_annotations(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    item_id = item_id_of(event)
+    query = checked_query(event, "limit", "next")
+    limit, after = page_limit(query, _PAGE_SIZE, _MAX_PAGE_SIZE), parse_page_token(query, _TRANSACTION_LIST_KEY)
+    unmoved, last = api.annotations.review(item_id, limit, after)
+    return respond(HTTPStatus.OK, drop_none(unmoved=unmoved, next=format_page_token(last)))
 
 
 def _remove(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
@@ -221,6 +255,10 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "DELETE /items/{item_id}": _remove,
     "GET /items/{item_id}/history": _list_history,
     "GET /items/{item_id}/transactions": _list_transactions,
+    "GET /items/{item_id}/transactions/{transaction_id}/annotations": _show_annotations,
+    "PATCH /items/{item_id}/transactions/{transaction_id}/annotations": _patch_annotations,
+    "DELETE /items/{item_id}/transactions/{transaction_id}/annotations": _delete_annotations,
+    "GET /items/{item_id}/annotations/review": _review_annotations,
     "POST /items/{item_id}/sync": _sync,
     "POST /items/{item_id}/refresh": _refresh,
     "POST /items/{item_id}/resync": _resync,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from plaid_sync.domain.accounts import Account, AccountStates
+    from plaid_sync.domain.annotations import AnnotatedRow, Annotations
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import BankStatus, Item, ItemFailure, Removal
 
@@ -106,6 +107,20 @@ def _account_view(account: Account, state: AccountState) -> View:
     if isinstance(balances, dict):
         document["balances"] = balances | drop_none(as_of=format_optional_timestamp(account.as_of))
     return document | known | {"state": state.value}
+
+
+def annotations_view(row: AnnotatedRow, changed: Annotations | None = None) -> View:
+    """Return a transaction's annotations, after a change where there was one.
+
+    `annotations` is absent where JSON cannot show them.
+    """
+    return drop_none(
+        transaction_id=row.transaction_id,
+        annotations=row.annotations if changed is None else changed,
+        version=row.version + (changed is not None),
+        removed_at=row.removed_at,
+        posted_transaction_id=row.posted_transaction_id,
+    )
 
 
 def bank_view(status: BankStatus) -> View:

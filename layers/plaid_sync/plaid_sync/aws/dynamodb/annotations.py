@@ -49,14 +49,14 @@ class RowExtra:
     names: tuple[str, ...] = ()
     values: WireRow = field(default_factory=dict)
 
-    def expect(self, row: Mapping[str, Any]) -> None:
-        """Require that the annotations are those of a row as it was read."""
+    def expect(self, row: Mapping[str, Any], *names: str) -> None:
+        """Require that attributes are those of a row as it was read."""
         conditions = []
-        for name in (ANNOTATIONS, VERSION):
+        for name in names:
             if name in row:
                 self.values[f":seen_{name}"] = row[name]
             conditions.append(f"#{name} = :seen_{name}" if name in row else f"attribute_not_exists(#{name})")
-        self.condition, self.names = " AND ".join(conditions), (ANNOTATIONS, VERSION)
+        self.condition, self.names = " AND ".join(conditions), names
 
 
 @dataclass(slots=True)
@@ -105,10 +105,13 @@ class AnnotationMoves:
             extra.condition, extra.names = _ABSENT, (ANNOTATIONS,)
         elif self._move(pending_id, row):
             extra.attributes |= _emptied(row)
-            extra.expect(row)
+            extra.expect(row, ANNOTATIONS, VERSION)
         else:
+            # With a version, the row is known to be kept for its annotations; one written directly may have none.
             extra.attributes |= {"expires_at": None, VERSION: number_of(deserialize(row), VERSION)}
-            extra.condition, extra.names = f"attribute_exists(#{ANNOTATIONS})", (ANNOTATIONS,)
+            extra.expect(row, VERSION)
+            extra.condition += f" AND attribute_exists(#{ANNOTATIONS})"
+            extra.names += (ANNOTATIONS,)
 
     def _link(self, link: PendingLink) -> None:
         """Set a stored row's posted one; the annotations of a tombstone move there."""
@@ -122,7 +125,7 @@ class AnnotationMoves:
             extra.names = ("generation", "removed_at", ANNOTATIONS)
         elif self._move(link.transaction_id, row):
             extra.attributes |= _emptied(row) | {"expires_at": self.expires_at}
-            extra.expect(row)
+            extra.expect(row, ANNOTATIONS, VERSION)
             extra.condition += " AND attribute_exists(#removed_at)"
             extra.names += ("removed_at",)
         else:
@@ -144,7 +147,7 @@ class AnnotationMoves:
         extra = RowExtra() if written is None else self._extra(written.transaction_id)
         versions = (number_of(deserialize(row), VERSION) for row in (pending, posted))
         extra.attributes[VERSION], extra.moved = max(versions) + 1, merged
-        extra.expect(posted)
+        extra.expect(posted, ANNOTATIONS, VERSION)
         self._targets.add(posted_id)
         if written is None:
             extra.condition += " AND #pending_transaction_id = :pending_id AND attribute_not_exists(#removed_at)"
