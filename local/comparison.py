@@ -201,8 +201,9 @@ def _of_row(
 def _of_tombstone(row: Row, accounts: Collection[str]) -> Iterator[tuple[str, object, object]]:
     if "date_id" in row:
         yield "date_id", "absent from a removed row", row["date_id"]
-    # The transactions of an account that is no longer listed are kept for its return.
+    # The transactions of an account that is no longer listed are kept for its return, and annotated ones for a person.
     kept = "plaid" in row and row.get("account_id") not in accounts
+    kept = kept or "annotations" in row
     if "expires_at" not in row and not kept:
         yield "expires_at", "a time", ABSENT
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ANNOTATION: Final = "ledger_account"
 """An attribute of the application's own."""
+ANNOTATIONS: Final = "annotations"
+"""The attribute that follows a transaction."""
 
 
 _PENDING: Final = {"failing_since", "unfinished_attempts", "pending_checks", "checkpoint", "writing_since", "reconcile"}
@@ -53,6 +55,7 @@ class ObservedItem:
         at_removal: all rows as they were when the Item was removed.
         unreported: whether something changed that no webhook and no request reports, or whose webhook was lost.
         closed: accounts that Plaid stopped to list, at least for a while.
+        notes: the names in `annotations` that an application wrote, with the transaction that each was written on.
     """
 
     registered: bool = False
@@ -64,6 +67,7 @@ class ObservedItem:
     at_removal: dict[str, Any] | None = None
     unreported: bool = False
     closed: set[str] = field(default_factory=set)
+    notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def followed(self) -> bool:
@@ -84,6 +88,7 @@ class Checker:
         steps: calls so far.
         keeps_gone_rows: whether the stack keeps the rows of accounts that are gone.
         commits: commits so far, each compared with Plaid's truth at its cursor.
+        noted: notes so far.
     """
 
     stack: LocalStack
@@ -91,6 +96,7 @@ class Checker:
     keeps_gone_rows: bool = False
     steps: int = 0
     commits: int = 0
+    noted: int = 0
     items: dict[str, ObservedItem] = field(default_factory=dict)
 
     def item(self, item_id: str) -> ObservedItem:
@@ -195,8 +201,26 @@ class Checker:
                 for transaction_id, value in item.annotations.items():
                     found = rows.get(transaction_id, {}).get(ANNOTATION)
                     _require(found == value, item_id, f"annotation of {transaction_id}: {found!r}, not {value!r}")
+                self._check_notes(item_id, rows)
             if item.at_removal is not None:
                 self._check_removed(item_id, item.at_removal)
+
+    def _check_notes(self, item_id: str, rows: dict[str, dict[str, Any]]) -> None:
+        """Check that each note is on one row: the posted one where the pair is known, and none that expires."""
+        item = self.item(item_id)
+        erased = self._transactions_of(item_id, item.closed)
+        for name, transaction_id in item.notes.items():
+            holders = [row for row in rows.values() if name in row.get(ANNOTATIONS, {})]
+            if not holders and transaction_id in erased:
+                continue
+            _require(len(holders) == 1, item_id, f"{name} of {transaction_id} is on {len(holders)} rows")
+            (row,) = holders
+            if "removed_at" not in row:
+                continue
+            _require("expires_at" not in row, item_id, f"{name} of {transaction_id} expires with its tombstone")
+            posted = rows.get(row.get("posted_transaction_id", ""), {})
+            linked = "removed_at" not in posted and posted.get("pending_transaction_id") == row["transaction_id"]
+            _require(not linked, item_id, f"{name} of {transaction_id} has not moved to its posted row")
 
     def _check_accounts(self, item_id: str, record: dict[str, Any], *, swept: bool) -> set[str]:
         """Check what is stored about accounts against Plaid's list; return the gone ones whose rows stay.
@@ -276,6 +300,31 @@ class Checker:
             ExpressionAttributeNames={"#name": ANNOTATION},
             ExpressionAttributeValues={":value": {"S": value}},
         )
+
+    def note(self, item_id: str, number: int) -> None:
+        """Write into `annotations` of one of the live rows, of the pending ones if there are any."""
+        rows = {key: row for key, row in self.rows(item_id).items() if "removed_at" not in row}
+        if keys := sorted(key for key, row in rows.items() if row.get("pending")) or sorted(rows):
+            transaction_id = keys[number % len(keys)]
+            self.note_on(item_id, transaction_id, rows[transaction_id])
+
+    def note_on(self, item_id: str, transaction_id: str, row: dict[str, Any]) -> None:
+        """Add a name to the annotations of a live row, as PATCH does."""
+        notes = self.item(item_id).notes
+        name = f"note {len(notes)}"
+        notes[name] = transaction_id
+        merged = row.get(ANNOTATIONS, {}) | {name: transaction_id}
+        self._dynamodb.update_item(
+            TableName=self.stack.transactions_table,
+            Key=_key(item_id, transaction_id),
+            UpdateExpression="SET annotations = :merged ADD annotations_version :one",
+            ConditionExpression="attribute_exists(generation) AND attribute_not_exists(removed_at)",
+            ExpressionAttributeValues={
+                ":merged": {"M": {key: {"S": value} for key, value in merged.items()}},
+                ":one": {"N": "1"},
+            },
+        )
+        self.noted += 1
 
     def expire(self, now: int) -> None:
         for item_id, item in self.items.items():

@@ -56,7 +56,7 @@ def run(harness: Harness, steps: Sequence[Step]) -> Counter[str]:
     """
     with closing(Run(harness, steps)) as schedule:
         schedule.execute()
-        return schedule.counts | Counter({"commits": schedule.checker.commits})
+        return schedule.counts | Counter({"commits": schedule.checker.commits, "notes": schedule.checker.noted})
 
 
 class Run(World):
@@ -283,6 +283,9 @@ class Run(World):
 
     def annotate(self, *, item: str, row: int) -> None:
         self.checker.annotate(item, row)
+
+    def note(self, *, item: str, row: int) -> None:
+        self.checker.note(item, row)
 
     def remove(self, *, item: str, erase: bool, fault_at: int, fault: str) -> None:
         if len(self.items) == MAX_LINKS:

@@ -105,6 +105,7 @@ class _Generator:
             self._outage: 4,
             self._dead_cursor: 2,
             self._accounts: 5,
+            self._postings: 5,
             self._killed_again_and_again: 1,
             self._messages: 3,
             self._miscellaneous: 4,
@@ -218,6 +219,27 @@ class _Generator:
             if self.rng.random() < 0.5:
                 yield self._attempt()
         yield from self._end_of_scene()
+
+    def _postings(self) -> Iterator[Step]:
+        """Annotated pending rows post, while their application annotates them and workers die."""
+        yield self._change_rows("add pending", "add again")
+        yield self._deliver_webhooks()
+        yield _step("sync", clock_error=0)
+        for _ in range(self.rng.randint(1, 4)):
+            yield self._note()
+        yield self._change_rows("post", "post", "remove newest")
+        yield self._deliver_webhooks()
+        yield self._receive(paused=self.rng.random() < 0.3)
+        if self.rng.random() < 0.7:
+            yield self._advance_to_a_write(0)
+        for _ in range(self.rng.randint(1, 4)):
+            yield self.rng.choice((self._note(), self._advance(), self._inject(), self._change_rows(*REVERSAL)))
+        if self.rng.random() < 0.3:
+            yield _step("expire_tombstones")
+        yield from self._end_of_scene()
+
+    def _note(self) -> Step:
+        return _step("note", item=self._number(), row=self._number())
 
     def _dead_cursor(self) -> Iterator[Step]:
         yield _step("kill_cursor", item=self._number(), fault=self.rng.choice(DEAD_CURSORS).value)

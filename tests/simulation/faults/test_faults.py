@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 import pytest
+from plaid_sync.aws.dynamodb.annotations import AnnotationMoves
 from plaid_sync.aws.dynamodb.expressions import Expression
 from plaid_sync.domain.accounts import compare_accounts
 from plaid_sync.sync import accounts, engine, planner
@@ -19,6 +20,7 @@ from local.plaid.update_log import UpdateLog
 from local.snapshot import tamper
 from tests.simulation.faults.checker import DivergenceError
 from tests.simulation.faults.harness import harness
+from tests.simulation.faults.postings import POSTINGS_OF_AN_ITEM, Postings, run_postings
 from tests.simulation.faults.run import Run, run
 from tests.simulation.faults.runner import shrink
 from tests.simulation.faults.schedule import Step, draw, parse
@@ -126,6 +128,24 @@ def test_a_tampered_row_is_a_divergence(shared: Harness) -> None:
         tamper(shared.stack, Random(1))  # noqa: S311 - reproducible on purpose
         with pytest.raises(DivergenceError, match="amount"):
             schedule.checker.check_items(swept=True)
+
+
+def test_annotations_of_transactions_that_post_under_faults_are_where_they_belong(shared: Harness) -> None:
+    counts = run_postings(shared, 2 * POSTINGS_OF_AN_ITEM, 1)
+    assert counts["annotations"] > POSTINGS_OF_AN_ITEM
+    assert (counts["lost"], counts["misplaced"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("guard", "complaint"), [("_remove", "expires"), ("_link", "has not moved"), ("_move", "moved")]
+)
+def test_without_each_of_their_guards_annotations_do_not_arrive(shared: Harness, guard: str, complaint: str) -> None:
+    with (
+        patch.object(AnnotationMoves, guard, lambda *_: False),
+        closing(Postings(shared, 1)) as world,
+        pytest.raises(DivergenceError, match=complaint),
+    ):
+        world.execute()
 
 
 def test_a_schedule_is_shrunk_to_the_steps_that_it_needs() -> None:

@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plaid_sync.domain.transaction import RowRemoval, RowWrite, StoredRow, TransactionId, TransactionRow
+from plaid_sync.domain.pendings import pending_links
+from plaid_sync.domain.transaction import PendingLink, RowRemoval, RowWrite, StoredRow, TransactionId, TransactionRow
 from plaid_sync.sync.planner import (
     MAX_BYTES,
     MAX_ROWS,
@@ -106,6 +107,48 @@ def test_every_write_is_in_one_transaction_in_order_within_the_limits(sizes: lis
     assert all(len(batch) <= MAX_ROWS for batch in batches)
     assert all(sum(map(stored_size, batch)) <= MAX_BYTES for batch in batches)
     assert batches[0] == [] or all(batches)
+
+
+def posted(transaction_id: str, pending_id: str) -> TransactionRow:
+    return dataclasses.replace(row(transaction_id), pending_transaction_id=pending_id)
+
+
+def test_a_pending_row_and_its_posted_one_stay_in_one_transaction() -> None:
+    """Wherever in the update they are, whatever becomes of the pending one; a pair may be where a batch is full."""
+    fillers: list[RowWrite] = [row(f"f{number}") for number in range(MAX_ROWS - 1)]
+    pending: list[RowWrite] = [
+        RowRemoval(TransactionId("removed")),
+        row("live"),
+        PendingLink(TransactionId("stored"), TransactionId("t2")),
+    ]
+    theirs: list[RowWrite] = [posted("t0", "removed"), posted("t1", "live"), posted("t2", "stored")]
+    for writes in ([*pending, *fillers, *theirs], [*fillers, *theirs, *pending], [*theirs, *fillers, *pending]):
+        batches = list(split_writes(writes))
+        assert sorted(map(repr, writes)) == sorted(repr(write) for batch in batches for write in batch)
+        assert all(len(batch) <= MAX_ROWS for batch in batches)
+        for first, second in zip(pending, theirs, strict=True):
+            assert [first in batch for batch in batches] == [second in batch for batch in batches]
+
+
+def test_rows_that_name_themselves_each_other_or_the_same_are_written_once() -> None:
+    chain: list[RowWrite] = [posted("a", "b"), posted("b", "c"), posted("c", "c"), posted("d", "b"), posted("e", "")]
+    (batch,) = split_writes(chain)
+    assert sorted(map(repr, batch)) == sorted(map(repr, chain))
+    circle: list[RowWrite] = [posted("a", "b"), posted("b", "a")]
+    assert [sorted(map(repr, batch)) for batch in split_writes(circle)] == [sorted(map(repr, circle))]
+
+
+def test_links_are_those_of_named_rows_that_are_not_written() -> None:
+    writes: list[RowWrite] = [
+        posted("a", "stored"),
+        posted("b", "stored"),
+        posted("c", "written"),
+        RowRemoval(TransactionId("written")),
+        posted("d", "d"),
+        posted("e", ""),
+        posted("f", "x" * 1001),
+    ]
+    assert pending_links(writes) == {"stored": PendingLink(TransactionId("stored"), TransactionId("a"))}
 
 
 def test_actions_of_any_kind_are_split_like_rows() -> None:

@@ -155,6 +155,26 @@ def test_a_link_to_a_row_that_is_gone_meanwhile_is_dropped(rows: Rows) -> None:
     assert rows["posted"]["date"] == serialize(POSTED.date)
 
 
+@pytest.mark.parametrize("changed", ["pending", "posted"])
+@pytest.mark.parametrize("writes", [[GONE, POSTED], [GONE]])
+def test_a_change_between_the_two_tries_of_a_move_is_not_lost(rows: Rows, writes: list[RowWrite], changed: str) -> None:
+    """The application changes a row after its annotations were seen, and before they move."""
+    rows.sync([PENDING], [LINK, POSTED])
+    rows.annotate("pending", NOTE, 1)
+    calls: list[str] = []
+
+    def between(**_: object) -> None:
+        calls.append("write")
+        if len(calls) == 2:
+            rows.annotate(changed, {"M": NOTE["M"] | OTHER["M"]}, 2)
+
+    rows.table.client.meta.events.register("before-call.dynamodb.TransactWriteItems", between)
+    rows.sync(writes)
+    assert len(calls) == 3
+    assert rows.summary("posted") == ({"M": NOTE["M"] | OTHER["M"]}, False)
+    assert rows.summary("pending") == (None, True)
+
+
 def test_an_erased_row_loses_them_and_one_of_a_gone_account_keeps_them(rows: Rows) -> None:
     rows.sync([PENDING], [LINK, POSTED])
     for transaction_id in ("pending", "posted"):

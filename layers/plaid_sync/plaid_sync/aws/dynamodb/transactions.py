@@ -301,6 +301,9 @@ class TransactionsTable(TransactionRows):
     ) -> Iterator[Action]:
         now, item_key = self.clock.now(), serialize(item_id)
         common = {":generation": serialize(generation), ":number": serialize("N")}
+        # Not the key: an application may have annotated an id before we write it, or after its tombstone expired. And
+        # not only absence: a generation that is no number is no attempt's, and would block the row forever.
+        older = "NOT attribute_type(#generation, :number) OR #generation < :generation"
         for write in writes:
             if isinstance(write, PendingLink):
                 continue
@@ -315,10 +318,7 @@ class TransactionsTable(TransactionRows):
                 "TableName": self.table,
                 "Key": {"item_id": item_key, "transaction_id": serialize(write.transaction_id)},
                 "UpdateExpression": update,
-                # Not the key: an application may have annotated an id before we write it, or after its tombstone
-                # expired. And not only absence: a generation that is no number is no attempt's, and would block the
-                # row forever.
-                "ConditionExpression": f"({_OLDER}) AND {extra.condition}" if extra.condition else _OLDER,
+                "ConditionExpression": f"({older}) AND {extra.condition}" if extra.condition else older,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 "ExpressionAttributeNames": names | {f"#{name}": name for name in extra.names},
                 "ExpressionAttributeValues": common | given | extra.values,
@@ -327,7 +327,6 @@ class TransactionsTable(TransactionRows):
 
 
 _NO_EXTRA: Final = RowExtra()
-_OLDER: Final = "NOT attribute_type(#generation, :number) OR #generation < :generation"
 
 
 @cache
