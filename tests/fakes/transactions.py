@@ -57,7 +57,8 @@ class FakeTransactions:
         self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline
     ) -> Mapping[TransactionId, StoredRow]:
         deadline.require(1.0)
-        return {key: row for key, row in self.rows_of.get(item_id, {}).items() if key in ids}
+        found = {key: row for key, row in self.rows_of.get(item_id, {}).items() if key in ids}
+        return {key: replace(row, annotated=not row.live and key in self.annotations) for key, row in found.items()}
 
     def scan_item(self, item_id: ItemId, deadline: Deadline, since: int = 0) -> Iterator[StoredRow]:
         deadline.require(1.0)
@@ -123,7 +124,15 @@ class FakeTransactions:
         erases = isinstance(write, RowRemoval) and write.erase
         posted_id = None if older is None or erases else older.posted_transaction_id
         rows[write.transaction_id] = StoredRow(
-            write.transaction_id, account_id, live, generation, first, content, erased, kept, posted_id
+            write.transaction_id,
+            account_id,
+            live,
+            generation,
+            first,
+            content,
+            erased,
+            kept,
+            posted_transaction_id=posted_id,
         )
 
     def _link(self, rows: dict[TransactionId, StoredRow], pending_id: TransactionId, posted_id: TransactionId) -> None:

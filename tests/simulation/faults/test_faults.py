@@ -136,9 +136,7 @@ def test_annotations_of_transactions_that_post_under_faults_are_where_they_belon
     assert (counts["lost"], counts["misplaced"]) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("guard", "complaint"), [("_remove", "expires"), ("_link", "has not moved"), ("_move", "moved")]
-)
+@pytest.mark.parametrize(("guard", "complaint"), [("_remove", "expires"), ("_move", "has not moved")])
 def test_without_each_of_their_guards_annotations_do_not_arrive(shared: Harness, guard: str, complaint: str) -> None:
     with (
         patch.object(AnnotationMoves, guard, lambda *_: False),
@@ -146,6 +144,11 @@ def test_without_each_of_their_guards_annotations_do_not_arrive(shared: Harness,
         pytest.raises(DivergenceError, match=complaint),
     ):
         world.execute()
+
+
+def test_without_links_annotations_stay_behind(shared: Harness) -> None:
+    with patch.object(AnnotationMoves, "_link"):
+        assert run_postings(shared, 1, 1)["misplaced"] > 0
 
 
 def test_a_schedule_is_shrunk_to_the_steps_that_it_needs() -> None:

@@ -168,8 +168,8 @@ class StoredRow:
         generation: the attempt that wrote it last.
         first_generation: the attempt that created it.
         erased: it is a tombstone without content: the user withdrew its account, or it never had any.
-        kept: it is a tombstone that does not expire: its account was gone when it was written. One that is kept for its
-            annotations is not: nothing lets it expire but its application.
+        kept: it is a tombstone that does not expire: its account was gone when it was written.
+        annotated: it is one that does not expire because of its annotations.
         posted_transaction_id: the row that named this one as its pending transaction.
     """
 
@@ -181,6 +181,7 @@ class StoredRow:
     row: TransactionRow | None = None
     erased: bool = False
     kept: bool = False
+    annotated: bool = False
     posted_transaction_id: str | None = None
 
 

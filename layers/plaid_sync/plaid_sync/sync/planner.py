@@ -291,8 +291,12 @@ class UpdatePlanner:
         if not named:
             return []
         read = self.transactions.rows(attempt.item.item_id, named.keys(), attempt.job.deadline)
-        known = {key: row.posted_transaction_id for key, row in read.items()}
-        return [link for key, link in named.items() if key in known and known[key] != link.posted_transaction_id]
+        new = {
+            key
+            for key, row in read.items()
+            if row.annotated or row.posted_transaction_id != named[key].posted_transaction_id
+        }
+        return [link for key, link in named.items() if key in new]
 
     def _changes(self, attempt: Attempt, part: PulledPart) -> tuple[list[RowWrite], int]:
         """Return the changes to write, and how many are stored already."""

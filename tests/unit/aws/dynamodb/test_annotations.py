@@ -141,6 +141,16 @@ def test_where_the_posted_row_is_gone_or_names_another_they_stay(rows: Rows) -> 
         assert rows.summary("pending") == (NOTE, False)
 
 
+def test_they_move_when_the_posted_row_returns(rows: Rows) -> None:
+    rows.sync([PENDING], [LINK, POSTED])
+    rows.annotate("pending", NOTE)
+    rows.sync([RowRemoval(POSTED.transaction_id)], [GONE])
+    (stored,) = rows.table.rows(ITEM, [PENDING.transaction_id], PLENTY).values()
+    assert (stored.annotated, stored.kept, stored.posted_transaction_id) == (True, False, "posted")
+    rows.sync([LINK, POSTED])
+    assert (rows.summary("pending"), rows.summary("posted")) == ((None, True), (NOTE, False))
+
+
 def test_both_of_a_pair_may_go_in_one_transaction(rows: Rows) -> None:
     rows.sync([PENDING], [LINK, POSTED])
     rows.annotate("pending", NOTE)

@@ -386,6 +386,7 @@ def stored_row_from(attributes: dict[str, Any]) -> StoredRow:
     """
     values = deserialize(attributes)
     live = "removed_at" not in values or "date_id" in values
+    stays = not live and "expires_at" not in values
     return StoredRow(
         transaction_id=TransactionId(values["transaction_id"]),
         account_id=_text(values, "account_id"),
@@ -394,7 +395,8 @@ def stored_row_from(attributes: dict[str, Any]) -> StoredRow:
         first_generation=number_of(values, "first_generation"),
         row=_content(values) if live else None,
         erased=not live and "date" not in values,
-        kept=not live and "expires_at" not in values and VERSION not in values,
+        kept=stays and VERSION not in values,
+        annotated=stays and VERSION in values,
         posted_transaction_id=_text(values, POSTED),
     )
 
