@@ -114,7 +114,7 @@ def posted(transaction_id: str, pending_id: str) -> TransactionRow:
 
 
 def test_a_pending_row_and_its_posted_one_stay_in_one_transaction() -> None:
-    """Wherever in the update they are, whatever becomes of the pending one; a pair may be where a batch is full."""
+    """Wherever in the update they are, and live, removed or only stored; a pair may be where a batch is full."""
     fillers: list[RowWrite] = [row(f"f{number}") for number in range(MAX_ROWS - 1)]
     pending: list[RowWrite] = [
         RowRemoval(TransactionId("removed")),
