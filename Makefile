@@ -311,7 +311,7 @@ locked: setup ## Fail if a lock does not match pyproject.toml
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: setup ## Renew all locks from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(LOCK) $(ARGS) pyproject.toml -o layers/dependencies/requirements.txt
-	@$(LOCK) $(ARGS) pyproject.toml --extra cli --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
+	@$(LOCK) $(ARGS) pyproject.toml --extra cli --extra export --group dev -c layers/dependencies/requirements.txt -o tests/requirements.txt
 	@$(LOCK) $(ARGS) --group layer-build -o layers/dependencies/requirements-build.txt
 	@$(LOCK) $(ARGS) --group emulator -o local/requirements.txt
 	@$(LOCK) $(ARGS) --group lambda-runtime -o local/lambda_runtime/requirements.txt

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import simplejson
 import typer
@@ -23,7 +23,6 @@ from plaid_sync_cli.errors import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import TextIO
 
     from rich.console import RenderableType
 
@@ -86,11 +85,12 @@ class Output:
 
 
 @contextmanager
-def private_file(path: Path) -> Iterator[TextIO]:
+def private_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file that is created atomically when the `with` block succeeds, and that only its owner may read."""
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, newline="") as partial:
+    opened: dict[str, Any] = {"mode": "wb"} if binary else {"mode": "w", "newline": "", "encoding": "utf-8"}
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False, **opened) as partial:
         try:
-            yield partial  # type: ignore[misc] # a TextIO in all but its type
+            yield partial
             partial.flush()
             os.fsync(partial.fileno())
             Path(partial.name).replace(path)

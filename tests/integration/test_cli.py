@@ -258,6 +258,27 @@ def test_an_export_equals_the_table(cli: CommandLine, world: World, synced: str,
     assert file.stat().st_mode & 0o077 == 0
 
 
+def test_an_export_of_the_table_in_parts_continues_behind_the_last_one(
+    cli: CommandLine, world: World, synced: str, tmp_path: Path
+) -> None:
+    other = world.synced()
+    folder = tmp_path / "parts"
+    options = ("export", synced, other, "--format", "csv", "--directory", str(folder), "--part-rows", "7")
+    summary = cli.json(*options)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert summary["transactions"] == len(world.live(synced)) + len(world.live(other))
+    assert summary["parts"] == -(-summary["transactions"] // 7) > 2
+    for kept in (1, summary["parts"] - 1):
+        for path in folder.glob("part-*"):
+            if int(path.stem.removeprefix("part-")) > kept:
+                path.unlink()
+        written = json.loads((folder / "_manifest.json").read_text())
+        written |= {"complete": False, "parts": written["parts"][:kept]}
+        (folder / "_manifest.json").write_text(json.dumps(written))
+        assert cli.json(*options) == summary
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
 def test_the_doctor_reports_failed_and_passed_checks(cli: CommandLine, synced: str) -> None:
     assert synced
     found = {check["check"]: check for check in cli.json("doctor", code=1)["checks"]}

@@ -1,58 +1,43 @@
-"""`export`: writes transactions as JSON lines or CSV."""
+"""`export`: writes transactions as JSON lines, CSV or Parquet."""
 
 from __future__ import annotations
 
-import csv
 import sys
-import unicodedata
 from contextlib import contextmanager
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from plaid_sync.aws.dynamodb.expressions import Expression, deserialize
-from plaid_sync.aws.dynamodb.transactions import live_rows, written_by_engine
-from plaid_sync.domain import exact_json
-from plaid_sync.domain.transaction import plaid_object
 
 from plaid_sync_cli.api import item_path
 from plaid_sync_cli.bulk import progress
 from plaid_sync_cli.command import AllOption, Context, OptionalItemsArgument, UserOption, command
 from plaid_sync_cli.errors import ExitCode, usage_error
+from plaid_sync_cli.export_formats import parse_date, require, write_rows
+from plaid_sync_cli.export_parts import PART_ROWS, PartedExport
+from plaid_sync_cli.export_sources import DynamoDbExport, Selection, TableSource
 from plaid_sync_cli.monitoring import item_ids, item_indexes
 from plaid_sync_cli.output import plural, private_file, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
+    from datetime import date
 
-    from plaid_sync_cli.deployment import Deployment
+    from plaid_sync_cli.export_sources import Source
 
 APP: Final = typer.Typer()
-COLUMNS: Final = (
-    "item_id",
-    "transaction_id",
-    "account_id",
-    "date",
-    "authorized_date",
-    "amount",
-    "iso_currency_code",
-    "unofficial_currency_code",
-    "name",
-    "merchant_name",
-    "pending",
-    "pending_transaction_id",
-    "category",
-    "payment_channel",
-    "removed_at",
-)
-_REQUIRED: Final[dict[str, type]] = {"account_id": str, "date": str, "amount": Decimal, "pending": bool}
 _MAX_SHOWN: Final = 10
-_FORMATS: Final = ("jsonl", "csv")
-_FORMULA_STARTS: Final = frozenset("=+-@\u2212")
-"""What spreadsheets take for the beginning of a formula, after normalization; U+2212 is the minus sign."""
-_CONTROLS: Final = frozenset({"Cc", "Cf"})
-Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What an export has written: how many transactions, the ids of damaged ones, and where, for text and JSON."""
+
+    count: int
+    unreadable: list[str]
+    place: str
+    document: dict[str, Any]
 
 
 @command(APP, "export")
@@ -62,139 +47,117 @@ def export(  # noqa: PLR0913 - each is an option
     user: UserOption = None,
     *,
     all_items: AllOption = False,
-    file_format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl or csv.")] = "jsonl",
+    copied: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Read a local copy of a DynamoDB export to S3.")
+    ] = None,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="jsonl, csv or parquet (with --directory).")
+    ] = "jsonl",
+    since: Annotated[str | None, typer.Option("--since", metavar="DATE", help="First date: 2026-01-31.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="DATE", help="Last date: 2026-01-31.")] = None,
+    removed: Annotated[bool, typer.Option("--removed", help="Include removed transactions.")] = False,
     file: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="A file; default: standard output.")
     ] = None,
-    removed: Annotated[bool, typer.Option("--removed", help="Include removed transactions.")] = False,
+    directory: Annotated[
+        Path | None, typer.Option("--directory", metavar="DIR", help="Parts and a manifest; run again to continue.")
+    ] = None,
+    part_rows: Annotated[
+        int, typer.Option("--part-rows", metavar="N", min=1, help="Transactions of a part of --directory.")
+    ] = PART_ROWS,
 ) -> int:
-    """Write transactions as JSON lines (with Plaid's whole object) or CSV; amounts are exact decimals.
+    """Write transactions as JSON lines (with Plaid's whole object), CSV or Parquet; amounts are exact decimals.
 
-    With `--json` and `--output`, standard output has the number of transactions.
+    With `--json` and `--output` or `--directory`, standard output has the number of transactions.
 
-    Example: `plaid-sync export --all --format csv --output transactions.csv`
+    Example: `plaid-sync export --all --format parquet --directory transactions`
     """
-    if file_format not in _FORMATS:
-        raise usage_error(f"--format {file_format}", "Give jsonl or csv.")
-    if (bool(items), user is not None, all_items).count(True) != 1:
+    _check_places(file_format, file, directory)
+    selection = _selection(since, until, removed=removed)
+    source, query = _source(context, items or [], user, all_items=all_items, copied=copied)
+    query |= {"since": since, "until": until, "removed": removed}
+    with progress(context.output.stderr, "export", None) as advance:
+        if directory is not None:
+            manifest = PartedExport(directory, source, selection, file_format, part_rows).run(query, advance)
+            document = {"directory": str(directory), "parts": len(manifest.parts)}
+            place = f"{directory}, {plural(len(manifest.parts), 'part')}"
+            written = _Written(manifest.rows, manifest.unreadable, place, document)
+        else:
+            with _open(file) as stream:
+                rows = (row for _, row in source.rows(None) if selection.has(row))
+                count, unreadable = write_rows(rows, stream, file_format, advance)
+            written = _Written(count, unreadable, str(file or ""), {"file": str(file)} if file else {})
+    return _report(context, source, written)
+
+
+def _check_places(file_format: str, file: Path | None, directory: Path | None) -> None:
+    require(file_format)
+    if file is not None and directory is not None:
+        raise usage_error("--output, --directory", "Give one of them.")
+    if file_format == "parquet" and directory is None:
+        raise usage_error("--format parquet", "Give --directory DIR: Parquet is written in parts.")
+    for option, path in (("--output", file), ("--directory", directory)):
+        if path is not None and not path.parent.is_dir():
+            raise usage_error(f"{option} {path}", f"Create the folder {path.parent} first.")
+    if directory is not None and directory.exists() and not directory.is_dir():
+        raise usage_error(f"--directory {directory} is a file", "Give a folder.")
+
+
+def _selection(since: str | None, until: str | None, *, removed: bool) -> Selection:
+    first, last = _day("--since", since), _day("--until", until)
+    if first and last and first > last:
+        raise usage_error(f"--since {since} is after --until {until}", "Give the first date, then the last.")
+    return Selection(since=first, until=last, removed=removed)
+
+
+def _day(option: str, text: str | None) -> date | None:
+    day = parse_date(text)
+    if text is not None and day is None:
+        raise usage_error(f"{option} {text}", "Give a date as 2026-01-31.")
+    return day
+
+
+def _source(
+    context: Context, items: list[str], user: str | None, *, all_items: bool, copied: Path | None
+) -> tuple[Source, dict[str, Any]]:
+    """Return where to read, and what selects the rows there, for the manifest."""
+    given = (bool(items), user is not None, all_items).count(True)
+    query: dict[str, Any] = {"items": sorted(set(items)) or None, "user": user}
+    if copied is not None:
+        if user is not None or given > 1:
+            raise usage_error("--from", "Give ITEM_ID, or nothing for all Items: an export has no users.")
+        return DynamoDbExport.at(copied, frozenset(items)), query
+    if given != 1:
         raise usage_error("ITEM_ID, --user or --all", "Give exactly one of them.")
-    if file is not None and not file.parent.is_dir():
-        raise usage_error(f"--output {file}", f"Create the folder {file.parent} first.")
-    selected = _select(context, items or [], user)
-    with (
-        progress(context.output.stderr, "export", None) as advance,
-        _open(file) as stream,
-    ):
-        rows = (row for item_id in selected for row in _rows(context.deployment, item_id, removed=removed))
-        count, unreadable = write(rows, stream, file_format, advance)
-    if unreadable:
-        damaged = f"{plural(len(unreadable), 'row')} damaged: {', '.join(unreadable[:_MAX_SHOWN])}"
-        context.output.log(f"{damaged}. plaid-sync audit ITEM_ID --repair repairs an Item's rows.")
-    if file is not None:
-        context.output.log(f"{plural(count, 'transaction')} of {plural(len(selected), 'Item')} in {file}.")
-        if context.output.as_json:
-            document = {"transactions": count, "items": len(selected), "file": str(file), "unreadable": unreadable}
-            context.output.console.print(to_json(document))
-    return ExitCode.ACTION_REQUIRED if unreadable else ExitCode.OK
+    return TableSource(context.deployment, _item_ids(context, items, user)), query
 
 
-def _select(context: Context, items: list[str], user: str | None) -> list[str]:
+def _item_ids(context: Context, items: list[str], user: str | None) -> list[str]:
     for item_id in items:
         context.api.call("GET", item_path(item_id))  # an unknown Item is an error, not an empty file
     if items:
-        return items
+        return sorted(set(items))
     if user is not None:
-        return [str(item["item_id"]) for item in context.api.pages("/items", "items", client_user_id=user)]
+        return sorted(str(item["item_id"]) for item in context.api.pages("/items", "items", client_user_id=user))
     return sorted(item_ids(context.deployment, item_indexes(context.deployment).counts()))
 
 
-def _rows(deployment: Deployment, item_id: str, *, removed: bool) -> Iterator[Row]:
-    """Iterate over an Item's rows by transaction_id, with consistent reads: live ones, optionally removed ones.
-
-    Rows that only an application has written to are skipped: they are not transactions. Damaged ones are not.
-    """
-    expression = Expression()
-    request: dict[str, Any] = {
-        "TableName": deployment.output("TransactionsTable"),
-        "ConsistentRead": True,
-        "KeyConditionExpression": expression.equals("item_id", item_id),
-    }
-    chosen = written_by_engine(expression) if removed else live_rows(expression)
-    pages = (
-        deployment.client("dynamodb")
-        .get_paginator("query")
-        .paginate(**request, FilterExpression=chosen, **expression.arguments())
-    )
-    for page in pages:
-        yield from map(deserialize, page["Items"])
-
-
-def _json_line(row: Row, plaid: Row | None, *, damaged: bool) -> str:
-    """Format a row: its columns, and Plaid's whole object; of a damaged row what is readable, with `error`."""
-    columns = {name: row[name] for name in COLUMNS if isinstance(row.get(name), str | bool | Decimal)}
-    shown = {} if plaid is None else {"plaid": plaid}
-    return exact_json.dumps(columns | shown | ({"error": "unreadable_row"} if damaged else {}))
-
-
-def _is_damaged(row: Row, plaid: Row | None) -> bool:
-    """Return whether a live row lacks what each has, or another program changed what it has to another type."""
-    typed = all(isinstance(row.get(name), kind) for name, kind in _REQUIRED.items())
-    return "removed_at" not in row and (plaid is None or not typed)
-
-
-def csv_cells(row: Row) -> list[str]:
-    """Return a row's cells, in the order of `COLUMNS`."""
-    return [_cell(row.get(name)) for name in COLUMNS]
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401 - any DynamoDB type
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    return as_text(exact_json.dumps(value) if isinstance(value, dict | list) else str(value))
-
-
-def as_text(text: str) -> str:
-    """Return a text so that no spreadsheet takes it for a formula: such a text gets an apostrophe in front.
-
-    A transaction's name is a stranger's text: the payer can write it. A text that begins with apostrophes and
-    then so gets one, too, so that removing one always gives the text back.
-    https://owasp.org/www-community/attacks/CSV_Injection
-    """
-    bare = text.lstrip("'")
-    normal = unicodedata.normalize("NFKC", bare)  # full-width variants, too
-    visible = (each for each in normal if not each.isspace() and unicodedata.category(each) not in _CONTROLS)
-    dangerous = bare[:1] in {"\t", "\r", "\n"} or next(visible, "") in _FORMULA_STARTS
-    return f"'{text}" if dangerous else text
-
-
-def write(
-    rows: Iterable[Row], stream: TextIO, file_format: str, advance: Callable[[int], None]
-) -> tuple[int, list[str]]:
-    """Write rows, call `advance` for each, and return their number and the ids of damaged ones."""
-    count, unreadable = 0, []
-    # Every cell is quoted, so that a text with another separator, such as the semicolon, stays one cell.
-    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    if file_format == "csv":
-        writer.writerow(COLUMNS)
-    for row in rows:
-        plaid = plaid_object(row)
-        damaged = _is_damaged(row, plaid)
-        if file_format == "csv":
-            writer.writerow(csv_cells(row))
-        else:
-            stream.write(_json_line(row, plaid, damaged=damaged) + "\n")
-        unreadable += [str(row["transaction_id"])] if damaged else []
-        count += 1
-        advance(1)
-    return count, unreadable
+def _report(context: Context, source: Source, written: _Written) -> int:
+    if written.unreadable:
+        damaged = f"{plural(len(written.unreadable), 'row')} damaged: {', '.join(written.unreadable[:_MAX_SHOWN])}"
+        context.output.log(f"{damaged}. plaid-sync audit ITEM_ID --repair repairs an Item's rows.")
+    if written.place:
+        items = {"items": len(source.item_ids)} if isinstance(source, TableSource) else {}
+        of_items = f" of {plural(items['items'], 'Item')}" if items else ""
+        context.output.log(f"{plural(written.count, 'transaction')}{of_items} in {written.place}.")
+        if context.output.as_json:
+            document = {"transactions": written.count, **items, **written.document, "unreadable": written.unreadable}
+            context.output.console.print(to_json(document), soft_wrap=True)
+    return ExitCode.ACTION_REQUIRED if written.unreadable else ExitCode.OK
 
 
 @contextmanager
-def _open(path: Path | None) -> Iterator[TextIO]:
+def _open(path: Path | None) -> Iterator[IO[str]]:
     """Open standard output, or a file that only its owner may read: it has bank data."""
     if path is None:
         yield sys.stdout

