@@ -163,7 +163,7 @@ destroy: setup ## Delete the stack of ENV; tables and keys are retained, and the
 	@echo "$(STACK) is deleted; the resources listed above are retained."
 
 ##@ Work on it
-.PHONY: setup test test-all bench aws-cli conformance model faults postings liveness mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
+.PHONY: setup clients test test-all bench aws-cli conformance model faults postings liveness mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -175,13 +175,16 @@ setup: .venv/.installed ## Make the virtual environment (the other targets do th
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+clients: setup .local/clients/.installed ## Generate clients/python and clients/typescript from docs/openapi.yaml and docs/events
+	@$(BIN)/python -m local.clients $(ARGS)
+
 WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 test: setup ## Run the unit, template, integration and liveness tests (ARGS="-k words" for some, WORKERS=0 for one process)
 	@$(PYTEST) $(if $(filter tests/%,$(ARGS)),,tests/unit tests/template tests/integration tests/simulation/liveness) $(ARGS)
 
 MIN_COVERAGE := 95
-test-all: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed .local/quickstart/.installed ## Run all tests, each case of them, and measure the branch coverage
+test-all: setup .local/tools/.installed .local/tools/supply-chain/.installed .local/tools/aws/.installed .local/quickstart/.installed .local/clients/.installed ## Run all tests, each case of them, and measure the branch coverage
 	@$(PYTEST) --exhaustive --cov --cov-fail-under=$(MIN_COVERAGE) $(ARGS)
 
 check: lint types imports locked supply-chain test ## Everything that must be green before a commit: style, types, dependency rule, locks, supply chain, tests
@@ -284,12 +287,19 @@ vulnerabilities: .local/tools/supply-chain/.installed
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
-# Plaid's Node client, for its quickstart flow against the local Plaid.
+# Plaid's Node client, for its quickstart flow against the local Plaid; and the generator of clients/typescript.
+define NPM_CI
+@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	mkdir -p $(@D) && cp $(<D)/package.json $(<D)/package-lock.json $(@D)/ && \
+	npm ci --prefix $(@D) --silent --ignore-scripts --no-audit --no-fund && touch $@; \
+else echo "$(1): it needs node and npm"; fi
+endef
+
 .local/quickstart/.installed: tests/quickstart/package-lock.json
-	@if command -v node >/dev/null && command -v npm >/dev/null; then \
-		mkdir -p $(@D) && cp tests/quickstart/package.json tests/quickstart/package-lock.json $(@D)/ && \
-		npm ci --prefix $(@D) --silent --ignore-scripts --no-audit --no-fund && touch $@; \
-	else echo "Plaid's Node client is NOT tested: it needs node and npm"; fi
+	$(call NPM_CI,Plaid's Node client is NOT tested)
+
+.local/clients/.installed: local/clients/package-lock.json
+	$(call NPM_CI,clients/typescript is NOT generated)
 
 aws-cli: .local/tools/aws/.installed ## Install the AWS CLI 2 for the tests of the documents (Linux on x86-64; elsewhere use your own)
 

@@ -144,6 +144,8 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     ByTest(r"make local ARGS=--containers|(.+ \| )?(SAM_CLI_RIE_DEV=1 )?sam local( invoke( .+)?)?", _INVOKED),
     ByTest(r"sam local start-(api|lambda) .+|curl -sS http://127\.0\.0\.1:3000/items", _SERVED),
+    # Types
+    ByTest("make clients", "tests/unit/test_clients.py::test_the_python_types_are_those_of_the_documents"),
     # The command line
     Run(
         r"(pipx|uv tool) install '\.\[cli\]'",

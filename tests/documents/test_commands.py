@@ -22,7 +22,8 @@ COMMANDS: Final = list(dict.fromkeys(command for text in TEXTS.values() for comm
 _STEPS: Final = "\n".join(path.read_text() for path in (PROJECT / ".ci/run", *PROJECT.glob(".github/workflows/*.yml")))
 GATE: Final = re.sub("#.*", "", _STEPS)
 LINK_USER: Final = """\
-import json, os, re, urllib3
+import json, os, re, sys, urllib3
+sys.path.append(os.environ["PROJECT"] + "/clients/python")
 def input(prompt):  # goes through Link, as the user does
     token = re.search(r"link-[\\w-]+", prompt)[0]
     url = os.environ["PLAID_BASE_URL"] + "/_sim/link"

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 FIRST_DAY: Final = date(2025, 1, 1)
 TABLE_ARN: Final = "arn:aws:dynamodb:us-east-1:123456789012:table/plaid-sync-Transactions"
-EXPORT_ARN: Final = f"{TABLE_ARN}/export/01693685827463-2d8752fd"
-_PREFIX: Final = "exports/AWSDynamoDB/01693685827463-2d8752fd"
-
-
+EXPORT_ARN: Final = f"{TABLE_ARN}/export/0169-2d87"
+_PREFIX: Final = "AWSDynamoDB/0169-2d87"
 _LIKE_ALL: Final = parse_transaction(
     {
         "transaction_id": "transaction",

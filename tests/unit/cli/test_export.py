@@ -294,7 +294,7 @@ def test_a_damaged_copy_is_no_complete_export(
         ("manifest-summary.json", ("DYNAMODB_JSON", "ION"), "ION"),
         ("manifest-files.json", ("dataFileS3Key", "key"), "no manifest"),
         ("manifest-files.json", ("0000nf", "other"), "is missing"),
-        ("manifest-files.json", ("exports/AWSDynamoDB", "/etc"), ""),
+        ("manifest-files.json", ("AWSDynamoDB", "/etc"), ""),
     ],
 )
 def test_only_a_full_export_is_read(copy: Path, name: str, change: tuple[str, str] | None, text: str) -> None:
