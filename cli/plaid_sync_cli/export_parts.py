@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
@@ -18,7 +19,7 @@ from plaid_sync_cli.export_formats import write_rows
 from plaid_sync_cli.output import private_file, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from plaid_sync_cli.export_formats import Row
@@ -28,6 +29,9 @@ MANIFEST: Final = "_manifest.json"
 """Athena and Spark ignore files whose names begin with an underscore."""
 PART_ROWS: Final = 100_000
 _VERSION: Final = 1
+_PARTIAL: Final = re.compile(rf"\.{re.escape(MANIFEST)}\.\w+")
+_OWN: Final = re.compile(rf"{_PARTIAL.pattern}|part-\d{{6,}}\.\w+|\.part-\d{{6,}}\.\w+\.\w+")
+"""Files of an export. Where there is no manifest yet, there is no part of it either: others are the user's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +118,9 @@ class PartedExport:
 
     def _begun(self, options: dict[str, Any]) -> Manifest:
         """Return the manifest of the folder, which may be empty, and remove what an interrupted run has left."""
-        for partial in self.folder.glob(".*"):
-            if partial.name.startswith((".part-", f".{MANIFEST}.")):
-                partial.unlink()
         manifest = _read_manifest(self.folder)
         if manifest is None:
+            _remove(self.folder, _PARTIAL)
             if any(self.folder.iterdir()):
                 raise usage_error(f"--directory {self.folder} has other files", "Give a new or an empty folder.")
             return Manifest(options=options).save(self.folder)
@@ -129,6 +131,7 @@ class PartedExport:
                 f"--directory {self.folder} has an export with another {', '.join(differing)}",
                 "Give the options of that export to continue it, or another folder.",
             )
+        _remove(self.folder, _OWN, {part.file for part in manifest.parts})
         for part in manifest.parts:
             _verify(self.folder / part.file, part)
         return manifest
@@ -180,6 +183,13 @@ def _read_manifest(folder: Path) -> Manifest | None:
     if manifest.version != _VERSION:
         raise usage_error(f"{path} is of version {manifest.version}", "Continue it with the version that began it.")
     return manifest
+
+
+def _remove(folder: Path, pattern: re.Pattern[str], listed: Collection[str] = ()) -> None:
+    """Remove what a process that died has left: partial files, and a part that the manifest does not list."""
+    for path in folder.iterdir():
+        if path.name not in listed and pattern.fullmatch(path.name):
+            path.unlink()
 
 
 def _measure(path: Path) -> tuple[int, str]:

@@ -84,8 +84,8 @@ def _add_event(schemas: Schema, file: Path) -> None:
     name = _event_name(file.name)
 
     def moved(reference: str) -> str:
-        _, _, definition = reference.partition("#/$defs/")
-        return _REF + (f"{name}{definition}" if definition else _event_name(reference))
+        other, _, definition = reference.partition("#/$defs/")
+        return _REF + (_event_name(other.rpartition("/")[2]) if other else name) + definition
 
     definitions = schema.pop("$defs", {})
     for member in ("$schema", "$id"):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from importlib.util import module_from_spec, spec_from_file_location
-from typing import TYPE_CHECKING, Any, NotRequired, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, get_type_hints
 
 import pytest
 
@@ -38,6 +38,7 @@ SCHEMA = {
                 "item_id": {"type": "string"},
                 "rows": {"type": ["number", "null"]},
                 "before": {"$ref": "RowLost.v1.schema.json"},
+                "state": {"$ref": "https://example.com/RowLost.v1.schema.json#/$defs/state"},
             },
         }
     },
@@ -48,7 +49,12 @@ export const state = (item: components["schemas"]["Item"]): string => item.state
 // @ts-expect-error: it has no such member
 export const status = (item: components["schemas"]["Item"]): string => item.status;
 """
-LOST = {"type": "object", "required": ["amount"], "properties": {"amount": {"type": "number"}}}
+LOST = {
+    "type": "object",
+    "required": ["amount"],
+    "properties": {"amount": {"type": "number"}},
+    "$defs": {"state": {"enum": ["on", "off"]}},
+}
 
 
 @pytest.fixture
@@ -86,8 +92,12 @@ def test_each_schema_of_an_event_is_a_type_with_exact_numbers(with_events: dict[
     sys.modules["generated"] = module  # the hints are looked up in it
     spec.loader.exec_module(module)
     data = get_type_hints(module.RowAddedV1)["data"]
-    lost = NotRequired[module.RowLostV1]
-    assert get_type_hints(data, include_extras=True) == {"item_id": str, "rows": Decimal | None, "before": lost}
+    assert get_type_hints(data, include_extras=True) == {
+        "item_id": str,
+        "rows": Decimal | None,
+        "before": NotRequired[module.RowLostV1],
+        "state": NotRequired[Literal["on", "off"]],
+    }
     assert get_type_hints(module.RowLostV1) == {"amount": Decimal}
     del sys.modules["generated"]
 

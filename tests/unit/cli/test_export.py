@@ -174,6 +174,8 @@ def test_an_export_that_dies_at_any_row_is_continued_and_equals_one_that_does_no
         (folder / ".part-000002.jsonl.x7").write_text("what a killed process leaves")
         if row < 14:
             (folder / f"part-000002.{file_format}").write_text("complete, and not yet in the manifest")
+        (folder / f"part-000009.{file_format}").write_text("of rows that are removed by now")
+        (folder / "._manifest.json.x7").write_text("{")
         PartedExport(folder, source, selection, file_format, 7).run({}, lambda _: None)
         assert contents(folder) == contents(whole)
 
@@ -236,8 +238,9 @@ def test_other_options_do_not_continue_an_export(copy: Path, tmp_path: Path, opt
 def test_a_folder_with_other_files_or_a_changed_part_is_refused(copy: Path, tmp_path: Path) -> None:
     used = tmp_path / "used"
     used.mkdir()
-    (used / "mine.txt").write_text("")
+    (used / "part-000001.csv").write_text("mine")
     assert "Give a new or an empty folder" in export("--from", copy, "--directory", used, code=2).stderr
+    assert contents(used) == {"part-000001.csv": b"mine"}
     folder = tmp_path / "out"
     export("--from", copy, "--directory", folder)
     (folder / "part-000001.jsonl").write_text("edited")
