@@ -359,6 +359,45 @@ class Transaction(TypedDict):
     """
 
 
+class TransactionAnnotations(TypedDict):
+    transaction_id: str
+    annotations: NotRequired[dict[str, Any]]
+    """
+    The application's own object; empty without any. Absent where another program wrote what JSON cannot show.
+    """
+    version: int
+    """
+    Raised by each change, and where annotations move to another transaction; 0 before the first.
+    """
+    removed_at: NotRequired[str]
+    """
+    When Plaid's removal was written; absent for a live transaction.
+    """
+    posted_transaction_id: NotRequired[str]
+    """
+    Of a pending transaction, the one that named it last as its pending one.
+    """
+
+
+class Candidate(TypedDict):
+    transaction_id: str
+    date: NotRequired[str]
+
+
+class UnmovedAnnotations(TransactionAnnotations):
+    account_id: NotRequired[str]
+    date: NotRequired[str]
+    amount: NotRequired[Decimal]
+    candidates: list[Candidate]
+    """
+    Live posted transactions of the same account and amount, within 14 days, that name no other pending one.
+    """
+    removed_at: str
+    """
+    When Plaid's removal was written; absent for a live transaction.
+    """
+
+
 class Problem(TypedDict):
     """
     Problem details (RFC 9457).
@@ -447,6 +486,19 @@ class ListTransactionsResponse(TypedDict):
     """
     Ids of transactions whose rows another program damaged; absent without any. They exist, and are missing from `transactions`: a full resync (POST /items/{item_id}/resync) repairs them.
     """
+    next: NotRequired[NextToken]
+
+
+class PatchAnnotationsRequest(TypedDict):
+    pass
+
+
+class DeleteAnnotationsRequest(TypedDict):
+    pass
+
+
+class ReviewAnnotationsResponse(TypedDict):
+    unmoved: list[UnmovedAnnotations]
     next: NotRequired[NextToken]
 
 

@@ -115,6 +115,62 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/items/{item_id}/transactions/{transaction_id}/annotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                transaction_id: components["parameters"]["TransactionId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The application's annotations of a transaction.
+         * @description Those of a removed one, too, as long as its row is stored.
+         */
+        get: operations["showAnnotations"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete the annotations of a transaction.
+         * @description The row of a removed one expires 90 days later, unless its account is gone.
+         */
+        delete: operations["deleteAnnotations"];
+        options?: never;
+        head?: never;
+        /**
+         * Change the annotations of a transaction.
+         * @description A JSON merge patch (RFC 7396), applied only to the version that If-Match names. A removed transaction takes none.
+         */
+        patch: operations["patchAnnotations"];
+        trace?: never;
+    };
+    "/items/{item_id}/annotations/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Removed transactions whose annotations did not move.
+         * @description Plaid did not say which posted transaction replaced them, or that one has other values under the same names. Nothing is guessed: copy them with PATCH, then DELETE these.
+         */
+        get: operations["reviewAnnotations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/items/{item_id}/sync": {
         parameters: {
             query?: never;
@@ -659,6 +715,32 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        TransactionAnnotations: {
+            transaction_id: string;
+            /** @description The application's own object; empty without any. Absent where another program wrote what JSON cannot show. */
+            annotations?: Record<string, never>;
+            /** @description Raised by each change, and where annotations move to another transaction; 0 before the first. */
+            version: number;
+            /**
+             * Format: date-time
+             * @description When Plaid's removal was written; absent for a live transaction.
+             */
+            removed_at?: string;
+            /** @description Of a pending transaction, the one that named it last as its pending one. */
+            posted_transaction_id?: string;
+        };
+        UnmovedAnnotations: components["schemas"]["TransactionAnnotations"] & {
+            account_id?: string;
+            /** Format: date */
+            date?: string;
+            amount?: number;
+            /** @description Live posted transactions of the same account and amount, within 14 days, that name no other pending one. */
+            candidates: {
+                transaction_id: string;
+                /** Format: date */
+                date?: string;
+            }[];
+        };
         /** @description Problem details (RFC 9457). */
         Problem: {
             /** @constant */
@@ -719,6 +801,12 @@ export interface components {
             transactions: components["schemas"]["Transaction"][];
             /** @description Ids of transactions whose rows another program damaged; absent without any. They exist, and are missing from `transactions`: a full resync (POST /items/{item_id}/resync) repairs them. */
             unreadable?: string[];
+            next?: components["schemas"]["NextToken"];
+        };
+        PatchAnnotationsRequest: Record<string, never>;
+        DeleteAnnotationsRequest: Record<string, never>;
+        ReviewAnnotationsResponse: {
+            unmoved: components["schemas"]["UnmovedAnnotations"][];
             next?: components["schemas"]["NextToken"];
         };
         SyncItemRequest: {
@@ -842,6 +930,58 @@ export interface components {
                 };
             };
         };
+        /** @description There is no such Item, or it has no such transaction. */
+        TransactionNotFound: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @enum {unknown} */
+                    code?: "item_not_found" | "transaction_not_found";
+                };
+            };
+        };
+        /** @description Plaid has removed the transaction, or its annotations are none that JSON can show. */
+        NotAnnotatable: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @enum {unknown} */
+                    code?: "transaction_removed" | "annotations_not_json";
+                    /** @description The transaction that replaced it, if Plaid named the pair. */
+                    posted_transaction_id?: string;
+                };
+            };
+        };
+        /** @description The annotations have another version; nothing was changed. */
+        AnnotationsModified: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @enum {unknown} */
+                    code?: "annotations_modified";
+                    /** @description The current version. */
+                    version: string;
+                };
+            };
+        };
+        /** @description The header If-Match is missing. */
+        IfMatchRequired: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @enum {unknown} */
+                    code?: "if_match_required";
+                };
+            };
+        };
         /** @description The Item is removed; it can only be shown. */
         ItemRemoved: {
             headers: {
@@ -960,6 +1100,10 @@ export interface components {
         ItemId: string;
         /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
         AccountId: string;
+        /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+        TransactionId: string;
+        /** @description The ETag of the last response, `"0"` for the first annotations, or `*` for any version. Without it, the response is 428. */
+        IfMatch: string;
         /** @description The `next` of the previous page, with the same other parameters. */
         Next: components["schemas"]["NextToken"];
     };
@@ -973,6 +1117,8 @@ export interface components {
         };
     };
     headers: {
+        /** @description The version in quotation marks, for If-Match. */
+        AnnotationsETag: string;
         /** @description Seconds after which a retry may succeed. */
         RetryAfter: number;
         /** @description The Item's path. */
@@ -1450,6 +1596,198 @@ export interface operations {
             403: components["responses"]["NotAllowed"];
             404: components["responses"]["ItemNotFound"];
             429: components["responses"]["Throttled"];
+            500: components["responses"]["Broken"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    showAnnotations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                transaction_id: components["parameters"]["TransactionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The annotations, and their version. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["AnnotationsETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "transaction_id": "lPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrzqDje",
+                     *       "annotations": {
+                     *         "category": "travel"
+                     *       },
+                     *       "version": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TransactionAnnotations"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["TransactionNotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Broken"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    deleteAnnotations: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the last response, `"0"` for the first annotations, or `*` for any version. Without it, the response is 428. */
+                "If-Match": components["parameters"]["IfMatch"];
+            };
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                transaction_id: components["parameters"]["TransactionId"];
+            };
+            cookie?: never;
+        };
+        /** @description Nothing, or an empty object. */
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["DeleteAnnotationsRequest"];
+            };
+        };
+        responses: {
+            /** @description The annotations, and their version. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["AnnotationsETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransactionAnnotations"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["TransactionNotFound"];
+            412: components["responses"]["AnnotationsModified"];
+            428: components["responses"]["IfMatchRequired"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Broken"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    patchAnnotations: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the last response, `"0"` for the first annotations, or `*` for any version. Without it, the response is 428. */
+                "If-Match": components["parameters"]["IfMatch"];
+            };
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                transaction_id: components["parameters"]["TransactionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "category": "travel",
+                 *       "trip": {
+                 *         "share": 0.25
+                 *       },
+                 *       "note": null
+                 *     }
+                 */
+                "application/json": components["schemas"]["PatchAnnotationsRequest"];
+            };
+        };
+        responses: {
+            /** @description The annotations, and their version. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["AnnotationsETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransactionAnnotations"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["TransactionNotFound"];
+            409: components["responses"]["NotAnnotatable"];
+            412: components["responses"]["AnnotationsModified"];
+            428: components["responses"]["IfMatchRequired"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Broken"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    reviewAnnotations: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of transactions in the page. It can have fewer, and still a next one. */
+                limit?: number;
+                /** @description The `next` of the previous page, with the same other parameters. */
+                next?: components["parameters"]["Next"];
+            };
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "unmoved": [
+                     *         {
+                     *           "transaction_id": "lPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrzqDje",
+                     *           "annotations": {
+                     *             "category": "travel"
+                     *           },
+                     *           "version": 3,
+                     *           "removed_at": "2026-03-01T12:00:00.000Z",
+                     *           "account_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *           "date": "2026-02-27",
+                     *           "amount": 12.34,
+                     *           "candidates": [
+                     *             {
+                     *               "transaction_id": "qDjelPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrz",
+                     *               "date": "2026-02-28"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReviewAnnotationsResponse"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["ItemNotFound"];
+            429: components["responses"]["TooMany"];
             500: components["responses"]["Broken"];
             503: components["responses"]["TryAgain"];
         };
