@@ -392,10 +392,6 @@ class UnmovedAnnotations(TransactionAnnotations):
     """
     Live posted transactions of the same account and amount, within 14 days, that name no other pending one.
     """
-    removed_at: str
-    """
-    When Plaid's removal was written; absent for a live transaction.
-    """
 
 
 class Problem(TypedDict):

@@ -59,7 +59,12 @@ def build_processor(
     plaid = PlaidItems(transport, settings.plaid_env)
     items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock)
     transactions = TransactionsTable(
-        dynamodb, settings.transactions_table, clock, settings.items_table, settings.history_table
+        dynamodb,
+        settings.transactions_table,
+        clock,
+        settings.items_table,
+        settings.history_table,
+        logs_changes=settings.transaction_events == "true",
     )
     tokens = RecentTokens(KmsTokenCipher(client("kms"), settings.token_key_id), clock)
     erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
@@ -80,7 +85,7 @@ def build_processor(
         ),
         removals=Remover(
             items=items,
-            rows=ErasableTables(dynamodb, erasable, clock),
+            rows=ErasableTables(dynamodb, erasable, settings.history_table, clock),
             claims=claims,
             tokens=tokens,
             plaid=plaid,

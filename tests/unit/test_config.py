@@ -27,6 +27,7 @@ SWEEP |= {"SHARED_TABLE": "shared", "HISTORY_MAPPING_ID": "mapping"}
 AUDIT = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "TOKEN_KEY_ID": "key"}
 AUDIT |= {"ITEMS_TABLE": "items", "TRANSACTIONS_TABLE": "transactions", "GONE_ACCOUNT_ROWS": "remove"}
 OPTIONAL = {"PLAID_BASE_URL", "WEBHOOK_URL", "INCLUDE_ORIGINAL_DESCRIPTION", "PERSONAL_FINANCE_CATEGORY_VERSION"}
+OPTIONAL |= {"TRANSACTION_EVENTS"}
 
 
 def test_plaids_own_server_is_chosen_by_the_environment() -> None:
@@ -55,9 +56,9 @@ def test_every_missing_variable_is_named_at_once(
 
 
 def test_the_function_that_publishes_events_needs_no_settings_of_plaid() -> None:
-    environment = {"EVENT_BUS_NAME": "bus", "FAILED_EVENTS_QUEUE_URL": "queue"}
+    environment = {"EVENT_BUS_NAME": "bus", "FAILED_EVENTS_QUEUE_URL": "queue", "HISTORY_TABLE": "history"}
     assert from_environment(ChangesSettings, environment) == ChangesSettings(
-        event_bus_name="bus", failed_events_queue_url="queue"
+        event_bus_name="bus", failed_events_queue_url="queue", history_table="history"
     )
 
 

@@ -323,7 +323,7 @@ def adapters(client: Any) -> dict[str, Any]:
     return {
         "items": ItemsTable(client, ITEMS, HISTORY, clock),
         "transactions": TransactionsTable(client, TRANSACTIONS, clock, ITEMS, HISTORY),
-        "rows": ErasableTables(client, ((TRANSACTIONS, "transaction_id"),), clock),
+        "rows": ErasableTables(client, ((TRANSACTIONS, "transaction_id"),), HISTORY, clock),
         "quarantine": QuarantineTable(client, ITEMS, QUARANTINE, clock),
         "history": HistoryTable(client, HISTORY),
         "links": LinksTable(client, LINKS, clock),

@@ -22,10 +22,17 @@ _CHOICES: Final = {
     "plaid_env": tuple(_PLAID_HOSTS),
     "gone_account_rows": ("remove", KEEP),
     "include_original_description": ("", "false", "true"),
+    "transaction_events": ("", "false", "true"),
     "personal_finance_category_version": ("", "v1", "v2"),
 }
 _OPTIONAL: Final = frozenset(
-    {"plaid_base_url", "webhook_url", "include_original_description", "personal_finance_category_version"}
+    {
+        "plaid_base_url",
+        "webhook_url",
+        "include_original_description",
+        "personal_finance_category_version",
+        "transaction_events",
+    }
 )
 _NUMBERS: Final = frozenset({"plaid_calls_per_minute", "audit_sample_size"})
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | SweepSettings")
@@ -90,6 +97,7 @@ class SyncSettings(PullSettings):
 
     Attributes:
         dead_letter_queue_url: where messages that cannot be processed are dead-lettered, with the reason.
+        transaction_events: `true` to log what each write changes, for the feed; or anything else for no.
     """
 
     sync_queue_url: str
@@ -101,6 +109,7 @@ class SyncSettings(PullSettings):
     links_table: str
     shared_table: str
     token_key_id: str
+    transaction_events: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +151,7 @@ class ChangesSettings:
 
     event_bus_name: str
     failed_events_queue_url: str
+    history_table: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""From history entries to the events that are published on the event bus."""
+"""How events are published on the event bus; and those of history entries."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MAX_RETRY_AGE: Final = timedelta(hours=1)
 """How long an event is retried: those behind it wait, because an application must not see a repair before the failure.
 Lambda discards records of two hours (template.yaml), without their content: never before this."""
 _RETRIED_AFTER: Final = timedelta(seconds=3)
-"""The first entry of a batch that is older may have failed before. It goes alone: in a call with others, it would have
-them published again each time that it fails. A first try of an entry that fails takes longer than this."""
+"""The first write of a batch that is older may have failed before. It goes alone: in a call with others, it would have
+them published again each time that it fails. A first try of one that fails takes longer than this."""
 _MAX_VALUE_LENGTH: Final = 1024
 _PUBLISHED_ATTRIBUTES: Final = (
     *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "code_reason", "until"),
@@ -89,25 +89,26 @@ class FailedEvents(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenEntry:
-    """A history entry as the table's stream has it.
+class WriteEvents:
+    """The events of one write, as a table's stream has it.
 
     Attributes:
-        values: the entry as plain values.
+        item_id: the Item whose events are published in order; None where there is no order.
         written_at: when it was written; None where that is unknown: it counts as new.
     """
 
-    values: Mapping[str, Any]
+    item_id: str | None
+    events: Sequence[BusEvent]
     written_at: datetime | None
 
 
 @dataclass(slots=True)
 class Publication:
-    """What became of the events of a batch of entries.
+    """What became of the events of a batch of writes.
 
     Attributes:
         kept: events that were not published, and wait for an operator.
-        unfinished: the position of the first entry with an event that is neither published nor kept; None if all are.
+        unfinished: the position of the first write with an event that is neither published nor kept; None if all are.
         code: why it is unfinished.
     """
 
@@ -116,47 +117,52 @@ class Publication:
     unfinished: int | None = None
     code: str = ""
 
+    def add(self, other: Publication) -> None:
+        """Add what became of other events."""
+        self.published += other.published
+        self.kept += other.kept
+
 
 _Positioned: TypeAlias = tuple[int, BusEvent]
-"""An event with the position of its entry."""
+"""An event with the position of its write."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventPublisher:
-    """Publishes the events of history entries, in few calls, so that nothing that happens to one blocks the others.
+    """Publishes the events of writes, in few calls, so that nothing that happens to one blocks the others.
 
-    A call never has events of two entries of an Item, of which it could fail the first and accept the second.
+    A call never has events of two writes of an Item, of which it could fail the first and accept the second.
     """
 
     bus: EventBus
     failed_events: FailedEvents
     clock: Clock
 
-    def publish(self, entries: Sequence[WrittenEntry], deadline: Deadline) -> Publication:
-        """Publish the events of entries, each at least once, and those of an Item in order.
+    def publish(self, writes: Sequence[WriteEvents], deadline: Deadline) -> Publication:
+        """Publish the events of writes, each at least once, and those of an Item in order.
 
         An event that the bus refuses for good is kept at once, and every other one from `MAX_RETRY_AGE` on. After any
-        other failure no call is begun: publish again from the first entry that is unfinished.
+        other failure no call is begun: publish again from the first write that is unfinished.
         """
-        publication, calls = Publication(), self._calls(entries)
+        publication, calls = Publication(), self._calls(writes)
         for number, call in enumerate(calls):
-            unfinished = self._publish_call(call, entries, deadline, publication)
+            unfinished = self._publish_call(call, writes, deadline, publication)
             if unfinished:
                 left = [*unfinished, *chain.from_iterable(calls[number + 1 :])]
                 publication.unfinished = min(position for position, _ in left)
                 break
         return publication
 
-    def _calls(self, entries: Sequence[WrittenEntry]) -> list[list[_Positioned]]:
+    def _calls(self, writes: Sequence[WriteEvents]) -> list[list[_Positioned]]:
         calls: list[list[_Positioned]] = []
-        for run in _runs(entries, head_alone=bool(entries) and self._age(entries[0]) >= _RETRIED_AFTER):
+        for run in _runs(writes, head_alone=bool(writes) and self._age(writes[0]) >= _RETRIED_AFTER):
             positions = iter([position for position, _ in run])
             events = self.bus.calls(event for _, event in run)
             calls += [[(next(positions), event) for event in call] for call in events]
         return calls
 
     def _publish_call(
-        self, call: list[_Positioned], entries: Sequence[WrittenEntry], deadline: Deadline, publication: Publication
+        self, call: list[_Positioned], writes: Sequence[WriteEvents], deadline: Deadline, publication: Publication
     ) -> list[_Positioned]:
         """Publish or keep the events of a call; return those with which neither was possible."""
         try:
@@ -169,16 +175,16 @@ class EventPublisher:
             failed = next((failed for failed in unpublished if failed.event == event), None)
             if failed is None:
                 publication.published.append(event)
-            elif code := self._keep(failed, entries[position]):
+            elif code := self._keep(failed, writes[position]):
                 publication.code = code
                 unfinished.append((position, event))
             else:
                 publication.kept.append(failed)
         return unfinished
 
-    def _keep(self, failed: UnpublishedEvent, entry: WrittenEntry) -> str:
+    def _keep(self, failed: UnpublishedEvent, write: WriteEvents) -> str:
         """Keep an event that is not retried any longer; return why it is not kept, or nothing."""
-        if not failed.permanent and self._age(entry) < MAX_RETRY_AGE:
+        if not failed.permanent and self._age(write) < MAX_RETRY_AGE:
             return failed.code
         try:
             self.failed_events.keep(failed)
@@ -186,28 +192,33 @@ class EventPublisher:
             return error.code
         return ""
 
-    def _age(self, entry: WrittenEntry) -> timedelta:
-        return timedelta(0) if entry.written_at is None else self.clock.now() - entry.written_at
+    def _age(self, write: WriteEvents) -> timedelta:
+        return timedelta(0) if write.written_at is None else self.clock.now() - write.written_at
 
 
-def _runs(entries: Sequence[WrittenEntry], *, head_alone: bool) -> list[list[_Positioned]]:
-    """Return the events in runs of the stream, of which each has one entry of an Item at most.
+def _runs(writes: Sequence[WriteEvents], *, head_alone: bool) -> list[list[_Positioned]]:
+    """Return the events in runs of the stream, of which each has one write of an Item at most.
 
     Args:
-        entries: in their order.
-        head_alone: let the first entry have a run of its own.
+        writes: in their order.
+        head_alone: let the first one have a run of its own.
     """
     runs: list[list[_Positioned]] = []
-    items: set[object] = set()
-    for position, entry in enumerate(entries):
-        item_id = entry.values.get("item_id")
-        if position == 0 or item_id in items or (head_alone and position == 1):
+    items: set[str] = set()
+    for position, write in enumerate(writes):
+        if position == 0 or write.item_id in items or (head_alone and position == 1):
             runs.append([])
             items.clear()
-        if item_id != NO_ITEM:
-            items.add(item_id)
-        runs[-1] += [(position, event) for event in events_of_entry(entry.values)]
+        if write.item_id is not None:
+            items.add(write.item_id)
+        runs[-1] += [(position, event) for event in write.events]
     return runs
+
+
+def events_of_write(entry: Mapping[str, Any], written_at: datetime | None) -> WriteEvents:
+    """Return the events of a history entry, given as plain values."""
+    item_id = entry.get("item_id")
+    return WriteEvents(None if item_id == NO_ITEM else str(item_id), events_of_entry(entry), written_at)
 
 
 def events_of_entry(entry: Mapping[str, Any]) -> list[BusEvent]:

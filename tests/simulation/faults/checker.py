@@ -89,6 +89,7 @@ class Checker:
         keeps_gone_rows: whether the stack keeps the rows of accounts that are gone.
         commits: commits so far, each compared with Plaid's truth at its cursor.
         noted: notes so far.
+        committed: for each commit that the feed publishes (Item, generation), the rows of the Item then.
     """
 
     stack: LocalStack
@@ -98,6 +99,7 @@ class Checker:
     commits: int = 0
     noted: int = 0
     items: dict[str, ObservedItem] = field(default_factory=dict)
+    committed: dict[tuple[str, int], dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def item(self, item_id: str) -> ObservedItem:
         return self.items.setdefault(item_id, ObservedItem())
@@ -156,15 +158,20 @@ class Checker:
         _require(position >= item.position, item_id, "the cursor moved backwards")
         item.cursor, item.position = cursor, position
         self.commits += 1
-        self._check_commit(item_id, record, position)
+        rows = self.rows(item_id)
+        if record.get("changes_at") == record["generation"]:
+            self.committed[item_id, int(record["generation"])] = rows
+        self._check_commit(item_id, record, rows, position)
 
-    def _check_commit(self, item_id: str, record: dict[str, Any], position: int) -> None:
+    def _check_commit(
+        self, item_id: str, record: dict[str, Any], rows: dict[str, dict[str, Any]], position: int
+    ) -> None:
         """Compare the rows with Plaid's at the stored cursor: not only the end must be right."""
         truth = self.plaid.truth_at(item_id, position)
         at_plaid = PlaidItem(item_id, truth, position, self.plaid.final_cursors(item_id))
         resync_pending = record.pop("reconcile", False)
         record["state"] = "active"  # the state is checked at the end
-        differences = compare([at_plaid], Tables([record], list(self.rows(item_id).values()))).differences
+        differences = compare([at_plaid], Tables([record], list(rows.values()))).differences
         # An account that is closed while the attempt runs is in one of Plaid's responses, and not in the other.
         closed = self._transactions_of(item_id, self.item(item_id).closed)
         differences = [difference for difference in differences if difference.transaction_id not in closed]

@@ -48,6 +48,7 @@ _BUILDERS: Final = {
     "webhook": ("receiver", "build_receiver"),
     "items": ("api", "build_api"),
     "sweep": ("sweep", "build_sweep"),
+    "changes": ("publishers", "build_publishers"),
 }
 
 

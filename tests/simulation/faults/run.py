@@ -15,6 +15,7 @@ from local.plaid import Behavior, Phase
 from tests.simulation.faults.bank import ROW_CHANGES
 from tests.simulation.faults.boundary import Fault
 from tests.simulation.faults.checker import DivergenceError
+from tests.simulation.faults.feed import PUBLISHING_FAULTS
 from tests.simulation.faults.harness import set_limits
 from tests.simulation.faults.world import LAMBDA_SECONDS, Link, World
 
@@ -80,7 +81,7 @@ class Run(World):
         )
         set_limits(begin["page_size"], begin["transaction_size"], begin["part_size"])
         keeps_gone_rows = begin.get("keeps_gone_rows", False)
-        changes = {"GONE_ACCOUNT_ROWS": KEEP if keeps_gone_rows else "remove"}
+        changes = {"GONE_ACCOUNT_ROWS": KEEP if keeps_gone_rows else "remove", "TRANSACTION_EVENTS": "true"}
         super().__init__(harness, behavior, timedelta(seconds=begin["queue_clock_error"]), changes)
         self.checker.keeps_gone_rows = keeps_gone_rows
         self.steps = steps[1:]
@@ -100,6 +101,7 @@ class Run(World):
                 if not arguments["item"] and step.name != "send_foreign_message":
                     continue
             getattr(self, step.name)(**arguments)
+            self._publish_sometimes()
         self._settle()
         self._sweep_until(self.checker.is_settled)
         self.checker.check_webhooks()
@@ -109,6 +111,26 @@ class Run(World):
         self._sweep_until(lambda item_id: self._is_done(item_id, swept), swept)
         self.checker.check_items(swept=True)
         self._check_dead_letters()
+        self._check_feed()
+
+    def _publish_sometimes(self) -> None:
+        """Publish now and then, with faults: drawn apart from the steps, which shrinking takes out."""
+        rng = self.bus.rng
+        if rng.random() < 0.4:
+            fault_at = rng.randint(1, 4) if rng.random() < 0.4 else 0
+            self.publish(fault_at, rng.choice(PUBLISHING_FAULTS).value)
+
+    def _check_feed(self) -> None:
+        """Publish the rest, and compare what a consumer knows with the tables."""
+        for _ in range(_MAX_BATCHES):
+            if not self.publish():
+                break
+        self.bus.deliver()
+        for item_id, item in self.checker.items.items():
+            if item.followed:
+                self.bus.check(item_id, self.checker)
+        self.counts["events"] += len(self.bus.archive)
+        self.counts["commits compared with the feed"] += len(self.checker.committed)
 
     def _item(self, number: int, *, ready: bool) -> str:
         """Return an Item that is not removed; empty: there is none."""

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.errors import TransientError
@@ -18,6 +19,7 @@ from tests.integration.functions import lambda_context_by
 from tests.integration.harness import http_event
 from tests.simulation.faults.boundary import PLAID, Actor, Fault
 from tests.simulation.faults.checker import Checker
+from tests.simulation.faults.feed import Bus, ItemsStream
 from tests.simulation.faults.harness import ENVIRONMENTS, Environment, Harness, SimulationClock
 from tests.simulation.faults.queues import Queues
 
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
     from local.plaid import Behavior, Delivery
     from tests.simulation.faults.boundary import Call
 
-LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 9.0, "items": 180.0, "sweep": 120.0}
+LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 9.0, "items": 180.0, "sweep": 120.0, "changes": 60.0}
 BATCH_SIZE: Final = 10
 CALL_SECONDS: Final = 0.05
 """What a call takes in simulated time."""
-_TIMEOUTS: Final = {"sync": 3.0, "webhook": 1.4, "items": 3.0, "sweep": 3.0}
+_TIMEOUTS: Final = {"sync": 3.0, "webhook": 1.4, "items": 3.0, "sweep": 3.0, "changes": 3.0}
 """What a call to AWS takes whose response is lost."""
 _PLAID_TIMEOUT: Final = 20.0
 _BEAT_SECONDS: Final = 5.0
@@ -127,6 +129,7 @@ class World:
         self.dead_cursors: dict[str, tuple[str, Fault]] = {}
         self.heartbeats = True
         self.counts: Counter[str] = Counter()
+        self.stream, self.bus = ItemsStream(harness.stack), Bus(Random(1))  # noqa: S311 - reproducible on purpose
 
     def wait(self, seconds: float) -> None:
         """Let time pass: for Plaid's timers, the queues' timeouts, heartbeats, and invocations that run out of time."""
@@ -236,6 +239,18 @@ class World:
         invocation.paused = paused
         return invocation
 
+    def publish(self, fault_at: int = 0, fault: str = "") -> bool:
+        """Let the changes function publish a batch of the stream; return whether there was one."""
+        records = self.stream.records()
+        if not records or not self._free("changes"):
+            return False
+
+        def on_end(invocation: Invocation) -> None:
+            self.stream.acknowledge(records, invocation.response)
+
+        self.complete(self._invoke("changes", {"Records": records}, on_end), fault_at, fault)
+        return True
+
     def invoke_sweep(self) -> Invocation | None:
         return self._invoke("sweep", {}, lambda _: None, timedelta(0))
 
@@ -284,6 +299,7 @@ class World:
         self.wait(self._duration(invocation, call, fault))
         if invocation.succeeded is not None:
             self.checker.after_call(invocation.pulls, invocation.succeeded)
+            self.bus.observe(invocation.succeeded)
         self._after_step(invocation)
 
     def _ongoing(self, call: Call) -> Fault | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -86,7 +86,7 @@ def record(number: int, *published_events: DetailType, item_id: str = "item", ag
 def handle(bus: Bus, *records: dict[str, Any], seconds: float = 60) -> list[str]:
     """Let the function publish the records; return the sequence numbers from which Lambda retries."""
     app = import_app("changes")
-    with patch.object(app, "publisher", EventPublisher(bus, bus, FakeClock())):
+    with patch.object(app, "publishers", replace(app.publishers, signals=EventPublisher(bus, bus, FakeClock()))):
         response = app.lambda_handler({"Records": list(records)}, lambda_context(seconds))
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-MAX_ROWS: Final = 98
-"""DynamoDB takes 100 actions in a transaction; one is the Item's, and the last transaction has the history entry."""
+MAX_ROWS: Final = 97
+"""DynamoDB takes 100 actions in a transaction; one is the Item's, one the feed's, and the last transaction has the
+history entry."""
 MAX_BYTES: Final = 3_000_000
 """DynamoDB takes 4 MB in a transaction; the rest is room for attribute names and the Item."""
 PART_ENTRIES: Final = 5_000

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
+from plaid_sync.aws.dynamodb.change_log import partition_of
 from plaid_sync.aws.dynamodb.expressions import Expression
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES, back_off, query_pages
 from plaid_sync.domain.errors import TransientError
@@ -26,14 +27,17 @@ _SECONDS_FOR_A_CALL: Final = 40.0
 class ErasableTables:
     """The rows of an Item in the Transactions and the Quarantine table; implements `ErasableRows`.
 
-    Nothing here is conditional: no attempt can write rows of a removed Item.
+    The changes that are logged of its rows go with them, and do not count. Nothing here is conditional: no attempt can
+    write rows of a removed Item.
 
     Attributes:
         keys: the tables, each with its sort key.
+        history_table: has the change log.
     """
 
     client: DynamoDBClient
     keys: tuple[tuple[str, str], ...]
+    history_table: str
     clock: Clock
 
     def count(self, item_id: ItemId, deadline: Deadline) -> int:
@@ -43,10 +47,11 @@ class ErasableTables:
 
     def erase(self, item_id: ItemId, deadline: Deadline) -> None:
         """See `ErasableRows`."""
-        for table, sort_key in self.keys:
+        partitions = [(table, sort_key, str(item_id)) for table, sort_key in self.keys]
+        for table, sort_key, partition in [*partitions, (self.history_table, "entry_id", partition_of(item_id))]:
             expression = Expression()
             projection = f"{expression.name('item_id')}, {expression.name(sort_key)}"
-            for page in self._pages(table, item_id, None, expression, ProjectionExpression=projection):
+            for page in self._pages(table, partition, None, expression, ProjectionExpression=projection):
                 keys = page["Items"]
                 for start in range(0, len(keys), _DELETES_PER_CALL):
                     deadline.require(_SECONDS_FOR_A_CALL)
@@ -55,7 +60,7 @@ class ErasableTables:
     def _pages(
         self,
         table: str,
-        item_id: ItemId,
+        partition: str,
         deadline: Deadline | None,
         expression: Expression | None = None,
         **request: str,
@@ -64,7 +69,7 @@ class ErasableTables:
         of_item = {
             "TableName": table,
             "ConsistentRead": True,
-            "KeyConditionExpression": expression.equals("item_id", item_id),
+            "KeyConditionExpression": expression.equals("item_id", partition),
         }
         return query_pages(self.client, {**of_item, **request, **expression.arguments()}, deadline)
 

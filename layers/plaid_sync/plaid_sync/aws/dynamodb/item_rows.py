@@ -23,6 +23,8 @@ is removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` 
 cursor for which they hold. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's
 consent is `consent_until` (S). `token_rotation_began_at` (S): a rotation of the access token that is not completed.
 `token_rotated_at` (S): when the stored one replaced another; for `plaid-sync restore`.
+ With
+the feed `changes_at` (N): the generation of the last commit whose changes are published.
 
 An Item whose public token is exchanged, and which is not registered yet, is a row that no reader counts as an Item:
 `state` (S: removed), `generation`, `access_token`, `unregistered_link` (S, SHA-256 of the public token),
@@ -87,6 +89,11 @@ def item_from_row(attributes: dict[str, Any]) -> Item:
         raise UnreadableItemError(ItemId(attributes["item_id"]["S"])) from error
 
 
+def is_registered(attributes: dict[str, Any]) -> bool:
+    """Return whether a row is an Item's: one that is exchanged and not registered yet is none."""
+    return "unregistered_link" not in attributes
+
+
 def listed_item(attributes: dict[str, Any]) -> Item:
     """Parse a row for a list, which a damaged one must not end: of that only state and `UNREADABLE_ROW` are shown."""
     try:
@@ -138,6 +145,7 @@ def _item(values: dict[str, Any]) -> Item:
         failure=_failure_from_row(values),
         pending_checks=_checks_from_row(values),
         unfinished_attempts=_optional_int(values, "unfinished_attempts") or 0,
+        changes_at=_optional_int(values, "changes_at") or 0,
     )
 
 

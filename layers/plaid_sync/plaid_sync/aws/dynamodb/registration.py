@@ -139,8 +139,6 @@ def _attributes(item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
     known: dict[str, Any] = {
         "client_user_id": item.client_user_id,
         "institution_id": item.institution_id,
-        "accounts": accounts_attribute(item.accounts),
-        "accounts_checked_at": format_optional_timestamp(item.accounts_checked_at),
         "bank_login_ids": set(item.bank_login_ids) or None,
     }
     sets = {"access_token": item.access_token, "link_id": item.link_id}
@@ -152,6 +150,11 @@ def _attributes(item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
         "linked_at": linked_at,
         "fresh_at": linked_at,
     }
+    accounts: dict[str, Any] = {
+        "accounts": accounts_attribute(item.accounts),
+        "accounts_checked_at": format_optional_timestamp(item.accounts_checked_at),
+    }
+    defaults |= {name: value for name, value in accounts.items() if value is not None}
     if item.pending_checks:
         defaults["pending_checks"] = item_rows.check_attributes(item.pending_checks)
     if item.linked_at is not None:

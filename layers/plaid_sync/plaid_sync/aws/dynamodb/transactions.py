@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb import transact
 from plaid_sync.aws.dynamodb.annotations import ANNOTATIONS, POSTED, VERSION, AnnotationMoves, RowExtra
+from plaid_sync.aws.dynamodb.change_log import changes_put
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
@@ -35,6 +36,7 @@ from plaid_sync.aws.dynamodb.transact import (
     query_pages,
     write_fenced,
 )
+from plaid_sync.domain.changes import change_of
 from plaid_sync.domain.clock import format_timestamp
 from plaid_sync.domain.errors import TRANSACTION_CANCELED, InvalidRequestError, TransientError
 from plaid_sync.domain.pendings import paired
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from plaid_sync.domain.changes import Change
     from plaid_sync.domain.clock import Clock, Deadline
     from plaid_sync.domain.item import Checkpoint, ItemId
 
@@ -96,6 +99,11 @@ class TransactionRows:
         self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline
     ) -> Mapping[TransactionId, StoredRow]:
         """See `TransactionsStore`. Consistent: an older content than the stored one would hide a change."""
+        return self._stored(item_id, ids, deadline)
+
+    def _stored(
+        self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline | None = None
+    ) -> dict[TransactionId, StoredRow]:
         read = self._read(item_id, ids, deadline)
         # Without a generation it is an application's annotations, or an attempt overwrites it anyway.
         rows = [stored_row_from(attributes) for attributes in read if "generation" in attributes]
@@ -112,10 +120,13 @@ class TransactionRows:
         )
         return {TransactionId(values["transaction_id"]): values for values in map(deserialize, read)}
 
-    def _read(self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline) -> Iterator[dict[str, Any]]:
+    def _read(
+        self, item_id: ItemId, ids: Collection[TransactionId], deadline: Deadline | None
+    ) -> Iterator[dict[str, Any]]:
         ordered = list(ids)
         for start in range(0, len(ordered), _KEYS_PER_READ):
-            deadline.require(READ_SECONDS)
+            if deadline is not None:
+                deadline.require(READ_SECONDS)
             keys = [
                 {"item_id": serialize(item_id), "transaction_id": serialize(transaction_id)}
                 for transaction_id in ordered[start : start + _KEYS_PER_READ]
@@ -224,10 +235,15 @@ class TransactionRows:
 
 @dataclass(frozen=True, slots=True)
 class TransactionsTable(TransactionRows):
-    """Reads and writes rows; implements `TransactionsStore`."""
+    """Reads and writes rows; implements `TransactionsStore`.
+
+    Attributes:
+        logs_changes: whether each write is logged for the feed (`change_log`): what it changes is read before.
+    """
 
     items_table: str
     history_table: str
+    logs_changes: bool = False
 
     def write(
         self,
@@ -268,25 +284,40 @@ class TransactionsTable(TransactionRows):
         begin: bool,
         end: Commit | Checkpoint | None,
     ) -> None:
+        changes = self._changes(item_id, writes) if self.logs_changes else []
         now, item_key = self.clock.now(), serialize(item_id)
         moves = AnnotationMoves(self.table, item_key, writes, seen, _expiry(now)).plan()
         actions = [
-            self._item_action(item_id, generation, begin=begin, end=end),
+            self._item_action(item_id, generation, begin=begin, end=end, changes=bool(changes)),
             *self._row_actions(item_id, generation, writes, moves.extras),
             *moves.actions,
             *([entry_put(self.history_table, end.entry)] if isinstance(end, Commit) and end.entry else []),
         ]
+        if changes:
+            committed_at = end.committed_at if isinstance(end, Commit) else None
+            actions.append(changes_put(self.history_table, item_id, generation, changes, committed_at))
         # The condition on the cursor holds no longer once it has moved.
         repeatable = len(actions) == 1 and isinstance(end, Commit) and end.cursor == end.expected_cursor
         write_fenced(self.client, actions, generation, self.clock, repeatable=repeatable)
 
-    def _item_action(self, item_id: ItemId, generation: int, *, begin: bool, end: Commit | Checkpoint | None) -> Action:
+    def _changes(self, item_id: ItemId, writes: Collection[RowWrite]) -> list[Change]:
+        """Return what the writes change. No other writer can change these rows before: the fence is raised."""
+        contents = [write for write in writes if not isinstance(write, PendingLink)]
+        stored = self._stored(item_id, [write.transaction_id for write in contents])
+        changes = (change_of(stored.get(write.transaction_id), write) for write in contents)
+        return [change for change in changes if change is not None]
+
+    def _item_action(
+        self, item_id: ItemId, generation: int, *, begin: bool, end: Commit | Checkpoint | None, changes: bool
+    ) -> Action:
         expression = Expression()
         condition = expression.fenced(generation)
         sets: dict[str, Any] = {}
         if isinstance(end, Commit):
             condition += f" AND {expression.equals('cursor', end.expected_cursor)}"
             sets = commit_attributes(item_id, end)
+            # A look that finds nothing has nothing to publish, and no history entry.
+            sets |= {"changes_at": generation} if self.logs_changes and (changes or end.entry) else {}
         elif end is not None:
             sets = {"checkpoint": checkpoint_attributes(end), "generation": generation + 1}
         defaults = {"writing_since": generation} if begin else {}
