@@ -1,4 +1,4 @@
-"""Publishes the events of Items on the event bus: signals for those who have to act, and the feed for those who keep a copy.
+"""Publishes the events of Items: signals for those who have to act, and the feed for those who keep a copy.
 
 Event: records of one table's stream. Of the History table, filtered to new entries with events: the entry of a
 transition is written in the transaction that makes the transition, so that its signals are published. Of the Items

@@ -19,7 +19,7 @@ from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.links import LinksTable
 from plaid_sync.aws.dynamodb.registration import Registrations
-from plaid_sync.aws.dynamodb.transactions import TransactionRows
+from plaid_sync.aws.dynamodb.transaction_lists import TransactionLists
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.sqs import SqsSyncQueue
 from plaid_sync.aws.telemetry import (
@@ -48,6 +48,7 @@ from plaid_sync.domain.errors import (
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.annotations import TransactionAnnotations
 from plaid_sync.items_api.http import error_response, parse_path_id, path_id_of, route_of
+from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import LINK_ROUTE, ItemsApi, handle_request
@@ -122,7 +123,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         check_item=operations.check,
         clock=clock,
     )
-    transactions = TransactionRows(dynamodb, settings.transactions_table, clock)
+    transactions = TransactionLists(dynamodb, settings.transactions_table)
     routes = ItemsApi(
         link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
         create_link_token=lambda body, context: link_tokens.create(
@@ -133,6 +134,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         operations=operations,
         rotation=TokenRotation(items, tokens, plaid, queue, clock),
         annotations=TransactionAnnotations(items, AnnotatedRows(dynamodb, settings.transactions_table, clock)),
+        page_tokens=PageTokens(lambda: secret.get().secret),
         webhook_url=settings.webhook_url,
     )
     return Wired(routes, SessionCompleter(linker, sessions, operations.finish_update_mode))

@@ -103,6 +103,10 @@ class Samples:
             "items_annotate": lambda: self._http(f"PATCH {annotations}", {"note": "lunch"}, headers=any_version),
             "items_drop_annotations": lambda: self._http(f"DELETE {annotations}", headers=any_version),
             "items_review_annotations": lambda: self._http(f"GET {item}/annotations/review"),
+            "items_transaction": lambda: self._http(f"GET {item}/transactions/{{transaction_id}}"),
+            "items_account_transactions": lambda: self._http(
+                f"GET {account}/transactions", query={"order": "newest", "limit": "10"}
+            ),
             "items_sync": lambda: self._http(f"POST {item}/sync"),
             "items_refresh": lambda: self._http(f"POST {item}/refresh"),
             "items_resync": lambda: self._http(f"POST {item}/resync"),

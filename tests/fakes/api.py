@@ -13,6 +13,7 @@ from plaid_sync.domain.item import Item, ItemId, Removal
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.annotations import TransactionAnnotations
 from plaid_sync.items_api.http import error_response
+from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import ItemsApi, handle_request
@@ -41,7 +42,8 @@ _LINKER_PORTS: Final = ("plaid", "tokens", "links", "items", "index", "registrat
 CALLER: Final = "arn:aws:iam::123456789012:user/caller"
 WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
 _ROUTE_OF_ITEM: Final = re.compile(
-    "/items/(?P<item_id>[^/]+)(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore)?)?"
+    "/items/(?P<item_id>[^/]+)(?:(/transactions)/(?P<transaction_id>[^/]+)"
+    "|(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore|/transactions)?)?)"
 )
 _ROUTES_OF_ANNOTATIONS: Final = re.compile(
     "/items/(?P<item_id>[^/]+)(?:/transactions/(?P<transaction_id>[^/]+)/annotations|/annotations/review)"
@@ -54,6 +56,7 @@ class Api:
 
     Attributes:
         ports: what the use cases are built on, by name.
+        secret: that of the page tokens.
         unreadable: the Items whose rows were reported as damaged, with the ids of those.
     """
 
@@ -63,6 +66,7 @@ class Api:
     ports: dict[str, Any] = field(init=False)
     requests: int = 0
     unreadable: list[tuple[ItemId, list[str]]] = field(default_factory=list)
+    secret: str = "secret"
 
     def __post_init__(self) -> None:
         tables = self.tables
@@ -131,6 +135,7 @@ class Api:
             operations=self._operations(sessions),
             rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
             annotations=TransactionAnnotations(items, ports["annotations"]),
+            page_tokens=PageTokens(lambda: self.secret),
             siblings=Siblings(items, ports["index"]).of,
             webhook_url=WEBHOOK_URL,
         )
@@ -158,8 +163,9 @@ class Api:
         parts = {} if found is None else {name: part for name, part in found.groupdict().items() if part is not None}
         route = path
         if found is not None:
-            account = f"/{{account_id}}{found[4] or ''}" if "account_id" in parts else ""
-            route = f"/items/{{item_id}}{found[2] or ''}{account}"
+            account = f"/{{account_id}}{found[6] or ''}" if "account_id" in parts else ""
+            transaction = f"{found[2]}/{{transaction_id}}" if "transaction_id" in parts else ""
+            route = f"/items/{{item_id}}{transaction}{found[4] or ''}{account}"
         if (annotated := _ROUTES_OF_ANNOTATIONS.fullmatch(path)) is not None:
             parts = {name: part for name, part in annotated.groupdict().items() if part is not None}
             ending = "/transactions/{transaction_id}/annotations" if len(parts) > 1 else "/annotations/review"

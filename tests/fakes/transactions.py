@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from plaid_sync.aws.dynamodb.item_rows import checkpoint_attributes, commit_attributes
 from plaid_sync.aws.dynamodb.transactions import row_attributes
 from plaid_sync.domain.annotations import AnnotatedRow
-from plaid_sync.domain.errors import InvalidRequestError, RowNewerThanItemError, SupersededError, TransientError
+from plaid_sync.domain.errors import RowNewerThanItemError, SupersededError, TransientError
 from plaid_sync.domain.pendings import posted_rows
 from plaid_sync.domain.transaction import (
     PendingLink,
@@ -18,6 +18,8 @@ from plaid_sync.domain.transaction import (
     TransactionRow,
     plaid_object,
 )
+from plaid_sync.items_api.ports import ListedPage, ListedRow
+from plaid_sync.items_api.transaction_query import Order
 from plaid_sync.sync.planner import MAX_ROWS
 from plaid_sync.sync.ports import Commit
 
@@ -29,10 +31,9 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.item import Checkpoint, Item, ItemId
     from plaid_sync.domain.transaction import RowWrite
+    from plaid_sync.items_api.ports import RowSelection
 
     from tests.fakes.items import FakeItems
-
-_KEYS: Final = {True: ("transaction_id",), False: ("date_id", "transaction_id")}
 
 
 @dataclass(slots=True)
@@ -253,24 +254,45 @@ class FakeTransactionPages:
 
     table: FakeTransactions
 
-    def page(
-        self, item_id: ItemId, account_id: str | None, limit: int, after: dict[str, str] | None
-    ) -> tuple[dict[str, dict[str, Any] | None], dict[str, str] | None]:
-        names = _KEYS[account_id is None]
-        if after is not None and after.keys() != set(names):
-            raise InvalidRequestError("next", "send it with the same account_id as for the previous page")
-        live = [row.row for row in self.table.rows_of.get(item_id, {}).values() if row.row is not None]
-        keyed = [
-            (tuple(str(getattr(row, name)) for name in names), row)
-            for row in live
-            if account_id in {None, row.account_id}
-        ]
-        keyed.sort(key=lambda pair: pair[0], reverse=account_id is not None)
-        start = None if after is None else tuple(after[name] for name in names)
-        keys = [key for key, _ in keyed]
-        found = keyed if start is None else keyed[keys.index(start) + 1 :]
-        last = dict(zip(names, found[limit - 1][0], strict=True)) if len(found) > limit else None
-        return {row.transaction_id: plaid_object(stored_attributes(row)) for _, row in found[:limit]}, last
+    def page(self, item_id: ItemId, selection: RowSelection, limit: int, after: str) -> ListedPage:
+        name = "transaction_id" if selection.order is Order.ID else "date_id"
+        newest_first = selection.order is Order.NEWEST
+        stored = [row for row in self.table.rows_of.get(item_id, {}).values() if row.row is not None]
+        keyed = sorted(((str(getattr(row.row, name)), row) for row in stored), key=lambda pair: pair[0])
+        found: dict[str, dict[str, Any] | None] = {}
+        last, left_out = after, False
+        for key, row in reversed(keyed) if newest_first else keyed:
+            if after and (key >= after if newest_first else key <= after):
+                continue
+            if len(found) == limit:
+                return ListedPage(found, last, left_out)
+            document = plaid_object(stored_attributes(row.row)) if row.row is not None else None
+            if _is_selected(row, selection) and (document is None or selection.filter.matches(document)):
+                if selection.not_newer_than is not None and row.generation > selection.not_newer_than:
+                    left_out = True
+                else:
+                    found[row.transaction_id] = document
+            last = key
+        return ListedPage(found, None, left_out)
+
+    def row(self, item_id: ItemId, transaction_id: str) -> ListedRow | None:
+        row = self.table.rows_of.get(item_id, {}).get(TransactionId(transaction_id))
+        if row is None:
+            return None
+        document = None if row.row is None else plaid_object(stored_attributes(row.row))
+        return ListedRow(
+            document,
+            None if row.live else "2026-06-01T12:00:00.000Z",
+            row.row is not None and document is None,
+            self.table.annotations.get(row.transaction_id, {}),
+            row.posted_transaction_id,
+        )
 
     def count(self, item_id: ItemId) -> tuple[int, bool]:
         return len(self.table.live(item_id)), True
+
+
+def _is_selected(row: StoredRow, selection: RowSelection) -> bool:
+    return (selection.account_ids is None or row.account_id in selection.account_ids) and (
+        selection.newer_than is None or row.generation > selection.newer_than
+    )

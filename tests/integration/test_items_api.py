@@ -150,12 +150,12 @@ def test_an_accounts_transactions_come_newest_first(world: World, user: str) -> 
     rows = world.live(item_id)
     total = 0
     for account_id in {row["account_id"] for row in rows.values()}:
-        query = {"account_id": account_id, "limit": "3"}
-        shown = pages(world, f"/items/{item_id}/transactions", "transactions", **query)
+        path = f"accounts/{account_id}/transactions"
+        shown = pages(world, f"/items/{item_id}/{path}", "transactions", order="newest", limit="3")
         order = [(row["date"], row["transaction_id"]) for row in shown]
         assert order == sorted(order, reverse=True)
         assert {row["account_id"] for row in shown} == {account_id}
-        assert pages(world, f"/items/{other}/transactions", "transactions", **query) == []
+        refused(world.request("GET", f"/items/{other}/{path}"), 404, "account_not_found")
         total += len(shown)
     assert total == len(rows)
 

@@ -54,9 +54,12 @@ MORE_THAN_A_SCHEMA: Final = {
     "POST /items": {"public_token", "replace", "transactions"},
     "DELETE /items/{item_id}": {"reason_note"},
     "PATCH /items/{item_id}/transactions/{transaction_id}/annotations": {"body"},
+    "GET /items/{item_id}/transactions": {"to", "max_amount"},
+    "GET /items/{item_id}/accounts/{account_id}/transactions": {"to", "max_amount"},
 }
 """Fields for which valid data can get 400: some Items require `client_user_id`, others do not; `replace` and
-`transactions` depend on the body, as do fields that exclude each other; and only Plaid knows its public tokens."""
+`transactions` depend on the body, as do fields that exclude each other; a range
+can end before it begins; and only Plaid knows its public tokens."""
 
 
 @schemathesis.check
@@ -199,7 +202,12 @@ def _prepared(known: Known, session: dict[str, str]) -> dict[str, Any]:
     for operation in (inner for path in prepared["paths"].values() for inner in path.values() if "responses" in inner):
         answers.append(operation["responses"])
         # A generated `next` is refused before any other parameter is read.
-        operation["parameters"] = [parameter for parameter in operation.get("parameters", ()) if parameter != NEXT]
+        # Nothing syncs meanwhile: a wait would only last.
+        operation["parameters"] = [
+            parameter
+            for parameter in operation.get("parameters", ())
+            if parameter != NEXT and parameter.get("name") != "wait"
+        ]
     for answer in (answer for several in (components["responses"], *answers) for answer in several.values()):
         for media_type in answer.get("content", {}).values():
             _close(media_type["schema"])
@@ -274,7 +282,6 @@ def known(world: World) -> Known:
         "path.transaction_id": [str(row["transaction_id"]) for row in world.live(healthy).values()][:3],
         "header.If-Match": ["*"],
         "query.replace": [replaced],
-        "query.account_id": accounts,
         "query.client_user_id": [USER],
         "body.client_user_id": [USER],
         "body.public_token": [world.plaid.create_public_token(transactions=2) for _ in range(5)],
@@ -306,4 +313,6 @@ def test_the_functions_do_what_the_document_says(world: World, known: Known, ope
     (operation,) = (route for route in ROUTES.values() if route["operationId"] == operation_id)
     # No schema can generate a signature of Plaid's.
     successes = {int(status) for status in operation["responses"] if int(status) < 300}
+    if operation_id == "syncItem":
+        successes = {202}
     assert {401} <= statuses if operation_id == "receiveWebhook" else successes < statuses

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plaid_sync.domain.errors import InvalidRequestError
 from plaid_sync.domain.requests import erase_requested, reject_unknown
-from plaid_sync.items_api.http import context_of, format_page_token, page_limit, parse_page_token
+from plaid_sync.items_api.http import context_of, format_page_token, int_parameter, parse_page_token
 
 from tests.fakes.clock import PLENTY
 
@@ -60,9 +60,13 @@ def test_a_key_of_another_form_is_rejected(value: str) -> None:
 @pytest.mark.parametrize("value", ["0", "-1", "101", "1.0", "", " 1", "1e1", "\u0661", "9" * 10_000, "100,1"])
 def test_a_limit_is_an_integer_in_its_range(value: str) -> None:
     with pytest.raises(InvalidRequestError) as rejected:
-        page_limit({"limit": value}, 50, 100)
+        int_parameter({"limit": value}, "limit", 50, 1, 100)
     assert rejected.value.field == "limit"
-    assert (page_limit({}, 50, 100), page_limit({"limit": "1"}, 50, 100), page_limit({"limit": "100"}, 50, 100)) == (
+    assert (
+        int_parameter({}, "limit", 50, 1, 100),
+        int_parameter({"limit": "1"}, "limit", 50, 1, 100),
+        int_parameter({"limit": "100"}, "limit", 50, 1, 100),
+    ) == (
         50,
         1,
         100,

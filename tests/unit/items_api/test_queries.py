@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plaid_sync.domain.accounts import AccountStates
+from plaid_sync.domain.accounts import Account, AccountStates
 from plaid_sync.domain.errors import TransientError, UnreadableItemError
 from plaid_sync.domain.item import Expiry, ItemFailure, ItemHealth, ItemState, StateName
 from plaid_sync.domain.transaction import RowRemoval, StoredRow, TransactionId, parse_transaction
@@ -233,10 +233,12 @@ def test_the_transactions_of_an_account_are_sorted_newest_first(api: Api, item_i
         for day in (2, 1, 3)
     ]
     put_rows(api, item_id, *documents)
-    path = f"/items/{item_id}/transactions"
-    shown = api.pages(path, "transactions", account_id="account-1", limit="2")
+    api.tables.items.set(item_id, accounts=(Account("account-0"), Account("account-1")))
+    path = f"/items/{item_id}/accounts/account-1/transactions"
+    api.tables.items.set(item_id, generation=1)
+    shown = api.pages(path, "transactions", order="newest", limit="2")
     assert [document["transaction_id"] for document in shown] == ["31", "21", "11"]
-    assert api.pages(path, "transactions", account_id="another") == []
+    problem(api.request("GET", f"/items/{item_id}/accounts/another/transactions"), 404, "account_not_found")
 
 
 @pytest.mark.parametrize(
@@ -252,9 +254,14 @@ def test_the_transactions_of_an_account_are_sorted_newest_first(api: Api, item_i
         ("", {"client_user_id": "u", "next": page_token({"client_user_id": "v", "item_id": "i"})}, "next"),
         ("/history", {"next": page_token({"item_id": "other"})}, "next"),
         ("/transactions", {"limit": "501"}, "limit"),
-        ("/transactions", {"account_id": ""}, "account_id"),
-        ("/transactions", {"next": page_token({"date_id": "a", "transaction_id": "b"})}, "next"),
-        ("/transactions", {"account_id": "a", "next": page_token({"transaction_id": "b"})}, "next"),
+        *(("/transactions", {"from": value}, "from") for value in ("", "2026-1-1", "20260101", "2026-02-30", "x")),
+        ("/transactions", {"from": "2026-01-02", "to": "2026-01-01"}, "to"),
+        *(("/transactions", {"min_amount": value}, "min_amount") for value in ("", "1e3", "NaN", "1,5", "--1")),
+        ("/transactions", {"min_amount": "1.01", "max_amount": "1.0"}, "max_amount"),
+        ("/transactions", {"pending": "yes"}, "pending"),
+        *(("/transactions", {name: ""}, name) for name in ("text", "category", "order", "next")),
+        ("/transactions", {"account_id": "a"}, "account_id"),
+        ("/transactions", {"next": page_token({"after": "a", "generation": None, "changes": False})}, "next"),
     ],
     ids=lambda value: str(value)[:60],
 )

@@ -6,6 +6,7 @@ Events are API Gateway's HTTP API events, payload 2.0.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -234,16 +235,16 @@ def context_of(event: ApiEvent, webhook_url: str, deadline: Deadline) -> Request
 # ---- pages
 
 
-def page_limit(query: Mapping[str, str], default: int, maximum: int) -> int:
-    """Return the query's `limit`.
+def int_parameter(query: Mapping[str, str], name: str, default: int, minimum: int, maximum: int) -> int:
+    """Return a number of the query.
 
     Raises:
-        InvalidRequestError: it is not an integer from 1 to `maximum`.
+        InvalidRequestError: it is not an integer from `minimum` to `maximum`.
     """
-    text = query.get("limit", str(default))
+    text = query.get(name, str(default))
     is_short_number = text.isascii() and text.isdecimal() and len(text) <= len(str(maximum))
-    if not is_short_number or not 1 <= int(text) <= maximum:
-        raise InvalidRequestError("limit", f"send an integer from 1 to {maximum}")
+    if not is_short_number or not minimum <= int(text) <= maximum:
+        raise InvalidRequestError(name, f"send an integer from {minimum} to {maximum}")
     return int(text)
 
 
@@ -293,6 +294,18 @@ def respond(status: HTTPStatus, body: Mapping[str, Any], **headers: str) -> Resp
         "headers": {"content-type": "application/json", **named},
         "body": exact_json.dumps(dict(body)),
     }
+
+
+def respond_tagged(event: ApiEvent, body: Mapping[str, Any]) -> Response:
+    """Return a response with the ETag of its body; 304 without a body where the caller has the same one."""
+    response = respond(HTTPStatus.OK, body)
+    etag = f'"{hashlib.sha256(response["body"].encode()).hexdigest()[:32]}"'
+    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    known = {text.strip().removeprefix("W/") for text in headers.get("if-none-match", "").split(",")}
+    if known & {etag, "*"}:
+        return {"statusCode": HTTPStatus.NOT_MODIFIED.value, "headers": {"etag": etag}, "body": ""}
+    response["headers"]["etag"] = etag
+    return response
 
 
 def problem_response(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from plaid_sync.domain.ports import TokenDecryptor, TokenEncryptor
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime, timedelta
 
     from plaid_sync.domain.accounts import Account, AccountStates
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         PendingCheck,
         RemovalReason,
     )
+    from plaid_sync.items_api.transaction_query import Order, TransactionFilter
 
 PageKey = dict[str, str]
 """The key of a page's last entry: the next page begins after it."""
@@ -157,19 +159,66 @@ class HistoryStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RowSelection:
+    """Which live transactions a list has, and in which order.
+
+    Attributes:
+        account_ids: the accounts; None for all, which only the order by id has.
+        newer_than: only rows of later generations.
+        not_newer_than: only rows up to this generation.
+    """
+
+    order: Order
+    filter: TransactionFilter
+    account_ids: Collection[str] | None = None
+    newer_than: int | None = None
+    not_newer_than: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPage:
+    """A page of transactions.
+
+    Attributes:
+        documents: Plaid's whole objects by their ids; None for one whose row another program damaged.
+        end: the key of the last row that was read, if more may follow.
+        left_out: whether there were rows of later generations than selected.
+    """
+
+    documents: dict[str, dict[str, Any] | None]
+    end: str | None = None
+    left_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """One row.
+
+    Attributes:
+        document: Plaid's whole object; None where its content is erased, was never known, or is damaged.
+        removed_at: when the transaction was removed, in ISO 8601; None while it is live.
+        damaged: whether another program damaged the content.
+        annotations: the application's own.
+        posted_transaction_id: the row that named this one as its pending transaction, where that is known.
+    """
+
+    document: dict[str, Any] | None
+    removed_at: str | None = None
+    damaged: bool = False
+    annotations: dict[str, Any] = field(default_factory=dict)
+    posted_transaction_id: str | None = None
+
+
 class TransactionPages(Protocol):
-    """An Item's live transactions. Both raise `TransientError`."""
+    """An Item's transactions. All raise `TransientError`."""
 
-    def page(
-        self, item_id: ItemId, account_id: str | None, limit: int, after: PageKey | None
-    ) -> tuple[dict[str, dict[str, Any] | None], PageKey | None]:
-        """Return up to `limit` transactions, Plaid's whole objects by their ids, and where the page ends.
+    def page(self, item_id: ItemId, selection: RowSelection, limit: int, after: str) -> ListedPage:
+        """Return up to `limit` transactions after a key; an empty one is before all."""
+        ...
 
-        Those of one account are sorted, newest first. Of a row that another program damaged the object is None.
-
-        Raises:
-            InvalidRequestError: `after` is no key of this list.
-        """
+    def row(self, item_id: ItemId, transaction_id: str) -> ListedRow | None:
+        """Return a live or removed transaction, consistently; None where there is none."""
         ...
 
     def count(self, item_id: ItemId) -> tuple[int, bool]:

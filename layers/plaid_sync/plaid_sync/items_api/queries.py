@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.errors import PlaidError, TransientError
 from plaid_sync.domain.item import BankStatus
-from plaid_sync.domain.requests import item_not_found_error
-from plaid_sync.items_api.views import bank_view, history_view, item_detail, item_summary
+from plaid_sync.domain.requests import account_not_found_error, item_not_found_error, transaction_not_found_error
+from plaid_sync.domain.transaction import is_transaction_id
+from plaid_sync.items_api.page_tokens import ListPosition
+from plaid_sync.items_api.ports import RowSelection
+from plaid_sync.items_api.transaction_query import Order
+from plaid_sync.items_api.views import (
+    bank_view,
+    drop_none,
+    history_view,
+    item_detail,
+    item_summary,
+    transaction_view,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,10 +34,12 @@ if TYPE_CHECKING:
         ApiItems,
         HistoryStore,
         ItemLists,
+        ListedPage,
         PageKey,
         PlaidItemCalls,
         TransactionPages,
     )
+    from plaid_sync.items_api.transaction_query import TransactionsQuery
     from plaid_sync.items_api.views import View
 
 _BANK_SECONDS: Final = 5.0
@@ -90,21 +103,85 @@ class ItemQueries:
         return [history_view(entry) for entry in entries], last
 
     def list_transactions(
-        self, item_id: ItemId, account_id: str | None, limit: int, after: PageKey | None
-    ) -> tuple[list[View], list[str], PageKey | None]:
-        """Return transactions of an Item, or of one account, newest first; and the ids of those with damaged rows."""
-        self._load(item_id)
-        documents, last = self.transactions.page(item_id, account_id, limit, after)
-        unreadable = [transaction_id for transaction_id, document in documents.items() if document is None]
+        self, item_id: ItemId, account_id: str | None, chosen: TransactionsQuery, position: ListPosition | None
+    ) -> tuple[View, ListPosition | None]:
+        """Return a page of the transactions of an Item, or of one account, and where the list continues.
+
+        An order by date can list no row twice that a sync moves: on later pages it leaves out what may have been
+        written since the list began, and that follows at the end, as `changed`.
+
+        Raises:
+            RefusedError: the Item has no such account.
+        """
+        item = self._load(item_id)
+        if account_id is not None and account_id not in item.known_account_ids:
+            raise account_not_found_error()
+        accounts: tuple[str, ...] | None = None if account_id is None else (account_id,)
+        if chosen.order is Order.ID:
+            return self._page(item_id, RowSelection(Order.ID, chosen.filter, accounts), chosen.limit, position)
+        position = position or ListPosition(generation=item.quiet_generation)
+        if position.changes:
+            selection = RowSelection(Order.ID, chosen.filter, accounts, newer_than=position.generation)
+            return self._page(item_id, selection, chosen.limit, position)
+        accounts = accounts or tuple(sorted(item.known_account_ids))
+        bound = position.generation if position.after else None
+        selection = RowSelection(chosen.order, chosen.filter, accounts, not_newer_than=bound)
+        page = self.transactions.page(item_id, selection, chosen.limit, position.after)
+        position = replace(position, left_out=position.left_out or page.left_out)
+        # Loaded again: what is written while the last page is read can move past it, too.
+        if page.end is None and (position.left_out or self._load(item_id).generation != position.generation):
+            return self._listed(item_id, page, position), replace(position, after="", changes=True)
+        return self._listed(item_id, page, position), _after(page, position)
+
+    def _page(
+        self, item_id: ItemId, selection: RowSelection, limit: int, position: ListPosition | None
+    ) -> tuple[View, ListPosition | None]:
+        position = position or ListPosition()
+        page = self.transactions.page(item_id, selection, limit, position.after)
+        return self._listed(item_id, page, position), _after(page, position)
+
+    def _listed(self, item_id: ItemId, page: ListedPage, position: ListPosition) -> View:
+        """Return a page as its response shows it; report its damaged rows."""
+        documents = [document for document in page.documents.values() if document is not None]
+        unreadable = [transaction_id for transaction_id, document in page.documents.items() if document is None]
         if unreadable:
             self.report_unreadable(item_id, unreadable)
-        return [document for document in documents.values() if document is not None], unreadable, last
+        listed = {"transactions": [], "changed": documents} if position.changes else {"transactions": documents}
+        return listed | drop_none(unreadable=unreadable or None)
+
+    def show_transaction(self, item_id: ItemId, transaction_id: str) -> View:
+        """Return a live or removed transaction, with its annotations and its lineage.
+
+        Raises:
+            RefusedError: the Item has no such transaction.
+        """
+        self._load(item_id)
+        row = self.transactions.row(item_id, transaction_id)
+        if row is None:
+            raise transaction_not_found_error()
+        if row.damaged:
+            self.report_unreadable(item_id, [transaction_id])
+        pending_id = (row.document or {}).get("pending_transaction_id")
+        lineage = drop_none(
+            pending=self._relative(item_id, pending_id), posted=self._relative(item_id, row.posted_transaction_id)
+        )
+        return transaction_view(transaction_id, row) | {"annotations": row.annotations, "lineage": lineage}
+
+    def _relative(self, item_id: ItemId, transaction_id: object) -> View | None:
+        """Return the pending or the posted transaction of another one, as far as it is stored."""
+        if not isinstance(transaction_id, str) or not is_transaction_id(transaction_id):
+            return None
+        return transaction_view(transaction_id, self.transactions.row(item_id, transaction_id))
 
     def _load(self, item_id: ItemId) -> Item:
         item = self.items.load(item_id)
         if item is None:
             raise item_not_found_error()
         return item
+
+
+def _after(page: ListedPage, position: ListPosition) -> ListPosition | None:
+    return None if page.end is None else replace(position, after=page.end)
 
 
 def _is_fresh(status: BankStatus, synced_at: datetime | None, now: datetime) -> bool:

@@ -17,7 +17,6 @@ from plaid_sync.domain.requests import (
     optional_token,
     require_object,
 )
-from plaid_sync.domain.text import MAX_TEXT_LENGTH
 from plaid_sync.items_api.http import (
     account_id_of,
     body_of,
@@ -25,17 +24,20 @@ from plaid_sync.items_api.http import (
     context_of,
     expected_version_of,
     format_page_token,
+    int_parameter,
     item_id_of,
     item_path,
     optional_body_of,
-    page_limit,
     parse_page_token,
     query_of,
     respond,
+    respond_tagged,
     route_of,
     transaction_id_of,
 )
+from plaid_sync.items_api.transaction_query import FILTERS, TransactionsQuery, parse_filter, parse_order
 from plaid_sync.items_api.views import drop_none, sibling_warning
+from plaid_sync.items_api.waiting import MAX_WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.requests import RequestContext
     from plaid_sync.items_api.annotations import TransactionAnnotations
     from plaid_sync.items_api.http import ApiEvent, Response
+    from plaid_sync.items_api.page_tokens import PageTokens
     from plaid_sync.items_api.ports import CreatedLinkToken
     from plaid_sync.items_api.queries import ItemQueries
     from plaid_sync.items_api.rotation import TokenRotation
@@ -58,8 +61,7 @@ _TRANSACTIONS_PAGE_SIZE: Final = 100
 _MAX_TRANSACTIONS_PAGE_SIZE: Final = 500
 _USER_LIST_KEY: Final = ("client_user_id", "item_id")
 _STATE_LIST_KEY: Final = ("state", "fresh_at", "item_id")
-_ACCOUNT_LIST_KEY: Final = ("date_id", "transaction_id")
-_TRANSACTION_LIST_KEY: Final = ("transaction_id",)
+_REVIEW_KEY: Final = ("transaction_id",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class ItemsApi:
     operations: ItemOperations
     rotation: TokenRotation
     annotations: TransactionAnnotations
+    page_tokens: PageTokens
     webhook_url: str
 
 
@@ -118,7 +121,9 @@ def _list_items(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
     user_id = optional_text(query, "client_user_id", MAX_USER_ID_LENGTH)
     state = optional_choice(query, "state", [state.value for state in StateName])
     after = parse_page_token(query, _STATE_LIST_KEY if user_id is None else _USER_LIST_KEY)
-    items, last = api.queries.list_items(user_id, state, page_limit(query, _PAGE_SIZE, _MAX_PAGE_SIZE), after)
+    items, last = api.queries.list_items(
+        user_id, state, int_parameter(query, "limit", _PAGE_SIZE, 1, _MAX_PAGE_SIZE), after
+    )
     return respond(HTTPStatus.OK, drop_none(items=items, next=format_page_token(last)))
 
 
@@ -131,21 +136,37 @@ def _show_item(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
 def _list_history(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
     item_id = item_id_of(event)
     query = checked_query(event, "limit", "next")
-    after, limit = parse_page_token(query, ("entry_id",)), page_limit(query, _PAGE_SIZE, _MAX_PAGE_SIZE)
+    after, limit = parse_page_token(query, ("entry_id",)), int_parameter(query, "limit", _PAGE_SIZE, 1, _MAX_PAGE_SIZE)
     history, last = api.queries.list_history(item_id, limit, None if after is None else after["entry_id"])
     following = format_page_token(None if last is None else {"entry_id": last})
     return respond(HTTPStatus.OK, drop_none(history=history, next=following))
 
 
 def _list_transactions(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    return _transactions_page(api, event, None)
+
+
+def _list_account_transactions(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    item_id_of(event)
+    return _transactions_page(api, event, account_id_of(event))
+
+
+def _transactions_page(api: ItemsApi, event: ApiEvent, account_id: str | None) -> Response:
     item_id = item_id_of(event)
-    query = checked_query(event, "account_id", "limit", "next")
-    account_id = optional_text(query, "account_id", MAX_TEXT_LENGTH)
-    after = parse_page_token(query, _TRANSACTION_LIST_KEY if account_id is None else _ACCOUNT_LIST_KEY)
-    limit = page_limit(query, _TRANSACTIONS_PAGE_SIZE, _MAX_TRANSACTIONS_PAGE_SIZE)
-    transactions, unreadable, last = api.queries.list_transactions(item_id, account_id, limit, after)
-    following = format_page_token(last)
-    return respond(HTTPStatus.OK, drop_none(transactions=transactions, unreadable=unreadable or None, next=following))
+    query = checked_query(event, *FILTERS, "order", "limit", "next")
+    limit = int_parameter(query, "limit", _TRANSACTIONS_PAGE_SIZE, 1, _MAX_TRANSACTIONS_PAGE_SIZE)
+    chosen = TransactionsQuery(parse_order(query), parse_filter(query), limit)
+    bound_to = {f"query {name}": value for name, value in query.items() if name not in {"limit", "next"}}
+    bound_to |= drop_none(item_id=item_id, account_id=account_id)
+    position = api.page_tokens.parse(query.get("next"), bound_to)
+    shown, following = api.queries.list_transactions(item_id, account_id, chosen, position)
+    return respond_tagged(event, shown | drop_none(next=api.page_tokens.format(following, bound_to)))
+
+
+def _show_transaction(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
+    item_id, transaction_id = item_id_of(event), transaction_id_of(event)
+    checked_query(event)
+    return respond_tagged(event, api.queries.show_transaction(item_id, transaction_id))
 
 
 def _show_annotations(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
@@ -172,7 +193,8 @@ def _with_version(shown: View) -> Response:
 def _review_annotations(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
     item_id = item_id_of(event)
     query = checked_query(event, "limit", "next")
-    limit, after = page_limit(query, _PAGE_SIZE, _MAX_PAGE_SIZE), parse_page_token(query, _TRANSACTION_LIST_KEY)
+    limit = int_parameter(query, "limit", _PAGE_SIZE, 1, _MAX_PAGE_SIZE)
+    after = parse_page_token(query, _REVIEW_KEY)
     unmoved, last = api.annotations.review(item_id, limit, after)
     return respond(HTTPStatus.OK, drop_none(unmoved=unmoved, next=format_page_token(last)))
 
@@ -195,12 +217,18 @@ def _removal_reason(query: Mapping[str, str]) -> RemovalReason | None:
 
 
 def _sync(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
-    checked_query(event)
+    seconds = int_parameter(checked_query(event, "wait"), "wait", 0, 0, MAX_WAIT_SECONDS)
     body = require_object(optional_body_of(event), ("link_token",), "{} or one with a link_token")
     link_token, item_id = optional_token(body, "link_token", "link-"), item_id_of(event)
+    # Loaded before the request: what an attempt does between the two counts.
+    before = api.operations.before_sync(item_id) if seconds else None
     if link_token is None:
-        return respond(HTTPStatus.ACCEPTED, api.operations.sync(item_id, context))
-    return respond(HTTPStatus.ACCEPTED, api.operations.finish_update_mode(item_id, link_token, context))
+        queued = api.operations.sync(item_id, context)
+    else:
+        queued = api.operations.finish_update_mode(item_id, link_token, context)
+    if before is not None and api.operations.wait_for_pull(before, seconds, context):
+        return respond(HTTPStatus.OK, api.queries.show(item_id))
+    return respond(HTTPStatus.ACCEPTED, queued)
 
 
 def _refresh(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
@@ -259,6 +287,8 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "PATCH /items/{item_id}/transactions/{transaction_id}/annotations": _patch_annotations,
     "DELETE /items/{item_id}/transactions/{transaction_id}/annotations": _delete_annotations,
     "GET /items/{item_id}/annotations/review": _review_annotations,
+    "GET /items/{item_id}/transactions/{transaction_id}": _show_transaction,
+    "GET /items/{item_id}/accounts/{account_id}/transactions": _list_account_transactions,
     "POST /items/{item_id}/sync": _sync,
     "POST /items/{item_id}/refresh": _refresh,
     "POST /items/{item_id}/resync": _resync,

@@ -6,6 +6,7 @@ The message for the Item's worker is sent last: if that fails, the same request,
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -24,6 +25,7 @@ from plaid_sync.domain.state_machine import WARNING_PERIOD, ItemEvent, Transitio
 from plaid_sync.domain.transitions import EventType
 from plaid_sync.items_api.ports import ItemChange
 from plaid_sync.items_api.views import listed_views, removal_view
+from plaid_sync.items_api.waiting import POLL_SECONDS, PullWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _MAX_TRIES: Final = 3
+_RESPONSE_SECONDS: Final = 8.0
+"""What the response after a wait can take: it shows the Item with Plaid's report."""
 MIN_REFRESH_INTERVAL: Final = timedelta(seconds=30)
 """Plaid allows two refreshes per minute and Item (https://plaid.com/docs/errors/rate-limit-exceeded/)."""
 _MAX_QUEUE_DELAY: Final = timedelta(hours=1)
@@ -96,6 +100,24 @@ class ItemOperations:
         self.history.add(context.entry(item_id, self.clock.now(), "queued"))
         self.queue.send(SyncMessage(item_id, Cause.REQUEST))
         return {"queued": True}
+
+    def before_sync(self, item_id: ItemId) -> Item:
+        """Return the Item as it is before a sync is requested, for `wait_for_pull`."""
+        return self._load(item_id, EventType.SYNC)
+
+    def wait_for_pull(self, before: Item, seconds: int, context: RequestContext) -> bool:
+        """Wait up to so many seconds; return whether a pull that began after `before` was loaded has committed."""
+        watch = PullWatch(before)
+        for _ in range(int(seconds / POLL_SECONDS)):
+            if not context.deadline.allows(_RESPONSE_SECONDS):
+                break
+            self.clock.sleep(POLL_SECONDS)
+            # The sync is requested anyway: a failed read does not make that a failure.
+            with suppress(TransientError):
+                item = self.items.load(before.item_id)
+                if item is not None and watch.is_committed(item):
+                    return True
+        return False
 
     def finish_update_mode(self, item_id: ItemId, link_token: str, context: RequestContext) -> View:
         """Record that the user finished update mode, and request a sync."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.accounts import AccountState
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.annotations import AnnotatedRow, Annotations
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import BankStatus, Item, ItemFailure, Removal
+    from plaid_sync.items_api.ports import ListedRow
 
 View = dict[str, Any]
 _PHASES: Final = {
@@ -163,6 +165,21 @@ def removal_view(removal: Removal) -> View:
         plaid_removed_at=format_optional_timestamp(removal.plaid_removed_at),
         rows_erased=removal.rows_to_erase if removal.erase and completed else None,
         completed_at=format_optional_timestamp(removal.completed_at),
+    )
+
+
+def transaction_view(transaction_id: str, row: ListedRow | None) -> View:
+    """Return a transaction; without a row, its id, and that it is not stored."""
+    if row is None:
+        return {"transaction_id": transaction_id, "state": "not_stored"}
+    amount = None if row.document is None else format(Decimal(row.document["amount"]), "f")
+    return drop_none(
+        transaction_id=transaction_id,
+        state="live" if row.removed_at is None else "removed",
+        removed_at=row.removed_at,
+        amount=amount,
+        transaction=row.document,
+        unreadable=row.damaged or None,
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from botocore.stub import Stubber
 from plaid_sync.aws.dynamodb.expressions import serialize
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES
+from plaid_sync.aws.dynamodb.transaction_lists import TransactionLists
 from plaid_sync.aws.dynamodb.transactions import row_attributes, stored_row_from
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.compression import Compressor
@@ -21,6 +22,8 @@ from plaid_sync.domain.errors import RowNewerThanItemError, SupersededError, Tra
 from plaid_sync.domain.history import EntryKind
 from plaid_sync.domain.item import Checkpoint, Cursor
 from plaid_sync.domain.transaction import RowRemoval, RowWrite, TransactionId, TransactionRow
+from plaid_sync.items_api.ports import RowSelection
+from plaid_sync.items_api.transaction_query import Order, TransactionFilter
 
 from tests.fakes.clock import NOON, PLENTY, FakeClock
 from tests.unit.aws.dynamodb.samples import (
@@ -412,7 +415,8 @@ DAMAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_page_has_every_live_row_also_damaged_ones(transactions: TransactionsTable, dynamodb: Any) -> None:
+def test_a_page_has_every_live_row_also_damaged_ones(dynamodb: Any) -> None:
+    lists, everything = TransactionLists(dynamodb, TRANSACTIONS), RowSelection(Order.ID, TransactionFilter())
     rows = {"good": {}, "removed": {"removed_at": "2026-02-28T00:00:00.000Z"}, **DAMAGES}
     for name, changes in rows.items():
         key = {"item_id": {"S": ITEM}, "transaction_id": {"S": name}}
@@ -420,26 +424,30 @@ def test_a_page_has_every_live_row_also_damaged_ones(transactions: TransactionsT
     note = {"item_id": {"S": ITEM}, "transaction_id": {"S": "note"}, "note": {"S": "mine"}}
     dynamodb.put_item(TableName=TRANSACTIONS, Item=note)
     found: dict[str, Any] = {}
-    after = None
-    while True:
-        page, after = transactions.page(ITEM, None, 3, after)
-        found |= page
-        if after is None:
-            break
+    after: str | None = ""
+    while after is not None:
+        page = lists.page(ITEM, everything, 3, after)
+        found, after = found | page.documents, page.end
     assert found.keys() == {"good", *DAMAGES}
     assert [name for name, document in found.items() if document is not None] == ["good"]
-    assert transactions.count(ITEM) == (len(found), True)
+    shown = {name: lists.row(ITEM, name) for name in rows}
+    assert {name for name, row in shown.items() if row is not None and row.document is not None} == {"good", "removed"}
+    assert (lists.row(ITEM, "note"), lists.row(ITEM, "unknown")) == (None, None)
+    assert lists.count(ITEM) == (len(found), True)
 
 
-def test_a_page_ends_before_it_is_larger_than_a_response(transactions: TransactionsTable, dynamodb: Any) -> None:
+def test_a_page_ends_before_it_is_larger_than_a_response(dynamodb: Any) -> None:
     large = zlib.compress(b'{"name":"' + b"n" * 1_900_000 + b'"}')
     for name in "abcde":
         key = {"item_id": {"S": ITEM}, "transaction_id": {"S": name}}
         dynamodb.put_item(TableName=TRANSACTIONS, Item=attributes(plaid=large) | key)
-    pages, after = list[str](), None
-    while not pages or after is not None:
-        page, after = transactions.page(ITEM, None, 100, after)
-        pages.append("".join(page))
+    lists, everything = TransactionLists(dynamodb, TRANSACTIONS), RowSelection(Order.ID, TransactionFilter())
+    pages: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = lists.page(ITEM, everything, 100, after)
+        pages.append("".join(page.documents))
+        after = page.end
     assert pages == ["ab", "cd", "e"]
 
 

@@ -16,7 +16,6 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb import transact
 from plaid_sync.aws.dynamodb.annotations import ANNOTATIONS, POSTED, VERSION, AnnotationMoves, RowExtra
 from plaid_sync.aws.dynamodb.change_log import changes_put
@@ -31,14 +30,12 @@ from plaid_sync.aws.dynamodb.transact import (
     Action,
     ConditionFailedError,
     batch_get,
-    filtered_pages,
-    page_key,
     query_pages,
     write_fenced,
 )
 from plaid_sync.domain.changes import change_of
 from plaid_sync.domain.clock import format_timestamp
-from plaid_sync.domain.errors import TRANSACTION_CANCELED, InvalidRequestError, TransientError
+from plaid_sync.domain.errors import TRANSACTION_CANCELED, TransientError
 from plaid_sync.domain.pendings import paired
 from plaid_sync.domain.transaction import (
     TOMBSTONE_TTL,
@@ -48,7 +45,6 @@ from plaid_sync.domain.transaction import (
     StoredRow,
     TransactionId,
     TransactionRow,
-    sized_object,
     stored_remainder,
 )
 from plaid_sync.sync.ports import Commit
@@ -80,16 +76,11 @@ ENGINE_ATTRIBUTES: Final = ("generation", *TransactionRow.ATTRIBUTES)
 _MAX_ANNOTATED_WRITES: Final = 10
 """Of a transaction that moves annotations: with them, more may be larger than DynamoDB takes."""
 _KEYS_PER_READ: Final = 100
-_BY_ITEM: Final = ("transaction_id",)
-_BY_ACCOUNT: Final = ("date_id", "transaction_id")
-_MAX_COUNTED_PAGES: Final = 30
-_MAX_RESPONSE_BYTES: Final = 4_000_000
-"""A response of Lambda has 6 MB at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionRows:
-    """Reads rows; implements `AuditedRows` and `TransactionPages`."""
+    """Reads rows; implements `AuditedRows`."""
 
     client: DynamoDBClient
     table: str
@@ -165,72 +156,6 @@ class TransactionRows:
         }
         for page in query_pages(self.client, request, deadline):
             yield from map(stored_row_from, page["Items"])
-
-    def page(
-        self, item_id: ItemId, account_id: str | None, limit: int, after: dict[str, str] | None
-    ) -> tuple[dict[str, dict[str, Any] | None], dict[str, str] | None]:
-        """See `TransactionPages`."""
-        request, names = self._page_request(item_id, account_id)
-        if after is not None:
-            if after.keys() != set(names):
-                raise InvalidRequestError("next", "send it with the same account_id as for the previous page")
-            owner = {"item_id": item_id} | ({} if account_id is None else {"account_id": account_id})
-            request["ExclusiveStartKey"] = {name: serialize(value) for name, value in (after | owner).items()}
-        found: dict[str, dict[str, Any] | None] = {}
-        end: dict[str, str] | None = None
-        room = _MAX_RESPONSE_BYTES
-        for rows, last in filtered_pages(self.client.query, request, limit, after):
-            for row in map(deserialize, rows):
-                document, size = sized_object(row)
-                room -= size
-                if room < 0 and found:
-                    return found, end
-                found[row["transaction_id"]] = document
-                end = {name: str(row[name]) for name in names}
-            end = page_key(last, names)
-        return found, end
-
-    def _page_request(self, item_id: ItemId, account_id: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the request, and the names of the parts of its keys that are not given."""
-        expression = Expression()
-        projection = ", ".join(expression.name(name) for name in ("transaction_id", *TransactionRow.ATTRIBUTES))
-        live = live_rows(expression)
-        request: dict[str, Any] = {"TableName": self.table, "ProjectionExpression": projection}
-        if account_id is None:
-            request |= {
-                "ConsistentRead": True,
-                "KeyConditionExpression": expression.equals("item_id", item_id),
-                "FilterExpression": live,
-            }
-            return request | expression.arguments(), _BY_ITEM
-        request |= {
-            "IndexName": "by_account",
-            "ScanIndexForward": False,
-            "KeyConditionExpression": expression.equals("account_id", account_id),
-            # Account ids are Plaid's, and one Item's; but they come from the caller.
-            "FilterExpression": f"{live} AND {expression.equals('item_id', item_id)}",
-        }
-        return request | expression.arguments(), _BY_ACCOUNT
-
-    def count(self, item_id: ItemId) -> tuple[int, bool]:
-        """See `TransactionPages`."""
-        expression = Expression()
-        request: dict[str, Any] = {
-            "TableName": self.table,
-            "Select": "COUNT",
-            "KeyConditionExpression": expression.equals("item_id", item_id),
-            "FilterExpression": live_rows(expression),
-            **expression.arguments(),
-        }
-        count = 0
-        for _ in range(_MAX_COUNTED_PAGES):
-            with aws_errors():
-                response = self.client.query(**request)
-            count += response["Count"]
-            if "LastEvaluatedKey" not in response:
-                return count, True
-            request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
-        return count, False
 
 
 @dataclass(frozen=True, slots=True)
