@@ -172,6 +172,7 @@ class Api:
             route = f"/items/{{item_id}}{ending}"
         event = {
             "routeKey": f"{method} {route}",
+            "headers": dict(headers or {}),
             "pathParameters": parts or None,
             "headers": dict(headers or {}),
             "queryStringParameters": dict(query) if query else None,

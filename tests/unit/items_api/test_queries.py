@@ -270,3 +270,102 @@ def test_a_bad_query_is_rejected_by_parameter(
 ) -> None:
     response = api.request("GET", f"/items/{item_id}{rest}" if rest else "/items", query=query)
     assert problem(response, 400, "invalid_request")["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("transactions", {"order": "oldest"}),
+        ("transactions", {"order": "newest", "pending": "false"}),
+        ("transactions", {}),
+        ("accounts/account/transactions", {"order": "newest"}),
+    ],
+)
+def test_a_page_token_belongs_to_its_item_account_and_query(
+    api: Api, item_id: ItemId, path: str, query: dict[str, str]
+) -> None:
+    other = api.linked("another")
+    for each in (item_id, other):
+        put_rows(api, each, *(transaction(str(number)) for number in range(3)))
+        api.tables.items.set(each, accounts=(Account("account"),), generation=1)
+    token = api.get(f"/items/{item_id}/transactions", order="newest", limit="1")["next"]
+
+    def answer(path: str, **query: str) -> Any:
+        return api.request("GET", path, query=query)
+
+    whole = {"order": "newest", "next": token}
+    assert len(content(answer(f"/items/{item_id}/transactions", **whole, limit="2"))["transactions"]) == 2
+    refused = problem(answer(f"/items/{item_id}/{path}", **query, next=token), 400, "invalid_request")
+    assert refused["field"] == "next"
+    assert "begin again" in refused["fix"]
+    problem(answer(f"/items/{other}/transactions", **whole), 400, "invalid_request")
+    changed = f"{token[:-2]}{'A' if token[-2] != 'A' else 'B'}{token[-1]}"
+    for forged in (changed, token[:10], token + "AAAA"):
+        problem(answer(f"/items/{item_id}/transactions", order="newest", next=forged), 400, "invalid_request")
+    api.secret = "rotated"
+    problem(answer(f"/items/{item_id}/transactions", **whole), 400, "invalid_request")
+
+
+def test_a_row_newer_than_its_item_is_in_a_list_by_date(api: Api, item_id: ItemId) -> None:
+    """As after a restored Items table."""
+    put_rows(api, item_id, *(transaction(str(number)) for number in range(4)))
+    api.tables.items.set(item_id, accounts=(Account("account"),), generation=0)
+    path, query = f"/items/{item_id}/transactions", {"order": "oldest", "limit": "2"}
+    first = api.get(path, **query)
+    second = api.get(path, **query, next=first["next"])
+    third = api.get(path, **query, next=second["next"])
+    last = api.get(path, **query, next=third["next"])
+    ids = [
+        each["transaction_id"] for page in (first, third, last) for each in page.get("changed", page["transactions"])
+    ]
+    assert ids == ["0", "1", "0", "1", "2", "3"]
+
+
+# ---- one transaction
+
+
+def test_a_transaction_is_shown_with_its_annotations_and_its_lineage(api: Api, item_id: ItemId) -> None:
+    pending = transaction("pending") | {"pending": True}
+    posted = transaction("posted") | {"pending_transaction_id": "pending", "amount": Decimal("12.340")}
+    put_rows(api, item_id, pending, posted, transaction("alone") | {"pending_transaction_id": "lost"})
+    table = api.tables.transactions
+    rows = table.rows_of[item_id]
+    gone, path = TransactionId("pending"), f"/items/{item_id}/transactions"
+    rows[gone] = replace(rows[gone], live=False, row=None, posted_transaction_id="posted")
+    table.annotations[TransactionId("posted")] = {"note": "mine"}
+    brief = {"transaction_id": "posted", "state": "live", "amount": "12.340", "transaction": posted}
+    removed = {"transaction_id": "pending", "state": "removed", "removed_at": NOON_TEXT}
+    assert api.get(f"{path}/posted") == brief | {"annotations": {"note": "mine"}, "lineage": {"pending": removed}}
+    assert api.get(f"{path}/pending") == removed | {"annotations": {}, "lineage": {"posted": brief}}
+    assert api.get(f"{path}/alone")["lineage"] == {"pending": {"transaction_id": "lost", "state": "not_stored"}}
+    problem(api.request("GET", f"{path}/unknown"), 404, "transaction_not_found")
+    problem(api.request("GET", f"{path}/{'x' * 1001}"), 404, "transaction_not_found")
+    refused = problem(api.request("GET", f"{path}/posted", query={"colour": "red"}), 400, "invalid_request")
+    assert refused["field"] == "colour"
+
+
+def test_a_damaged_transaction_is_reported(api: Api, item_id: ItemId) -> None:
+    put_rows(api, item_id, transaction("a"))
+    rows = api.tables.transactions.rows_of[item_id]
+    row = rows[TransactionId("a")].row
+    assert row is not None
+    rows[TransactionId("a")] = replace(rows[TransactionId("a")], row=replace(row, remainder=b"damaged"))
+    shown = api.get(f"/items/{item_id}/transactions/a")
+    assert (shown["state"], shown["unreadable"], "transaction" in shown) == ("live", True, False)
+    assert api.unreadable == [(item_id, ["a"])]
+
+
+@pytest.mark.parametrize("rest", ["transactions", "transactions/a"])
+def test_an_unchanged_response_is_not_sent_again(api: Api, item_id: ItemId, rest: str) -> None:
+    put_rows(api, item_id, transaction("a"))
+
+    def answer(known: str) -> Any:
+        return api.request("GET", f"/items/{item_id}/{rest}", headers={"If-None-Match": known})
+
+    etag = answer('"another"')["headers"]["etag"]
+    for known in (etag, f'"another", {etag}', f"W/{etag}", "*"):
+        assert answer(known) == {"statusCode": 304, "headers": {"etag": etag}, "body": ""}
+    put_rows(api, item_id, transaction("a", 2))
+    changed = answer(etag)
+    assert changed["statusCode"] == 200
+    assert changed["headers"]["etag"] != etag
