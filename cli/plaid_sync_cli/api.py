@@ -107,6 +107,11 @@ def item_path(item_id: str, action: str = "") -> str:
     return http.item_path(item_id) + (f"/{action}" if action else "")
 
 
+def user_path(client_user_id: str) -> str:
+    """Return the path of a user."""
+    return f"/users/{http.format_path_id(client_user_id)}"
+
+
 def account_path(item_id: str, account_id: str, action: str = "") -> str:
     """Return the path of an account."""
     return item_path(item_id, f"accounts/{http.format_path_id(account_id)}" + (f"/{action}" if action else ""))

@@ -20,6 +20,7 @@ from plaid_sync_cli.commands import (
     stack,
     status,
     usage,
+    users,
     verify_webhook,
 )
 
@@ -37,6 +38,7 @@ for module in (
     link,
     requests,
     accounts,
+    users,
     audit,
     dlq,
     pause,

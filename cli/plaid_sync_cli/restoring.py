@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from plaid_sync_cli.deployment import Deployment
 
 _WORKERS: Final = 8
+_CLAIM: Final = ("item_id", "link_id", "client_user_id")
+"""What an account claim has of its Item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ class Restorer:
         table = self.deployment.output("LinksTable")
         for page in self._pages(self.source):
             claims = [
-                {"link_key": serialize(key), "item_id": row["item_id"], "link_id": row["link_id"]}
+                {"link_key": serialize(key), **{name: row[name] for name in _CLAIM if name in row}}
                 for row in page
                 if not _is_removed(row) and "link_id" in row
                 for key in sorted(row.get("bank_login_ids", {}).get("SS", ()))

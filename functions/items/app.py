@@ -1,4 +1,4 @@
-"""The Items API: links, lists, shows, syncs, refreshes and removes Items (docs/api.md).
+"""The Items API: links, lists, shows, syncs, refreshes and removes Items, and erases users (docs/api.md).
 
 Event: API Gateway HTTP API, payload 2.0, authorized by IAM. Responses are JSON, or problem details (RFC 9457) that name
 the field and the fix. Or, invoked by the webhook function: `{"finished_link_session": {"link_token", "public_tokens",
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import ITEMS_CONFIG, client, deadline_of
@@ -20,6 +21,7 @@ from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.links import LinksTable
 from plaid_sync.aws.dynamodb.registration import Registrations
 from plaid_sync.aws.dynamodb.transaction_lists import TransactionLists
+from plaid_sync.aws.dynamodb.users import UserTables
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.sqs import SqsSyncQueue
 from plaid_sync.aws.telemetry import (
@@ -47,6 +49,7 @@ from plaid_sync.domain.errors import (
 )
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.annotations import TransactionAnnotations
+from plaid_sync.items_api.erasure import UserErasure
 from plaid_sync.items_api.http import error_response, parse_path_id, path_id_of, route_of
 from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
+    from mypy_boto3_dynamodb import DynamoDBClient
     from plaid_sync.domain.clock import Clock, Deadline
     from plaid_sync.domain.item import ItemId
     from plaid_sync.items_api.http import Response
@@ -135,9 +139,23 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         rotation=TokenRotation(items, tokens, plaid, queue, clock),
         annotations=TransactionAnnotations(items, AnnotatedRows(dynamodb, settings.transactions_table, clock)),
         page_tokens=PageTokens(lambda: secret.get().secret),
+        erasure=UserErasure(items, _users(dynamodb, settings, clock), partial(operations.remove, erase=True), clock),
         webhook_url=settings.webhook_url,
     )
     return Wired(routes, SessionCompleter(linker, sessions, operations.finish_update_mode))
+
+
+def _users(dynamodb: DynamoDBClient, settings: ItemsSettings, clock: Clock) -> UserTables:
+    return UserTables(
+        dynamodb,
+        items_table=settings.items_table,
+        transactions_table=settings.transactions_table,
+        quarantine_table=settings.quarantine_table,
+        history_table=settings.history_table,
+        links_table=settings.links_table,
+        shared_table=settings.shared_table,
+        clock=clock,
+    )
 
 
 api = build_api(os.environ)

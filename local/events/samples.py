@@ -116,6 +116,7 @@ class Samples:
             "items_restore_account": lambda: self._http(f"POST {account}/restore"),
             "items_rotate_token": lambda: self._http(f"POST {item}/access-token/rotate"),
             "items_remove": lambda: self._http(f"DELETE {item}", query={"transactions": "erase"}),
+            "items_erase_user": lambda: self._http("DELETE /users/{client_user_id}"),
         }
 
     def _http(
@@ -127,7 +128,7 @@ class Samples:
     ) -> Event:
         """Return a request of an IAM caller; like API Gateway, omit absent values."""
         path, parameters = route.split(" ")[1], {}
-        for name in ("item_id", "account_id", "transaction_id"):
+        for name in ("item_id", "account_id", "transaction_id", "client_user_id"):
             if f"{{{name}}}" in path:  # only then: a running stack may have no Item yet
                 parameters[name] = getattr(self._subject, name)
                 path = path.replace(f"{{{name}}}", parameters[name])

@@ -46,6 +46,7 @@ class FixedSubject:
     other_item_id = "item-b"
     account_id = "account-a"
     transaction_id = "transaction-a"
+    client_user_id = USER
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -79,6 +80,7 @@ class RunningSubject:
     stack: RunningStack
     progress: Progress
     chosen: str | None = None
+    client_user_id: str = USER
 
     @property
     def now(self) -> datetime:

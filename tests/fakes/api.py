@@ -6,12 +6,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import Item, ItemId, Removal
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.annotations import TransactionAnnotations
+from plaid_sync.items_api.erasure import UserErasure
 from plaid_sync.items_api.http import error_response
 from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
@@ -32,6 +34,7 @@ from tests.fakes.plaid import FakePlaid, login
 from tests.fakes.queue import FakeQueue
 from tests.fakes.tables import Tables
 from tests.fakes.transactions import FakeAnnotations, FakeTransactionPages
+from tests.fakes.users import FakeUsers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,6 +85,7 @@ class Api:
             "tokens": tables.tokens,
             "plaid": self.plaid,
             "queue": self.queue,
+            "users": FakeUsers(tables),
             "clock": tables.clock,
         }
 
@@ -126,17 +130,19 @@ class Api:
         plaid, links, items, tokens, clock = (ports[name] for name in ("plaid", "links", "items", "tokens", "clock"))
         link_tokens = LinkTokens(plaid, links, items, tokens, clock, "Bank connections")
         history, transactions = ports["history"], ports["transactions"]
+        operations = self._operations(sessions)
         return ItemsApi(
             link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
             create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
             queries=ItemQueries(
                 items, ports["index"], history, transactions, tokens, plaid, clock, self._report_unreadable
             ),
-            operations=self._operations(sessions),
+            operations=operations,
             rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
             annotations=TransactionAnnotations(items, ports["annotations"]),
             page_tokens=PageTokens(lambda: self.secret),
             siblings=Siblings(items, ports["index"]).of,
+            erasure=UserErasure(items, ports["users"], partial(operations.remove, erase=True), clock),
             webhook_url=WEBHOOK_URL,
         )
 
@@ -174,7 +180,6 @@ class Api:
             "routeKey": f"{method} {route}",
             "headers": dict(headers or {}),
             "pathParameters": parts or None,
-            "headers": dict(headers or {}),
             "queryStringParameters": dict(query) if query else None,
             "body": body if body is None or isinstance(body, str) else json.dumps(body),
             "requestContext": {

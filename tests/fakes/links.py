@@ -124,7 +124,7 @@ class FakeRegistrations:
         self.items.mark_removed(replacement.item_id, replacement.state, replacement.entry, erase=replacement.erase)
         self.items.replaced_by[replacement.item_id] = item.item_id
 
-    def block_registration(self, item_id: ItemId) -> bool:
+    def block_registration(self, item_id: ItemId, client_user_id: str | None) -> bool:  # noqa: ARG002 - the port's
         if item_id in self.items.stored:
             return self.items.lives(item_id)
         self.links.blocked.add(item_id)

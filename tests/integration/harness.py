@@ -51,7 +51,12 @@ def http_event(
     method: str, path: str, body: str | None = None, query: dict[str, str] | None = None, route: str | None = None
 ) -> dict[str, Any]:
     """Return an event of an HTTP API, payload 2.0, whose caller has signed for IAM."""
-    names = {"items": "item_id", "accounts": "account_id", "transactions": "transaction_id"}
+    names = {
+        "items": "item_id",
+        "accounts": "account_id",
+        "transactions": "transaction_id",
+        "users": "client_user_id",
+    }
     steps = path.strip("/").split("/")
     parameters = {names[before]: unquote(step) for before, step in pairwise(steps) if before in names}
     template = [f"{{{names[before]}}}" if before in names else step for before, step in pairwise(["", *steps])]

@@ -66,6 +66,12 @@ def link_rows(world: World, prefix: str) -> dict[str, dict[str, Any]]:
     return {row["link_key"]["S"]: row for row in rows if row["link_key"]["S"].startswith(prefix)}
 
 
+def put_link(world: World, key: str, **values: str) -> None:
+    """Store a row of the Links table."""
+    row = {name: {"S": value} for name, value in ({"link_key": key} | values).items()}
+    world.stack.client("dynamodb").put_item(TableName=world.stack.links_table, Item=row)
+
+
 def claims_of(world: World, item_id: str) -> set[str]:
     return {key for key, row in link_rows(world, "login#").items() if row["item_id"]["S"] == item_id}
 

@@ -14,6 +14,7 @@ import pytest
 import urllib3
 import yaml
 from botocore.exceptions import ClientError
+from plaid_sync.domain.claims import user_key
 
 from local.plaid import Phase
 from tests.deployment import NOWHERE
@@ -89,7 +90,7 @@ def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_req
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Run twice, the program replaces the Item."""
-    application = identity(world, "application", "*/items*", "POST/link-tokens")
+    application = identity(world, "application", "*/items*", "POST/link-tokens", "DELETE/users/*")
     first = run_program(world, application)["item"]
     names = run_program(world, application)
     call, item_id = names["call"], names["item"]["item_id"]
@@ -114,6 +115,9 @@ def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_req
         body = {"note": "lunch"} if method == "PATCH" else finished if path.endswith("/sync") else None
         answers[route] = call(method, path, body, if_match)
     answers["DELETE /items/{item_id}"] = call("DELETE", f"/items/{item_id}", transactions="erase")
+    answers["DELETE /users/{client_user_id}"] = call("DELETE", "/users/user-17")
+    key = {"link_key": {"S": user_key("user-17")}}  # other tests link Items of that user
+    world.stack.client("dynamodb").delete_item(TableName=world.stack.links_table, Key=key)
     assert {*answers, PUBLIC} == set(ROUTES)
     for route, (status, _) in answers.items():
         method, path = route.split(" ")

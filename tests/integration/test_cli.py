@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.claims import user_key
 from plaid_sync_cli.bulk import RateLimiter
 from plaid_sync_cli.command import Context
 from plaid_sync_cli.commands.requests import resync_all
@@ -23,7 +24,9 @@ from local.plaid import Phase
 from local.stack.deploy import STACK_NAME
 from tests.deployment import NOWHERE
 from tests.integration.command_line import CommandLine, syncing
+from tests.integration.harness import LONG_AGO
 from tests.integration.in_process import runs_in_the_emulator
+from tests.integration.link_flows import link_rows, put_link
 from tests.integration.module_harness import lasting_world
 
 if TYPE_CHECKING:
@@ -359,6 +362,26 @@ def test_an_item_is_removed_only_after_confirmation(cli: CommandLine, world: Wor
     assert cli.json("retained", code=1)["linked_items"].get("removed", 0) == unfinished
     assert world.item(item_id)["state"] == "removed"
     assert world.live(item_id) == {}
+
+
+def test_a_user_is_erased_after_confirmation_and_every_table_is_searched(
+    cli: CommandLine, world: World, user: str
+) -> None:
+    """The erasure is about to end; in the unit of its settling it would take ten minutes."""
+    put_link(world, user_key(user), erasing_since=LONG_AGO, requested_at=LONG_AGO, settles_at=LONG_AGO)
+    put_link(world, "session#a", client_user_id=user)
+    cli.text("erase-user", user, code=130)  # no answer
+    assert "session#a" in link_rows(world, "session#")
+    receipt = cli.json("erase-user", user, "--search-all", "--yes")
+    assert "session#a" not in link_rows(world, "session#")
+    assert receipt["erased"] == {"items": 0, "rows": 0, "history": 0, "links": 1}
+    assert set(receipt["found"].values()) == {0}
+    row = {"item_id": {"S": "item"}, "transaction_id": {"S": "one"}, "note": {"L": [{"S": user}]}}
+    world.stack.client("dynamodb").put_item(TableName=world.stack.transactions_table, Item=row)
+    again = cli.json("erase-user", user, "--search-all", "--yes", code=1)
+    assert again["found"].pop("TransactionsTable") == 1
+    assert set(again["found"].values()) == {0}
+    assert "nothing is stored of this user" in cli.run("erase-user", "unknown", "--yes").stderr
 
 
 def test_accounts_are_shown_compared_erased_and_restored(cli: CommandLine, world: World) -> None:

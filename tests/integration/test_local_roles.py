@@ -17,6 +17,7 @@ KEY = {"item_id": {"S": "no such Item"}}
 ROW = {**KEY, "transaction_id": {"S": "none"}}
 CLAIM = {"link_key": {"S": "login#none"}}
 SHARED_KEY = shared_key("key", "none")
+OF_ITEM = {"KeyConditionExpression": "item_id = :id", "ExpressionAttributeValues": {":id": {"S": "none"}}}
 SESSION = {"link_key": {"S": "session#none"}}
 BOUND = {"EncryptionContext": {"item_id": "an Item"}}
 
@@ -88,7 +89,9 @@ def test_each_role_sends_only_to_its_queues(stack: LocalStack, function: str, qu
         ("sync", "delete_item", {"TableName": "LinksTable", "Key": SESSION}, "AccessDeniedException"),
         ("sync", "put_item", {"TableName": "LinksTable", "Item": CLAIM}, "AccessDeniedException"),
         ("sync", "get_item", {"TableName": "LinksTable", "Key": CLAIM}, "AccessDeniedException"),
-        ("items", "delete_item", {"TableName": "LinksTable", "Key": CLAIM}, "AccessDeniedException"),
+        ("items", "delete_item", {"TableName": "LinksTable", "Key": CLAIM}, None),
+        ("items", "delete_item", {"TableName": "SharedTable", "Key": SHARED_KEY}, "AccessDeniedException"),
+        ("items", "query", {"TableName": "QuarantineTable"} | OF_ITEM, "AccessDeniedException"),
         ("audit", "get_item", {"TableName": "ItemsTable", "Key": KEY}, None),
         ("audit", "put_item", {"TableName": "ItemsTable", "Item": KEY}, "AccessDeniedException"),
         ("audit", "put_item", {"TableName": "TransactionsTable", "Item": ROW}, "AccessDeniedException"),
@@ -119,7 +122,10 @@ READS = {
     # By any request at all: a write can return the row that it replaces, and a condition can be a question about it.
     "webhook": {"History", "Plaid's public keys", "count rows", "once rows", "request rows"},
     "sync": {"Items", "Transactions", "Quarantine", "History", "account claims", "request rows"},
-    "items": {"Items", "Transactions", "History", "account claims", "link sessions"},
+    "items": {
+        *("Items", "Transactions", "History", "account claims", "link sessions"),
+        *("once rows", "request rows", "lease rows"),
+    },
     "changes": set(),  # the history's stream
     "sweep": {"request rows", "lease rows"},
     "audit": {"Items", "Transactions"},

@@ -12,13 +12,14 @@ from urllib.parse import parse_qsl
 import pytest
 import schemathesis
 import yaml
+from plaid_sync.domain.claims import user_key
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 from werkzeug import Request, Response
 
 from local.plaid import Phase
-from tests.integration.harness import http_event
-from tests.integration.link_flows import content, link_token, linked, went_through_link
+from tests.integration.harness import LONG_AGO, http_event
+from tests.integration.link_flows import content, link_token, linked, put_link, went_through_link
 from tests.integration.module_harness import lasting_world
 
 if TYPE_CHECKING:
@@ -214,7 +215,8 @@ def _prepared(known: Known, session: dict[str, str]) -> dict[str, Any]:
             media_type["schema"] = _closed(media_type["schema"])
     for name in ("Accounts", "Freshness", "Item", "ItemSummary"):
         _close(components["schemas"][name])
-    for parameter, name in (("ItemId", "path.item_id"), ("AccountId", "path.account_id"), *TRANSACTION):
+    paths = {"ItemId": "path.item_id", "AccountId": "path.account_id", "ClientUserId": "path.client_user_id"}
+    for parameter, name in (*paths.items(), *TRANSACTION):
         components["parameters"][parameter]["examples"] = {value: {"value": value} for value in known[name]}
     link = prepared["paths"]["/items"]["post"]["requestBody"]["content"]["application/json"]["examples"]
     link["bySession"]["value"] = session
@@ -274,6 +276,8 @@ def known(world: World) -> Known:
     }
     assert [item["state"] for item in shown.values()] == ["active", "needs_user", "revoked", "removed"]
     assert shown[healthy]["transactions"]["live"] > 0
+    put_link(world, user_key("erased"), requested_at=LONG_AGO, erased_at=LONG_AGO)
+    link_token(world, "leaving")
     items = [*shown, without_user]
     accounts = [account["account_id"] for account in shown[healthy]["accounts"]]
     return {
@@ -281,6 +285,7 @@ def known(world: World) -> Known:
         "path.account_id": accounts,
         "path.transaction_id": [str(row["transaction_id"]) for row in world.live(healthy).values()][:3],
         "header.If-Match": ["*"],
+        "path.client_user_id": ["erased", "leaving"],
         "query.replace": [replaced],
         "query.client_user_id": [USER],
         "body.client_user_id": [USER],

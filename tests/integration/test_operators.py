@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from botocore.client import BaseClient
+from plaid_sync.domain.claims import user_key
 from plaid_sync_cli.api import ItemApi
 from plaid_sync_cli.deployment import USER_AGENT
 
@@ -18,7 +19,9 @@ from local.stack.paths import PROJECT
 from local.stack.resources import ACCOUNT_ID
 from tests.deployment import NOWHERE
 from tests.integration.command_line import CommandLine, syncing
+from tests.integration.harness import LONG_AGO
 from tests.integration.in_process import runs_in_the_emulator
+from tests.integration.link_flows import put_link
 from tests.integration.module_harness import lasting_world
 from tests.template.operations import COMMANDS as ALL_COMMANDS
 
@@ -183,6 +186,7 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "dlq replay": [("dlq", "replay", "--yes")],
     "doctor": [("doctor",)],
     "field-report": [("field-report", "--json")],
+    "erase-user": [("erase-user", "ERASED", "--yes")],
     "export": [("export", "ITEM"), ("export", "--all")],
     "item": [("item", "ITEM")],
     "items": [("items", "--limit", "1"), ("items", "--failing"), ("items", "--user", "nothing")],
@@ -219,6 +223,8 @@ def run(operator: CommandLine, world: World, command: str, item_id: str) -> list
             words["REMOVABLE"] = world.link()
         if "DRIFTED" in form:
             words["DRIFTED"] = drifted(world)
+        if "ERASED" in form:
+            words["ERASED"] = erased_user(world)
         if command in {"dlq list", "dlq replay", "item"}:
             dead_letter(world, item_id)
         with syncing(world) if "--repair" in form else nullcontext():
@@ -227,6 +233,12 @@ def run(operator: CommandLine, world: World, command: str, item_id: str) -> list
         mapping = world.stack.resources.outputs["SyncEventSourceMappingId"]
         world.stack.client("lambda").update_event_source_mapping(UUID=mapping, Enabled=False)
     return results
+
+
+def erased_user(world: World) -> str:
+    """Return a user who was erased: what another erasure takes minutes for."""
+    put_link(world, user_key("erased"), requested_at=LONG_AGO, erased_at=LONG_AGO)
+    return "erased"
 
 
 def drifted(world: World) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PUBLIC_ROUTES: Final = {"POST /webhooks/plaid"}
-ROUTES: Final = 20
+ROUTES: Final = 23
 ITEMS: Final = "Resources/ItemsTable"
 TRANSACTIONS: Final = "Resources/TransactionsTable"
 QUARANTINE: Final = "Resources/QuarantineTable"
@@ -69,7 +69,7 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
     ),
     "QuarantineTable": (["item_id", "entry_part"], {"by_item": (["item_id", "entry_part"], "KEYS_ONLY")}, None, None),
     "HistoryTable": (["item_id", "entry_id"], {}, TTL, {"StreamViewType": "NEW_IMAGE"}),
-    "LinksTable": (["link_key"], {}, TTL, None),
+    "LinksTable": (["link_key"], {"by_user": (["client_user_id"], "INCLUDE")}, TTL, None),
     "SharedTable": (["kind", "name"], {}, TTL, None),
 }
 

@@ -59,6 +59,9 @@ PARTITIONS: Final = {
     ("WebhookFunctionRole", "SharedTable"): {
         "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["key", "count", "once", "request"]}
     },
+    ("ItemsFunctionRole", "SharedTable"): {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["once", "request", "lease"]}
+    },
     ("SweepFunctionRole", "SharedTable"): {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["request", "lease"]}},
 }
 
@@ -159,7 +162,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Sync", "TransactionsTable"): {"BatchGetItem", "Query", "UpdateItem", "BatchWriteItem"},
     # Quarantined entries are for people: sync counts and erases them, and never reads them.
     ("Sync", "QuarantineTable"): {"UpdateItem", "BatchWriteItem", "Query"},
-    # History is append-only.
+    # History is append-only, but for the erasure of a user.
     ("Sync", "HistoryTable"): {"PutItem"},
     ("Sync", "LinksTable"): {"UpdateItem", "DeleteItem"},
     ("Sync", "SharedTable"): {"DeleteItem"},
@@ -167,15 +170,19 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
         *("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"),
     },
     ("Sync", "DeadLetterQueue"): {"SendMessage"},
-    ("Items", "ItemsTable"): {"GetItem", "UpdateItem", "ConditionCheckItem"},
+    # To delete is to erase a user.
+    ("Items", "ItemsTable"): {"GetItem", "UpdateItem", "ConditionCheckItem", "DeleteItem"},
     ("Items", "ItemsTable/index/by_link"): {"Query"},
     ("Items", "ItemsTable/index/by_user"): {"Query"},
     ("Items", "ItemsTable/index/by_state"): {"Query", "Scan"},
     # It changes annotations; by its conditions, of rows that are there.
     ("Items", "TransactionsTable"): {"Query", "GetItem", "UpdateItem"},
     ("Items", "TransactionsTable/index/by_account"): {"Query"},
-    ("Items", "HistoryTable"): {"PutItem", "Query"},
-    ("Items", "LinksTable"): {"BatchGetItem", "GetItem", "PutItem", "ConditionCheckItem"},
+    ("Items", "QuarantineTable/index/by_item"): {"Query"},
+    ("Items", "HistoryTable"): {"PutItem", "Query", "DeleteItem"},
+    ("Items", "LinksTable"): {"BatchGetItem", "GetItem", "PutItem", "UpdateItem", "ConditionCheckItem", "DeleteItem"},
+    ("Items", "LinksTable/index/by_user"): {"Query"},
+    ("Items", "SharedTable"): {"GetItem", "Query", "DeleteItem"},
     ("Items", "SyncQueue"): {"SendMessage"},
     ("Webhook", "HistoryTable"): {"PutItem"},
     ("Webhook", "SharedTable"): {"GetItem", "UpdateItem"},

@@ -169,7 +169,7 @@ def _link(trace: Trace) -> None:
         trace.do(name, lambda made=made: registrations.register(made))  # type: ignore[misc] # bound
         trace.do("claims", lambda: sorted(links.claims([f"login#{number}" for number in range(1, 6)]).items()))
     for item_id in (A, B, D):
-        trace.do("block", lambda item_id=item_id: registrations.block_registration(item_id))  # type: ignore[misc] # bound
+        trace.do("block", lambda item_id=item_id: registrations.block_registration(item_id, "user"))  # type: ignore[misc] # bound
     trace.do("register a blocked Item", lambda: registrations.register(registration(D)))
     for item_id in (A, C):
         item = new_item(item_id, link_id="link", bank_login_ids=frozenset({"login#4"} if item_id == C else ()))

@@ -124,8 +124,10 @@ class ItemsSettings(PlaidSettings):
     sync_queue_url: str
     items_table: str
     transactions_table: str
+    quarantine_table: str
     history_table: str
     links_table: str
+    shared_table: str
     token_key_id: str
     link_client_name: str
     webhook_url: str = ""

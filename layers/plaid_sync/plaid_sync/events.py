@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.domain.history import NO_ITEM
+from plaid_sync.domain.history import is_about_no_item
 from plaid_sync.domain.text import is_printable_ascii
 
 if TYPE_CHECKING:
@@ -218,14 +218,14 @@ def _runs(writes: Sequence[WriteEvents], *, head_alone: bool) -> list[list[_Posi
 def events_of_write(entry: Mapping[str, Any], written_at: datetime | None) -> WriteEvents:
     """Return the events of a history entry, given as plain values."""
     item_id = entry.get("item_id")
-    return WriteEvents(None if item_id == NO_ITEM else str(item_id), events_of_entry(entry), written_at)
+    return WriteEvents(None if is_about_no_item(item_id) else str(item_id), events_of_entry(entry), written_at)
 
 
 def events_of_entry(entry: Mapping[str, Any]) -> list[BusEvent]:
     """Return the events of a history entry, given as plain values; a newer version's detail-type is kept."""
     detail_types = str(entry.get("published_events", "")).split()
     detail = {name: entry[name] for name in _PUBLISHED_ATTRIBUTES if _is_publishable(entry.get(name))}
-    if detail.get("item_id") == NO_ITEM:
+    if is_about_no_item(detail.get("item_id")):
         del detail["item_id"]
     detail |= _body_of(entry)
     return [BusEvent(detail_type, detail) for detail_type in detail_types if is_printable_ascii(detail_type)]

@@ -68,7 +68,7 @@ def test_options_are_the_same_and_an_item_is_positional_in_all_commands() -> Non
             arguments.add(parameter.metavar)
         else:
             options.setdefault(parameter.opts[0], set()).add((parameter.metavar, parameter.help))
-    assert arguments == {"ITEM_ID", "[ITEM_ID]", "ITEM_ID...", "[ITEM_ID...]", "ACCOUNT_ID", "FILE"}
+    assert arguments == {"ITEM_ID", "[ITEM_ID]", "ITEM_ID...", "[ITEM_ID...]", "ACCOUNT_ID", "CLIENT_USER_ID", "FILE"}
     assert "--item" not in options
     for option in ("--all", "--user", "--rate", "--yes", "--dry-run"):
         assert len(options[option]) == 1, option

@@ -35,6 +35,11 @@ def claim_keys(client_user_id: str, institution_id: str | None, accounts: Iterab
     return tuple(sorted(keys)[:MAX_CLAIMS])
 
 
+def user_key(client_user_id: str) -> str:
+    """Return the key of a user's row in the Links table."""
+    return f"user#{digest(client_user_id)}"
+
+
 def digest(*parts: str) -> str:
     """Return the digest of texts, as the keys of the Links table have it: they are personal data, or secret."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

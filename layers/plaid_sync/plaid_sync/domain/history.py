@@ -14,16 +14,27 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.domain.claims import digest
+from plaid_sync.domain.item import ItemId
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-    from plaid_sync.domain.item import ItemId
 
 HISTORY_TTL: Final = timedelta(days=90)
 """How long DynamoDB keeps an entry."""
 NO_ITEM: Final = "webhooks-without-item"
 """In place of the Item, of entries that are not about one; no Item of Plaid's has this id."""
+
+
+def partition_without_item(client_user_id: str | None) -> ItemId:
+    """Return the partition of such entries; those of a known user are together, so that they can be erased."""
+    return ItemId(NO_ITEM if client_user_id is None else f"{NO_ITEM}#{digest(client_user_id)}")
+
+
+def is_about_no_item(item_id: object) -> bool:
+    """Return whether an entry with this `item_id` is about no Item."""
+    return str(item_id).partition("#")[0] == NO_ITEM
 
 
 class DetailType(StrEnum):
@@ -57,7 +68,7 @@ class HistoryEntry:
     """One entry.
 
     Attributes:
-        item_id: the Item, or `NO_ITEM`.
+        item_id: the Item, or `partition_without_item`.
         at: when it happened.
         entry_suffix: separates entries of the same millisecond; a repeat of the same event has the same suffix, so that
             writing it again is idempotent.

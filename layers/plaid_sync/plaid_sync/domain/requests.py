@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import Item, ItemId, ItemState
 
 MAX_USER_ID_LENGTH: Final = 128
+USER_BEING_ERASED: Final = "user_being_erased"
 _MAX_SHOWN_NAME_LENGTH: Final = 64
 _FIXES: Final = {
     Remedy.UPDATE_MODE: "let the user go through Link in update mode: POST /link-tokens with this item_id",
@@ -175,6 +176,19 @@ def if_match_required_error() -> RefusedError:
     """Return the error for a change without the version that it is based on."""
     fix = {"field": "If-Match", "fix": 'send the ETag of the GET, such as "3", "0" for the first ones, or * for any'}
     return RefusedError(Refusal.PRECONDITION_REQUIRED, "if_match_required", "If-Match is missing", fix)
+
+
+def user_not_found_error() -> RefusedError:
+    """Return the refusal of a user of whom nothing is stored."""
+    members = {"fix": "send the client_user_id that their Items were linked for", "field": "client_user_id"}
+    return RefusedError(Refusal.NOT_FOUND, "user_not_found", "nothing is stored of this user", members)
+
+
+def user_being_erased_error() -> RefusedError:
+    """Return the refusal of a link for a user whose erasure is not completed."""
+    fix = "send DELETE /users/{client_user_id} until it returns 200, then send this request again"
+    members = {"fix": fix, "field": "client_user_id"}
+    return RefusedError(Refusal.CONFLICT, USER_BEING_ERASED, "the user is being erased", members)
 
 
 def item_removed_error(item_id: ItemId) -> RefusedError:

@@ -30,6 +30,7 @@ from plaid_sync.domain.errors import (
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
 from plaid_sync.domain.requests import (
+    MAX_USER_ID_LENGTH,
     RequestContext,
     account_not_found_error,
     fix_for,
@@ -37,6 +38,7 @@ from plaid_sync.domain.requests import (
     item_not_found_error,
     reject_unknown,
     transaction_not_found_error,
+    user_not_found_error,
 )
 from plaid_sync.domain.text import is_printable_ascii
 from plaid_sync.domain.transaction import TransactionId, is_transaction_id
@@ -149,6 +151,18 @@ def item_id_of(event: ApiEvent) -> ItemId:
 def item_path(item_id: str) -> str:
     """Return the path of an Item."""
     return f"/items/{format_path_id(item_id)}"
+
+
+def user_id_of(event: ApiEvent) -> str:
+    """Return the user in the path.
+
+    Raises:
+        RefusedError: no user can have such a reference.
+    """
+    client_user_id = path_id_of(event, "client_user_id")
+    if client_user_id is None or not 0 < len(client_user_id) <= MAX_USER_ID_LENGTH or not client_user_id.isprintable():
+        raise user_not_found_error()
+    return client_user_id
 
 
 def account_id_of(event: ApiEvent) -> str:

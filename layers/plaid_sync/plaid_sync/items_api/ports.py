@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from plaid_sync.domain.ports import TokenDecryptor, TokenEncryptor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
     from plaid_sync.domain.accounts import Account, AccountStates
+    from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import (
         AccountList,
@@ -275,4 +276,88 @@ class CreatedLinkToken(Protocol):
     @property
     def hosted_link_url(self) -> str | None:
         """Where Plaid hosts Link, if that was requested."""
+        ...
+
+
+ERASED_KINDS: Final = ("items", "rows", "history", "links")
+"""What the receipt of an erased user counts: rows are transactions, tombstones and quarantined entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The erasure of a user, as it is recorded.
+
+    Attributes:
+        in_progress: whether it is not completed: no link of the user is stored.
+        item_ids: the user's Items, until it is completed.
+        requested_at: when it began; None where none ever did.
+        settles_at: when no write can arrive any more that began before; None while something is left.
+        erased_at: when it was completed; None where none was, or it is in progress.
+        counts: what was erased, by `ERASED_KINDS`.
+    """
+
+    in_progress: bool
+    item_ids: frozenset[ItemId]
+    requested_at: datetime | None
+    settles_at: datetime | None
+    erased_at: datetime | None
+    counts: Mapping[str, int]
+
+
+class UserRecords(Protocol):
+    """Everything that is stored of a user. All raise `TransientError`, also where time is running out.
+
+    What is erased is counted once, in the user's receipt. All can be repeated.
+    """
+
+    def load(self, client_user_id: str) -> Erasure | None:
+        """Return a user's Items and erasure, consistently; None where there are none."""
+        ...
+
+    def begin(self, client_user_id: str) -> None:
+        """Begin an erasure: from now on no link of the user is stored."""
+        ...
+
+    def add_items(self, client_user_id: str, item_ids: Collection[ItemId]) -> None:
+        """Remember Items until the erasure is completed."""
+        ...
+
+    def settle(self, client_user_id: str, until: datetime) -> None:
+        """Record when no write can arrive any more that began before, unless that is recorded."""
+        ...
+
+    def complete(self, client_user_id: str) -> None:
+        """Complete an erasure: forget the Items, and keep the receipt for 90 days."""
+        ...
+
+    def item_ids(self, client_user_id: str) -> frozenset[ItemId]:
+        """Return the Items that indexes and links name, those of unfinished links included."""
+        ...
+
+    def exists(self, client_user_id: str) -> bool:
+        """Return whether anything is stored of the user; the last moments may be missing."""
+        ...
+
+    def is_exchanged(self, item_id: ItemId) -> bool:
+        """Return whether a link left an Item at Plaid that is neither registered nor rolled back yet."""
+        ...
+
+    def rows_left(self, item_id: ItemId) -> int:
+        """Return how many transactions and quarantined entries there are of an Item."""
+        ...
+
+    def erase_links(self, client_user_id: str, item_ids: Collection[ItemId], deadline: Deadline) -> int:
+        """Erase link sessions, links, account claims and registration blocks; return how many."""
+        ...
+
+    def erase_history(self, client_user_id: str, item_ids: Collection[ItemId], deadline: Deadline) -> int:
+        """Erase the history of Items, and the user's webhooks that are about none; return how many entries."""
+        ...
+
+    def erase_shared(self, item_ids: Collection[ItemId], deadline: Deadline) -> int:
+        """Erase what the functions share about Items, and keep for a day; return how many rows, which do not count."""
+        ...
+
+    def erase_item(self, client_user_id: str, item_id: ItemId, item: Item | None) -> int:
+        """Erase an Item whose removal is completed, or that was rolled back (None); return whether there was one."""
         ...

@@ -34,6 +34,7 @@ from plaid_sync.items_api.http import (
     respond_tagged,
     route_of,
     transaction_id_of,
+    user_id_of,
 )
 from plaid_sync.items_api.transaction_query import FILTERS, TransactionsQuery, parse_filter, parse_order
 from plaid_sync.items_api.views import drop_none, sibling_warning
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import ItemId
     from plaid_sync.domain.requests import RequestContext
     from plaid_sync.items_api.annotations import TransactionAnnotations
+    from plaid_sync.items_api.erasure import UserErasure
     from plaid_sync.items_api.http import ApiEvent, Response
     from plaid_sync.items_api.page_tokens import PageTokens
     from plaid_sync.items_api.ports import CreatedLinkToken
@@ -59,6 +61,7 @@ _PAGE_SIZE: Final = 50
 _MAX_PAGE_SIZE: Final = 100
 _TRANSACTIONS_PAGE_SIZE: Final = 100
 _MAX_TRANSACTIONS_PAGE_SIZE: Final = 500
+_ERASURE_RETRY_SECONDS: Final = 5
 _USER_LIST_KEY: Final = ("client_user_id", "item_id")
 _STATE_LIST_KEY: Final = ("state", "fresh_at", "item_id")
 _REVIEW_KEY: Final = ("transaction_id",)
@@ -83,6 +86,7 @@ class ItemsApi:
     rotation: TokenRotation
     annotations: TransactionAnnotations
     page_tokens: PageTokens
+    erasure: UserErasure
     webhook_url: str
 
 
@@ -268,6 +272,14 @@ def _restore_account(api: ItemsApi, event: ApiEvent, context: RequestContext) ->
     return respond(HTTPStatus.ACCEPTED, shown)
 
 
+def _erase_user(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    shown, completed = api.erasure.erase(user_id_of(event), context)
+    if completed:
+        return respond(HTTPStatus.OK, shown)
+    return respond(HTTPStatus.ACCEPTED, shown, retry_after=str(_ERASURE_RETRY_SECONDS))
+
+
 def _query_without_body(event: ApiEvent, *expected: str) -> Mapping[str, str]:
     """Return the query parameters of a request whose body has no fields."""
     query = checked_query(event, *expected)
@@ -297,4 +309,5 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "POST /items/{item_id}/accounts": _fetch_accounts,
     "DELETE /items/{item_id}/accounts/{account_id}": _erase_account,
     "POST /items/{item_id}/accounts/{account_id}/restore": _restore_account,
+    "DELETE /users/{client_user_id}": _erase_user,
 }

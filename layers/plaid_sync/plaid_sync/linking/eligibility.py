@@ -175,7 +175,8 @@ class LinkValidator:
             raise _session_used_error()
         binds = None if session is None or session.multi_item or session.link_id is not None else session
         session_key = None if session is None else session.key
-        progress = self.links.begin(LinkProgress(link_id, session_key, now + PROGRESS_TTL), binds)
+        new = LinkProgress(link_id, session_key, now + PROGRESS_TTL, client_user_id=candidate.client_user_id)
+        progress = self.links.begin(new, binds)
         if progress.session_key != session_key:
             raise public_token_error("another request took the public token, with another link token or without one")
         return progress

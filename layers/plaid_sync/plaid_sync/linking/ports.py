@@ -161,11 +161,12 @@ class Registrations(Protocol):
 
         Raises:
             ClaimHeldError: another Item holds one of the accounts: nothing is stored.
+            TransientError: also while the user is being erased.
         """
         ...
 
-    def block_registration(self, item_id: ItemId) -> bool:
-        """Return whether an Item is stored; if it is not, guarantee that it never will be."""
+    def block_registration(self, item_id: ItemId, client_user_id: str | None) -> bool:
+        """Return whether an Item of a user is stored; if it is not, guarantee that it never will be."""
         ...
 
 
@@ -173,7 +174,11 @@ class Links(Protocol):
     """The Links table. All raise `TransientError`."""
 
     def add_session(self, session: LinkSession) -> None:
-        """Store a link session; replaces a stored one."""
+        """Store a link session; replaces a stored one.
+
+        Raises:
+            RefusedError: the user is being erased.
+        """
         ...
 
     def session(self, key: str, now: datetime) -> LinkSession | None:

@@ -260,7 +260,7 @@ class Linker:
             self._undo_duplicate(progress, exchanged, error.holder)
             raise self._duplicate(error.holder, candidate.added.institution_id, context, exchanged=True) from error
         except Exception as error:
-            if self._is_stored(item_id):
+            if self._is_stored(item_id, candidate.client_user_id):
                 item = self.items.load(item_id)
                 return item_id if item is None else self.validator.confirm(item, candidate.request)
             self._remove(exchanged)
@@ -378,10 +378,10 @@ class Linker:
     def _kept(self, progress: LinkProgress) -> LinkProgress:
         return replace(progress, expires_at=self.clock.now() + PROGRESS_TTL)
 
-    def _is_stored(self, item_id: ItemId) -> bool:
+    def _is_stored(self, item_id: ItemId, client_user_id: str | None) -> bool:
         """Return whether the Item is stored although the response is lost; if it is not, it never will be."""
         try:
-            return self.registrations.block_registration(item_id)
+            return self.registrations.block_registration(item_id, client_user_id)
         except TransientError:
             pass
         try:

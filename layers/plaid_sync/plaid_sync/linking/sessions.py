@@ -184,6 +184,7 @@ class LinkProgress:
         item_id: the Item that it was exchanged for; None before.
         duplicate_of: the Item that holds one of its accounts: then it is removed at Plaid.
         request_id: Plaid's id of the exchange; empty where there was none.
+        client_user_id: the caller's reference of the user; None where it is linked without a session.
     """
 
     link_id: str
@@ -192,6 +193,7 @@ class LinkProgress:
     item_id: ItemId | None = None
     duplicate_of: ItemId | None = None
     request_id: str = ""
+    client_user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import PlaidSyncError, TransientError
-from plaid_sync.domain.history import NO_ITEM, DetailType, EntryKind, HistoryEntry
+from plaid_sync.domain.history import DetailType, EntryKind, HistoryEntry, partition_without_item
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import ITEM_WEBHOOK_TYPE, Cause, SyncMessage, is_item_id
 from plaid_sync.domain.text import MAX_TEXT_LENGTH, is_printable_ascii, is_token
@@ -339,7 +339,7 @@ def _entry(webhook: Webhook, action: _Action, delivery: str, signed_at: datetime
         names = [name[:MAX_TEXT_LENGTH] for name in omitted[:_MAX_OMITTED_NAMES]]
         details |= {"body": body, "omitted_members": names or None}
         published = (DetailType.PLAID_WEBHOOK,)
-    item_id, suffix = webhook.item_id or ItemId(NO_ITEM), f"w{delivery[:16]}"
+    item_id, suffix = webhook.item_id or partition_without_item(action.client_user_id), f"w{delivery[:16]}"
     outcome = outcome_of(webhook, published=action.published)
     return HistoryEntry(item_id, signed_at, suffix, EntryKind.WEBHOOK, outcome, details, published)
 

@@ -11,15 +11,17 @@ import pytest
 from botocore.stub import Stubber
 from plaid_sync.aws.dynamodb.links import LinksTable
 from plaid_sync.aws.dynamodb.transact import MAX_TRIES
-from plaid_sync.domain.errors import TransientError
+from plaid_sync.domain.claims import user_key
+from plaid_sync.domain.errors import RefusedError, TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
-from plaid_sync.linking.sessions import ClaimHeldError, LinkProgress, Replacement
+from plaid_sync.linking.sessions import ClaimHeldError, LinkProgress, LinkSession, Replacement
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import (
     COMMIT,
     ITEM,
+    ITEMS,
     LINKS,
     NEW,
     REMOVED,
@@ -48,13 +50,27 @@ def test_registering_again_keeps_what_a_sync_wrote(
 
 
 def test_blocking_keeps_a_stored_item_and_prevents_any_other_registration(items: ItemsTable, dynamodb: Any) -> None:
-    assert registrations(dynamodb).block_registration(ITEM)
+    assert registrations(dynamodb).block_registration(ITEM, "user")
     assert items.load(ITEM) is not None
     late = replace(NEW, item_id=ItemId("late"))
-    assert not registrations(dynamodb).block_registration(late.item_id)
+    assert not registrations(dynamodb).block_registration(late.item_id, "user")
     with pytest.raises(TransientError, match="item_modified_concurrently"):
         register(dynamodb, late)
     assert items.load(late.item_id) is None
+
+
+def test_no_item_of_a_user_who_is_being_erased_is_registered_and_no_session_is_stored(dynamodb: Any) -> None:
+    late = replace(NEW, item_id=ItemId("late"), client_user_id="user")
+    session = LinkSession("session#1", "user", None, None, NOON + timedelta(days=1))
+    dynamodb.put_item(
+        TableName=LINKS, Item={"link_key": {"S": user_key("user")}, "erasing_since": {"S": "2026-01-01T00:00:00.000Z"}}
+    )
+    with pytest.raises(TransientError, match="user_being_erased"):
+        register(dynamodb, late)
+    with pytest.raises(RefusedError, match="the user is being erased"):
+        LinksTable(dynamodb, LINKS, FakeClock()).add_session(session)
+    assert dynamodb.scan(TableName=LINKS)["Count"] == 1
+    assert dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": "late"}}).get("Item") is None
 
 
 @pytest.mark.usefixtures("aws")
@@ -185,7 +201,7 @@ def test_an_exchanged_item_is_registered_neither_for_another_link_nor_after_a_bl
     exchanged(dynamodb)
     with pytest.raises(TransientError, match="item_modified_concurrently"):
         register(dynamodb, replace(LATE, link_id="another link"))
-    assert not registrations(dynamodb).block_registration(LATE.item_id)
+    assert not registrations(dynamodb).block_registration(LATE.item_id, "user")
     with pytest.raises(TransientError, match="item_modified_concurrently"):
         register(dynamodb, LATE)
     assert items.load(LATE.item_id) is None

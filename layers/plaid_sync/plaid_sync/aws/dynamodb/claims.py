@@ -33,13 +33,14 @@ class ItemClaims:
     def _take(self, item: Item, key: str) -> bool:
         expression = Expression()
         taken = {"item_id": item.item_id, "taken_at": format_timestamp(self.clock.now())}
+        user = {} if item.client_user_id is None else {"client_user_id": item.client_user_id}
         free = f"{expression.equals('link_key', None)} OR {expression.equals('item_id', item.item_id)}"
         with aws_errors():
             try:
                 self.client.update_item(
                     TableName=self.table,
                     Key={"link_key": serialize(key)},
-                    UpdateExpression=expression.update(taken, {"link_id": item.link_id}),
+                    UpdateExpression=expression.update(taken | user, {"link_id": item.link_id}),
                     ConditionExpression=free,
                     **expression.arguments(),
                 )

@@ -6,7 +6,8 @@ true), `replaces` (S, the Item that the new one replaces) and `erases` (BOOL, on
 `expires_at` (N, epoch seconds, TTL). The progress of a link (`public#<link_id>`): `session_key` (S), once the
 public token is exchanged `item_id` and `request_id` (S), `duplicate_of` (S), `expires_at`. An account claim
 (`login#…`): `item_id` and `link_id` (S); it holds while its Item lives. `void#<item_id>`, with `expires_at`: a
-registration block: this Item was not stored, and never will be.
+registration block: this Item was not stored, and never will be. All of these have `client_user_id` where the user is
+known: the index `by_user` finds them. `user#<digest of the reference>`: the user's row (see `users`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
+from plaid_sync.aws.dynamodb import users
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
-from plaid_sync.aws.dynamodb.transact import Action, batch_get, put
+from plaid_sync.aws.dynamodb.transact import Action, ConditionFailedError, batch_get, put, write_together
 from plaid_sync.domain.clock import format_optional_timestamp, parse_timestamp
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.item import Item, ItemId
+from plaid_sync.domain.requests import user_being_erased_error
 from plaid_sync.linking.sessions import AccountClaim, LinkProgress, LinkSession
 
 if TYPE_CHECKING:
@@ -44,8 +47,11 @@ class LinksTable:
 
     def add_session(self, session: LinkSession) -> None:
         """See `Links`."""
-        with aws_errors():
-            self.client.put_item(**put("session", self.table, _session_row(session)).request["Put"])
+        not_erasing = users.not_erasing(self.table, session.client_user_id)
+        try:
+            write_together(self.client, [not_erasing, put("session", self.table, _session_row(session))], self.clock)
+        except ConditionFailedError as error:
+            raise user_being_erased_error() from error
 
     def session(self, key: str, now: datetime) -> LinkSession | None:
         """See `Links`. DynamoDB deletes expired rows days later."""
@@ -119,7 +125,8 @@ def claim_puts(table: str, item: Item, releasable_item_ids: Collection[ItemId]) 
         expression = Expression()
         holders = ", ".join(expression.value(holder) for holder in sorted({item.item_id, *releasable_item_ids}))
         free, held = f"attribute_not_exists({expression.name('link_key')})", f"{expression.name('item_id')}"
-        action = put(key, table, {"link_key": key, "item_id": item.item_id, "link_id": item.link_id})
+        claim = {"link_key": key, "item_id": item.item_id, "link_id": item.link_id}
+        action = put(key, table, {**claim, "client_user_id": item.client_user_id})
         action.request["Put"] |= {
             "ConditionExpression": f"{free} OR {held} IN ({holders})",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -134,9 +141,10 @@ def block_key(item_id: ItemId) -> dict[str, str]:
     return {"link_key": f"void#{item_id}"}
 
 
-def block_put(table: str, item_id: ItemId, now: datetime) -> Action:
-    """Return the action that blocks the registration of an Item."""
-    return put("block", table, block_key(item_id) | {"expires_at": int((now + _BLOCK_TTL).timestamp())})
+def block_put(table: str, item_id: ItemId, client_user_id: str | None, now: datetime) -> Action:
+    """Return the action that blocks the registration of an Item of a user."""
+    expires_at = int((now + _BLOCK_TTL).timestamp())
+    return put("block", table, {**block_key(item_id), "client_user_id": client_user_id, "expires_at": expires_at})
 
 
 def progress_row(progress: LinkProgress) -> dict[str, Any]:
@@ -148,6 +156,7 @@ def progress_row(progress: LinkProgress) -> dict[str, Any]:
         "item_id": progress.item_id,
         "duplicate_of": progress.duplicate_of,
         "request_id": progress.request_id or None,
+        "client_user_id": progress.client_user_id,
     }
 
 
@@ -160,6 +169,7 @@ def _progress_from_row(link_id: str, values: dict[str, Any]) -> LinkProgress:
         item_id=None if item_id is None else ItemId(item_id),
         duplicate_of=None if duplicate_of is None else ItemId(duplicate_of),
         request_id=values.get("request_id", ""),
+        client_user_id=values.get("client_user_id"),
     )
 
 

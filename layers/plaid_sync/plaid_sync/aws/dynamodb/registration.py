@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from plaid_sync.aws.dynamodb import item_rows, links, transact
+from plaid_sync.aws.dynamodb import item_rows, links, transact, users
 from plaid_sync.aws.dynamodb.account_rows import accounts_attribute
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, serialize
 from plaid_sync.aws.dynamodb.history import entry_put
@@ -14,6 +14,7 @@ from plaid_sync.aws.dynamodb.transact import ITEM, Action, ConditionFailedError,
 from plaid_sync.domain.clock import format_optional_timestamp, format_timestamp
 from plaid_sync.domain.errors import ITEM_MODIFIED, TransientError
 from plaid_sync.domain.item import Item, ItemId, StateName
+from plaid_sync.domain.requests import USER_BEING_ERASED
 from plaid_sync.domain.schedule import ROLLBACK_AFTER, after_request
 from plaid_sync.linking.sessions import ClaimHeldError, LinkProgress, Registration, Replacement
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _REPLACED: Final = "replaced item"
 _BLOCK: Final = "registration block"
+_USER: Final = "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +91,21 @@ class Registrations:
             *links.claim_puts(self.links_table, item, registration.releasable_item_ids),
             transact.put("progress", self.links_table, links.progress_row(registration.progress)),
         ]
+        if item.client_user_id is not None:
+            actions.append(users.add_item(_USER, self.links_table, item.client_user_id, item.item_id))
         if replacement is not None:
             actions += [_replace(self.items_table, replacement, item), entry_put(self.history_table, replacement.entry)]
         actions.append(entry_put(self.history_table, registration.entry))
         write_together(self.client, actions, self.clock)
 
-    def block_registration(self, item_id: ItemId) -> bool:
+    def block_registration(self, item_id: ItemId, client_user_id: str | None) -> bool:
         """See `Registrations`. A registration that is still in flight fails when it arrives."""
         expression = Expression()
         unregistered = f"attribute_exists({expression.name('unregistered_link')})"
         condition = f"{expression.equals('item_id', None)} OR {unregistered}"
         actions = [
             transact.check(ITEM, self.items_table, {"item_id": item_id}, expression, condition),
-            links.block_put(self.links_table, item_id, self.clock.now()),
+            links.block_put(self.links_table, item_id, client_user_id, self.clock.now()),
         ]
         try:
             write_together(self.client, actions, self.clock)
@@ -174,6 +178,8 @@ def _replace(items_table: str, replacement: Replacement, item: Item) -> Action:
 
 def _registration_failure(error: ConditionFailedError) -> ClaimHeldError | TransientError:
     """Return why a registration failed: an account that another Item holds, or a concurrent change."""
+    if _USER in error.found:
+        return TransientError(USER_BEING_ERASED)
     if ITEM in error.found or _BLOCK in error.found:
         return TransientError(ITEM_MODIFIED)
     claims = sorted(label for label in error.found if label != _REPLACED)
