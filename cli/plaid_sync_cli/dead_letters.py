@@ -138,14 +138,16 @@ class DeadLetterQueue:
 
     Attributes:
         url: the URL of the dead-letter queue.
-        sync_queue_url: its source queue.
+        sync_queue_url: its source queue; that of the outbound webhooks is no FIFO queue.
         max_receives: the maxReceiveCount of the source queue.
+        parse: reads a message as SQS returns it, with the maxReceiveCount.
     """
 
     sqs: Any
     url: str
     sync_queue_url: str
     max_receives: int
+    parse: Callable[[dict[str, Any], int], DeadLetter] = parse_dead_letter
 
     @classmethod
     def of(cls, deployment: Deployment) -> DeadLetterQueue:
@@ -167,7 +169,7 @@ class DeadLetterQueue:
         def receive() -> Iterator[DeadLetter]:
             empty, seen = 0, set[str]()
             while empty < _MAX_EMPTY_RECEIVES:
-                letters = [parse_dead_letter(message, self.max_receives) for message in self._receive()]
+                letters = [self.parse(message, self.max_receives) for message in self._receive()]
                 held.extend(letters)
                 # In a large queue the first messages are visible again before the last one is read.
                 new = [letter for letter in letters if letter.message_id not in seen]
@@ -192,12 +194,11 @@ class DeadLetterQueue:
         The deduplication id drops a second copy within five minutes. The attribute `reason` is removed.
         """
         attributes = {name: value for name, value in letter.attributes.items() if name != REASON}
+        fields = {"MessageGroupId": letter.group_id} if letter.group_id else {}
+        if self.sync_queue_url.endswith(".fifo"):
+            fields["MessageDeduplicationId"] = f"replay-{letter.message_id}"
         self.sqs.send_message(
-            QueueUrl=self.sync_queue_url,
-            MessageBody=letter.body,
-            MessageGroupId=letter.group_id,
-            MessageDeduplicationId=f"replay-{letter.message_id}",
-            MessageAttributes=attributes,
+            QueueUrl=self.sync_queue_url, MessageBody=letter.body, MessageAttributes=attributes, **fields
         )
         try:
             self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=letter.receipt_handle)

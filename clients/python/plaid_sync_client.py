@@ -329,6 +329,46 @@ class AccountChange(TypedDict):
     state: AccountState
 
 
+class Erased(TypedDict):
+    """
+    What was erased: records of Items, their rows (transactions, tombstones, quarantined entries; also those that an earlier removal erased), history entries, and link sessions, links, claims and registration blocks.
+    """
+
+    items: int
+    rows: int
+    history: int
+    links: int
+
+
+class ErasureReceipt(TypedDict):
+    state: Literal['erased']
+    requested_at: Moment
+    erased_at: Moment
+    erased: Erased
+    remaining: Literal[0]
+    """
+    What the look-ups by all keys found at the end.
+    """
+
+
+class ErasureProgress(TypedDict):
+    state: Literal['erasing', 'settling']
+    """
+    `settling`: all is erased that was found, and what began before can write until `settles_at`.
+    """
+    requested_at: Moment
+    settles_at: NotRequired[Moment]
+    item_ids: list[ItemId]
+    """
+    All Items of the user, until the erasure is completed.
+    """
+    waiting_for: list[ItemId]
+    """
+    The Items that Plaid has not removed yet, or whose rows are not erased yet.
+    """
+    erased: Erased
+
+
 class HistoryEntry(TypedDict):
     """
     docs/data.md has the further members.
@@ -391,6 +431,34 @@ class UnmovedAnnotations(TransactionAnnotations):
     candidates: list[Candidate]
     """
     Live posted transactions of the same account and amount, within 14 days, that name no other pending one.
+    """
+
+
+class StoredTransaction(TypedDict):
+    """
+    A transaction as the table has it.
+    """
+
+    transaction_id: str
+    state: Literal['live', 'removed', 'not_stored']
+    """
+    `not_stored` only in `lineage`: the table never had it, or no longer.
+    """
+    removed_at: NotRequired[str]
+    """
+    When it was removed.
+    """
+    amount: NotRequired[str]
+    """
+    The exact amount as a text, for a caller whose JSON parser makes floats of numbers.
+    """
+    transaction: NotRequired[Transaction]
+    """
+    Plaid's object; absent if its content is erased, damaged, or was never stored.
+    """
+    unreadable: NotRequired[Literal[True]]
+    """
+    Another program damaged the row; a full resync (POST /items/{item_id}/resync) repairs it.
     """
 
 
@@ -478,11 +546,28 @@ class ListHistoryResponse(TypedDict):
 
 class ListTransactionsResponse(TypedDict):
     transactions: list[Transaction]
+    changed: NotRequired[list[Transaction]]
+    """
+    At the end of an order by date: transactions that syncs may have written since the first page. Each replaces the one of its id on earlier pages. `transactions` is empty then.
+    """
     unreadable: NotRequired[list[str]]
     """
     Ids of transactions whose rows another program damaged; absent without any. They exist, and are missing from `transactions`: a full resync (POST /items/{item_id}/resync) repairs them.
     """
     next: NotRequired[NextToken]
+
+
+class Lineage(TypedDict):
+    pending: NotRequired[StoredTransaction]
+    posted: NotRequired[StoredTransaction]
+
+
+class GetTransactionResponse(StoredTransaction):
+    annotations: dict[str, Any]
+    """
+    The application's own data on the row.
+    """
+    lineage: Lineage
 
 
 class PatchAnnotationsRequest(TypedDict):
@@ -547,6 +632,10 @@ class EraseAccountRequest(TypedDict):
 
 
 class RestoreAccountRequest(TypedDict):
+    pass
+
+
+class EraseUserRequest(TypedDict):
     pass
 
 

@@ -104,9 +104,59 @@ export interface paths {
         };
         /**
          * An Item's transactions, as Plaid gives them.
-         * @description Whole Plaid objects with exact decimals (parse numbers as decimals, not as floats), without removed transactions. With `account_id` newest first, otherwise in the order of their ids.
+         * @description Whole Plaid objects with exact decimals (parse numbers as decimals, not as floats), without removed transactions. In the order by id, every transaction that exists while the list is read is in it once, while syncs write. In an order by date, what syncs write after the first page is missing on later ones, and follows at the end in `changed`.
          */
         get: operations["listTransactions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/items/{item_id}/accounts/{account_id}/transactions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                account_id: components["parameters"]["AccountId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * An account's transactions, as Plaid gives them.
+         * @description Whole Plaid objects with exact decimals (parse numbers as decimals, not as floats), without removed transactions. In the order by id, every transaction that exists while the list is read is in it once, while syncs write. In an order by date, what syncs write after the first page is missing on later ones, and follows at the end in `changed`.
+         */
+        get: operations["listAccountTransactions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/items/{item_id}/transactions/{transaction_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                transaction_id: components["parameters"]["TransactionId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * One transaction, live or removed, with its annotations and its lineage.
+         * @description `lineage.pending` is the pending transaction that this one replaced, and `lineage.posted` the posted one that replaced this one, where the table knows it.
+         */
+        get: operations["getTransaction"];
         put?: never;
         post?: never;
         delete?: never;
@@ -354,6 +404,29 @@ export interface paths {
          */
         post: operations["restoreAccount"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/{client_user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                client_user_id: components["parameters"]["ClientUserId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Erase a user; send it until it returns 200.
+         * @description Removes all Items of the user, at Plaid, too, and erases all that any table has of the user and of the Items. It takes some eleven minutes, because what began before can write for ten. Until then no link of the user is stored. The same request continues the erasure; afterwards it returns the same receipt for 90 days, or erases what was linked since.
+         */
+        delete: operations["eraseUser"];
         options?: never;
         head?: never;
         patch?: never;
@@ -695,6 +768,39 @@ export interface components {
             account_id: string;
             state: components["schemas"]["AccountState"];
         };
+        /** @description What was erased: records of Items, their rows (transactions, tombstones, quarantined entries; also those that an earlier removal erased), history entries, and link sessions, links, claims and registration blocks. */
+        Erased: {
+            items: number;
+            rows: number;
+            history: number;
+            links: number;
+        };
+        ErasureReceipt: {
+            /** @constant */
+            state: "erased";
+            requested_at: components["schemas"]["Moment"];
+            erased_at: components["schemas"]["Moment"];
+            erased: components["schemas"]["Erased"];
+            /**
+             * @description What the look-ups by all keys found at the end.
+             * @constant
+             */
+            remaining: 0;
+        };
+        ErasureProgress: {
+            /**
+             * @description `settling`: all is erased that was found, and what began before can write until `settles_at`.
+             * @enum {unknown}
+             */
+            state: "erasing" | "settling";
+            requested_at: components["schemas"]["Moment"];
+            settles_at?: components["schemas"]["Moment"];
+            /** @description All Items of the user, until the erasure is completed. */
+            item_ids: components["schemas"]["ItemId"][];
+            /** @description The Items that Plaid has not removed yet, or whose rows are not erased yet. */
+            waiting_for: components["schemas"]["ItemId"][];
+            erased: components["schemas"]["Erased"];
+        };
         /** @description docs/data.md has the further members. */
         HistoryEntry: {
             at: components["schemas"]["Moment"];
@@ -740,6 +846,29 @@ export interface components {
                 /** Format: date */
                 date?: string;
             }[];
+        };
+        /** @description A transaction as the table has it. */
+        StoredTransaction: {
+            transaction_id: string;
+            /**
+             * @description `not_stored` only in `lineage`: the table never had it, or no longer.
+             * @enum {unknown}
+             */
+            state: "live" | "removed" | "not_stored";
+            /**
+             * Format: date-time
+             * @description When it was removed.
+             */
+            removed_at?: string;
+            /** @description The exact amount as a text, for a caller whose JSON parser makes floats of numbers. */
+            amount?: string;
+            /** @description Plaid's object; absent if its content is erased, damaged, or was never stored. */
+            transaction?: components["schemas"]["Transaction"];
+            /**
+             * @description Another program damaged the row; a full resync (POST /items/{item_id}/resync) repairs it.
+             * @constant
+             */
+            unreadable?: true;
         };
         /** @description Problem details (RFC 9457). */
         Problem: {
@@ -799,9 +928,19 @@ export interface components {
         };
         ListTransactionsResponse: {
             transactions: components["schemas"]["Transaction"][];
+            /** @description At the end of an order by date: transactions that syncs may have written since the first page. Each replaces the one of its id on earlier pages. `transactions` is empty then. */
+            changed?: components["schemas"]["Transaction"][];
             /** @description Ids of transactions whose rows another program damaged; absent without any. They exist, and are missing from `transactions`: a full resync (POST /items/{item_id}/resync) repairs them. */
             unreadable?: string[];
             next?: components["schemas"]["NextToken"];
+        };
+        GetTransactionResponse: components["schemas"]["StoredTransaction"] & {
+            /** @description The application's own data on the row. */
+            annotations: Record<string, never>;
+            lineage: {
+                pending?: components["schemas"]["StoredTransaction"];
+                posted?: components["schemas"]["StoredTransaction"];
+            };
         };
         PatchAnnotationsRequest: Record<string, never>;
         DeleteAnnotationsRequest: Record<string, never>;
@@ -841,6 +980,7 @@ export interface components {
         };
         EraseAccountRequest: Record<string, never>;
         RestoreAccountRequest: Record<string, never>;
+        EraseUserRequest: Record<string, never>;
         ReceiveWebhookRequest: {
             webhook_type: string;
             webhook_code: string;
@@ -868,6 +1008,14 @@ export interface components {
                     queued: true;
                 };
             };
+        };
+        /** @description The response would be the one that `If-None-Match` names. It has no body. */
+        NotModified: {
+            headers: {
+                ETag: components["headers"]["ETag"];
+                [name: string]: unknown;
+            };
+            content?: never;
         };
         /** @description The request is invalid; `field` and `fix` say why. */
         Invalid: {
@@ -1104,6 +1252,10 @@ export interface components {
         TransactionId: string;
         /** @description The ETag of the last response, `"0"` for the first annotations, or `*` for any version. Without it, the response is 428. */
         IfMatch: string;
+        /** @description The `ETag` of an earlier response; if the same would be returned, the response is 304. */
+        IfNoneMatch: string;
+        /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+        ClientUserId: string;
         /** @description The `next` of the previous page, with the same other parameters. */
         Next: components["schemas"]["NextToken"];
     };
@@ -1119,6 +1271,8 @@ export interface components {
     headers: {
         /** @description The version in quotation marks, for If-Match. */
         AnnotationsETag: string;
+        /** @description Identifies the content of the response. */
+        ETag: string;
         /** @description Seconds after which a retry may succeed. */
         RetryAfter: number;
         /** @description The Item's path. */
@@ -1171,7 +1325,17 @@ export interface operations {
                 };
             };
             404: components["responses"]["ItemNotFound"];
-            409: components["responses"]["PlaidSaysNo"];
+            /** @description Plaid refuses because of the Item (`remedy` and `fix` say what to do), or the user is being erased. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        code?: "user_being_erased" | components["schemas"]["PlaidCode"];
+                    };
+                };
+            };
             410: components["responses"]["ItemRemoved"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Broken"];
@@ -1551,14 +1715,31 @@ export interface operations {
     listTransactions: {
         parameters: {
             query?: {
-                /** @description Return only those of this account, newest first. */
-                account_id?: string;
-                /** @description Maximum number of transactions in the page. It can have fewer, and still a next one. */
+                /** @description Only those whose `date` is this day or later. */
+                from?: string;
+                /** @description Only those whose `date` is this day or earlier. */
+                to?: string;
+                /** @description Only those whose `amount` is this or more, in any currency. */
+                min_amount?: string;
+                /** @description Only those whose `amount` is this or less. */
+                max_amount?: string;
+                /** @description Only those that are pending, or only those that are posted. */
+                pending?: "true" | "false";
+                /** @description Only those with this text in `name`, `merchant_name` or `original_description`, in any case. */
+                text?: string;
+                /** @description Only those with this primary or detailed `personal_finance_category`. */
+                category?: string;
+                /** @description By id, or by date. */
+                order?: "id" | "newest" | "oldest";
+                /** @description Maximum number of transactions in the page. It can have fewer, or none, and still a next one. */
                 limit?: number;
                 /** @description The `next` of the previous page, with the same other parameters. */
                 next?: components["parameters"]["Next"];
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an earlier response; if the same would be returned, the response is 304. */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
             path: {
                 /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
                 item_id: components["parameters"]["ItemId"];
@@ -1570,6 +1751,7 @@ export interface operations {
             /** @description A page. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1592,9 +1774,152 @@ export interface operations {
                     "application/json": components["schemas"]["ListTransactionsResponse"];
                 };
             };
+            304: components["responses"]["NotModified"];
             400: components["responses"]["Invalid"];
             403: components["responses"]["NotAllowed"];
             404: components["responses"]["ItemNotFound"];
+            429: components["responses"]["Throttled"];
+            500: components["responses"]["Broken"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    listAccountTransactions: {
+        parameters: {
+            query?: {
+                /** @description Only those whose `date` is this day or later. */
+                from?: string;
+                /** @description Only those whose `date` is this day or earlier. */
+                to?: string;
+                /** @description Only those whose `amount` is this or more, in any currency. */
+                min_amount?: string;
+                /** @description Only those whose `amount` is this or less. */
+                max_amount?: string;
+                /** @description Only those that are pending, or only those that are posted. */
+                pending?: "true" | "false";
+                /** @description Only those with this text in `name`, `merchant_name` or `original_description`, in any case. */
+                text?: string;
+                /** @description Only those with this primary or detailed `personal_finance_category`. */
+                category?: string;
+                /** @description By id, or by date. */
+                order?: "id" | "newest" | "oldest";
+                /** @description Maximum number of transactions in the page. It can have fewer, or none, and still a next one. */
+                limit?: number;
+                /** @description The `next` of the previous page, with the same other parameters. */
+                next?: components["parameters"]["Next"];
+            };
+            header?: {
+                /** @description The `ETag` of an earlier response; if the same would be returned, the response is 304. */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                account_id: components["parameters"]["AccountId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "transactions": [
+                     *         {
+                     *           "account_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *           "amount": 12.34,
+                     *           "date": "2026-02-28",
+                     *           "iso_currency_code": "USD",
+                     *           "name": "Coffee",
+                     *           "pending": false,
+                     *           "transaction_id": "lPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrzqDje"
+                     *         }
+                     *       ],
+                     *       "next": "eyJ0cmFuc2FjdGlvbl9pZCI6ImxQTmplVzFuUjZDRG41b2ttR1E2aEVwTW80bExOb1NyenFEamUifQ"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListTransactionsResponse"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["AccountNotFound"];
+            429: components["responses"]["Throttled"];
+            500: components["responses"]["Broken"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    getTransaction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an earlier response; if the same would be returned, the response is 304. */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                transaction_id: components["parameters"]["TransactionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The transaction. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "transaction_id": "lPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrzqDje",
+                     *       "state": "live",
+                     *       "amount": "12.34",
+                     *       "transaction": {
+                     *         "account_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *         "amount": 12.34,
+                     *         "date": "2026-02-28",
+                     *         "pending": false,
+                     *         "pending_transaction_id": "no86Eox18VHMvaOVL7gPUM9ap3aR1LsAVZ5nc",
+                     *         "transaction_id": "lPNjeW1nR6CDn5okmGQ6hEpMo4lLNoSrzqDje"
+                     *       },
+                     *       "annotations": {},
+                     *       "lineage": {
+                     *         "pending": {
+                     *           "transaction_id": "no86Eox18VHMvaOVL7gPUM9ap3aR1LsAVZ5nc",
+                     *           "state": "not_stored"
+                     *         }
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["GetTransactionResponse"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            /** @description There is no such Item, or it has no such transaction, or no longer. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "item_not_found" | "transaction_not_found";
+                    };
+                };
+            };
             429: components["responses"]["Throttled"];
             500: components["responses"]["Broken"];
             503: components["responses"]["TryAgain"];
@@ -1794,7 +2119,10 @@ export interface operations {
     };
     syncItem: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Seconds to wait for the result. 200 means that a pull that began after this request has committed; 202, as without `wait`, that it is queued. */
+                wait?: number;
+            };
             header?: never;
             path: {
                 /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
@@ -1808,6 +2136,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Only with `wait`. The Item, after a pull that began after this request. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Item"];
+                };
+            };
             /** @description It is done within seconds; the Item's history has the result. If it fails, the Item is retried, and `failing` says why. */
             202: {
                 headers: {
@@ -2197,6 +2534,94 @@ export interface operations {
             403: components["responses"]["NotAllowed"];
             404: components["responses"]["AccountNotFound"];
             410: components["responses"]["ItemRemoved"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Broken"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    eraseUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                client_user_id: components["parameters"]["ClientUserId"];
+            };
+            cookie?: never;
+        };
+        /** @description Nothing, or an empty object. */
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["EraseUserRequest"];
+            };
+        };
+        responses: {
+            /** @description The erasure is completed; every look-up by a key finds nothing. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "state": "erased",
+                     *       "requested_at": "2026-03-01T12:00:00.000Z",
+                     *       "erased_at": "2026-03-01T12:10:31.000Z",
+                     *       "erased": {
+                     *         "items": 3,
+                     *         "rows": 1204,
+                     *         "history": 96,
+                     *         "links": 7
+                     *       },
+                     *       "remaining": 0
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErasureReceipt"];
+                };
+            };
+            /** @description The erasure is in progress. */
+            202: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "state": "erasing",
+                     *       "requested_at": "2026-03-01T12:00:00.000Z",
+                     *       "item_ids": [
+                     *         "M5eVJqLnv3tbzdngLDp9FL5OlDNxlNhlE55op"
+                     *       ],
+                     *       "waiting_for": [
+                     *         "M5eVJqLnv3tbzdngLDp9FL5OlDNxlNhlE55op"
+                     *       ],
+                     *       "erased": {
+                     *         "items": 0,
+                     *         "rows": 0,
+                     *         "history": 0,
+                     *         "links": 3
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErasureProgress"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            /** @description Nothing is stored of this user. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "user_not_found";
+                    };
+                };
+            };
             429: components["responses"]["TooMany"];
             500: components["responses"]["Broken"];
             503: components["responses"]["TryAgain"];

@@ -88,9 +88,9 @@ def grant_secrets_by_arn(emulator: Emulator, resources: Resources) -> None:
 def switch_off_schedules(emulator: Emulator, resources: Resources) -> None:
     """Disable all schedules, so that a long test run does not depend on the minute in which it began."""
     events, scheduler = emulator.client("events"), emulator.client("scheduler")
-    for name in resources.of("AWS::Events::Rule"):
-        if events.describe_rule(Name=name).get("ScheduleExpression"):
-            events.disable_rule(Name=name)
+    scheduled = {rule["Name"] for rule in events.list_rules()["Rules"] if rule.get("ScheduleExpression")}
+    for name in scheduled.intersection(resources.of("AWS::Events::Rule")):  # those of the default bus
+        events.disable_rule(Name=name)
     for name in resources.of("AWS::Scheduler::Schedule"):
         schedule = scheduler.get_schedule(Name=name)
         kept = ("GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CLIENT_ID = "local-client-id"
 SECRET = "local-secret"  # noqa: S105 - the bundled Plaid server's
 ALIAS = "live"
+PARAMETERS = {"Stage": "local", "OutboundWebhooks": "true"}
 
 
 def plaid_credentials() -> tuple[str, str]:
@@ -66,7 +67,7 @@ class LocalStack:
         """
         places = places or Places()
         with Emulator.start(places, progress=progress, **options) as emulator:
-            resources = deploy(emulator, places, {"Stage": "local", "PlaidBaseUrl": plaid_base_url}, progress)
+            resources = deploy(emulator, places, PARAMETERS | {"PlaidBaseUrl": plaid_base_url}, progress)
             if not schedules:
                 switch_off_schedules(emulator, resources)
             yield cls.of(emulator, resources, plaid_base_url)

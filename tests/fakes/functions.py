@@ -30,6 +30,10 @@ ENVIRONMENT: Final = {
     "GONE_ACCOUNT_ROWS": "remove",
     "EVENT_BUS_NAME": "bus",
     "FAILED_EVENTS_QUEUE_URL": "https://sqs.invalid/failed-events",
+    "OUTBOUND_QUEUE_URL": "https://sqs.invalid/outbound",
+    "OUTBOUND_DEAD_LETTER_QUEUE_URL": "https://sqs.invalid/outbound-dead",
+    "OUTBOUND_SECRET_ID": "endpoints",
+    "OUTBOUND_TARGETS": "public",
 }
 
 

@@ -85,6 +85,7 @@ _WIRING: Final = {
     "audit": ("sampler", "build_sampler"),
     "changes": ("publisher", "build_publisher"),
     "items": ("api", "build_api"),
+    "outbound": ("deliverer", "build_deliverer"),
     "sweep": ("sweep", "build_sweep"),
     "sync": ("processor", "build_processor"),
     "webhook": ("receiver", "build_receiver"),

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from botocore.client import BaseClient
 from plaid_sync.domain.claims import user_key
+from plaid_sync.outbound.endpoints import Endpoint, dump_endpoints
 from plaid_sync_cli.api import ItemApi
 from plaid_sync_cli.deployment import USER_AGENT
+from plaid_sync_cli.endpoints import new_secret
 
 from local.stack.deploy import STACK_NAME
 from local.stack.paths import PROJECT
@@ -76,8 +78,11 @@ def filled(text: str, world: World) -> str:
         "SYNC_MAPPING_ID": outputs["SyncEventSourceMappingId"],
         "PLAID_SECRET_ARN": secret["ARN"],
     }
+    endpoints = stack.client("secretsmanager").describe_secret(SecretId=outputs["OutboundSecretId"])["ARN"]
     filled_in = re.sub(r"\b[A-Z]+(_[A-Z]+)*\b", lambda found: values.get(found[0], found[0]), text)
-    return filled_in.replace(":rule/", ":rule/default/")  # the emulator names the default bus, AWS does not
+    # The emulator names the default bus, and secrets otherwise than AWS does.
+    named = filled_in.replace(":rule/", ":rule/default/")
+    return re.sub(r"arn:aws:secretsmanager:[^\"]*:OutboundSecret-\*", endpoints, named)
 
 
 def statements(world: World) -> dict[str, list[dict[str, Any]]]:
@@ -167,6 +172,17 @@ def dead_letter(world: World, item_id: str) -> None:
     )
 
 
+def undelivered(world: World) -> None:
+    """Store an endpoint that does not answer, and an event that it did not accept."""
+    outputs = world.stack.resources.outputs
+    endpoint = Endpoint("books", f"{NOWHERE}/", (new_secret(),))
+    world.stack.client("secretsmanager").put_secret_value(
+        SecretId=outputs["OutboundSecretId"], SecretString=dump_endpoints((endpoint,))
+    )
+    world.stack.client("sqs").purge_queue(QueueUrl=outputs["OutboundDeadLetterQueueUrl"])
+    world.stack.client("sqs").send_message(QueueUrl=outputs["OutboundDeadLetterQueueUrl"], MessageBody="{}")
+
+
 DENIED: Final = re.compile(
     r"AWS denied|AWS returned AccessDenied|the Items API returned 403|denied the request|cannot be read"
 )
@@ -187,6 +203,12 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "doctor": [("doctor",)],
     "field-report": [("field-report", "--json")],
     "erase-user": [("erase-user", "ERASED", "--yes")],
+    "endpoints list": [("endpoints", "list")],
+    "endpoints remove": [("endpoints", "remove", "books")],
+    "endpoints resend": [("endpoints", "resend")],
+    "endpoints rotate": [("endpoints", "rotate", "books")],
+    "endpoints set": [("endpoints", "set", "books", "--disabled")],
+    "endpoints test": [("endpoints", "test", "books")],
     "export": [("export", "ITEM"), ("export", "--all")],
     "item": [("item", "ITEM")],
     "items": [("items", "--limit", "1"), ("items", "--failing"), ("items", "--user", "nothing")],
@@ -208,7 +230,17 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "whoami": [("whoami",)],
 }
 MAY_REPORT: Final = {
-    *("audit", "dlq list", "dlq replay", "doctor", "field-report", "item", "retained"),
+    *(
+        "audit",
+        "dlq list",
+        "dlq replay",
+        "doctor",
+        "endpoints list",
+        "endpoints test",
+        "field-report",
+        "item",
+        "retained",
+    ),
     *("status", "verify-webhook", "watch"),
 }
 """Commands whose exit code is 1 if they find something."""
@@ -227,6 +259,8 @@ def run(operator: CommandLine, world: World, command: str, item_id: str) -> list
             words["ERASED"] = erased_user(world)
         if command in {"dlq list", "dlq replay", "item"}:
             dead_letter(world, item_id)
+        if form[0] == "endpoints":
+            undelivered(world)
         with syncing(world) if "--repair" in form else nullcontext():
             results.append(operator.run(*(words.get(word, word) for word in form), stdin=KEYS))
     if command == "resume":  # the tests hand the batches out themselves

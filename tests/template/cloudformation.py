@@ -74,7 +74,8 @@ class Template:
         for name in self.resources:
             for document in _policy_documents(self.properties(name)):
                 for statement in document["Statement"]:
-                    yield name, statement
+                    # Of a conditional one, that of AWS.
+                    yield name, statement["Fn::If"][1] if "Fn::If" in statement else statement
 
     def broken(self, path: str, value: object) -> Template:
         """Return a copy with another value, or ABSENT, at a path (`Resources/SyncQueue/...`).

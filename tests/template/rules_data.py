@@ -40,7 +40,13 @@ EXPECTED_TABLE: Final = {
 STATEFUL: Final = {"AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::SQS::Queue"}
 LOSABLE: Final = {"SharedTable", "SyncQueue"}
 """What its functions fill again: without backup or protection, and deleted with the stack."""
-EMPTY_IF_CREATION_FAILS: Final = {"TokenKey", "DeadLetterQueue", "FailedEventsQueue"}
+EMPTY_IF_CREATION_FAILS: Final = {
+    "TokenKey",
+    "DeadLetterQueue",
+    "FailedEventsQueue",
+    "OutboundQueue",
+    "OutboundDeadLetterQueue",
+}
 """What is deleted again if its creation is rolled back; the reasons for the others are in the template."""
 LOSABLE_TABLE: Final = {
     **EXPECTED_TABLE,

@@ -197,6 +197,10 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Audit", "ItemsTable/index/by_state"): {"Query"},
     ("Audit", "TransactionsTable"): {"BatchGetItem", "Query"},
     ("Changes", "FailedEventsQueue"): {"SendMessage"},
+    ("Outbound", "OutboundQueue"): {
+        *("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"),
+    },
+    ("Outbound", "OutboundDeadLetterQueue"): {"SendMessage"},
     ("Changes", "HistoryTable.StreamArn"): {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
 }
 

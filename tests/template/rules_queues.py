@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plaid_sync.events import MAX_RETRY_AGE
+from plaid_sync.outbound.delivery import RETRY_DELAYS
 
 from tests.template.cloudformation import ABSENT, NO_VALUE, Template, listed
 from tests.template.rules import differences, rule, without
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 QUEUE: Final = "Resources/SyncQueue/Properties"
 DEAD_LETTERS: Final = "Resources/DeadLetterQueue/Properties"
 FAILED_EVENTS: Final = "Resources/FailedEventsQueue"
+OUTBOUND: Final = "Resources/OutboundQueue/Properties"
 STREAM: Final = "Resources/ChangesFunction/Properties/Events/History/Properties"
 SYNC: Final = "Resources/SyncFunction/Properties"
 SYNC_ROLE: Final = "Resources/SyncFunctionRole/Properties/Policies/0/PolicyDocument/Statement"
@@ -40,6 +43,11 @@ EXPECTED_STREAM: Final = {
     "MetricsConfig": None,  # six metrics, which are billed; the alarm events-stopped needs none
     "DestinationConfig/OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["FailedEventsQueue", "Arn"]}},
 }
+EXPECTED_OUTBOUND: Final = {
+    "BatchSize": 1,  # none waits behind another's timeout, and a receive is a try
+    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    "ScalingConfig/MaximumConcurrency": 10,
+}
 ENCRYPTED: Final = {"SqsManagedSseEnabled": {"Fn::If": ["OwnKey", False, True]}}
 EXPECTED_QUEUE: Final = {
     "FifoQueue": True,
@@ -60,14 +68,17 @@ EXPECTED_QUEUE: Final = {
     (f"{SYNC}/Events", {}),
 )
 def a_batch_returns_after_the_timeout_and_fails_message_by_message(template: Template) -> Iterator[str]:
-    sources = list(template.events("SQS"))
-    if not sources:
-        yield "no function reads a queue"
-    for function, event in sources:
+    sources = dict(template.events("SQS"))
+    if sources.keys() != {"SyncFunction", "OutboundFunction"}:
+        yield f"queues are read by {sorted(sources)}"
+    for function, event in sources.items():
         queue = template.properties(str(event["Queue"]["Fn::GetAtt"][0]))
         # Lambda accepts no shorter one, and a longer one closes the group of a worker that died at once.
         if queue.get("VisibilityTimeout", 30) != template.functions[function]["Timeout"]:
             yield f"{function}: the visibility timeout is not the function's timeout"
+        if function == "OutboundFunction":
+            yield from differences(function, event, EXPECTED_OUTBOUND)
+            continue
         if queue.get("RedrivePolicy", {}).get("maxReceiveCount", 0) < 1000:
             yield f"{function}: an outage of a day uses up the receives of a message"
         yield from differences(function, event, EXPECTED_SOURCE)
@@ -86,7 +97,7 @@ def queues_are_fifo_with_high_throughput_and_dead_letters_stay_longer(template: 
     kept = template.properties("DeadLetterQueue").get("MessageRetentionPeriod", 345600)
     if kept != 14 * 24 * 3600:
         yield "dead letters do not stay 14 days"
-    for name in template.of("AWS::SQS::Queue").keys() - {"FailedEventsQueue"}:
+    for name in ("SyncQueue", "DeadLetterQueue"):
         queue = template.properties(name)
         yield from differences(name, queue, EXPECTED_QUEUE)
         if name == "DeadLetterQueue":
@@ -95,6 +106,27 @@ def queues_are_fifo_with_high_throughput_and_dead_letters_stay_longer(template: 
         # The age of a FIFO message continues in the dead-letter queue.
         if queue.get("MessageRetentionPeriod", 345600) >= kept:
             yield f"{name} keeps messages as long as the dead-letter queue"
+
+
+@rule(
+    *without(OUTBOUND, "RedrivePolicy", "MessageRetentionPeriod", "SqsManagedSseEnabled"),
+    (f"{OUTBOUND}/RedrivePolicy/maxReceiveCount", len(RETRY_DELAYS) + 1),
+    (f"{OUTBOUND}/FifoQueue", True),
+    ("Resources/OutboundDeadLetterQueue/Properties/MessageRetentionPeriod", ABSENT),
+)
+def deliveries_have_all_their_tries_and_dead_letters_stay(template: Template) -> Iterator[str]:
+    queue, dead = template.properties("OutboundQueue"), template.properties("OutboundDeadLetterQueue")
+    arn = {"Fn::GetAtt": ["OutboundDeadLetterQueue", "Arn"]}
+    yield from differences(
+        "OutboundQueue", queue, {"FifoQueue": None, "RedrivePolicy/deadLetterTargetArn": arn, **ENCRYPTED}
+    )
+    yield from differences(
+        "OutboundDeadLetterQueue", dead, {"FifoQueue": None, "MessageRetentionPeriod": 14 * 24 * 3600, **ENCRYPTED}
+    )
+    if queue.get("RedrivePolicy", {}).get("maxReceiveCount", 0) <= len(RETRY_DELAYS) + 1:
+        yield "SQS dead-letters a delivery before the function does, and without the reason"
+    if queue.get("MessageRetentionPeriod", 0) < 2 * sum(RETRY_DELAYS, timedelta()).total_seconds():
+        yield "a delivery expires before its last try"
 
 
 @rule(
@@ -134,7 +166,9 @@ def no_function_sends_to_the_queue_that_invokes_it(template: Template) -> Iterat
     for function, event in template.events("SQS"):
         for name, statement in template.statements():
             sends = "sqs:SendMessage" in listed(statement.get("Action", []))
-            if name == f"{function}Role" and sends and event["Queue"] in listed(statement["Resource"]):
+            # Outbound sends what an event becomes, once, and nothing on what it has sent.
+            expands = function == "OutboundFunction"
+            if name == f"{function}Role" and sends and not expands and event["Queue"] in listed(statement["Resource"]):
                 yield f"{function} can invoke itself for ever"
     for function, properties in template.functions.items():
         yield from differences(function, properties, {"RecursiveLoop": None})
@@ -148,14 +182,13 @@ def no_function_sends_to_the_queue_that_invokes_it(template: Template) -> Iterat
     ("Resources/QueuesPolicy", ABSENT),
 )
 def queues_need_tls(template: Template) -> Iterator[str]:
-    covered, denied = set(), set()
+    covered, needed = set(), {"sqs:SendMessage", "sqs:ReceiveMessage"}
     for policy in template.of("AWS::SQS::QueuePolicy").values():
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+        for given in policy["Properties"]["PolicyDocument"]["Statement"]:
+            statement = given["Fn::If"][1] if "Fn::If" in given else given
             plain = {"Bool": {"aws:SecureTransport": "false"}}
-            if (statement["Effect"], statement["Principal"], statement.get("Condition")) == ("Deny", "*", plain):
+            denies = (statement["Effect"], statement["Principal"], statement.get("Condition")) == ("Deny", "*", plain)
+            if denies and needed <= set(listed(statement["Action"])):
                 covered |= {queue["Ref"] for queue in policy["Properties"]["Queues"]}
-                denied |= set(listed(statement["Action"]))
     for name in template.of("AWS::SQS::Queue").keys() - covered:
         yield f"{name} can be reached without TLS"
-    for action in {"sqs:SendMessage", "sqs:ReceiveMessage"} - denied:
-        yield f"{action} is possible without TLS"

@@ -61,7 +61,14 @@ def test_each_nested_template_gets_its_parameters_with_the_same_limits(template:
 def test_the_outputs_name_every_resource_that_operators_and_applications_use(template: Template) -> None:
     named = {f"{name}Name" for name in (*template.functions, "Dashboard", "EventBus")}
     urls = {f"{name}Url" for name in (*template.of("AWS::SQS::Queue"), "Webhook", "Api", "Dashboard")}
-    ids = {"ApiId", "SyncEventSourceMappingId", "PlaidSecretId", "TokenKeyId", "TransactionsStreamArn"}
+    ids = {
+        "ApiId",
+        "SyncEventSourceMappingId",
+        "PlaidSecretId",
+        "OutboundSecretId",
+        "TokenKeyId",
+        "TransactionsStreamArn",
+    }
     ids |= {"PageTopicArn", "AlarmTopicArn", "DataKeyPolicyArn"}
     assert template.document["Outputs"].keys() == named | urls | ids | template.of("AWS::DynamoDB::Table").keys()
 

@@ -33,6 +33,7 @@ CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({}, BOUNDARY),
     ({}, {"DeploymentType": "AllAtOnce"}),
     ({}, {"SnapStart": "true"}),
+    ({}, {"OutboundWebhooks": "true"}),
     ({}, {"WebhookUrl": "https://proxy.example.com/webhooks/plaid"}),
     ({}, {"SyncMaximumConcurrency": "5", "PlaidCallsPerMinute": "100"} | RESERVED),
     ({}, {"AWS::Partition": "aws-cn"}, {"AWS::Partition": "aws-us-gov"}),

@@ -179,7 +179,8 @@ def _delete_commands(stack: Deployment) -> Iterator[str]:
         name = stack.output(output)
         yield f"aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
         yield f"aws dynamodb delete-table --table-name {name}"
-    for output in ("DeadLetterQueueUrl", "FailedEventsQueueUrl"):
+    outbound = {"OutboundQueueUrl", "OutboundDeadLetterQueueUrl"} & stack.outputs.keys()
+    for output in ("DeadLetterQueueUrl", "FailedEventsQueueUrl", *sorted(outbound)):
         yield f"aws sqs delete-queue --queue-url {stack.output(output)}"
     for kind, key_id in stack.resources():
         if kind == "AWS::KMS::Key":

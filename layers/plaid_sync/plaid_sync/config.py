@@ -24,6 +24,7 @@ _CHOICES: Final = {
     "include_original_description": ("", "false", "true"),
     "transaction_events": ("", "false", "true"),
     "personal_finance_category_version": ("", "v1", "v2"),
+    "outbound_targets": ("public", "any"),
 }
 _OPTIONAL: Final = frozenset(
     {
@@ -35,7 +36,7 @@ _OPTIONAL: Final = frozenset(
     }
 )
 _NUMBERS: Final = frozenset({"plaid_calls_per_minute", "audit_sample_size"})
-_S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | SweepSettings")
+_S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | OutboundSettings | SweepSettings")
 
 
 class ConfigurationError(ValueError):
@@ -154,6 +155,21 @@ class ChangesSettings:
     event_bus_name: str
     failed_events_queue_url: str
     history_table: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundSettings:
+    """The environment of `functions/outbound`.
+
+    Attributes:
+        outbound_secret_id: the Secrets Manager secret with the endpoints.
+        outbound_targets: `public` for https to public addresses; `any` on the emulator.
+    """
+
+    outbound_queue_url: str
+    outbound_dead_letter_queue_url: str
+    outbound_secret_id: str
+    outbound_targets: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

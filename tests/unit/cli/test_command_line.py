@@ -68,7 +68,18 @@ def test_options_are_the_same_and_an_item_is_positional_in_all_commands() -> Non
             arguments.add(parameter.metavar)
         else:
             options.setdefault(parameter.opts[0], set()).add((parameter.metavar, parameter.help))
-    assert arguments == {"ITEM_ID", "[ITEM_ID]", "ITEM_ID...", "[ITEM_ID...]", "ACCOUNT_ID", "CLIENT_USER_ID", "FILE"}
+    assert arguments == {
+        "ITEM_ID",
+        "[ITEM_ID]",
+        "ITEM_ID...",
+        "[ITEM_ID...]",
+        "ACCOUNT_ID",
+        "CLIENT_USER_ID",
+        "FILE",
+        "NAME",
+        "[NAME]",
+        "[URL]",
+    }
     assert "--item" not in options
     for option in ("--all", "--user", "--rate", "--yes", "--dry-run"):
         assert len(options[option]) == 1, option
@@ -172,4 +183,4 @@ def test_the_retained_resources_are_those_that_the_template_retains() -> None:
     assert kinds.keys() == {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::KMS::Key"}
     assert kinds["AWS::DynamoDB::Table"] == len(TABLES)
     queues = [name for name, kind in retained.items() if kind == "AWS::SQS::Queue"]
-    assert queues == ["DeadLetterQueue", "FailedEventsQueue"]
+    assert queues == ["DeadLetterQueue", "FailedEventsQueue", "OutboundQueue", "OutboundDeadLetterQueue"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb import transact
+from plaid_sync.aws.dynamodb.change_log import partition_of
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
 from plaid_sync.aws.dynamodb.shared_rows import epoch_seconds, shared_key
 from plaid_sync.aws.dynamodb.transact import Action, ConditionFailedError, query_pages, write_together
@@ -61,7 +62,7 @@ def add_item(label: str, links_table: str, client_user_id: str, item_id: ItemId)
 
 def history_partitions(item_id: ItemId) -> tuple[str, ...]:
     """Return the partitions of the History table that belong to an Item."""
-    return (item_id,)
+    return item_id, partition_of(item_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Outbound webhooks: events that are posted to the operator's endpoints, signed by Standard Webhooks."""
