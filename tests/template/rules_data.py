@@ -65,7 +65,7 @@ SCHEMA: Final[dict[str, tuple[Any, ...]]] = {
             "by_next_attempt": (["attempt_shard", "next_attempt_at"], "INCLUDE"),
         },
         None,
-        None,
+        {"StreamViewType": "NEW_AND_OLD_IMAGES"},
     ),
     "TransactionsTable": (
         ["item_id", "transaction_id"],

@@ -163,7 +163,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     # Quarantined entries are for people: sync counts and erases them, and never reads them.
     ("Sync", "QuarantineTable"): {"UpdateItem", "BatchWriteItem", "Query"},
     # History is append-only, but for the erasure of a user.
-    ("Sync", "HistoryTable"): {"PutItem"},
+    ("Sync", "HistoryTable"): {"PutItem", "Query", "BatchWriteItem"},
     ("Sync", "LinksTable"): {"UpdateItem", "DeleteItem"},
     ("Sync", "SharedTable"): {"DeleteItem"},
     ("Sync", "SyncQueue"): {
@@ -202,6 +202,8 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     },
     ("Outbound", "OutboundDeadLetterQueue"): {"SendMessage"},
     ("Changes", "HistoryTable.StreamArn"): {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
+    ("Changes", "ItemsTable.StreamArn"): {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
+    ("Changes", "HistoryTable"): {"GetItem", "PutItem", "Query", "UpdateItem"},
 }
 
 

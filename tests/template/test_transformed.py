@@ -34,6 +34,8 @@ CHOICES: Final[tuple[tuple[dict[str, str], ...], ...]] = (
     ({}, {"DeploymentType": "AllAtOnce"}),
     ({}, {"SnapStart": "true"}),
     ({}, {"OutboundWebhooks": "true"}),
+    ({}, {"TransactionEvents": "true"}),
+    ({}, {"EventArchiveDays": "30"}),
     ({}, {"WebhookUrl": "https://proxy.example.com/webhooks/plaid"}),
     ({}, {"SyncMaximumConcurrency": "5", "PlaidCallsPerMinute": "100"} | RESERVED),
     ({}, {"AWS::Partition": "aws-cn"}, {"AWS::Partition": "aws-us-gov"}),

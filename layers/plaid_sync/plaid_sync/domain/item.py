@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NewType
 
 from plaid_sync.domain.accounts import NO_ACCOUNT_STATES, Account, AccountStates
-from plaid_sync.domain.clock import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -370,14 +369,6 @@ class Item:
     def known_account_ids(self) -> frozenset[str]:
         """The ids of all accounts that it has or had."""
         return self.account_states.all.union(account.account_id for account in self.accounts)
-
-    @property
-    def quiet_generation(self) -> int:
-        """The last generation of which nothing is written any more, as far as the row shows it."""
-        began_at = parse_timestamp(self.attempt_id.partition("#")[0])
-        # A worker whose attempt a request superseded begins another one, which does not count as unfinished.
-        has_pulled = began_at is None or (self.pull_began_at is not None and self.pull_began_at >= began_at)
-        return self.generation if self.unfinished_attempts == 0 and has_pulled else self.generation - 1
 
     def token_is_rotating(self, now: datetime) -> bool:
         """Return whether a request may be replacing its access token right now."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.domain.clock import parse_timestamp
 from plaid_sync.domain.errors import PlaidError, TransientError
 from plaid_sync.domain.item import BankStatus
 from plaid_sync.domain.requests import account_not_found_error, item_not_found_error, transaction_not_found_error
@@ -119,7 +120,7 @@ class ItemQueries:
         accounts: tuple[str, ...] | None = None if account_id is None else (account_id,)
         if chosen.order is Order.ID:
             return self._page(item_id, RowSelection(Order.ID, chosen.filter, accounts), chosen.limit, position)
-        position = position or ListPosition(generation=item.quiet_generation)
+        position = position or ListPosition(generation=_quiet_generation(item))
         if position.changes:
             selection = RowSelection(Order.ID, chosen.filter, accounts, newer_than=position.generation)
             return self._page(item_id, selection, chosen.limit, position)
@@ -187,3 +188,11 @@ def _after(page: ListedPage, position: ListPosition) -> ListPosition | None:
 def _is_fresh(status: BankStatus, synced_at: datetime | None, now: datetime) -> bool:
     """Return whether the status can be shown again: it is young, and no sync committed since."""
     return now - status.checked_at < BANK_STATUS_TTL and (synced_at is None or synced_at <= status.checked_at)
+
+
+def _quiet_generation(item: Item) -> int:
+    """Return the last generation of which nothing is written any more, as far as the Item shows it."""
+    began_at = parse_timestamp(item.attempt_id.partition("#")[0])
+    # A worker whose attempt a request superseded begins another one, which does not count as unfinished.
+    has_pulled = began_at is None or (item.pull_began_at is not None and item.pull_began_at >= began_at)
+    return item.generation if item.unfinished_attempts == 0 and has_pulled else item.generation - 1
