@@ -51,10 +51,10 @@ def run_checks(deployment: Deployment) -> Iterator[tuple[str, Finding]]:
         try:
             yield check.name, check.run(deployment)
         except CommandError as error:
-            yield check.name, failed(error.message, error.fix)
+            yield check.name, Finding(Result.FAILED, error.message, error.fix, error)
         except (BotoCoreError, ClientError, PlaidSyncError, urllib3.exceptions.HTTPError) as error:
             converted = to_command_error(error)
-            yield check.name, failed(converted.message, converted.fix)
+            yield check.name, Finding(Result.FAILED, converted.message, converted.fix, error)
 
 
 def _secret(deployment: Deployment) -> Finding:

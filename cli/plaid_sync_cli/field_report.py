@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plaid_sync_cli.deployment import Deployment
+    from plaid_sync_cli.findings import Finding
     from plaid_sync_cli.observations import Observations
 
 _PARAMETERS: Final = (
@@ -59,6 +60,11 @@ def _cause(error: Exception) -> str:
     return error.message if isinstance(error, CommandError) else type(error).__name__
 
 
+def _check_result(name: str, finding: Finding) -> dict[str, str]:
+    cause = {} if finding.error is None else {"cause": _cause(finding.error)}
+    return {"check": name, "result": finding.result.value, **cause}
+
+
 def collect(seen: Observations) -> dict[str, Any]:
     """Return the report."""
     deployment = seen.deployment
@@ -79,7 +85,7 @@ def collect(seen: Observations) -> dict[str, Any]:
             }
             for claim, found in observed
         ],
-        "doctor": [{"check": name, "result": finding.result.value} for name, finding in run_checks(deployment)],
+        "doctor": [_check_result(name, finding) for name, finding in run_checks(deployment)],
         "measurements": {name: _read(measure, seen) for name, measure in _MEASUREMENTS.items()},
     }
 

@@ -20,11 +20,13 @@ class Finding:
 
     Attributes:
         fix: what to do; empty for `ok`.
+        error: why the check could not be made; None where it was.
     """
 
     result: Result
     what: str
     fix: str = ""
+    error: Exception | None = None
 
     def document(self) -> dict[str, str | None]:
         """Return it for JSON."""

@@ -83,7 +83,7 @@ class FunctionClock:
 
 _WIRING: Final = {
     "audit": ("sampler", "build_sampler"),
-    "changes": ("publisher", "build_publisher"),
+    "changes": ("publishers", "build_publishers"),
     "items": ("api", "build_api"),
     "outbound": ("deliverer", "build_deliverer"),
     "sweep": ("sweep", "build_sweep"),

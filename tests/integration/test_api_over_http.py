@@ -148,7 +148,7 @@ def test_every_route_but_plaids_refuses_an_unsigned_request(world: World, route:
 
 
 def test_a_reader_can_only_read(world: World) -> None:
-    call = run_program(world, identity(world, "reader", "GET/items*"), PROGRAM.split("\nstatus, created")[0])["call"]
+    call = run_program(world, identity(world, "reader", "GET/items*"), PROGRAM.split("\nuser: NewLink")[0])["call"]
     assert call("GET", "/items")[0] == 200
     assert call("DELETE", "/items/one")[0] == 403
     assert call("POST", "/link-tokens", {"client_user_id": "user-17"})[0] == 403

@@ -18,7 +18,7 @@ EVENT_BUS_CALLS = 20
 
 
 @strikes_a_call
-@pytest.mark.parametrize("new_rows", [0, 1, 98])
+@pytest.mark.parametrize("new_rows", [0, 1, 97])
 def test_a_warm_sync_makes_no_more_calls(world: World, new_rows: int) -> None:
     calls = counts.calls_of_warm_sync(world, world.synced(transactions=40), new_rows)
     assert {name: calls[name] for name in WARM_SYNC_CALLS} == WARM_SYNC_CALLS

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from plaid_sync.sync.planner import MAX_ROWS
 
 from tests.integration.crashes import Crash, asleep_at, delivered_again, killed_at, unreachable
 from tests.integration.in_process import strikes_a_call
@@ -102,7 +103,7 @@ def test_a_netted_out_change_of_a_dead_attempt_leads_to_a_full_resync(world: Wor
     with killed_at(Crash(2, before=True, target="TransactWriteItems")):
         world.handle(records)
     assert "writing_since" in world.item(item_id)
-    assert len(world.live(item_id)) == 130 - 98
+    assert len(world.live(item_id)) == 130 - MAX_ROWS
     for transaction_id in victims:
         world.plaid.readd(item_id, transaction_id)
     world.retry(records)

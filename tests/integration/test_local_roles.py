@@ -126,7 +126,7 @@ READS = {
         *("Items", "Transactions", "History", "account claims", "link sessions"),
         *("once rows", "request rows", "lease rows"),
     },
-    "changes": set(),  # the history's stream
+    "changes": {"History"},  # which has the change log
     "sweep": {"request rows", "lease rows"},
     "audit": {"Items", "Transactions"},
 }

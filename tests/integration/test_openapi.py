@@ -85,7 +85,7 @@ def problem_details_are_complete(
     _: schemathesis.CheckContext, response: schemathesis.Response, __: schemathesis.Case[Any]
 ) -> None:
     """Fail for problem details of another HTTP status, and for a wait without Retry-After."""
-    if response.headers["content-type"] != ["application/problem+json"]:
+    if response.headers.get("content-type") != ["application/problem+json"]:
         return
     problem = response.json()
     assert problem["status"] == response.status_code, "the problem details have another status"

@@ -104,6 +104,7 @@ def outbound(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         world.stack.client("sqs").purge_queue(QueueUrl=world.stack.resources.id(name))
     cli = CommandLine.at(world, tmp_path)
     with Receiver(new_secret()).listening() as receiver:
+        cli.run("endpoints", "remove", "books")  # of another test, if there is one
         receiver.secret = cli.json("endpoints", "set", "books", receiver.url)["secret"]
         yield Outbound(world, cli, receiver)
         cli.json("endpoints", "remove", "books")
