@@ -327,13 +327,14 @@ def _transaction_data(change: Change, **content: object) -> dict[str, Any]:
 
 def _state_events(write: ItemWrite) -> Iterator[tuple[str, dict[str, Any]]]:
     before, after = write.before, write.after
-    shown = _state_data(after)
-    if before is not None and _state_data(before) == shown:
+    shown = state_of(after)
+    if before is not None and state_of(before) == shown:
         return
     yield ITEM_STATE_CHANGED, shown | {"state_before": None if before is None else str(before.state.name)}
 
 
-def _state_data(item: Item) -> dict[str, Any]:
+def state_of(item: Item) -> dict[str, Any]:
+    """Return the state of an Item as events show it."""
     state, removal = item.state, item.removal
     return {
         "state": str(state.name),
@@ -348,7 +349,7 @@ def _account_events(write: ItemWrite) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what happened to accounts. Those of a removed Item end with it."""
     if write.after.removed:
         return
-    before, after = _accounts_of(write.before), _accounts_of(write.after)
+    before, after = accounts_of(write.before), accounts_of(write.after)
     for account_id in sorted(before.keys() | after.keys()):
         known, now = before.get(account_id), after.get(account_id)
         if now is None or known == now:
@@ -358,7 +359,7 @@ def _account_events(write: ItemWrite) -> Iterator[tuple[str, dict[str, Any]]]:
         yield ACCOUNT_CHANGED, {"account_id": account_id, "change": change, "account": account}
 
 
-def _accounts_of(item: Item | None) -> dict[str, tuple[AccountState, dict[str, Any] | None]]:
+def accounts_of(item: Item | None) -> dict[str, tuple[AccountState, dict[str, Any] | None]]:
     """Return the state and Plaid's object of each account; when Plaid served it is no part of it."""
     if item is None:
         return {}
@@ -392,7 +393,7 @@ def _completed(write: ItemWrite, counts: Mapping[str, int], published: int) -> d
     return {
         "counts": dict(counts),
         "events": published,
-        "previous_sequence": _sequence(previous, _LAST, raised=False) if previous else None,
+        "previous_sequence": commit_sequence(previous) if previous else None,
         "lag_seconds": _lag(write),
     }
 
@@ -438,6 +439,11 @@ _CONTENTS: Final = frozenset({"transaction", "fields", "account"})
 def _sequence(generation: int, number: int, *, raised: bool) -> str:
     """Return what orders the events of an Item, as texts are ordered."""
     return f"{generation:010d}-{0 if raised else 1}{number:07d}"
+
+
+def commit_sequence(changes_at: int) -> str:
+    """Return the sequence of the last event of a commit."""
+    return _sequence(changes_at, _LAST, raised=False)
 
 
 def _with_texts(data: Mapping[str, Any]) -> dict[str, Any]:

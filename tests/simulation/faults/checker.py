@@ -133,6 +133,8 @@ class Checker:
             return
         actions = [{"Update": call.body}] if alone else call.body["TransactItems"]
         item_action = next(iter(actions[0].values()))
+        if "item_id" not in item_action.get("Key", {}):
+            return  # a link session's
         item_id, names = item_action["Key"]["item_id"]["S"], item_action["ExpressionAttributeNames"]
         item = self.item(item_id)
         if "#removal_requested_at" in names:

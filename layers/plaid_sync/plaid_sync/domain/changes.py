@@ -153,22 +153,25 @@ def _same_sides(sides: Mapping[str, Any]) -> bool:
     return old is new or (type(old) is type(new) and exact_json.dumps(old) == exact_json.dumps(new))
 
 
-def undone(change: Change, now: dict[str, Any] | None) -> tuple[bool, dict[str, Any] | None]:
-    """Return whether a transaction was live before a change, and its content then; None where that is not known.
+def undone(changes: Sequence[Change], read: dict[str, Any] | None) -> tuple[bool, dict[str, Any] | None]:
+    """Return whether a transaction was live before changes, and its content then; None where that is not known.
 
     Args:
-        change: what happened to it.
-        now: its content after the change; None where it is not live.
+        changes: at least one, in their order.
+        read: its content as it was read before, after or between them; None where it was not live.
     """
-    match change.kind:
-        case ChangeKind.ADDED:
-            return False, None
-        case ChangeKind.REMOVED:
-            return True, change.content
-        case ChangeKind.MODIFIED:
-            return True, _applied(now, _reversed(change.fields))
-        case ChangeKind.REPLACED:
+    first = changes[0]
+    if first.kind is ChangeKind.ADDED:
+        return False, None
+    olds: Fields = {}
+    for change in changes:
+        if change.kind is not ChangeKind.MODIFIED:
+            # It was removed: with this content, but for what was modified before.
+            return True, _applied(change.content, _reversed(olds))
+        if change.fields is None:
             return True, None
+        olds = change.fields | olds
+    return True, _applied(read, _reversed(olds))
 
 
 # ---- storage
