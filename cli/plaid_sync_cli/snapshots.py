@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plaid_sync.aws.dynamodb.change_log import ChangeLogTable
 from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.transactions import TransactionRows
-from plaid_sync.domain.changes import undone
+from plaid_sync.domain.changes import ChangeKind, undone
 from plaid_sync.domain.clock import Deadline, SystemClock
 from plaid_sync.feed import accounts_of, commit_sequence, exact_texts, state_of
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from plaid_sync.domain.changes import Change
+    from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.item import Item, ItemId
     from plaid_sync.domain.transaction import TransactionId
 
@@ -40,7 +41,7 @@ class Snapshots:
     items: ItemsTable
     rows: TransactionRows
     log: ChangeLogTable
-    clock: SystemClock
+    clock: Clock
 
     @classmethod
     def of(cls, deployment: Deployment) -> Snapshots:
@@ -94,8 +95,8 @@ def before(rows: dict[str, dict[str, Any]], changes: Iterable[Change]) -> dict[s
     for transaction_id, its_changes in of_row.items():
         lived, content = undone(its_changes, rows.get(transaction_id))
         found.pop(transaction_id, None)
-        if lived and content is None:
-            raise _ContentUnknownError
+        if lived and content is None and not any(change.kind is ChangeKind.REMOVED for change in its_changes):
+            raise _ContentUnknownError  # of a removed one the content is erased, and the next commit says so
         if lived and content is not None:
             found[transaction_id] = content
     return found

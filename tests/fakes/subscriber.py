@@ -37,6 +37,13 @@ class Subscriber:
     snapshots: dict[str, tuple[str, Copy]] = field(default_factory=dict)
     repeats: int = 0
 
+    def begin(self, snapshot: dict[str, Any]) -> None:
+        """Begin with a line of `plaid-sync feed snapshot`."""
+        rows = {row["transaction_id"]: row for row in snapshot["transactions"]}
+        accounts = {each["account_id"]: each["account"] for each in snapshot["accounts"]}
+        copy = Copy(snapshot["state"], bool(snapshot["erases"]), rows, accounts)
+        self.snapshots[snapshot["item_id"]] = snapshot["sequence"], copy
+
     def receive(self, detail: dict[str, Any]) -> None:
         """Take the detail of an event, or the body of a webhook."""
         assert detail["specversion"] == "1.0"
@@ -81,9 +88,9 @@ def _apply(copy: Copy, kind: str, data: dict[str, Any]) -> None:
             new = {name: sides["new"] for name, sides in data["fields"].items() if "new" in sides}
             copy.rows[data["transaction_id"]] = kept | new
         case "TransactionRemoved":
-            del copy.rows[data["transaction_id"]]
+            copy.rows.pop(data["transaction_id"], None)  # after a snapshot, one whose content was erased
         case "TransactionPosted":
-            del copy.rows[data["pending_transaction_id"]]
+            copy.rows.pop(data["pending_transaction_id"], None)
             copy.rows[data["transaction_id"]] = data["transaction"]
         case "AccountChanged":
             copy.accounts[data["account_id"]] = data["account"]

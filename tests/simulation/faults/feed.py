@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.dynamodb.account_rows import accounts_from
 from plaid_sync.domain.transaction import plaid_object
 from plaid_sync.feed import account_document, exact_texts
+from plaid_sync.outbound.delivery import Deliverer, Fate, OutboundMessage
+from plaid_sync.outbound.endpoints import Endpoint
+from plaid_sync_cli.endpoints import new_secret
 
+from tests.fakes.outbound import FixedEndpoints, OutboundQueueInMemory, Receiver, ReceivingPoster
 from tests.fakes.subscriber import Subscriber
 from tests.simulation.faults.boundary import Fault
 from tests.simulation.faults.checker import DivergenceError
@@ -89,12 +94,14 @@ class Bus:
 
     Attributes:
         archive: every event that was accepted, repeats included.
-        subscriber: gets all of them, in any order.
+        subscribers: one of the bus, one of signed webhooks, one that began late with a snapshot, and one of a replay.
     """
 
     rng: Random
     archive: list[dict[str, Any]] = field(default_factory=list)
-    subscriber: Subscriber = field(default_factory=Subscriber)
+    subscribers: dict[str, Subscriber] = field(
+        default_factory=lambda: {name: Subscriber() for name in ("bus", "webhook", "late", "replay")}
+    )
 
     def observe(self, call: Call) -> None:
         """Take what a call put on the bus."""
@@ -105,12 +112,25 @@ class Bus:
             if "specversion" in detail:
                 self.archive.append(detail)
 
+    def join(self, snapshot: dict[str, Any] | None) -> None:
+        """Let a consumer begin with the snapshot of an Item."""
+        if snapshot is not None:
+            self.subscribers["late"].begin(snapshot)
+
     def deliver(self) -> None:
-        """Deliver what was accepted, out of order, and some of it twice."""
+        """Deliver what was accepted, out of order, and some of it twice; replay all of it."""
+        for name in ("bus", "late"):
+            for detail in self._shuffled():
+                self.subscribers[name].receive(detail)
+        for detail in posted(self._shuffled(), self.rng):
+            self.subscribers["webhook"].receive(detail)
+        for detail in self.archive * 2:
+            self.subscribers["replay"].receive(detail)
+
+    def _shuffled(self) -> list[dict[str, Any]]:
         events = self.archive + [each for each in self.archive if self.rng.random() < 0.2]
         self.rng.shuffle(events)
-        for detail in events:
-            self.subscriber.receive(detail)
+        return events
 
     def check(self, item_id: str, checker: Checker) -> None:
         """Check that a consumer's copy equals the tables; also at each commit.
@@ -118,24 +138,58 @@ class Bus:
         Raises:
             DivergenceError: it does not.
         """
-        try:
-            self._check(item_id, checker.record(item_id), checker.rows(item_id))
-            for (committed, generation), rows in checker.committed.items():
-                if committed == item_id:
-                    found, expected = self.subscriber.copy(item_id, f"{generation:010d}-2").rows, live_texts(rows)
-                    assert found == expected, f"at generation {generation}: {_difference(found, expected)}"
-        except (AssertionError, KeyError) as error:
-            raise DivergenceError(f"{item_id}: the feed: {type(error).__name__} {error}") from error
+        for name, subscriber in self.subscribers.items():
+            if name == "late" and item_id not in subscriber.snapshots:
+                continue
+            try:
+                _check(subscriber, item_id, checker)
+            except (AssertionError, KeyError) as error:
+                raise DivergenceError(f"{item_id}: the feed of {name}: {type(error).__name__} {error}") from error
 
-    def _check(self, item_id: str, record: dict[str, Any], rows: dict[str, dict[str, Any]]) -> None:
-        copy = self.subscriber.copy(item_id)
-        assert copy.state == record["state"], f"state {copy.state}, not {record['state']}"
-        if copy.state == "removed":
-            assert copy.erased == record["removal_erases"]
-            return
-        assert copy.rows == live_texts(rows), _difference(copy.rows, live_texts(rows))
-        assert copy.accounts == accounts_of(record), _difference(copy.accounts, accounts_of(record))
-        self.subscriber.check_complete(item_id)
+
+def _check(subscriber: Subscriber, item_id: str, checker: Checker) -> None:
+    record, copy = checker.record(item_id), subscriber.copy(item_id)
+    assert copy.state == record["state"], f"state {copy.state}, not {record['state']}"
+    if copy.state == "removed":
+        assert copy.erased == record["removal_erases"]
+        return
+    expected = live_texts(checker.rows(item_id))
+    assert copy.rows == expected, _difference(copy.rows, expected)
+    assert copy.accounts == accounts_of(record), _difference(copy.accounts, accounts_of(record))
+    subscriber.check_complete(item_id)
+    since, _ = subscriber.snapshots.get(item_id, ("", None))
+    for (committed, generation), rows in checker.committed.items():
+        if committed == item_id and f"{generation:010d}-2" > since:
+            found, expected = subscriber.copy(item_id, f"{generation:010d}-2").rows, live_texts(rows)
+            assert found == expected, f"at generation {generation}: {_difference(found, expected)}"
+
+
+class _RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
+
+def posted(events: list[dict[str, Any]], rng: Random) -> list[dict[str, Any]]:
+    """Return what a receiver of signed webhooks gets of events, and verifies; some posts fail at first."""
+    secret = new_secret()
+    receiver, queue = Receiver(secret), OutboundQueueInMemory()
+    endpoint = Endpoint("copy", "https://copy.example/events", (secret,))
+    deliverer = Deliverer(
+        FixedEndpoints((endpoint,)), ReceivingPoster({endpoint.url: receiver}), queue, _RealClock(), lambda: 1.0
+    )
+    for detail in events:
+        body = {"id": "bus", "source": detail["source"], "detail-type": detail["type"].partition(".")[0]}
+        deliverer.process(OutboundMessage("handle", json.dumps(body | {"detail": detail}), None, 1))
+    for delivery in queue.sent:
+        receiver.answers.extend([500] * rng.choice((0, 0, 0, 1, 2)))
+        message = OutboundMessage("handle", delivery.event.body, delivery, 1)
+        while deliverer.process(message).fate is not Fate.DELIVERED:
+            pass
+    assert receiver.refused == 0
+    return receiver.events
 
 
 def live_texts(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -21,8 +21,13 @@ import pytest
 from botocore.retries.quota import RetryQuota
 from plaid_sync.aws import clients
 from plaid_sync.aws.dynamodb import item_indexes, item_rows
+from plaid_sync.aws.dynamodb.change_log import ChangeLogTable
+from plaid_sync.aws.dynamodb.items import ItemsTable
+from plaid_sync.aws.dynamodb.transactions import TransactionRows
+from plaid_sync.domain.clock import SystemClock
 from plaid_sync.plaid import items as plaid_items
 from plaid_sync.sync import planner
+from plaid_sync_cli.snapshots import Snapshots
 
 from local.plaid import PlaidServer, PlaidSimulator, SimulatedClock
 from local.stack.paths import Places
@@ -104,7 +109,19 @@ class Harness:
     server: PlaidServer
     clock_file: Path
     stored_secret: str = ""
+    snapshots: Snapshots = field(init=False)
     _key_names: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make what reads snapshots, as an operator does."""
+        stack, clock = self.stack, SystemClock()
+        dynamodb = stack.client("dynamodb")
+        self.snapshots = Snapshots(
+            ItemsTable(dynamodb, stack.items_table, stack.history_table, clock),
+            TransactionRows(dynamodb, stack.transactions_table, clock),
+            ChangeLogTable(dynamodb, stack.history_table, clock),
+            clock,
+        )
 
     def store_secret(self, secret: str) -> None:
         """Store Plaid's secret for the functions, unless it is stored."""

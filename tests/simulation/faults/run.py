@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from plaid_sync.config import KEEP
 from plaid_sync.domain.errors import WORKER_DIED
+from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.schedule import ACCOUNTS_INTERVAL
 
 from local.plaid import Behavior, Phase
@@ -119,6 +120,8 @@ class Run(World):
         if rng.random() < 0.4:
             fault_at = rng.randint(1, 4) if rng.random() < 0.4 else 0
             self.publish(fault_at, rng.choice(PUBLISHING_FAULTS).value)
+        for item_id in self.items if rng.random() < 0.1 else ():
+            self.bus.join(self.harness.snapshots.read(ItemId(item_id)))
 
     def _check_feed(self) -> None:
         """Publish the rest, and compare what a consumer knows with the tables."""
