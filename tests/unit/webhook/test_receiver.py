@@ -12,7 +12,7 @@ from plaid_sync.aws.dynamodb.expressions import deserialize
 from plaid_sync.aws.dynamodb.history import entry_put
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import TransientError
-from plaid_sync.domain.history import NO_ITEM
+from plaid_sync.domain.history import NO_ITEM, partition_without_item
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import SyncMessage, parse_message
 from plaid_sync.events import BusEvent, events_of_entry
@@ -442,6 +442,8 @@ def test_what_cannot_be_linked_is_published_with_the_reason_and_its_user_and_wit
     assert entry.details["code"] == "duplicate_item"
     assert "duplicate_item" in repr(event)
     assert event.detail.get("client_user_id") == user
+    assert entry.item_id == partition_without_item(user)
+    assert "item_id" not in event.detail
     assert "sandbox" not in repr((entry, event))
 
 
