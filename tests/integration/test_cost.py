@@ -88,6 +88,39 @@ def test_each_change_and_each_sync_takes_the_documented_units(world: World) -> N
 
 
 @strikes_a_call
+def test_the_feed_adds_the_documented_units_to_each_changed_row(world: World) -> None:
+    item_id, documented = world.synced(transactions=40), FIGURES["measured"]
+
+    def units(transaction_events: str) -> Units:
+        world.enqueue(item_id)
+        (record,) = world.receive()
+        with measured(world.stack) as found:
+            assert world.invoke("sync", {"Records": [record]}, TRANSACTION_EVENTS=transaction_events) == {
+                "batchItemFailures": []
+            }
+        world.delete(record)
+        return found
+
+    def added(transaction_events: str) -> Units:
+        world.plaid.add(item_id, ADDED, notify=False)
+        return units(transaction_events)
+
+    def modified(transaction_events: str) -> Units:
+        for transaction_id in sorted(world.plaid.truth(item_id))[:CHANGED]:
+            world.plaid.modify(item_id, transaction_id, notify=False, name=f"Changed {transaction_events}")
+        return units(transaction_events)
+
+    without, with_feed = added("false"), added("true")
+    assert (with_feed.writes - without.writes) / ADDED == about("feed_added_writes", 0.3)
+    assert (with_feed.reads - without.reads) / ADDED == documented["feed_reads"]
+    without, with_feed = modified("false"), modified("true")
+    assert (with_feed.writes - without.writes) / CHANGED == about("feed_modified_writes", 0.4)
+    assert (with_feed.reads - without.reads) / CHANGED == documented["feed_reads"]
+    look = units("true")
+    assert (look.writes, look.reads) == (documented["sync_writes"], 0)
+
+
+@strikes_a_call
 def test_a_webhook_and_a_sweep_take_the_documented_units(world: World) -> None:
     item_id = world.synced(transactions=5)
     post_update(world, item_id)  # the process now knows Plaid's key

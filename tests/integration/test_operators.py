@@ -52,6 +52,7 @@ ON_AWS_ONLY: Final = {
     *("sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks"),
     *("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"),
     *("codedeploy:ListDeployments", "codedeploy:GetDeployment", "apigateway:GET", "cloudwatch:GetMetricData"),
+    *("events:DescribeEventBus", "events:DescribeReplay", "events:StartReplay"),
 }
 """What the emulator lacks: other tests cover these calls with given responses."""
 
@@ -203,6 +204,8 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "doctor": [("doctor",)],
     "field-report": [("field-report", "--json")],
     "erase-user": [("erase-user", "ERASED", "--yes")],
+    "feed replay": [("feed", "replay", "--since", "2026-01-01T00:00:00Z")],
+    "feed snapshot": [("feed", "snapshot", "--output", "snapshot.jsonl")],
     "endpoints list": [("endpoints", "list")],
     "endpoints remove": [("endpoints", "remove", "books")],
     "endpoints resend": [("endpoints", "resend")],
@@ -236,6 +239,7 @@ MAY_REPORT: Final = {
         "dlq replay",
         "doctor",
         "endpoints list",
+        "feed replay",
         "endpoints test",
         "field-report",
         "item",

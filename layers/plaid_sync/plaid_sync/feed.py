@@ -39,13 +39,14 @@ TRANSACTION_POSTED: Final = "TransactionPosted"
 ACCOUNT_CHANGED: Final = "AccountChanged"
 ITEM_STATE_CHANGED: Final = "ItemStateChanged"
 SYNC_COMPLETED: Final = "SyncCompleted"
-_COUNTED: Final = {
+COUNTED: Final = {
     TRANSACTION_ADDED: "added",
     TRANSACTION_MODIFIED: "modified",
     TRANSACTION_REMOVED: "removed",
     TRANSACTION_POSTED: "posted",
     ACCOUNT_CHANGED: "accounts",
 }
+"""What `SyncCompleted` counts."""
 PART_EVENTS: Final = 500
 """Events that are published together: a commit of more is published in parts."""
 PART_SECONDS: Final = 30.0
@@ -133,12 +134,12 @@ class ItemEvents:
             TransientError: the log cannot be read now, or time is running out.
         """
         write, published = self.write, 0
-        counts = dict.fromkeys(_COUNTED.values(), 0)
+        counts = dict.fromkeys(COUNTED.values(), 0)
         transactions = self._transactions() if write.committed else iter(())
         for detail_type, data in chain(_state_events(write), _account_events(write), transactions):
             published += 1
-            if detail_type in _COUNTED:
-                counts[_COUNTED[detail_type]] += 1
+            if detail_type in COUNTED:
+                counts[COUNTED[detail_type]] += 1
             yield _event(write, detail_type, published, data)
         if write.committed:
             yield _event(write, SYNC_COMPLETED, _LAST, _completed(write, counts, published))
