@@ -649,6 +649,386 @@ class ReceiveWebhookResponse(TypedDict):
     result: Literal['queued', 'linked', 'published']
 
 
+class AccountChangedV1Data(TypedDict):
+    item_id: str
+    client_user_id: NotRequired[str]
+    """
+    Your reference of the user; absent if the Item has none.
+    """
+    account_id: str
+    change: Literal['added', 'changed', 'gone', 'withdrawn', 'returned', 'erased']
+    account: NotRequired[dict[str, Any] | None]
+    """
+    Plaid's account object; every number is a decimal string. Null if its content is erased.
+    """
+    content: NotRequired[Literal['omitted']]
+    """
+    Present if the content is too large for an event: GET the Item's accounts.
+    """
+
+
+class AccountChangedV1(TypedDict):
+    """
+    An account that is new, changed (its balances, too), gone, withdrawn by the user, erased, or back.
+    """
+
+    specversion: Literal['1.0']
+    id: str
+    """
+    The same for each delivery of the event.
+    """
+    source: Literal['plaid-sync-engine']
+    type: Literal['AccountChanged.v1']
+    subject: str
+    """
+    The Item.
+    """
+    time: NotRequired[str]
+    """
+    When it was committed.
+    """
+    datacontenttype: Literal['application/json']
+    sequence: str
+    """
+    Orders the events of an Item, as texts are ordered.
+    """
+    data: AccountChangedV1Data
+
+
+class ItemStateChangedV1Data(TypedDict):
+    item_id: str
+    client_user_id: NotRequired[str]
+    """
+    Your reference of the user; absent if the Item has none.
+    """
+    state: str
+    """
+    One of docs/items.md, or that of a newer version.
+    """
+    state_before: str | None
+    """
+    Null for a new Item.
+    """
+    code: str | None
+    code_reason: str | None
+    until: str | None
+    erases: bool | None
+    """
+    Whether its removal erases its rows; null while it is not removed.
+    """
+
+
+class ItemStateChangedV1(TypedDict):
+    """
+    The state of an Item, or why it is in it.
+    """
+
+    specversion: Literal['1.0']
+    id: str
+    """
+    The same for each delivery of the event.
+    """
+    source: Literal['plaid-sync-engine']
+    type: Literal['ItemStateChanged.v1']
+    subject: str
+    """
+    The Item.
+    """
+    time: NotRequired[str]
+    """
+    When it was committed.
+    """
+    datacontenttype: Literal['application/json']
+    sequence: str
+    """
+    Orders the events of an Item, as texts are ordered.
+    """
+    data: ItemStateChangedV1Data
+
+
+class SyncCompletedV1Data(TypedDict):
+    item_id: str
+    client_user_id: NotRequired[str]
+    """
+    Your reference of the user; absent if the Item has none.
+    """
+    counts: dict[str, int]
+    """
+    Events of this commit, by kind.
+    """
+    events: int
+    """
+    Events of this commit before this one.
+    """
+    previous_sequence: str | None
+    """
+    The sequence of the Item's previous SyncCompleted; null for the first.
+    """
+    lag_seconds: int | None
+    """
+    From the acceptance of the webhook to the commit; null without a webhook.
+    """
+
+
+class SyncCompletedV1(TypedDict):
+    """
+    The last event of a commit that found something, or was requested.
+    """
+
+    specversion: Literal['1.0']
+    id: str
+    """
+    The same for each delivery of the event.
+    """
+    source: Literal['plaid-sync-engine']
+    type: Literal['SyncCompleted.v1']
+    subject: str
+    """
+    The Item.
+    """
+    time: NotRequired[str]
+    """
+    When it was committed.
+    """
+    datacontenttype: Literal['application/json']
+    sequence: str
+    """
+    Orders the events of an Item, as texts are ordered.
+    """
+    data: SyncCompletedV1Data
+
+
+class TransactionAddedV1DataTransaction(TypedDict):
+    """
+    Plaid's transaction object; every number is a decimal string.
+    """
+
+    transaction_id: str
+    account_id: str
+    date: str
+    amount: str
+    pending: bool
+    name: NotRequired[str | None]
+    merchant_name: NotRequired[str | None]
+    pending_transaction_id: NotRequired[str | None]
+    iso_currency_code: NotRequired[str | None]
+    unofficial_currency_code: NotRequired[str | None]
+
+
+class TransactionAddedV1Data(TypedDict):
+    item_id: str
+    client_user_id: NotRequired[str]
+    """
+    Your reference of the user; absent if the Item has none.
+    """
+    transaction_id: str
+    account_id: str | None
+    """
+    Null where Plaid never named it.
+    """
+    transaction: NotRequired[TransactionAddedV1DataTransaction]
+    """
+    Plaid's transaction object; every number is a decimal string.
+    """
+    content: NotRequired[Literal['omitted']]
+    """
+    Present if the content is too large for an event: GET the transaction.
+    """
+
+
+class TransactionAddedV1(TypedDict):
+    """
+    A transaction that the previous commit did not have.
+    """
+
+    specversion: Literal['1.0']
+    id: str
+    """
+    The same for each delivery of the event.
+    """
+    source: Literal['plaid-sync-engine']
+    type: Literal['TransactionAdded.v1']
+    subject: str
+    """
+    The Item.
+    """
+    time: NotRequired[str]
+    """
+    When it was committed.
+    """
+    datacontenttype: Literal['application/json']
+    sequence: str
+    """
+    Orders the events of an Item, as texts are ordered.
+    """
+    data: TransactionAddedV1Data
+
+
+class TransactionModifiedV1DataFields(TypedDict):
+    old: NotRequired[Any]
+    new: NotRequired[Any]
+
+
+class TransactionModifiedV1Data(TypedDict):
+    item_id: str
+    client_user_id: NotRequired[str]
+    """
+    Your reference of the user; absent if the Item has none.
+    """
+    transaction_id: str
+    account_id: str | None
+    """
+    Null where Plaid never named it.
+    """
+    fields: NotRequired[dict[str, TransactionModifiedV1DataFields]]
+    """
+    The fields of Plaid's object that changed, by name; a side is absent if the object had no such field.
+    """
+    content: NotRequired[Literal['omitted']]
+    """
+    Present if the content is too large for an event: GET the transaction.
+    """
+
+
+class TransactionModifiedV1(TypedDict):
+    """
+    A transaction whose content changed.
+    """
+
+    specversion: Literal['1.0']
+    id: str
+    """
+    The same for each delivery of the event.
+    """
+    source: Literal['plaid-sync-engine']
+    type: Literal['TransactionModified.v1']
+    subject: str
+    """
+    The Item.
+    """
+    time: NotRequired[str]
+    """
+    When it was committed.
+    """
+    datacontenttype: Literal['application/json']
+    sequence: str
+    """
+    Orders the events of an Item, as texts are ordered.
+    """
+    data: TransactionModifiedV1Data
+
+
+class TransactionPostedV1DataTransaction(TypedDict):
+    """
+    Plaid's transaction object; every number is a decimal string.
+    """
+
+    transaction_id: str
+    account_id: str
+    date: str
+    amount: str
+    pending: bool
+    name: NotRequired[str | None]
+    merchant_name: NotRequired[str | None]
+    pending_transaction_id: NotRequired[str | None]
+    iso_currency_code: NotRequired[str | None]
+    unofficial_currency_code: NotRequired[str | None]
+
+
+class TransactionPostedV1Data(TypedDict):
+    item_id: str
+    client_user_id: NotRequired[str]
+    """
+    Your reference of the user; absent if the Item has none.
+    """
+    pending_transaction_id: str
+    """
+    The pending transaction, which is gone.
+    """
+    transaction_id: str
+    account_id: str | None
+    """
+    Null where Plaid never named it.
+    """
+    transaction: NotRequired[TransactionPostedV1DataTransaction]
+    """
+    Plaid's transaction object; every number is a decimal string.
+    """
+    content: NotRequired[Literal['omitted']]
+    """
+    Present if the content is too large for an event: GET the transaction.
+    """
+
+
+class TransactionPostedV1(TypedDict):
+    """
+    A pending transaction that was replaced by its posted one, in one commit.
+    """
+
+    specversion: Literal['1.0']
+    id: str
+    """
+    The same for each delivery of the event.
+    """
+    source: Literal['plaid-sync-engine']
+    type: Literal['TransactionPosted.v1']
+    subject: str
+    """
+    The Item.
+    """
+    time: NotRequired[str]
+    """
+    When it was committed.
+    """
+    datacontenttype: Literal['application/json']
+    sequence: str
+    """
+    Orders the events of an Item, as texts are ordered.
+    """
+    data: TransactionPostedV1Data
+
+
+class TransactionRemovedV1Data(TypedDict):
+    item_id: str
+    client_user_id: NotRequired[str]
+    """
+    Your reference of the user; absent if the Item has none.
+    """
+    transaction_id: str
+    account_id: str | None
+    """
+    Null where Plaid never named it.
+    """
+
+
+class TransactionRemovedV1(TypedDict):
+    """
+    A transaction that Plaid no longer has, or whose account is closed.
+    """
+
+    specversion: Literal['1.0']
+    id: str
+    """
+    The same for each delivery of the event.
+    """
+    source: Literal['plaid-sync-engine']
+    type: Literal['TransactionRemoved.v1']
+    subject: str
+    """
+    The Item.
+    """
+    time: NotRequired[str]
+    """
+    When it was committed.
+    """
+    datacontenttype: Literal['application/json']
+    sequence: str
+    """
+    Orders the events of an Item, as texts are ordered.
+    """
+    data: TransactionRemovedV1Data
+
+
 class AccountFilters(TypedDict):
     """
     The accounts that Link offers, by type.

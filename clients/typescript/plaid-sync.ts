@@ -990,6 +990,310 @@ export interface components {
             /** @enum {unknown} */
             result: "queued" | "linked" | "published";
         };
+        /**
+         * AccountChanged
+         * @description An account that is new, changed (its balances, too), gone, withdrawn by the user, erased, or back.
+         */
+        AccountChangedV1: {
+            /** @constant */
+            specversion: "1.0";
+            /** @description The same for each delivery of the event. */
+            id: string;
+            /** @constant */
+            source: "plaid-sync-engine";
+            /** @constant */
+            type: "AccountChanged.v1";
+            /** @description The Item. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            time?: string;
+            /** @constant */
+            datacontenttype: "application/json";
+            /** @description Orders the events of an Item, as texts are ordered. */
+            sequence: string;
+            data: {
+                item_id: string;
+                /** @description Your reference of the user; absent if the Item has none. */
+                client_user_id?: string;
+                account_id: string;
+                /** @enum {unknown} */
+                change: "added" | "changed" | "gone" | "withdrawn" | "returned" | "erased";
+                /** @description Plaid's account object; every number is a decimal string. Null if its content is erased. */
+                account?: Record<string, never> | null;
+                /**
+                 * @description Present if the content is too large for an event: GET the Item's accounts.
+                 * @constant
+                 */
+                content?: "omitted";
+            };
+        };
+        /**
+         * ItemStateChanged
+         * @description The state of an Item, or why it is in it.
+         */
+        ItemStateChangedV1: {
+            /** @constant */
+            specversion: "1.0";
+            /** @description The same for each delivery of the event. */
+            id: string;
+            /** @constant */
+            source: "plaid-sync-engine";
+            /** @constant */
+            type: "ItemStateChanged.v1";
+            /** @description The Item. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            time?: string;
+            /** @constant */
+            datacontenttype: "application/json";
+            /** @description Orders the events of an Item, as texts are ordered. */
+            sequence: string;
+            data: {
+                item_id: string;
+                /** @description Your reference of the user; absent if the Item has none. */
+                client_user_id?: string;
+                /** @description One of docs/items.md, or that of a newer version. */
+                state: string;
+                /** @description Null for a new Item. */
+                state_before: string | null;
+                code: string | null;
+                code_reason: string | null;
+                /** Format: date-time */
+                until: string | null;
+                /** @description Whether its removal erases its rows; null while it is not removed. */
+                erases: boolean | null;
+            };
+        };
+        /**
+         * SyncCompleted
+         * @description The last event of a commit that found something, or was requested.
+         */
+        SyncCompletedV1: {
+            /** @constant */
+            specversion: "1.0";
+            /** @description The same for each delivery of the event. */
+            id: string;
+            /** @constant */
+            source: "plaid-sync-engine";
+            /** @constant */
+            type: "SyncCompleted.v1";
+            /** @description The Item. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            time?: string;
+            /** @constant */
+            datacontenttype: "application/json";
+            /** @description Orders the events of an Item, as texts are ordered. */
+            sequence: string;
+            data: {
+                item_id: string;
+                /** @description Your reference of the user; absent if the Item has none. */
+                client_user_id?: string;
+                /** @description Events of this commit, by kind. */
+                counts: {
+                    [key: string]: number;
+                };
+                /** @description Events of this commit before this one. */
+                events: number;
+                /** @description The sequence of the Item's previous SyncCompleted; null for the first. */
+                previous_sequence: string | null;
+                /** @description From the acceptance of the webhook to the commit; null without a webhook. */
+                lag_seconds: number | null;
+            };
+        };
+        /**
+         * TransactionAdded
+         * @description A transaction that the previous commit did not have.
+         */
+        TransactionAddedV1: {
+            /** @constant */
+            specversion: "1.0";
+            /** @description The same for each delivery of the event. */
+            id: string;
+            /** @constant */
+            source: "plaid-sync-engine";
+            /** @constant */
+            type: "TransactionAdded.v1";
+            /** @description The Item. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            time?: string;
+            /** @constant */
+            datacontenttype: "application/json";
+            /** @description Orders the events of an Item, as texts are ordered. */
+            sequence: string;
+            data: {
+                item_id: string;
+                /** @description Your reference of the user; absent if the Item has none. */
+                client_user_id?: string;
+                transaction_id: string;
+                /** @description Null where Plaid never named it. */
+                account_id: string | null;
+                /** @description Plaid's transaction object; every number is a decimal string. */
+                transaction?: {
+                    transaction_id: string;
+                    account_id: string;
+                    /** Format: date */
+                    date: string;
+                    amount: string;
+                    pending: boolean;
+                    name?: string | null;
+                    merchant_name?: string | null;
+                    pending_transaction_id?: string | null;
+                    iso_currency_code?: string | null;
+                    unofficial_currency_code?: string | null;
+                };
+                /**
+                 * @description Present if the content is too large for an event: GET the transaction.
+                 * @constant
+                 */
+                content?: "omitted";
+            };
+        };
+        /**
+         * TransactionModified
+         * @description A transaction whose content changed.
+         */
+        TransactionModifiedV1: {
+            /** @constant */
+            specversion: "1.0";
+            /** @description The same for each delivery of the event. */
+            id: string;
+            /** @constant */
+            source: "plaid-sync-engine";
+            /** @constant */
+            type: "TransactionModified.v1";
+            /** @description The Item. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            time?: string;
+            /** @constant */
+            datacontenttype: "application/json";
+            /** @description Orders the events of an Item, as texts are ordered. */
+            sequence: string;
+            data: {
+                item_id: string;
+                /** @description Your reference of the user; absent if the Item has none. */
+                client_user_id?: string;
+                transaction_id: string;
+                /** @description Null where Plaid never named it. */
+                account_id: string | null;
+                /** @description The fields of Plaid's object that changed, by name; a side is absent if the object had no such field. */
+                fields?: {
+                    [key: string]: {
+                        old?: unknown;
+                        new?: unknown;
+                    };
+                };
+                /**
+                 * @description Present if the content is too large for an event: GET the transaction.
+                 * @constant
+                 */
+                content?: "omitted";
+            };
+        };
+        /**
+         * TransactionPosted
+         * @description A pending transaction that was replaced by its posted one, in one commit.
+         */
+        TransactionPostedV1: {
+            /** @constant */
+            specversion: "1.0";
+            /** @description The same for each delivery of the event. */
+            id: string;
+            /** @constant */
+            source: "plaid-sync-engine";
+            /** @constant */
+            type: "TransactionPosted.v1";
+            /** @description The Item. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            time?: string;
+            /** @constant */
+            datacontenttype: "application/json";
+            /** @description Orders the events of an Item, as texts are ordered. */
+            sequence: string;
+            data: {
+                item_id: string;
+                /** @description Your reference of the user; absent if the Item has none. */
+                client_user_id?: string;
+                /** @description The pending transaction, which is gone. */
+                pending_transaction_id: string;
+                transaction_id: string;
+                /** @description Null where Plaid never named it. */
+                account_id: string | null;
+                /** @description Plaid's transaction object; every number is a decimal string. */
+                transaction?: {
+                    transaction_id: string;
+                    account_id: string;
+                    /** Format: date */
+                    date: string;
+                    amount: string;
+                    pending: boolean;
+                    name?: string | null;
+                    merchant_name?: string | null;
+                    pending_transaction_id?: string | null;
+                    iso_currency_code?: string | null;
+                    unofficial_currency_code?: string | null;
+                };
+                /**
+                 * @description Present if the content is too large for an event: GET the transaction.
+                 * @constant
+                 */
+                content?: "omitted";
+            };
+        };
+        /**
+         * TransactionRemoved
+         * @description A transaction that Plaid no longer has, or whose account is closed.
+         */
+        TransactionRemovedV1: {
+            /** @constant */
+            specversion: "1.0";
+            /** @description The same for each delivery of the event. */
+            id: string;
+            /** @constant */
+            source: "plaid-sync-engine";
+            /** @constant */
+            type: "TransactionRemoved.v1";
+            /** @description The Item. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            time?: string;
+            /** @constant */
+            datacontenttype: "application/json";
+            /** @description Orders the events of an Item, as texts are ordered. */
+            sequence: string;
+            data: {
+                item_id: string;
+                /** @description Your reference of the user; absent if the Item has none. */
+                client_user_id?: string;
+                transaction_id: string;
+                /** @description Null where Plaid never named it. */
+                account_id: string | null;
+            };
+        };
     };
     responses: {
         /** @description It is done within seconds; the Item's history has the result. If it fails, the Item is retried, and `failing` says why. */

@@ -14,6 +14,7 @@ from plaid_sync.outbound.delivery import Deliverer, Fate, OutboundMessage
 from plaid_sync.outbound.endpoints import Endpoint
 from plaid_sync_cli.endpoints import new_secret
 
+from tests.event_schemas import validate
 from tests.fakes.outbound import FixedEndpoints, OutboundQueueInMemory, Receiver, ReceivingPoster
 from tests.fakes.subscriber import Subscriber
 from tests.simulation.faults.boundary import Fault
@@ -110,6 +111,7 @@ class Bus:
         for entry in call.body["Entries"]:
             detail = json.loads(entry["Detail"])
             if "specversion" in detail:
+                validate(detail)
                 self.archive.append(detail)
 
     def join(self, snapshot: dict[str, Any] | None) -> None:
