@@ -8,7 +8,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import jsonschema_rs
 import pytest
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account, AccountStates
@@ -19,18 +18,15 @@ from plaid_sync.domain.item import ItemId, ItemState, Removal, StateName
 from plaid_sync.domain.transaction import TransactionId
 from plaid_sync.events import EventPublisher, UnpublishedEvent
 from plaid_sync.feed import (
-    COUNTED,
-    ITEM_STATE_CHANGED,
     MAX_EVENT_BYTES,
     PART_EVENTS,
-    SYNC_COMPLETED,
     ChangeRecord,
     FeedPublisher,
     ItemEvents,
     ItemWrite,
 )
 
-from local.stack.paths import PROJECT
+from tests.event_schemas import validate
 from tests.fakes.clock import NOON, PLENTY, FakeClock
 from tests.fakes.items import new_item
 from tests.fakes.subscriber import Subscriber
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import Item
     from plaid_sync.events import BusEvent
 
-EVENTS = PROJECT / "docs" / "events"
 BEFORE = new_item("item", generation=4, changes_at=3, synced_at=NOON, client_user_id="user-17")
 AFTER = replace(BEFORE, changes_at=4, synced_at=NOON + timedelta(minutes=1))
 COMMIT = ItemWrite(BEFORE, AFTER, NOON)
@@ -108,15 +103,11 @@ def log_of(*changes: Change, generation: int = 4, expires: bool = True) -> Log:
     return Log({generation: [ChangeRecord(f"{generation}", changes, expires)]})
 
 
-SCHEMAS = {file.name.partition(".")[0]: json.loads(file.read_text()) for file in EVENTS.glob("*.v1.schema.json")}
-
-
 def events(write: ItemWrite, log: Log | None = None) -> list[BusEvent]:
     """Return the events of a write; each is as its schema says."""
     found = list(ItemEvents(write, log or Log(), PLENTY))
     for event in found:
-        detail = json.loads(exact_json.dumps(dict(event.detail)))
-        jsonschema_rs.Draft202012Validator(SCHEMAS[event.detail_type], validate_formats=True).validate(detail)
+        validate(json.loads(exact_json.dumps(dict(event.detail))))
     return found
 
 
@@ -304,23 +295,3 @@ def test_a_log_that_cannot_be_read_holds_up_what_is_behind_and_not_what_is_befor
     state = replace(BEFORE, state=ItemState(StateName.NEEDS_USER, "ITEM_LOGIN_REQUIRED", NOON))
     assert publish(bus, Broken(), ItemWrite(BEFORE, state, NOON), COMMIT, ItemWrite(BEFORE, state, NOON)) == 1
     assert kinds(bus.published) == ["ItemStateChanged"]
-
-
-# ---- the documents
-
-
-def test_every_event_has_a_schema_and_every_pattern_names_events_that_exist() -> None:
-    assert SCHEMAS.keys() == {*COUNTED, ITEM_STATE_CHANGED, SYNC_COMPLETED}
-    for schema in SCHEMAS.values():
-        jsonschema_rs.meta.validate(schema)
-    for pattern in json.loads((EVENTS / "patterns.json").read_text()).values():
-        assert pattern["source"] == ["plaid-sync-engine"]
-        assert set(pattern.get("detail-type", ())) <= SCHEMAS.keys()
-
-
-def test_a_schema_rejects_what_is_no_event_of_it() -> None:
-    (added_event, _) = events(COMMIT, log_of(added("a")))
-    detail = json.loads(exact_json.dumps(dict(added_event.detail)))
-    detail["data"]["transaction"]["amount"] = 1.5
-    with pytest.raises(jsonschema_rs.ValidationError, match='not of type "string"'):
-        jsonschema_rs.Draft202012Validator(SCHEMAS["TransactionAdded"]).validate(detail)
