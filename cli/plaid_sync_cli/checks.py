@@ -219,7 +219,8 @@ def _quotas(deployment: Deployment) -> Finding:
     wrong = [finding for finding in found if finding.result is not Result.OK]
     if not wrong:
         return ok("; ".join(finding.what for finding in found))
-    return warning("; ".join(finding.what for finding in wrong), " ".join(f"{finding.fix}." for finding in wrong))
+    what, fix = "; ".join(finding.what for finding in wrong), " ".join(f"{finding.fix}." for finding in wrong)
+    return Finding(Result.WARNING, what, fix, next((finding.error for finding in wrong if finding.error), None))
 
 
 def _tables(deployment: Deployment) -> Finding:

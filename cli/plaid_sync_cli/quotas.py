@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from plaid_sync_cli.errors import ACCESS_DENIED
-from plaid_sync_cli.findings import Finding, failed, ok, warning
+from plaid_sync_cli.findings import Finding, Result, failed, ok, warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -224,4 +224,4 @@ def _rate(clients: Clients, quota: Quota, needs: Needs) -> Finding:
 def _unread(error: ClientError, quota: Quota, actions: str) -> Finding:
     code = error.response["Error"]["Code"]
     fix = f"Grant {actions} (docs/cli.md)" if code in ACCESS_DENIED else "Try again"
-    return warning(f"{quota.name} {UNREAD} ({code}), {quota.parameters} not compared", fix)
+    return Finding(Result.WARNING, f"{quota.name} {UNREAD} ({code}), {quota.parameters} not compared", fix, error)
