@@ -87,14 +87,14 @@ def test_the_functions_have_the_documented_memory(template: Template, name: str)
 
 
 def test_each_figure_counts() -> None:
-    """A figure that changes nothing is no part of the formulas."""
+    """A figure that changes nothing is no part of the formulas. The feed, which is off, is not in the tables."""
     base = {**FIGURES, "stack": FIGURES["stack"] | {"detailed_routes": 1}}
 
     def totals(figures: dict[str, Any], *, infrequent_access: bool) -> list[float]:
         return [replace(stack, infrequent_access=infrequent_access).total() for stack in stacks(figures)]
 
     for section, name in ((section, name) for section, figures in base.items() for name in figures):
-        if isinstance(base[section][name], int | float):
+        if isinstance(base[section][name], int | float) and not name.startswith("feed_"):
             figures = {**base, section: base[section] | {name: base[section][name] * 2 + 1}}
             of_class = name.startswith("ia_")
             assert totals(base, infrequent_access=of_class) != totals(figures, infrequent_access=of_class), name
