@@ -36,6 +36,7 @@ class Samples:
             "audit_item": lambda: {"item_id": subject.item_id, "values": False},
             "audit_sample": lambda: {"sample": 5},
             "changes_item_needs_user": lambda: {"Records": [self._stream_record()]},
+            "outbound_item_needs_user": lambda: {"Records": [self._bus_message()]},
         }
 
     @property
@@ -141,6 +142,21 @@ class Samples:
         if query:
             event |= {"queryStringParameters": query, "rawQueryString": urlencode(query)}
         return event
+
+    def _bus_message(self) -> Event:
+        """Return the message by which EventBridge puts an event into the queue of outbound webhooks."""
+        at = f"{self._subject.now:%Y-%m-%dT%H:%M:%S}.000Z"
+        detail = {"item_id": self._subject.item_id, "entry_id": f"{at}#g7", "at": at, "state": "needs_user"}
+        event = {"id": "1", "source": "plaid-sync-engine", "detail-type": "ItemNeedsUser", "detail": detail}
+        return {
+            "messageId": "00000000-0000-4000-8000-000000000001",
+            "receiptHandle": "1",
+            "body": json.dumps(event),
+            "attributes": {"ApproximateReceiveCount": "1"},
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+            "awsRegion": "us-east-1",
+        }
 
     def _stream_record(self) -> Event:
         at = f"{self._subject.now:%Y-%m-%dT%H:%M:%S}.000Z"

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.built
 PROJECT: Final = Path(__file__).parents[2]
 TMP: Final = "/tmp"  # noqa: S108 - Lambda's
 PROBE: Final = Path(__file__).parent / "probe"
-FUNCTIONS: Final = ["audit", "changes", "items", "sweep", "sync", "webhook"]
+FUNCTIONS: Final = ["audit", "changes", "items", "outbound", "sweep", "sync", "webhook"]
 SAMPLES: Final = sorted(path.stem for path in FOLDER.glob("*.json"))
 LAYERED: Final = {"aws_lambda_powertools", "boto3", "botocore", "cryptography", "plaid", "plaid_sync", "urllib3"}
 """Packages that must come from the layers."""
@@ -69,6 +69,7 @@ def used(world: World) -> World:
     assert world.sweep() == {"enqueued": 0, "deferred": 0}
     assert world.audit({"item_id": item_id})["outcome"] == "clean"
     assert world.invoke("changes", sample("changes_item_needs_user")) == {"batchItemFailures": []}
+    assert world.invoke("outbound", sample("outbound_item_needs_user")) == {"batchItemFailures": []}
     world.assert_exact(item_id)
     return world
 

@@ -86,5 +86,7 @@ def test_the_other_functions_accept_their_sample_events(world: World) -> None:
     assert world.audit(EVENTS["audit_item"])["outcome"] == "unregistered"
     assert world.audit(EVENTS["audit_sample"])["audited"] <= 5
     assert world.invoke("changes", EVENTS["changes_item_needs_user"]) == {"batchItemFailures": []}
+    # Without an endpoint, there is nothing to post to.
+    assert world.invoke("outbound", EVENTS["outbound_item_needs_user"]) == {"batchItemFailures": []}
     world.sweep()
     assert world.invoke("sweep", EVENTS["sweep_scheduled"])["enqueued"] == 0

@@ -62,6 +62,10 @@ def test_changes_publishes_on_the_bus(sam: Sam, scene: Scene) -> None:
     assert (published["detail-type"], published["detail"]["item_id"]) == ("ItemNeedsUser", scene.items[0])
 
 
+def test_outbound_has_no_endpoint_to_post_to(sam: Sam, scene: Scene) -> None:
+    assert sam.invoke("OutboundFunction", scene.event("outbound_item_needs_user")) == {"batchItemFailures": []}
+
+
 def test_audit_finds_no_difference(sam: Sam, scene: Scene) -> None:
     report = sam.invoke("AuditFunction", scene.event("audit_item"))
     assert (report["outcome"], report["missing"], report["extra"], report["different"]) == ("clean", 0, 0, 0)
