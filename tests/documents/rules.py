@@ -85,6 +85,10 @@ _READY: Final = "The local stack is ready"
 
 RULES: Final[tuple[Rule, ...]] = (
     # The stack on this machine
+    ByTest(
+        r"plaid-sync feed replay",
+        "tests/integration/test_feed_commands.py::test_a_replay_needs_an_archive_and_then_completes",
+    ),
     ByTest("make local", "tests/documents/conftest.py::workplace"),
     Serve(
         r"make local PLAID_BASE_URL=\S+",

@@ -88,7 +88,7 @@ def test_an_item_that_the_stack_does_not_have_is_refused(directory: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["syn", "sync_batch_of_two_items"], "No function 'syn'. Functions: audit, changes, items, sweep"),
+        (["syn", "sync_batch_of_two_items"], "No function 'syn'. Functions: audit, changes, items, outbound, sweep"),
         (["sync", "nothing"], "No event or file 'nothing'. Events: sync_batch_of_two_items."),
         (["sync", "webhook_base64"], "The event webhook_base64 is for the function webhook, not for sync."),
         (["sync", "-", "--item", "item-x"], "--item needs a sample, which - is not."),

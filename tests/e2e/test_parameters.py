@@ -51,7 +51,7 @@ def test_network_domain_and_key_are_everywhere_where_they_belong(stack: LocalSta
     try:
         resources = Resources.read(stack.emulator, "every-parameter")
         # The network and the key, by a policy each of every function's role
-        assert len(resources.of("AWS::Lambda::Function")) == 6
+        assert len(resources.of("AWS::Lambda::Function")) == 7
         for name in resources.of("AWS::Lambda::Function"):
             role = stack.client("lambda").get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
             attached = stack.client("iam").list_attached_role_policies(RoleName=role)["AttachedPolicies"]
@@ -113,7 +113,7 @@ def test_an_alias_moves_by_codedeploy_with_our_role_and_alarms(stack: LocalStack
         for name, resource in resources.items()
         if resource["Type"].endswith("::DeploymentGroup")
     }
-    assert len(aliases) == 6
+    assert len(aliases) == 7
     for alias in (alias for alias in aliases if "UpdatePolicy" in alias):
         group = groups.pop(alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"]["Ref"])
         assert group["ServiceRoleArn"] == {"Fn::GetAtt": ["DeploymentRole", "Arn"]}

@@ -23,9 +23,9 @@ from tests.integration.harness import LONG_AGO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FUNCTIONS = ("webhook", "sync", "items", "changes", "sweep", "audit")
+FUNCTIONS = ("webhook", "sync", "items", "changes", "sweep", "audit", "outbound")
 THROTTLED = ("webhook", "sync", "items")
-REQUIRED = {"SYNC_QUEUE_URL", "ITEMS_TABLE", "EVENT_BUS_NAME"}
+REQUIRED = {"SYNC_QUEUE_URL", "ITEMS_TABLE", "EVENT_BUS_NAME", "OUTBOUND_QUEUE_URL"}
 HOUR = 3600.0
 DAY = 24 * HOUR
 
@@ -374,6 +374,17 @@ def test_an_event_that_is_never_accepted_waits_for_an_operator_who_publishes_it(
     sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     for alarm in ("failed-events", "events-late"):
         assert stage.clears(alarm)
+
+
+def test_an_event_that_an_endpoint_refused_for_a_day_is_sent_to_it_later(stage: Rehearsal) -> None:
+    sqs, resources = stage.stack.client("sqs"), stage.stack.resources
+    url = resources.id("OutboundDeadLetterQueue")
+    detail = {"item_id": "item", "at": "2026-01-01T00:00:00.000Z", "entry_id": "entry"}
+    event = {"id": "1", "source": "plaid-sync-engine", "detail-type": "ItemActive", "detail": detail}
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
+    stage.await_alarm("outbound-dead-letters")
+    assert stage.cli.run("endpoints", "resend").exit_code == 0
+    assert stage.clears("outbound-dead-letters")
 
 
 def test_a_mapping_that_was_disabled_rings_until_it_is_enabled(stage: Rehearsal, item: str) -> None:
