@@ -51,7 +51,7 @@ def test_network_domain_and_key_are_everywhere_where_they_belong(stack: LocalSta
     try:
         resources = Resources.read(stack.emulator, "every-parameter")
         # The network and the key, by a policy each of every function's role
-        assert len(resources.of("AWS::Lambda::Function")) == 7
+        assert len(resources.of("AWS::Lambda::Function")) == 6
         for name in resources.of("AWS::Lambda::Function"):
             role = stack.client("lambda").get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
             attached = stack.client("iam").list_attached_role_policies(RoleName=role)["AttachedPolicies"]
@@ -120,7 +120,7 @@ def test_an_alias_moves_by_codedeploy_with_our_role_and_alarms(stack: LocalStack
         assert {"DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"} <= set(group["AutoRollbackConfiguration"]["Events"])
     assert groups == {}
     # SAM makes no role besides, which would have a managed policy on everything.
-    assert len(stack.resources.of("AWS::IAM::Role")) == 7
+    assert len(stack.resources.of("AWS::IAM::Role")) == 8
 
 
 @pytest.mark.parametrize("function", ["webhook", "sync", "items"])
