@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from importlib.metadata import distributions
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,9 @@ def build(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Build:
     for layer, source in SOURCES.items():
         (folder / layer).symlink_to(built_layer(layer, places.project / "layers" / source, places, silent))
     for function in (places.project / "functions").iterdir():
-        (folder / f"{function.name.capitalize()}Function").symlink_to(function)
+        # `sam build` leaves out the bytecode that other tests' imports leave behind.
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(function, folder / f"{function.name.capitalize()}Function", ignore=ignored)
     return Build.read(folder)
 
 
