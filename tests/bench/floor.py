@@ -1,6 +1,6 @@
 """What no engine with the same protocol can be below in Python: the calls and the bytes that must move, and no SDK.
 
-A conditional claim that returns the Item, Plaid's pages, and fenced transactions of up to 98 rows, the last with the
+A conditional claim that returns the Item, Plaid's pages, and fenced transactions of up to 97 rows, the last with the
 cursor, the accounts and an entry of the history; without changes a fenced update of the Item alone. JSON of the
 standard library, floats for amounts (which the engine must not use), zlib's default level, a signature by hand, one
 socket for each host.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_ROWS: Final = 98
+_ROWS: Final = 97
 _REGION: Final = "us-east-1"
 _KEY: Final = "AKIDEXAMPLE"
 _NATIVE: Final = (

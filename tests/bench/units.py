@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.integration.capacity import Units
     from tests.integration.harness import World
 
-ROWS: Final = 98
+ROWS: Final = 97
 """New rows that fit into one transaction."""
 AUDITED: Final = 500
 _CHANGES: Final = (0, 1, ROWS)

@@ -50,7 +50,7 @@ class Postings(Run):
         self.item_id = ""
         self.linking_of: dict[str, str] = {}
         self.posted: dict[str, str] = {}
-        limits = {"page_size": self.rng.choice((3, 7)), "transaction_size": self.rng.choice((2, 5, 12, 98))}
+        limits = {"page_size": self.rng.choice((3, 7)), "transaction_size": self.rng.choice((2, 5, 12, 97))}
         begin = {"part_size": self.rng.choice((6, 5000)), "queue_clock_error": 0, "new_signatures": True}
         options = {"spell_out": self.rng.random() < 0.5, "hide_reverts": False, "null_cursor": False}
         super().__init__(shared, [Step("begin", limits | begin | options)])

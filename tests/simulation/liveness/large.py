@@ -92,6 +92,6 @@ def pull_long_history(pages: int, kills: set[int]) -> LongPull:
             tables.clock.sleep(VISIBILITY_SECONDS)
         else:
             tables.clock.sleep(60)  # the next run of the sweep
-    assert outcome is Outcome.COMMITTED, outcome
+    assert outcome is Outcome.COMMITTED, (outcome, tables.items.stored[ITEM].failure)
     rows = len(tables.transactions.live(ITEM))
     return LongPull(invocations, plaid.requested / pages, tables.clock.now() - began, rows)

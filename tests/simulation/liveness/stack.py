@@ -31,7 +31,7 @@ class Stack(World):
 
     def __init__(self, harness: Harness) -> None:
         behavior = Behavior(rate_limits=False, legacy_webhooks=False, initial_seconds=None, historical_seconds=None)
-        set_limits(page_size=500, transaction_size=98, part_size=5000)
+        set_limits(page_size=500, transaction_size=97, part_size=5000)
         super().__init__(harness, behavior, timedelta(0))
         self._next_sweep = self.clock() + MINUTE
         self._repeats: dict[int, tuple[datetime, timedelta]] = {}
