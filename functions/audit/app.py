@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plaid_sync.audit.auditor import Auditor, Sampler
 from plaid_sync.audit.report import CONCLUSIVE, AuditOutcome
+from plaid_sync.aws.call_budget import call_budget
 from plaid_sync.aws.clients import client, deadline_of
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.items import ItemsTable
@@ -19,6 +20,7 @@ from plaid_sync.aws.dynamodb.transactions import TransactionRows
 from plaid_sync.aws.kms import KmsTokenCipher
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
 from plaid_sync.config import AuditSettings, from_environment
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.clock import RANDOM, SystemClock, jitter
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import is_item_id
@@ -47,12 +49,13 @@ def build_sampler(
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
     options = PullOptions.of(settings)
-    plaid = PlaidTransactionsClient(PlaidTransport(settings.plaid_host, secret, record_plaid_call), options)
+    budget = call_budget(settings, clock, CallClass.AUDIT)
+    transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call, budget)
     auditor = Auditor(
         items=ItemsTable(dynamodb, settings.items_table, "", clock),
         rows=TransactionRows(dynamodb, settings.transactions_table, clock),
         tokens=KmsTokenCipher(client("kms"), settings.token_key_id),
-        puller=Puller(plaid, clock, spread),
+        puller=Puller(PlaidTransactionsClient(transport, options), clock, spread),
         pulled_with=options.name,
         keeps_gone_rows=options.keeps_gone_rows,
     )

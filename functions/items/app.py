@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.aws.call_budget import call_budget
 from plaid_sync.aws.clients import ITEMS_CONFIG, client, deadline_of
 from plaid_sync.aws.dynamodb.annotated_rows import AnnotatedRows
 from plaid_sync.aws.dynamodb.history import HistoryTable
@@ -34,6 +35,7 @@ from plaid_sync.aws.telemetry import (
     set_correlation_id,
 )
 from plaid_sync.config import ItemsSettings, from_environment
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.clock import SystemClock
 from plaid_sync.domain.errors import (
     AccessTokenLostError,
@@ -100,7 +102,8 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
     """Wire the use cases; nothing is called yet."""
     settings, clock = from_environment(ItemsSettings, environment), clock or SystemClock()
     secret = PlaidSecret(lambda: client("secretsmanager", ITEMS_CONFIG), settings.plaid_secret_id, clock)
-    transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call)
+    budget = call_budget(settings, clock, CallClass.INTERACTIVE)
+    transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call, budget)
     plaid, plaid_link = PlaidItems(transport, settings.plaid_env), PlaidLinkClient(transport)
     tokens = KmsTokenCipher(client("kms", ITEMS_CONFIG), settings.token_key_id)
     queue = SqsSyncQueue(client("sqs", ITEMS_CONFIG), settings.sync_queue_url, correlation_id)

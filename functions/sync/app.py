@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from plaid_sync.aws.call_budget import call_budget
 from plaid_sync.aws.clients import client, deadline_of
 from plaid_sync.aws.dynamodb.attempts import SharedAttempts
 from plaid_sync.aws.dynamodb.claims import ItemClaims
@@ -22,6 +23,7 @@ from plaid_sync.aws.sqs import SqsReceivedMessages
 from plaid_sync.aws.sync_telemetry import emit_batch_telemetry, report_orphaned
 from plaid_sync.aws.telemetry import count, logger, metrics, record_plaid_call
 from plaid_sync.config import SyncSettings, from_environment
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.clock import SystemClock, jitter
 from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
@@ -54,7 +56,8 @@ def build_processor(
     settings, clock = from_environment(SyncSettings, environment), clock or SystemClock()
     dynamodb = client("dynamodb")
     secret = PlaidSecret(lambda: client("secretsmanager"), settings.plaid_secret_id, clock)
-    transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call)
+    budget = call_budget(settings, clock, CallClass.WEBHOOK)
+    transport = PlaidTransport(settings.plaid_host, secret, record_plaid_call, budget)
     options = PullOptions.of(settings)
     plaid = PlaidItems(transport, settings.plaid_env)
     items = ItemsTable(dynamodb, settings.items_table, settings.history_table, clock)
@@ -96,7 +99,7 @@ def build_processor(
     )
     messages = SqsReceivedMessages(client("sqs"), settings.sync_queue_url, settings.dead_letter_queue_url)
     answers = SharedAttempts(dynamodb, settings.shared_table, clock)
-    return BatchProcessor(engine, messages, answers, timer)
+    return BatchProcessor(engine, messages, answers, timer, budget)
 
 
 processor = build_processor(os.environ)

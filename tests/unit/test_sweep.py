@@ -327,3 +327,20 @@ def test_while_workers_begin_nothing_a_few_messages_wait() -> None:
     assert len(queue.take()) == len(result.enqueued) <= 10
     assert result.deferred == 300 - len(result.enqueued)
     assert clock.now() < NOON + MINUTE
+
+
+def test_each_message_says_what_the_calls_of_its_attempt_are_for() -> None:
+    items, queue, attempts = FakeItems(), WorkedQueue(), FakeAttempts()
+    for attempt_class in AttemptClass:
+        due(attempt_class.value, attempt_class=attempt_class, items=items)
+    attempts.request_attempt(ItemId("webhook"), NOON)
+    queue.items = items
+    items.put(new_item("webhook"))
+    sweep(items, queue, attempts=attempts)
+    assert {message.item_id: message.call_class.value for message in queue.sent.values()} == {
+        "failing": "retry",
+        "first_sync": "webhook",
+        "routine": "routine",
+        "bank_down": "retry",
+        "webhook": "webhook",
+    }

@@ -78,7 +78,20 @@ class WebhookSettings(PlaidSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PullSettings(PlaidSettings):
+class BudgetSettings(PlaidSettings):
+    """How to call Plaid within its limits.
+
+    Attributes:
+        shared_table: where processes count their calls.
+        plaid_calls_per_minute: how many calls of /transactions/sync Plaid allows the client.
+    """
+
+    shared_table: str
+    plaid_calls_per_minute: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullSettings(BudgetSettings):
     """How to pull transactions.
 
     Attributes:
@@ -108,13 +121,12 @@ class SyncSettings(PullSettings):
     quarantine_table: str
     history_table: str
     links_table: str
-    shared_table: str
     token_key_id: str
     transaction_events: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ItemsSettings(PlaidSettings):
+class ItemsSettings(BudgetSettings):
     """The environment of `functions/items`.
 
     Attributes:
@@ -128,7 +140,6 @@ class ItemsSettings(PlaidSettings):
     quarantine_table: str
     history_table: str
     links_table: str
-    shared_table: str
     token_key_id: str
     link_client_name: str
     webhook_url: str = ""

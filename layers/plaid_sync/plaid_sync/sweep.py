@@ -18,6 +18,7 @@ from datetime import timedelta
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Final, Protocol
 
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.schedule import AttemptClass, DueItem, Failures, Lease
@@ -36,6 +37,12 @@ SHARES: Final = {
     AttemptClass.BANK_DOWN: 0.1,
 }
 """Share of each class of the calls per minute that Plaid allows, in the order of the sweep; webhooks have the rest."""
+_CALL_CLASSES: Final = {
+    AttemptClass.FAILING: CallClass.RETRY,
+    AttemptClass.FIRST_SYNC: CallClass.WEBHOOK,
+    AttemptClass.ROUTINE: CallClass.ROUTINE,
+    AttemptClass.BANK_DOWN: CallClass.RETRY,
+}
 PROBES: Final = 20
 """Failing Items that are attempted in a minute while nothing succeeds."""
 OUTAGE_AFTER: Final = timedelta(minutes=3)
@@ -242,7 +249,8 @@ class Sweeper:
         """Send the message of a leased attempt."""
         cause = Cause.REFUSED_WEBHOOK if lease.item.requested else Cause.SWEEP
         try:
-            self.queue.send(SyncMessage(lease.item.item_id, cause))
+            call_class = _CALL_CLASSES[lease.item.attempt_class]
+            self.queue.send(SyncMessage(lease.item.item_id, cause, call_class=call_class))
         except TransientError:
             with suppress(TransientError):  # else it is due when the lease ends
                 self.attempts.release(lease)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from plaid_sync.domain.budget import SHARES, CallClass
 
 from tests.simulation.faults.boundary import PLAID, Fault
 from tests.simulation.faults.harness import harness
+from tests.simulation.liveness.crowd import LIMIT, crowd
 from tests.simulation.liveness.fleet import neighbor, recovery
 from tests.simulation.liveness.large import pull_long_history
 from tests.simulation.liveness.scenarios import Measurement, killed_worker, outage, slow_item
@@ -83,3 +86,26 @@ def test_a_long_history_is_pulled_about_once_although_workers_die() -> None:
     pull = pull_long_history(60, {19, 47})
     assert pull.rows == 60 * 500
     assert pull.pages <= 1.3
+
+
+def test_when_every_class_of_calls_wants_more_than_plaid_allows_none_starves_and_few_are_throttled() -> None:
+    found = crowd(2)
+    assert found.calls > 0.75 * 2 * LIMIT
+    assert found.throttled < 0.01 * found.calls
+    served = [len(found.served[call_class]) for call_class in CallClass]
+    assert all(more > fewer for more, fewer in pairwise(served)), served
+    for call_class in CallClass:
+        assert found.longest_pause(call_class) < 15
+        assert found.of_minute(call_class, 1) >= 0.8 * SHARES[call_class].own * LIMIT
+    assert found.counts.writes + found.counts.reads < 4 * found.calls
+
+
+def test_without_the_call_budget_a_third_of_the_calls_is_throttled() -> None:
+    found = crowd(1, with_budget=False)
+    assert found.throttled > 0.3 * found.calls
+
+
+def test_an_ordinary_load_costs_a_fraction_of_a_request_for_each_call() -> None:
+    found = crowd(2, [CallClass.WEBHOOK], processes=8)
+    assert (found.throttled, found.refused.total()) == (0, 0)
+    assert found.counts.writes < 0.5 * found.calls

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.messages import Cause, MalformedMessageError, SyncMessage, parse_message, parse_record
 
@@ -31,12 +33,19 @@ def record(body: str = BODY, group: str | None = None, **attributes: Any) -> dic
         SyncMessage(ItemId("item"), Cause.WEBHOOK, {"webhook_code": "SYNC_UPDATES_AVAILABLE"}),
         SyncMessage(ItemId("item"), Cause.WEBHOOK, {"\ud800": "\ufffe\u00e9\U0001f600"}),
         SyncMessage(ItemId("item"), Cause.LINKED),
+        SyncMessage(ItemId("item"), Cause.SWEEP, call_class=CallClass.ROUTINE),
     ],
-    ids=["webhook", "characters that SQS rejects", "no webhook"],
+    ids=["webhook", "characters that SQS rejects", "no webhook", "a class of calls"],
 )
 def test_a_message_survives_the_queue_as_ascii(message: SyncMessage) -> None:
     assert message.to_json().isascii()
     assert parse_message(message.to_json()) == message
+
+
+@pytest.mark.parametrize("value", [None, "of_a_newer_version", 7, ["routine"], {}])
+def test_a_message_without_a_known_class_of_calls_is_as_urgent_as_a_webhook(value: object) -> None:
+    body = json.dumps({"item_id": "a", "cause": "sweep", "call_class": value})
+    assert parse_message(body).call_class is CallClass.WEBHOOK
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plaid_sync.domain.errors import InvalidRequestError
+from plaid_sync.domain.errors import CallBudgetError, InvalidRequestError
 from plaid_sync.domain.requests import erase_requested, reject_unknown
-from plaid_sync.items_api.http import context_of, format_page_token, int_parameter, parse_page_token
+from plaid_sync.items_api.http import context_of, error_response, format_page_token, int_parameter, parse_page_token
 
 from tests.fakes.clock import PLENTY
 
@@ -96,3 +96,10 @@ def test_the_webhook_url_is_the_configured_one_or_that_of_the_requests_host() ->
     assert context_of(event, "https://own.invalid/hook", PLENTY).webhook_url == "https://own.invalid/hook"
     host = "https://example.execute-api.us-east-1.amazonaws.com/webhooks/plaid"
     assert context_of(event, "", PLENTY).webhook_url == host
+
+
+def test_a_call_that_the_budget_refuses_is_to_be_repeated_as_retry_after_says() -> None:
+    response = error_response(CallBudgetError("/transactions/refresh", 3.2, waits=True))
+    assert (response["statusCode"], response["headers"]["retry-after"]) == (429, "4")
+    problem = json.loads(response["body"])
+    assert (problem["code"], problem["fix"]) == ("call_budget", "wait as long as Retry-After says")

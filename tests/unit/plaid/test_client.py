@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import plaid as plaid_python
 import pytest
 from plaid.api.plaid_api import PlaidApi
-from plaid_sync.domain.errors import FailureClass, OutcomeUnknownError, PlaidError, TransientError
+from plaid_sync.domain.errors import CallBudgetError, FailureClass, OutcomeUnknownError, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor
 from plaid_sync.linking.requests import LinkTokenParameters, parse_link_token_request
 from plaid_sync.plaid.client import PlaidTransport
@@ -26,6 +27,8 @@ from tests.fakes.localhost import EXCHANGES, KEY_CALLS, Plaid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from plaid_sync.domain.ports import PlaidCall
 
 CREDENTIALS = {"clientId": "client", "secret": "local-secret"}
 REQUEST = parse_link_token_request(
@@ -250,3 +253,55 @@ def test_a_request_id_that_no_log_line_can_hold_is_omitted(plaid: Plaid) -> None
         with pytest.raises(PlaidError, match="ITEM_LOGIN_REQUIRED") as refused:
             plaid.link.exchange("public-sandbox-1")
         assert refused.value.request_id == (valid if request_id == valid else "")
+
+
+# ---- the call budget
+
+
+@dataclass(slots=True)
+class Budget:
+    """Implements `PlaidCallBudget`.
+
+    Attributes:
+        refuses: every call is one too many.
+        taken: the endpoints of the calls; likewise `refused_by_plaid`.
+    """
+
+    refuses: bool = False
+    taken: list[str] = field(default_factory=list)
+    refused_by_plaid: list[str] = field(default_factory=list)
+
+    def take(self, endpoint: str) -> None:
+        if self.refuses:
+            raise CallBudgetError(endpoint, 3.0, waits=False)
+        self.taken.append(endpoint)
+
+    def throttled(self, endpoint: str) -> None:
+        self.refused_by_plaid.append(endpoint)
+
+
+def test_a_call_that_the_budget_refuses_is_not_made_and_is_no_failure_of_plaid(plaid: Plaid) -> None:
+    observed: list[PlaidCall] = []
+
+    def observe(call: PlaidCall) -> None:
+        observed.append(call)
+
+    transport = PlaidTransport(plaid.transport.host, plaid.transport.secret, observe, Budget(refuses=True))
+    with pytest.raises(CallBudgetError):
+        PlaidItems(transport, "sandbox").health("access-sandbox-1")
+    assert (observed, plaid.simulator.calls) == ([], Counter())
+
+
+@pytest.mark.parametrize(
+    ("code", "counts"),
+    [("ITEM_GET_LIMIT", True), ("INSTITUTION_RATE_LIMIT", False), ("ITEM_LOGIN_REQUIRED", False)],
+)
+def test_plaids_own_limit_is_reported_to_the_budget_and_a_banks_is_not(
+    plaid: Plaid, code: str, *, counts: bool
+) -> None:
+    budget = Budget()
+    plaid.simulator.inject_fault("/item/get", code)
+    with pytest.raises(PlaidError, match=code):
+        PlaidItems(PlaidTransport(plaid.transport.host, plaid.transport.secret, budget=budget), "sandbox").health("a")
+    assert budget.taken == ["/item/get"]
+    assert budget.refused_by_plaid == (["/item/get"] if counts else [])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from plaid_sync.domain.errors import MUTATION_CODE, PlaidError, TransientError
+from plaid_sync.domain.errors import MUTATION_CODE, CallBudgetError, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor
 from plaid_sync.pull.pages import NetChanges
 from plaid_sync.pull.puller import MAX_RESTARTS, MUTATION_PERSISTS, Puller, Update
@@ -29,19 +29,23 @@ class Plaid:
         code: of the refusals until then.
         remaining_seconds: until the invocation ends.
         mutations: how often the data changes between the pages.
+        budget: what the call budget raises instead of Plaid.
+        only_second: only the second page is refused.
     """
 
     seconds: float = 0.0
     code: str = THROTTLED
     remaining_seconds: float = 900.0
     mutations: int = 0
+    budget: CallBudgetError | None = None
+    only_second: bool = False
     clock: FakeClock = field(default_factory=FakeClock)
     calls: int = 0
 
     def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:  # noqa: ARG002 - the port's
         self.calls += 1
-        if sum(self.clock.pauses) < self.seconds:
-            raise PlaidError(self.code)
+        if sum(self.clock.pauses) < self.seconds and (cursor == "one" or not self.only_second):
+            raise self.budget or PlaidError(self.code)
         if cursor == "stored":
             return page(added=[transaction("a")], next_cursor="one", has_more=True)
         if self.mutations:
@@ -112,3 +116,30 @@ def test_a_mutation_restarts_the_whole_pagination_from_the_stored_cursor() -> No
     assert (update.pages, update.restarts, plaid.calls) == (2, 2, 6)
     with pytest.raises(TransientError, match=MUTATION_PERSISTS):
         Plaid(mutations=MAX_RESTARTS + 1).pull()
+
+
+def exhausted(*, waits: bool) -> CallBudgetError:
+    return CallBudgetError("/transactions/sync", 4.0, waits=waits)
+
+
+def test_a_webhook_and_an_audit_wait_for_the_call_budget() -> None:
+    plaid = Plaid(8.0, budget=exhausted(waits=True))
+    plaid.pull(jitter=0.8)
+    assert plaid.clock.pauses == [4.0, 4.0], "no wait ends before the slice does"
+
+
+def test_a_retry_and_a_routine_attempt_wait_only_with_pages_that_they_would_have_to_fetch_again() -> None:
+    first = Plaid(8.0, budget=exhausted(waits=False))
+    with pytest.raises(CallBudgetError):
+        first.pull()
+    assert (first.calls, first.clock.pauses) == (1, [])
+    second = Plaid(8.0, budget=exhausted(waits=False), only_second=True)
+    assert second.pull().pages == 2
+    assert second.clock.pauses == [5.0, 5.0]
+
+
+def test_a_call_budget_that_stays_used_up_is_raised() -> None:
+    plaid = Plaid(3600.0, budget=exhausted(waits=True))
+    with pytest.raises(CallBudgetError):
+        plaid.pull()
+    assert len(plaid.clock.pauses) == 4

@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plaid_sync.domain.errors import PlaidError, TransientError
+from plaid_sync.domain.budget import CallClass
+from plaid_sync.domain.errors import CallBudgetError, PlaidError, TransientError
 from plaid_sync.domain.item import ItemFailure, ItemId, ItemState, Removal, StateName
 from plaid_sync.domain.messages import Cause, SyncMessage
+from plaid_sync.domain.schedule import AttemptClass
 from plaid_sync.sync.batch import DEAD_LETTER_AFTER, BatchProcessor
 from plaid_sync.sync.engine import MAX_UNFINISHED_ATTEMPTS
 from plaid_sync.sync.job import Outcome
@@ -38,19 +40,21 @@ SECONDS = 300.0
 """How long the sync function lives (template.yaml)."""
 
 
+NO_CALL = CallBudgetError("/transactions/sync", 4.0, waits=False)
 HINT: dict[str, str] = {"webhook_type": "ITEM", "webhook_code": "ERROR"}
 
 
-def record(
+def record(  # noqa: PLR0913, PLR0917 - what a message consists of
     number: int,
     received: int = 1,
     item_id: ItemId = ITEM,
     cause: Cause = Cause.WEBHOOK,
     webhook: dict[str, str] | None = None,
+    call_class: CallClass = CallClass.WEBHOOK,
 ) -> dict[str, Any]:
     sent_at = str(int(NOON.timestamp() * 1000))
     attributes = {"SentTimestamp": sent_at, "ApproximateReceiveCount": str(received), "MessageGroupId": item_id}
-    body = SyncMessage(item_id, cause, {"number": number, **(webhook or {})}).to_json()
+    body = SyncMessage(item_id, cause, {"number": number, **(webhook or {})}, call_class).to_json()
     return {"messageId": f"m{number}", "receiptHandle": f"r{number}", "body": body, "attributes": attributes}
 
 
@@ -113,6 +117,7 @@ OUTCOMES: dict[Outcome, Callable[[Batch], None]] = {
     Outcome.COVERED: _item(pull_began_at=NOON + timedelta(hours=1)),
     Outcome.NOT_READY: lambda batch: setattr(batch, "plaid", NotReady()),
     Outcome.SUPERSEDED: _superseded,
+    Outcome.DEFERRED: lambda batch: batch.plaid.errors.update({ITEM: NO_CALL}),
     Outcome.FAILED: _refused("INSTITUTION_DOWN"),
     Outcome.NEEDS_USER: _refused("ITEM_LOGIN_REQUIRED"),
     Outcome.REVOKED: _refused("ITEM_NOT_FOUND"),
@@ -380,3 +385,93 @@ def test_a_request_that_cannot_be_answered_fails_no_sync() -> None:
     batch.lose("attempts", "answer")
     result = batch.process(record(0, cause=Cause.REFUSED_WEBHOOK))
     assert (result.reports[ITEM].outcome, result.failed_message_ids) == (Outcome.COMMITTED, [])
+
+
+# ---- the call budget
+
+
+@dataclass(slots=True)
+class Budget:
+    """Implements `ClassifiedCalls`."""
+
+    call_class: CallClass = CallClass.AUDIT
+
+
+@dataclass(slots=True)
+class Classified(Plaid):
+    """Plaid, which remembers what each call is for."""
+
+    budget: Budget = field(default_factory=Budget)
+    classes: list[CallClass] = field(default_factory=list)
+
+    def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:
+        self.classes.append(self.budget.call_class)
+        return Plaid.sync_page(self, access_token, cursor, days_requested)
+
+
+def test_the_calls_of_an_attempt_are_as_urgent_as_the_most_urgent_of_its_messages() -> None:
+    batch, plaid = Batch(), Classified()
+    processor = BatchProcessor(batch.tables.engine(plaid), batch.messages, batch.attempts, no_timer, plaid.budget)
+    routine, retry = CallClass.ROUTINE, CallClass.RETRY
+    processor.process(
+        [
+            record(0, cause=Cause.SWEEP, call_class=routine),
+            record(1, cause=Cause.SWEEP, call_class=retry),
+            record(2, item_id=OTHER, cause=Cause.SWEEP, call_class=routine),
+            record(3, item_id=OTHER),
+        ],
+        batch.tables.clock.deadline(SECONDS),
+    )
+    assert plaid.classes == [retry, CallClass.WEBHOOK]
+
+
+DOWN = ItemFailure("INSTITUTION_DOWN", "institution_down", NOON - timedelta(hours=3), NOON - timedelta(hours=1))
+OUT = ItemFailure("INTERNAL_SERVER_ERROR", "transient", NOON - timedelta(hours=3), NOON - timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("call_class", "failure", "attempt_class"),
+    [
+        (CallClass.WEBHOOK, None, AttemptClass.FIRST_SYNC),
+        (CallClass.WEBHOOK, DOWN, AttemptClass.FIRST_SYNC),
+        (CallClass.RETRY, DOWN, AttemptClass.BANK_DOWN),
+        (CallClass.RETRY, OUT, AttemptClass.FAILING),
+        (CallClass.RETRY, None, AttemptClass.FAILING),
+        (CallClass.ROUTINE, None, AttemptClass.ROUTINE),
+    ],
+)
+def test_an_attempt_that_the_call_budget_defers_is_repeated_in_a_minute_and_fails_nothing(
+    call_class: CallClass, failure: ItemFailure | None, attempt_class: AttemptClass
+) -> None:
+    batch = Batch()
+    batch.tables.items.set(ITEM, failure=failure)
+    batch.plaid.errors[ITEM] = NO_CALL
+    result = batch.process(record(0, webhook=HINT, call_class=call_class))
+    assert result.reports[ITEM].outcome is Outcome.DEFERRED
+    item = batch.tables.items.load(ITEM)
+    assert item is not None
+    assert item.next_attempt_at is not None
+    assert timedelta(seconds=50) < item.next_attempt_at - NOON < timedelta(minutes=2)
+    (due,) = batch.tables.items.due(attempt_class, NOON + timedelta(minutes=2))
+    assert due.item_id == ITEM
+    assert (item.failure, item.unfinished_attempts) == (failure, 0)
+    assert [check.code for check in item.pending_checks] == ["ERROR"]
+    assert batch.tables.entries == []
+    assert batch.tables.tokens.forgotten == []
+
+    batch.plaid.errors.clear()
+    batch.process(record(1, cause=Cause.SWEEP))
+    item = batch.tables.items.load(ITEM)
+    assert item is not None
+    assert (item.failure, item.pending_checks) == (None, ())
+
+
+def test_a_deferred_comparison_of_accounts_is_no_failure_of_the_item() -> None:
+    batch = Batch()
+    plaid: Any = Failing(batch.plaid, "accounts", NO_CALL)
+    batch.plaid = plaid
+    result = batch.process(record(0, webhook={"webhook_type": "ITEM", "webhook_code": "NEW_ACCOUNTS_AVAILABLE"}))
+    assert result.reports[ITEM].outcome is Outcome.DEFERRED
+    item = batch.tables.items.load(ITEM)
+    assert item is not None
+    assert (item.failure, len(item.pending_checks)) == (None, 1)

@@ -3,6 +3,7 @@
     PlaidSyncError
     ├── PlaidError                  Plaid refused the call; `failure_class` says what must happen next
     ├── TransientError              AWS or the network failed, or the Item changed concurrently: retry
+    │   ├── CallBudgetError         the call was not made: Plaid's limit is used up, or kept for more urgent calls
     │   ├── OutcomeUnknownError     the call may have had its effect
     │   ├── RowNewerThanItemError   a row is newer than its Item, as after a restore
     │   ├── SharedStateError        what the webhook processes share cannot be used (webhook.ports)
@@ -39,8 +40,9 @@ ITEM_MODIFIED: Final = "item_modified_concurrently"
 CURSOR_CHANGED: Final = "cursor_changed"
 TRANSACTION_CANCELED: Final = "transaction_canceled"
 TOKEN_ROTATING: Final = "access_token_rotating"  # noqa: S105 - an error code
+CALL_BUDGET: Final = "call_budget"
 """Codes of a `TransientError`: the Item changed between its read and its write; a transaction met others too often; a
-request may be replacing the access token."""
+request may be replacing the access token; Plaid's limit of calls would be reached."""
 
 
 class PlaidSyncError(Exception):
@@ -100,6 +102,22 @@ class TransientError(PlaidSyncError):
     def __init__(self, code: str) -> None:
         super().__init__(f"transient failure, retry later: {code}")
         self.code = code
+
+
+class CallBudgetError(TransientError):
+    """The call was not made: with it, Plaid's limit of calls would be reached, or more urgent calls would have to wait.
+
+    Attributes:
+        endpoint: the path of the call.
+        retry_after: seconds until the next calls are allowed.
+        waits: whether what the call is for waits within the invocation.
+    """
+
+    def __init__(self, endpoint: str, retry_after: float, *, waits: bool) -> None:
+        super().__init__(CALL_BUDGET)
+        self.endpoint = endpoint
+        self.retry_after = retry_after
+        self.waits = waits
 
 
 class OutcomeUnknownError(TransientError):
@@ -169,6 +187,8 @@ class Remedy(StrEnum):
 
 
 DEAD_TOKEN: Final = "INVALID_ACCESS_TOKEN"  # noqa: S105 - an error code
+INSTITUTION_RATE_LIMIT: Final = "INSTITUTION_RATE_LIMIT"
+"""A bank's limit, not Plaid's."""
 MUTATION_CODE: Final = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
 INVALID_FIELD_CODE: Final = "INVALID_FIELD"
 MISSING_NEXT_CURSOR: Final = "missing_next_cursor"
@@ -203,7 +223,7 @@ CODES_BY_CLASS: Final[dict[FailureClass, tuple[str, ...]]] = {
         "RATE_LIMIT_EXCEEDED",
         "ITEM_GET_LIMIT",
         "ACCOUNTS_LIMIT",
-        "INSTITUTION_RATE_LIMIT",
+        INSTITUTION_RATE_LIMIT,
         "INSTITUTIONS_GET_LIMIT",
         "INSTITUTIONS_GET_BY_ID_LIMIT",
         "TRANSACTIONS_REFRESH_LIMIT",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import ItemId
 from plaid_sync.domain.text import is_printable_ascii, printable_or_empty
@@ -52,17 +53,21 @@ class SyncMessage:
     Attributes:
         cause: a `Cause`, or a word of a newer version.
         webhook: Plaid's webhook, where one is the cause.
+        call_class: what the calls of its attempt are for; other messages are as urgent as a webhook's.
     """
 
     item_id: ItemId
     cause: str
     webhook: dict[str, Any] | None = None
+    call_class: CallClass = CallClass.WEBHOOK
 
     def to_json(self) -> str:
         """Return the message body."""
         body: dict[str, Any] = {"item_id": self.item_id, "cause": str(self.cause)}
         if self.webhook is not None:
             body["webhook"] = self.webhook
+        if self.call_class is not CallClass.WEBHOOK:
+            body["call_class"] = str(self.call_class)
         # SQS rejects lone surrogates and U+FFFE; JSON's escapes can hold them.
         return exact_json.dumps(body, ascii_only=True)
 
@@ -103,10 +108,10 @@ def is_item_id(value: object) -> bool:
 
 
 def parse_message(body: str) -> SyncMessage:
-    """Parse a message body; unknown fields are ignored, and unknown causes are kept.
+    """Parse a message body; unknown fields are ignored, unknown causes are kept, and unknown classes are a webhook's.
 
     Raises:
-        MalformedMessageError: it is not `{"item_id", "cause", "webhook"?}`.
+        MalformedMessageError: it is not `{"item_id", "cause", "webhook"?, "call_class"?}`.
     """
     try:
         message = exact_json.loads(body)
@@ -121,7 +126,11 @@ def parse_message(body: str) -> SyncMessage:
         raise MalformedMessageError(f"cause must be a word, such as {', '.join(Cause)}")
     if webhook is not None and not isinstance(webhook, dict):
         raise MalformedMessageError("webhook must be an object")
-    return SyncMessage(ItemId(str(item_id)), cause, webhook)
+    return SyncMessage(ItemId(str(item_id)), cause, webhook, _call_class_of(message.get("call_class")))
+
+
+def _call_class_of(value: object) -> CallClass:
+    return CallClass(value) if isinstance(value, str) and value in set(CallClass) else CallClass.WEBHOOK
 
 
 def parse_record(record: dict[str, Any]) -> ReceivedMessage:

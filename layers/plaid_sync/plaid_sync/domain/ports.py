@@ -36,6 +36,22 @@ class PlaidCallObserver(Protocol):
         ...
 
 
+class PlaidCallBudget(Protocol):
+    """The calls that Plaid allows (`domain.budget`)."""
+
+    def take(self, endpoint: str) -> None:
+        """Take a call before it is made.
+
+        Raises:
+            CallBudgetError: it must not be made now.
+        """
+        ...
+
+    def throttled(self, endpoint: str) -> None:
+        """Record that Plaid refused a call because of its limit; does not raise."""
+        ...
+
+
 class TokenDecryptor(Protocol):
     """Decrypts access tokens."""
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.errors import FailureClass
 from plaid_sync.domain.item import HISTORY_COMPLETE, ItemFailure, ItemId, StateName
 
@@ -98,6 +99,8 @@ REQUESTED: Final = timedelta(minutes=2)
 """After a link or another request of the API, whose message the queue may have refused."""
 LEASED: Final = timedelta(minutes=5)
 """How long the message of an attempt may wait until the sweep sends another."""
+DEFERRED: Final = timedelta(minutes=1)
+"""After an attempt that the call budget deferred."""
 CLAIMED: Final = timedelta(minutes=6)
 """After a claim: longer than an invocation lives. The outcome of the attempt replaces it."""
 HISTORY_LOOKS: Final = (timedelta(minutes=1), timedelta(minutes=50))
@@ -189,6 +192,16 @@ def after_unknown_state(item_id: ItemId, now: datetime) -> NextAttempt:
 def to_continue(now: datetime) -> NextAttempt:
     """Return the next attempt of an Item whose pull goes on in another invocation."""
     return NextAttempt(now, AttemptClass.FIRST_SYNC)
+
+
+def after_deferral(item: Item, call_class: CallClass, now: datetime) -> NextAttempt:
+    """Return the next attempt of an Item whose attempt the call budget deferred: of the same class."""
+    attempt_class = AttemptClass.FIRST_SYNC
+    if call_class is CallClass.RETRY:
+        attempt_class = AttemptClass.FAILING if item.failure is None else retried_as(item.failure.failure_class)
+    elif call_class is CallClass.ROUTINE:
+        attempt_class = AttemptClass.ROUTINE
+    return NextAttempt(due_after(item.item_id, DEFERRED, now), attempt_class)
 
 
 def after_outcome(

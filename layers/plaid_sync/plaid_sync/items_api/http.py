@@ -9,11 +9,13 @@ import base64
 import hashlib
 import re
 from http import HTTPStatus
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import (
     AccessTokenLostError,
+    CallBudgetError,
     ExchangeUnknownError,
     FailureClass,
     InvalidRequestError,
@@ -353,10 +355,18 @@ def error_response(error: PlaidSyncError) -> Response:
         ):
             return _lasting_error_response(error)
         case TransientError():
-            members = {"fix": _RETRY_FIX}
-            return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, error.code, detail, members, _RETRY_SECONDS)
+            return _transient_error_response(error)
     code = type(error).__name__
     return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, code, "the request could not be served", {})
+
+
+def _transient_error_response(error: TransientError) -> Response:
+    detail = str(error)
+    if isinstance(error, CallBudgetError):
+        members, seconds = {"fix": _WAIT_FIX}, ceil(error.retry_after)
+        return problem_response(HTTPStatus.TOO_MANY_REQUESTS, error.code, detail, members, seconds)
+    members = {"fix": _RETRY_FIX}
+    return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, error.code, detail, members, _RETRY_SECONDS)
 
 
 def _lasting_error_response(

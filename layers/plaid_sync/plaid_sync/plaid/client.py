@@ -16,8 +16,10 @@ import urllib3
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.errors import (
+    INSTITUTION_RATE_LIMIT,
     REFUSED_CREDENTIALS,
     SCHEMA_VIOLATION,
+    FailureClass,
     OutcomeUnknownError,
     SchemaViolationError,
     TransientError,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plaid_sync.domain.errors import PlaidError
-    from plaid_sync.domain.ports import PlaidCallObserver
+    from plaid_sync.domain.ports import PlaidCallBudget, PlaidCallObserver
     from plaid_sync.plaid.credentials import PlaidCredentials, PlaidSecret
 
 _T = TypeVar("_T")
@@ -45,11 +47,13 @@ class PlaidTransport:
     Attributes:
         host: scheme and host of Plaid's API.
         observer: is called with the result of each call.
+        budget: the calls that Plaid allows; None for no limit.
     """
 
     host: str
     secret: PlaidSecret
     observer: PlaidCallObserver = no_op
+    budget: PlaidCallBudget | None = None
     _api: plaid.ApiClient | None = None
     _credentials: PlaidCredentials | None = None
 
@@ -73,8 +77,10 @@ class PlaidTransport:
         Raises:
             PlaidError: Plaid refused.
             OutcomeUnknownError: Plaid did not respond, or not as documented: the call may have had its effect.
-            TransientError: the call was never sent.
+            TransientError: the call was never sent; a `CallBudgetError`, because Plaid's limit allows it later.
         """
+        if self.budget is not None:
+            self.budget.take(path)
         api = self._connected()
         with observed(self.observer):
             return self._send(api, path, request, parse, (connect_seconds, read_seconds))
@@ -119,6 +125,9 @@ class PlaidTransport:
         refusal = parse_error(body, error.status, path)
         if refusal.code in REFUSED_CREDENTIALS:
             self.secret.forget()
+        throttled = refusal.failure_class is FailureClass.THROTTLED and refusal.code != INSTITUTION_RATE_LIMIT
+        if throttled and self.budget is not None:
+            self.budget.throttled(path)
         return refusal
 
     def _connected(self) -> plaid.ApiClient:

@@ -13,6 +13,7 @@ from plaid_sync.domain.accounts import merge_accounts
 from plaid_sync.domain.errors import (
     CURSOR_NOT_ADVANCING,
     MISSING_NEXT_CURSOR,
+    CallBudgetError,
     FailureClass,
     PlaidError,
     TransientError,
@@ -35,6 +36,8 @@ MUTATION_PERSISTS: Final = "mutation_persists"
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _THROTTLE_PAUSES: Final = (4.0, 12.0, 24.0, 30.0)
 """Seconds; Plaid counts calls by the minute."""
+_SLICE_WAIT: Final = 1.25
+"""Times the seconds to the next slice of the call budget, so that none of the spread waits ends before it."""
 PAGE_SECONDS: Final = 85.0
 """A page that hangs takes 70, and then the function has to respond."""
 
@@ -202,7 +205,7 @@ class Puller:
         request_ids: list[str] = []
         accounts: tuple[Account, ...] = ()
         while True:
-            page = self._page(access_token, cursor, days_requested, deadline)
+            page = self._page(access_token, cursor, days_requested, deadline, patient=pages > 0)
             if page.has_more and page.next_cursor == cursor:
                 raise TransientError(CURSOR_NOT_ADVANCING)
             if page.next_cursor is None and pages > 0:
@@ -220,20 +223,31 @@ class Puller:
             net, cursor, page.update_status, began_at, pages, restarts, tuple(request_ids), accounts, page.has_more
         )
 
-    def _page(self, access_token: str, cursor: Cursor | None, days_requested: int | None, deadline: Deadline) -> Page:
-        return self.within_limits(lambda: self.plaid.sync_page(access_token, cursor, days_requested), deadline)
+    def _page(
+        self, access_token: str, cursor: Cursor | None, days_requested: int | None, deadline: Deadline, *, patient: bool
+    ) -> Page:
+        def call() -> Page:
+            return self.plaid.sync_page(access_token, cursor, days_requested)
 
-    def within_limits(self, call: Callable[[], _T], deadline: Deadline) -> _T:
+        return self.within_limits(call, deadline, patient=patient)
+
+    def within_limits(self, call: Callable[[], _T], deadline: Deadline, *, patient: bool = False) -> _T:
         """Call Plaid; while Plaid throttles, wait for the next minute inside the invocation.
 
-        The pages of a pull that were fetched before would be fetched again after a retry.
+        The pages of a pull that were fetched before would be fetched again after a retry. Where the call budget is used
+        up, only they (`patient`), and a class of calls that waits, wait for the next slice.
         """
-        for wait in _THROTTLE_PAUSES:
+        for pause in _THROTTLE_PAUSES:
             deadline.require(PAGE_SECONDS)
+            wait = pause
             try:
                 return call()
             except PlaidError as error:
                 if error.failure_class is not FailureClass.THROTTLED or not deadline.allows(wait + PAGE_SECONDS):
+                    raise
+            except CallBudgetError as error:
+                wait = error.retry_after * _SLICE_WAIT
+                if not (patient or error.waits) or not deadline.allows(wait + PAGE_SECONDS):
                     raise
             self.clock.sleep(wait * self.jitter())
         deadline.require(PAGE_SECONDS)

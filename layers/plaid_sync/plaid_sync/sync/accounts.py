@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from plaid_sync.domain.accounts import compare_accounts
 from plaid_sync.domain.claims import claim_keys
-from plaid_sync.domain.errors import FailureClass, PlaidError, TransientError
+from plaid_sync.domain.errors import CallBudgetError, FailureClass, PlaidError, TransientError
 from plaid_sync.domain.item import ACCOUNT_ROWS, PendingCheck
 from plaid_sync.domain.schedule import ACCOUNTS_INTERVAL
 from plaid_sync.domain.state_machine import ItemEvent, apply_event
@@ -58,6 +58,7 @@ class AccountChecks:
         A failure does not keep the transactions waiting: what was requested stays pending.
 
         Raises:
+            CallBudgetError: the call budget allows no call now.
             SupersededError: a newer attempt holds the Item, or it is removed.
             TransientError: what was found cannot be recorded now.
         """
@@ -67,6 +68,8 @@ class AccountChecks:
             return finding
         try:
             listed = self.puller.within_limits(lambda: self.plaid.accounts(token), attempt.job.deadline)
+        except CallBudgetError:
+            raise
         except (PlaidError, TransientError) as error:
             return self._after_refusal(attempt, token, error, requested=requested) if healthy else finding
         self._compare(attempt, listed)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.errors import WORKER_DIED, TransientError
 from plaid_sync.domain.item import CHECK_ACCOUNTS, ItemId, PendingCheck
 from plaid_sync.domain.messages import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.sync.engine import SyncEngine
     from plaid_sync.sync.heartbeat import Timer
-    from plaid_sync.sync.ports import AttemptAnswers, ReceivedMessages
+    from plaid_sync.sync.ports import AttemptAnswers, ClassifiedCalls, ReceivedMessages
 
 MALFORMED: Final = "malformed"
 DEAD_LETTER_AFTER: Final = 5
@@ -91,12 +92,17 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchProcessor:
-    """Processes a batch of SQS records."""
+    """Processes a batch of SQS records.
+
+    Attributes:
+        calls: learns what the calls of each attempt are for.
+    """
 
     engine: SyncEngine
     messages: ReceivedMessages
     answers: AttemptAnswers
     timer: Timer
+    calls: ClassifiedCalls | None = None
 
     def process(self, records: list[dict[str, Any]], deadline: Deadline) -> BatchResult:
         """Attempt each Item of the batch once; one Item's failure never raises."""
@@ -139,6 +145,8 @@ class BatchProcessor:
         self, item_id: ItemId, received: list[ReceivedMessage], deadline: Deadline, result: BatchResult
     ) -> None:
         job = result.jobs[item_id] = _job_of(item_id, received, deadline)
+        if self.calls is not None:
+            self.calls.call_class = job.call_class
         if any(message.message.cause == Cause.REFUSED_WEBHOOK for message in received):
             with suppress(TransientError):
                 self.answers.answer(item_id)
@@ -207,6 +215,7 @@ def _job_of(item_id: ItemId, received: list[ReceivedMessage], deadline: Deadline
         webhook_since=min(webhooks, default=None),
         webhook_at=max(webhooks, default=None),
         correlation_ids=_correlation_ids(received),
+        call_class=min((message.message.call_class for message in received), key=list(CallClass).index),
     )
 
 

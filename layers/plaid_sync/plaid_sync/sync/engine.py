@@ -20,6 +20,7 @@ from plaid_sync.domain.errors import (
     ITEM_MODIFIED,
     TRANSACTION_CANCELED,
     WORKER_DIED,
+    CallBudgetError,
     FailureClass,
     PlaidError,
     RowNewerThanItemError,
@@ -159,6 +160,8 @@ class SyncEngine:
             raise
 
     def _record_error(self, attempt: Attempt, error: Exception) -> SyncReport:
+        if isinstance(error, CallBudgetError):
+            return self._defer(attempt)
         self.steps.tokens.forget(attempt.item.item_id)
         if isinstance(error, PlaidError):
             return self._record_failure(attempt, error.code, error.failure_class, error)
@@ -166,6 +169,22 @@ class SyncEngine:
             return self._record_failure(attempt, error.code, FailureClass.TRANSIENT)
         report = self._record_failure(attempt, type(error).__name__, FailureClass.CLIENT_ERROR)
         return replace(report, bug=error)
+
+    def _defer(self, attempt: Attempt) -> SyncReport:
+        """Record that the Item is attempted again in a minute; what is pending stays, and so does its failure.
+
+        Raises:
+            TransientError: it cannot be recorded.
+        """
+        item, now = attempt.item, self.clock.now()
+        following = schedule.after_deferral(item, attempt.job.call_class, now)
+        report = replace(attempt.report, outcome=Outcome.DEFERRED, state=item.state.name, next_attempt_at=following.at)
+        update = ItemStateUpdate(item.state, FollowUp(following, item.failure, item.pending_checks), None)
+        try:
+            self.items.record(item, update)
+        except SupersededError:
+            return replace(report, outcome=Outcome.SUPERSEDED)
+        return report
 
     def _record_failure(
         self, attempt: Attempt, code: str, failure_class: FailureClass, refusal: PlaidError | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.errors import classify
 from plaid_sync.domain.history import EntryKind, HistoryEntry
 from plaid_sync.domain.item import CHECK_ACCOUNTS, PendingCheck
@@ -40,6 +41,8 @@ class Outcome(StrEnum):
     NOT_READY = "not_ready"
     SUPERSEDED = "superseded"
     """A newer attempt began after the messages were received, and does their work."""
+    DEFERRED = "deferred"
+    """The call budget allows no call now: attempted again in a minute. The Item has not failed."""
     FAILED = "failed"
     """Recorded on the Item, which is retried."""
     NEEDS_USER = "needs_user"
@@ -132,6 +135,7 @@ class SyncJob:
         webhook_since: when the oldest of its webhooks was accepted; None without a webhook.
         webhook_at: the same of the newest.
         correlation_ids: ids of the requests that led to it.
+        call_class: what its calls to Plaid are for.
     """
 
     item_id: ItemId
@@ -142,6 +146,7 @@ class SyncJob:
     webhook_since: datetime | None = None
     webhook_at: datetime | None = None
     correlation_ids: tuple[str, ...] = ()
+    call_class: CallClass = CallClass.WEBHOOK
 
     @property
     def is_routine(self) -> bool:

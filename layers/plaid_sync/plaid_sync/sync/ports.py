@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plaid_sync.domain.accounts import Account, AccountStates
+    from plaid_sync.domain.budget import CallClass
     from plaid_sync.domain.clock import Deadline
     from plaid_sync.domain.history import HistoryEntry
     from plaid_sync.domain.item import (
@@ -405,6 +406,16 @@ class PlaidAccounts(PlaidHealth, Protocol):
             TransientError: Plaid was unreachable, or did not respond as documented.
         """
         ...
+
+
+class ClassifiedCalls(Protocol):
+    """The call budget of this process (`domain.budget`).
+
+    Attributes:
+        call_class: what its next calls are for.
+    """
+
+    call_class: CallClass
 
 
 class AttemptAnswers(Protocol):

@@ -8,6 +8,8 @@ Key: `kind`, `name`. Attributes: `expires_at` (N, epoch seconds, TTL), and by ki
 - `once`: no more than `expires_at`, until which the name is taken.
 - `request`, an Item that a webhook is about whose message the queue refused: `requested_at` (S).
 - `lease`, an attempt of an Item whose message the sweep sends: `leased_until` (S).
+- `calls`, of an endpoint of Plaid in five seconds: `total` (N), of them those of each class of calls, such as `webhook`
+  (N), and `throttled` (N), those that Plaid refused because of its limit.
 
 The kind is the partition key, so that a role's policy can name the kinds that it may use (`dynamodb:LeadingKeys`).
 """
