@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 LONG_AGO = "2026-01-01T00:00:00.000Z"
 _OVERDUE: Final = count()
+_HOURS_OF_CALLS: Final = "60000"
+"""Per minute: in a test, an hour passes in moments."""
 CALLER = "arn:aws:iam::000000000000:user/backend"
 
 
@@ -111,7 +113,8 @@ class World:
         return FunctionClock(self.clock, self.pause)
 
     def environment(self, name: str) -> dict[str, str]:
-        return self.deployment.environments[name] | {"PLAID_BASE_URL": self.server.base_url} | self.settings
+        limit = {} if name == "sweep" else {"PLAID_CALLS_PER_MINUTE": _HOURS_OF_CALLS}
+        return self.deployment.environments[name] | limit | {"PLAID_BASE_URL": self.server.base_url} | self.settings
 
     def invoke(self, name: str, event: object, *, time_left: float | None = None, **changes: str) -> Any:
         """Invoke a function, with so many seconds left and some of its environment changed, and return its answer."""

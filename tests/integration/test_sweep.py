@@ -51,7 +51,9 @@ def everything(world: World) -> list[Record]:
     while batch := world.receive():
         records += batch
     for record in records:
-        assert json.loads(record["body"]) == {"item_id": record["attributes"]["MessageGroupId"], "cause": "sweep"}
+        body = json.loads(record["body"])
+        assert (body["item_id"], body["cause"]) == (record["attributes"]["MessageGroupId"], "sweep")
+        assert body.get("call_class") in {None, "retry", "routine"}
         assert record["messageAttributes"]["correlation_id"]["stringValue"] == "request"
         world.delete(record)
     return records

@@ -100,7 +100,8 @@ class _Process:
 
     def sync_page(self, access_token: str, cursor: Cursor | None, days_requested: int | None) -> Page:
         client = PlaidTransactionsClient(self.transport)
-        return self._served(lambda: client.sync_page(access_token, cursor, days_requested))
+        page: Page = self._served(lambda: client.sync_page(access_token, cursor, days_requested))
+        return page
 
     def _served(self, call: Callable[[], Any]) -> Any:
         try:
@@ -129,7 +130,7 @@ class _Process:
 
     def audit(self) -> None:
         """Pull histories."""
-        puller = Puller(self, self.clock)  # type: ignore[arg-type] # the pull calls /transactions/sync alone
+        puller = Puller(self, self.clock)
         for token in cycle(self.tokens):
             try:
                 puller.pull_into(NetChanges, token, None, None, self.clock.deadline(_SECONDS))
