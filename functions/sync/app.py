@@ -8,6 +8,7 @@ Environment: `plaid_sync.config.SyncSettings`.
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.aws.call_budget import call_budget
@@ -15,6 +16,7 @@ from plaid_sync.aws.clients import client, deadline_of
 from plaid_sync.aws.dynamodb.attempts import SharedAttempts
 from plaid_sync.aws.dynamodb.claims import ItemClaims
 from plaid_sync.aws.dynamodb.erasure import ErasableTables
+from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.quarantine import QuarantineTable
 from plaid_sync.aws.dynamodb.transactions import TransactionsTable
@@ -36,6 +38,7 @@ from plaid_sync.sync.batch import BatchProcessor
 from plaid_sync.sync.engine import SyncEngine
 from plaid_sync.sync.heartbeat import thread_timer
 from plaid_sync.sync.planner import UpdatePlanner
+from plaid_sync.sync.refresh import ScheduledRefresh
 from plaid_sync.sync.steps import AttemptSteps
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ def build_processor(
     )
     tokens = RecentTokens(KmsTokenCipher(client("kms"), settings.token_key_id), clock)
     erasable = (settings.transactions_table, "transaction_id"), (settings.quarantine_table, "entry_part")
+    history, interval = HistoryTable(dynamodb, settings.history_table), timedelta(hours=settings.refresh_after_hours)
     claims = ItemClaims(dynamodb, settings.links_table, clock)
     puller = Puller(PlaidTransactionsClient(transport, options), clock, spread)
     engine = SyncEngine(
@@ -96,6 +100,7 @@ def build_processor(
             report_orphaned=report_orphaned,
         ),
         clock=clock,
+        refresh=ScheduledRefresh(items, plaid, tokens, history, clock, interval) if interval else None,
     )
     messages = SqsReceivedMessages(client("sqs"), settings.sync_queue_url, settings.dead_letter_queue_url)
     answers = SharedAttempts(dynamodb, settings.shared_table, clock)

@@ -42,6 +42,7 @@ ENVIRONMENT: Final = {
     "QUARANTINE_TABLE": "quarantine",
     "HISTORY_MAPPING_ID": "mapping",
     "PLAID_CALLS_PER_MINUTE": "1000",
+    "REFRESH_AFTER_HOURS": "24",
     "ITEMS_FUNCTION": "stack-items:live",
     "SHARED_TABLE": "shared",
     "SYNC_QUEUE_URL": "http://127.0.0.1:9/queue",

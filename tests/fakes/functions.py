@@ -24,6 +24,8 @@ ENVIRONMENT: Final = {
     "HISTORY_TABLE": "history",
     "LINKS_TABLE": "links",
     "SHARED_TABLE": "shared",
+    "PLAID_CALLS_PER_MINUTE": "1000",
+    "REFRESH_AFTER_HOURS": "24",
     "ITEMS_FUNCTION": "items:live",
     "LINK_CLIENT_NAME": "Application",
     "TOKEN_KEY_ID": "key",

@@ -338,6 +338,10 @@ class FakeItems:
             self.refreshed_at[item_id] = now
         return None
 
+    def withdraw_refresh(self, item_id: ItemId, started_at: datetime) -> None:
+        if self.refreshed_at.get(item_id) == started_at:
+            del self.refreshed_at[item_id]
+
     def _change(self, item_id: ItemId, entry: HistoryEntry, **fields: Any) -> bool:
         self.history.add(entry)
         self.set(item_id, unfinished_attempts=0, **fields)

@@ -271,6 +271,10 @@ def _request(trace: Trace) -> None:
         for seconds in (0, 10, 30):
             now = NOON + timedelta(seconds=seconds)
             trace.do(f"refresh {name}", lambda: items.start_refresh(item_id, now, interval))  # noqa: B023 - run at once
+        for seconds in (10, 30):
+            started_at = NOON + timedelta(seconds=seconds)
+            trace.do(f"withdraw {name}", lambda: items.withdraw_refresh(item_id, started_at))  # noqa: B023 - run at once
+        trace.do(f"refresh {name}", lambda: items.start_refresh(item_id, NOON + interval, interval))  # noqa: B023 - run at once
 
 
 def _remove(trace: Trace) -> None:

@@ -35,7 +35,8 @@ _OPTIONAL: Final = frozenset(
         "transaction_events",
     }
 )
-_NUMBERS: Final = frozenset({"plaid_calls_per_minute", "audit_sample_size"})
+_NUMBERS: Final = {"plaid_calls_per_minute": 1, "audit_sample_size": 1, "refresh_after_hours": 0}
+"""The smallest value of each."""
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | OutboundSettings | SweepSettings")
 
 
@@ -112,6 +113,7 @@ class SyncSettings(PullSettings):
     Attributes:
         dead_letter_queue_url: where messages that cannot be processed are dead-lettered, with the reason.
         transaction_events: `true` to log what each write changes, for the feed; or anything else for no.
+        refresh_after_hours: after how many hours without Plaid reaching its bank an Item is refreshed; 0 for never.
     """
 
     sync_queue_url: str
@@ -123,6 +125,7 @@ class SyncSettings(PullSettings):
     links_table: str
     token_key_id: str
     transaction_events: str = ""
+    refresh_after_hours: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,12 +215,14 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
     for name, choices in _CHOICES.items():
         if values.get(name) not in {None, *choices}:
             raise ConfigurationError(f"{name.upper()} must be one of {', '.join(choices)}")
-    for name in _NUMBERS & values.keys():
-        values[name] = _positive(values[name], name.upper())
+    for name in _NUMBERS.keys() & values.keys():
+        values[name] = _number(values[name], name)
     return settings(**values)
 
 
-def _positive(text: str, name: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ConfigurationError(f"{name} must be a positive integer, not {text!r}")
+def _number(text: str, name: str) -> int:
+    minimum = _NUMBERS[name]
+    if not text.isascii() or not text.isdigit() or int(text) < minimum:
+        kind = "a positive integer" if minimum else "an integer from 0 on"
+        raise ConfigurationError(f"{name.upper()} must be {kind}, not {text!r}")
     return int(text)

@@ -39,6 +39,7 @@ class Metric(StrEnum):
     ROWS_QUARANTINED = "RowsQuarantined"
     CURSOR_RESETS_REPEATED = "CursorResetsRepeated"
     RECONCILES_DECIDED = "ReconcilesDecided"
+    SCHEDULED_REFRESHES = "ScheduledRefreshes"
     UNKNOWN_STATES = "UnknownStates"
     # every function that calls Plaid
     PLAID_LATENCY = "PlaidLatency"

@@ -89,6 +89,7 @@ def start(function: str, address: str) -> list[Any]:
         "POWERTOOLS_SERVICE_NAME": "test",
         "AUDIT_SAMPLE_SIZE": "1",
         "PLAID_CALLS_PER_MINUTE": "1000",
+        "REFRESH_AFTER_HOURS": "24",
         "PYTHONPATH": path,
     }
     command = [sys.executable, "-c", PROGRAM, function]

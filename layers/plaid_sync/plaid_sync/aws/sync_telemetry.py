@@ -27,6 +27,7 @@ _COUNTED: Final = (
     Metric.CURSOR_RESETS_REPEATED,
     Metric.RECONCILES_DECIDED,
     Metric.SWEEP_REPAIRS,
+    Metric.SCHEDULED_REFRESHES,
 )
 """The figures of a sync that are metrics, too."""
 
@@ -101,6 +102,7 @@ def _figures(report: SyncReport, job: SyncJob) -> dict[str, int]:
         "CursorResetsRepeated": int(report.cursor_reset_again),
         "ReconcilesDecided": int(report.reconcile_decided),
         "SweepRepairs": int(job.swept and report.changed > 0),
+        "ScheduledRefreshes": int(report.refresh == "requested"),
     }
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.clock import Clock
     from plaid_sync.domain.item import Item
     from plaid_sync.sync.ports import Removals, SyncItems
+    from plaid_sync.sync.refresh import ScheduledRefresh
     from plaid_sync.sync.steps import AttemptSteps
 
 MAX_UNFINISHED_ATTEMPTS: Final = 5
@@ -52,12 +53,17 @@ _FINAL: Final = {FailureClass.NEEDS_USER: Outcome.NEEDS_USER, FailureClass.TERMI
 
 @dataclass(frozen=True, slots=True)
 class SyncEngine:
-    """Syncs one Item."""
+    """Syncs one Item.
+
+    Attributes:
+        refresh: follows routine attempts; None for no scheduled refresh.
+    """
 
     items: SyncItems
     steps: AttemptSteps
     removals: Removals
     clock: Clock
+    refresh: ScheduledRefresh | None = None
 
     def sync(self, job: SyncJob) -> SyncReport:
         """Bring the Item's rows to Plaid's truth, or record on the Item why that failed.
@@ -113,7 +119,8 @@ class SyncEngine:
             report = self._record_failure(attempt, WORKER_DIED, FailureClass.CLIENT_ERROR)
             return replace(report, kills_workers=again)
         try:
-            return self._run(attempt)
+            report = self._run(attempt)
+            return report if self.refresh is None else self.refresh.follow(attempt, report)
         except SupersededError:
             return SyncReport(Outcome.SUPERSEDED, generation=attempt.item.generation)
         except Exception as error:  # noqa: BLE001 - a bug that one Item meets must show on it, and fail no other

@@ -82,6 +82,7 @@ class SyncReport:
         request_ids: Plaid's ids of the calls, the newest last.
         failure: why the Item is retried, though it may be committed: Plaid reports that its bank is down.
         next_attempt_at: when the Item is attempted next; None where this attempt did not decide that.
+        refresh: how the request of a scheduled refresh ended; empty without one.
         bug: the unexpected exception, where one is the cause.
         kills_workers: its workers died again and again, twice in a row. A transaction recorded that each time, so that
             an outage of AWS, in which claims succeed and outcomes cannot be recorded, is not the cause.
@@ -114,6 +115,7 @@ class SyncReport:
     request_ids: tuple[str, ...] = ()
     failure: ItemFailure | None = None
     next_attempt_at: datetime | None = None
+    refresh: str = ""
     bug: Exception | None = None
     kills_workers: bool = False
 

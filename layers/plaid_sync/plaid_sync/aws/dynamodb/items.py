@@ -328,6 +328,12 @@ class ItemsTable:
             return None if last == moment else read_timestamp(last)
         return None
 
+    def withdraw_refresh(self, item_id: ItemId, started_at: datetime) -> None:
+        """See `RefreshTimes`."""
+        moment = format_timestamp(started_at)
+        with suppress(ConditionFailedError):
+            self._change(item_id, {"refreshed_at": None}, lambda expression: expression.equals("refreshed_at", moment))
+
     # ---- the ways to write
 
     def _update_returning(
