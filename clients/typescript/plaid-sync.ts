@@ -1479,7 +1479,7 @@ export interface components {
                 };
             };
         };
-        /** @description Too many requests, here or at Plaid. */
+        /** @description Too many requests here, or too many calls to Plaid: Plaid's limit is reached, or would be (`call_budget`). */
         TooMany: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -1488,7 +1488,7 @@ export interface components {
             content: {
                 "application/json": components["schemas"]["GatewayMessage"];
                 "application/problem+json": components["schemas"]["Problem"] & {
-                    code?: components["schemas"]["PlaidCode"];
+                    code?: "call_budget" | components["schemas"]["PlaidCode"];
                 };
             };
         };
@@ -2554,7 +2554,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["GatewayMessage"];
                     "application/problem+json": components["schemas"]["Problem"] & {
-                        code?: "refreshed_recently" | components["schemas"]["PlaidCode"];
+                        code?: ("refreshed_recently" | "call_budget") | components["schemas"]["PlaidCode"];
                     };
                 };
             };

@@ -1,4 +1,4 @@
-"""Compares Items with Plaid, row by row and field by field, and reports the differences. Its role can write nothing.
+"""Compares Items with Plaid, row by row and field by field, and reports the differences. Its role writes no data.
 
 Event: `{"item_id": "…"}` for one Item, with `"values": true` if the response shall quote the differences (bank data);
 any other event, such as the schedule's, for a random sample, `{"sample": 5}` for one of another size. Returns the

@@ -33,7 +33,7 @@ from tests.fakes.tables import Tables
 from tests.simulation.liveness.processes import ProcessClock, Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from plaid_sync.domain.item import Cursor
@@ -210,18 +210,40 @@ def _register(process: _Process) -> None:
         tables.items.set(item_id, access_token=tables.tokens.encrypt(item_id, token))
 
 
+MINUTES: Final = 4
+
+
 def main() -> None:
-    """Print the figures of docs/performance.md."""
-    for with_budget in (True, False):
-        found = crowd(4, with_budget=with_budget)
-        sys.stdout.write(f"{'with' if with_budget else 'without'} the budget: {found.calls} calls, ")
-        sys.stdout.write(f"{found.throttled} throttled ({found.throttled / found.calls:.1%}); ")
-        sys.stdout.write(f"{found.counts.writes / found.calls:.2f} writes and {found.counts.reads / found.calls:.2f} ")
-        sys.stdout.write("reads for each call\n")
-        for name in CallClass:
-            minutes = [found.of_minute(name, minute) for minute in range(4)]
-            pause, refused = found.longest_pause(name), found.refused[name]
-            sys.stdout.write(f"  {name:<12} served {minutes}, longest pause {pause:.1f} s, refused {refused}\n")
+    """Print the tables of docs/performance.md."""
+    queued = [call_class for call_class in CallClass if call_class is not CallClass.INTERACTIVE]
+    scenarios = {
+        "all classes": crowd(MINUTES),
+        "all but interactive": crowd(MINUTES, queued),
+        "webhooks alone": crowd(MINUTES, [CallClass.WEBHOOK], processes=40),
+        "eight workers, less than the limit": crowd(MINUTES, [CallClass.WEBHOOK], processes=8),
+        "all classes, without the budget": crowd(MINUTES, with_budget=False),
+    }
+    for line in _tables(scenarios):
+        sys.stdout.write(f"{line}\n")
+
+
+def _tables(scenarios: dict[str, Crowd]) -> Iterator[str]:
+    yield "| Calls to make | calls a minute | throttled by Plaid | writes for each call | reads for each call |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name, found in scenarios.items():
+        throttled, counts = found.throttled / found.calls, found.counts
+        requests = f"{counts.writes / found.calls:.1f} | {counts.reads / found.calls:.1f}"
+        yield f"| {name} | {found.calls // MINUTES:,} | {throttled:.1%} | {requests} |"
+    crowded, without = scenarios["all classes"], scenarios["all classes, without the budget"]
+    yield ""
+    yield "| Class | served a minute | longest pause | without the budget | longest pause |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for call_class in CallClass:
+        cells = (
+            f"{len(found.served[call_class]) // MINUTES:,} | {found.longest_pause(call_class):.0f} s"
+            for found in (crowded, without)
+        )
+        yield f"| {call_class} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

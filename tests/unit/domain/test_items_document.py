@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from plaid_sync.domain.budget import SHARES as CALL_SHARES
 from plaid_sync.domain.errors import CODES_BY_CLASS, FailureClass, Remedy, remedy_for
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import StateName
@@ -76,3 +77,12 @@ def test_the_document_explains_every_state_action_event_and_remedy() -> None:
     explained = set(re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.MULTILINE))
     words = {member.value for vocabulary in (StateName, Action, DetailType, Remedy) for member in vocabulary}
     assert words - {Action.NONE.value} <= explained
+
+
+def test_the_document_shows_the_level_and_the_part_of_every_class_of_calls() -> None:
+    rows = [line.split(" | ") for line in section("calls").splitlines()[2:]]
+    shown = [(row[0].strip("| `"), row[2], row[3]) for row in rows]
+    assert shown == [
+        (name.value, f"{share.level:.0%}"[:-1] + " %", f"{share.own:.0%}"[:-1] + " %")
+        for name, share in CALL_SHARES.items()
+    ]

@@ -57,7 +57,7 @@ class Share:
 SYNC_ENDPOINT: Final = "/transactions/sync"
 SHARES: Final = {
     CallClass.INTERACTIVE: Share(level=1.0, own=0.04, burst=0.5),
-    CallClass.WEBHOOK: Share(level=0.88, own=0.06),
+    CallClass.WEBHOOK: Share(level=0.94, own=0.06),
     CallClass.RETRY: Share(level=0.7, own=0.04),
     CallClass.ROUTINE: Share(level=0.5, own=0.03),
     CallClass.AUDIT: Share(level=0.3, own=0.02),

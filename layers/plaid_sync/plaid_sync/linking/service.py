@@ -61,13 +61,13 @@ _USED_TOKEN_CODE: Final = "INVALID_PUBLIC_TOKEN"  # noqa: S105 - an error code
 _ROLLBACK_BEGAN: Final = "rollback_began"
 _GATEWAY_CODE_PREFIX: Final = "HTTP_5"
 """A gateway's response, not Plaid's: it does not say what Plaid did."""
-EXCHANGE_SECONDS: Final = 160.0
+EXCHANGE_SECONDS: Final = 169.0
 """From the exchange to the end, where every call times out: reading the secret 9, the exchange 15, encrypting 9,
-storing the progress 9, listing the accounts 17, reading the claims 9 and a holder 9, registering 9, blocking the
-registration 9, loading the Item 9, three removals of 12, storing the progress 9; and pauses: one second between the
-removals, and three times at most 2.4 seconds between the five tries of a call of DynamoDB (see aws/clients.py,
-plaid/client.py, plaid/link.py, plaid/items.py and aws/dynamodb/transact.py). Such a call is retried only after a
-response, which takes milliseconds."""
+storing the progress 9, waiting for the call budget 9, listing the accounts 17, reading the claims 9 and a holder 9,
+registering 9, blocking the registration 9, loading the Item 9, three removals of 12, storing the progress 9; and
+pauses: one second between the removals, and three times at most 2.4 seconds between the five tries of a call of
+DynamoDB (see aws/clients.py, plaid/client.py, plaid/link.py, plaid/items.py, domain/budget.py and
+aws/dynamodb/transact.py). Such a call is retried only after a response, which takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)

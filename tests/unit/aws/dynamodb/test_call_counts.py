@@ -19,7 +19,7 @@ ROOMY = Ceilings(shared=100, own=10, total=200)
 
 @pytest.fixture(params=["DynamoDB", "fake"])
 def counts(request: pytest.FixtureRequest, dynamodb: Any) -> SharedCalls | FakeCallCounts:
-    return FakeCallCounts() if request.param == "fake" else SharedCalls(dynamodb, SHARED)
+    return FakeCallCounts() if request.param == "fake" else SharedCalls(lambda: dynamodb, SHARED)
 
 
 def test_the_twelve_slices_before_one_are_summed(counts: SharedCalls) -> None:
@@ -61,14 +61,14 @@ def test_a_slice_in_which_calls_were_throttled_can_be_counted(counts: SharedCall
 
 
 def test_rows_expire(dynamodb: Any) -> None:
-    SharedCalls(dynamodb, SHARED).add(SYNC_ENDPOINT, NOON, WEBHOOK, 1, ROOMY)
+    SharedCalls(lambda: dynamodb, SHARED).add(SYNC_ENDPOINT, NOON, WEBHOOK, 1, ROOMY)
     (row,) = dynamodb.scan(TableName=SHARED)["Items"]
     assert row["kind"] == {"S": "calls"}
     assert int(row["expires_at"]["N"]) - NOON.timestamp() == 600
 
 
 def test_a_table_that_is_not_there_is_a_transient_failure(dynamodb: Any) -> None:
-    counts = SharedCalls(dynamodb, "absent")
+    counts = SharedCalls(lambda: dynamodb, "absent")
     with pytest.raises(TransientError):
         counts.before(SYNC_ENDPOINT, NOON)
     with pytest.raises(TransientError):

@@ -12,6 +12,7 @@ from plaid_sync.aws.dynamodb.shared_rows import epoch_seconds, shared_key
 from plaid_sync.domain.budget import SLICE, SLICES_BEFORE, CallClass, CallCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,9 +27,13 @@ _TTL: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class SharedCalls:
-    """Implements `SharedCallCounts`."""
+    """Implements `SharedCallCounts`.
 
-    client: DynamoDBClient
+    Attributes:
+        client: returns DynamoDB's client.
+    """
+
+    client: Callable[[], DynamoDBClient]
     table: str
 
     def before(self, endpoint: str, slice_at: datetime) -> CallCounts:
@@ -40,7 +45,7 @@ class SharedCalls:
             f"{expression.value(_name(endpoint, first))} AND {expression.value(_name(endpoint, last))}"
         )
         with aws_errors():
-            response = self.client.query(
+            response = self.client().query(
                 TableName=self.table, KeyConditionExpression=condition, **expression.arguments()
             )
         rows = [deserialize(row) for row in response["Items"]]
@@ -49,7 +54,7 @@ class SharedCalls:
 
     def add(self, endpoint: str, slice_at: datetime, call_class: CallClass, number: int, ceilings: Ceilings) -> bool:
         """See `SharedCallCounts`. A block may exceed a ceiling that it is begun below: the next one may not."""
-        expression, exceptions = Expression(), self.client.exceptions
+        expression, client = Expression(), self.client()
         total, own = expression.name(_TOTAL), expression.name(call_class)
         below_shared = f"{total} < {expression.value(ceilings.shared)}"
         has_own = f"attribute_not_exists({own}) OR {own} < {expression.value(ceilings.own)}"
@@ -57,14 +62,14 @@ class SharedCalls:
         update = expression.update(_expiry(slice_at), adds={_TOTAL: number, str(call_class): number})
         with aws_errors():
             try:
-                self.client.update_item(
+                client.update_item(
                     TableName=self.table,
                     Key=shared_key(_KIND, _name(endpoint, slice_at)),
                     UpdateExpression=update,
                     ConditionExpression=f"attribute_not_exists({total}) OR {below_shared} OR {below_own}",
                     **expression.arguments(),
                 )
-            except exceptions.ConditionalCheckFailedException:
+            except client.exceptions.ConditionalCheckFailedException:
                 return False
         return True
 
@@ -72,7 +77,7 @@ class SharedCalls:
         """See `SharedCallCounts`."""
         expression = Expression()
         with aws_errors():
-            self.client.update_item(
+            self.client().update_item(
                 TableName=self.table,
                 Key=shared_key(_KIND, _name(endpoint, slice_at)),
                 UpdateExpression=expression.update(_expiry(slice_at), adds={_THROTTLED: 1}),
