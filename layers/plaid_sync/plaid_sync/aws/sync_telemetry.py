@@ -67,6 +67,8 @@ def _emit_report(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
         logger.warning("unknown plaid code", item_id=item_id, code=report.code)
     if report.outcome is Outcome.FAILED:
         _emit_failure(item_id, report, job)
+    elif report.outcome is Outcome.DEFERRED:
+        _log_deferred(item_id, report, job)
     else:
         if report.outcome in _OUTCOMES:
             count(_OUTCOMES[report.outcome])
@@ -122,6 +124,17 @@ def _log_success(item_id: ItemId, report: SyncReport, job: SyncJob, figures: dic
             "plaid_request_id": report.request_ids[-1] if report.request_ids else "",
             **{name: number for name, number in figures.items() if number},
         },
+    )
+
+
+def _log_deferred(item_id: ItemId, report: SyncReport, job: SyncJob) -> None:
+    """Log an attempt that the call budget deferred."""
+    logger.info(
+        "sync deferred",
+        item_id=item_id,
+        correlation_ids=" ".join(job.correlation_ids),
+        call_class=job.call_class,
+        next_attempt_at=format_optional_timestamp(report.next_attempt_at),
     )
 
 

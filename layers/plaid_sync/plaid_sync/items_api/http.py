@@ -364,7 +364,7 @@ def _transient_error_response(error: TransientError) -> Response:
     detail = str(error)
     if isinstance(error, CallBudgetError):
         members, seconds = {"fix": _WAIT_FIX}, ceil(error.retry_after)
-        return problem_response(HTTPStatus.TOO_MANY_REQUESTS, error.code, detail, members, seconds)
+        return problem_response(HTTPStatus.TOO_MANY_REQUESTS, "call_budget", detail, members, seconds)
     members = {"fix": _RETRY_FIX}
     return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, error.code, detail, members, _RETRY_SECONDS)
 
