@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account
-from plaid_sync.domain.errors import PlaidError
+from plaid_sync.domain.errors import CallBudgetError, PlaidError
 from plaid_sync.domain.item import AccountList, ItemHealth, ItemId
 from plaid_sync.items_api.ports import RotatedToken
 from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken, ListedResults
@@ -80,7 +80,7 @@ class FakePlaid:
 
     clock: FakeClock = field(default_factory=FakeClock)
     calls: Counter[str] = field(default_factory=Counter)
-    refusals: dict[str, str | PlaidError] = field(default_factory=dict)
+    refusals: dict[str, str | PlaidError | CallBudgetError] = field(default_factory=dict)
     report: ItemHealth = field(default_factory=lambda: ItemHealth(request_id="health"))
     listed: tuple[Account, ...] = ()
     link_results_listed: ListedResults = ListedResults.FULL
@@ -98,7 +98,7 @@ class FakePlaid:
         self.calls[name] += 1
         if name in self.refusals:
             refusal = self.refusals[name]
-            raise refusal if isinstance(refusal, PlaidError) else PlaidError(refusal, "refusal")
+            raise PlaidError(refusal, "refusal") if isinstance(refusal, str) else refusal
         return f"{name}-{self.calls[name]}"
 
     # ---- one Item

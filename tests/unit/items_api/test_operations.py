@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account
-from plaid_sync.domain.errors import PlaidError
+from plaid_sync.domain.errors import CallBudgetError, PlaidError
 from plaid_sync.domain.item import ItemState, StateName
 
 from tests.fakes.api import CALLER, WEBHOOK_URL, Api, content, problem
@@ -125,6 +125,16 @@ def test_a_refused_refresh_says_nothing_about_the_item(api: Api, item_id: ItemId
     assert shown["remedy"] == "none"
     assert "GET /items/{item_id}" in shown["fix"]
     assert api.item(item_id).state == before
+
+
+def test_a_refresh_that_the_call_budget_refuses_may_be_sent_again_as_soon_as_it_says(api: Api, item_id: ItemId) -> None:
+    api.plaid.refusals["refresh"] = CallBudgetError("/transactions/refresh", 2.5, waits=True)
+    response = api.request("POST", f"/items/{item_id}/refresh")
+    problem(response, 429, "call_budget")
+    assert response["headers"]["retry-after"] == "3"
+    del api.plaid.refusals["refresh"]
+    api.tables.clock.time += timedelta(seconds=3)
+    content(api.request("POST", f"/items/{item_id}/refresh"), 202)
 
 
 def test_a_refresh_over_plaids_limit_may_be_sent_again_in_a_minute(api: Api, item_id: ItemId) -> None:

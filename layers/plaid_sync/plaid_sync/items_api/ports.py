@@ -128,6 +128,10 @@ class ApiItems(Protocol):
         """Record a refresh, if the last one is at least `min_interval` ago; otherwise return when that was."""
         ...
 
+    def withdraw_refresh(self, item_id: ItemId, started_at: datetime) -> None:
+        """Forget a refresh that was recorded then, and never requested."""
+        ...
+
 
 class TokenCipher(TokenDecryptor, TokenEncryptor, Protocol):
     """Encrypts and decrypts access tokens."""

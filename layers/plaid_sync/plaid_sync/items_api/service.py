@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from plaid_sync.domain.accounts import Account, AccountState, merge_accounts
-from plaid_sync.domain.errors import ITEM_MODIFIED, PlaidError, Refusal, RefusedError, TransientError
+from plaid_sync.domain.errors import ITEM_MODIFIED, CallBudgetError, PlaidError, Refusal, RefusedError, TransientError
 from plaid_sync.domain.item import ACCOUNT_ROWS, CHECK_ACCOUNTS, PendingCheck
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import (
@@ -174,7 +174,12 @@ class ItemOperations:
                 {"fix": "wait as long as Retry-After says"},
                 retry_after=max(1, math.ceil((last + MIN_REFRESH_INTERVAL - now).total_seconds())),
             )
-        request_id = self._call(item_id, context, lambda: self.plaid.refresh(access_token))
+        try:
+            request_id = self._call(item_id, context, lambda: self.plaid.refresh(access_token))
+        except CallBudgetError:
+            # No call was made: the next request need not wait for half a minute.
+            self.items.withdraw_refresh(item_id, now)
+            raise
         request_ids = known_request_ids(request_id)
         self.history.add(context.entry(item_id, self.clock.now(), "requested", plaid_request_ids=request_ids))
         return {"requested": True}
