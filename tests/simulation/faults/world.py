@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from local.plaid import Behavior, Delivery
     from tests.simulation.faults.boundary import Call
 
-LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 9.0, "items": 180.0, "sweep": 120.0, "changes": 60.0}
+LAMBDA_SECONDS: Final = {"sync": 300.0, "webhook": 9.0, "items": 190.0, "sweep": 120.0, "changes": 60.0}
 BATCH_SIZE: Final = 10
 CALL_SECONDS: Final = 0.05
 """What a call takes in simulated time."""

@@ -166,9 +166,9 @@ def test_a_registration_that_arrives_after_the_rollback_is_blocked(api: Api) -> 
 
 
 def test_with_too_little_time_for_a_rollback_nothing_is_exchanged(api: Api) -> None:
-    problem(api.request("POST", "/items", BODY, seconds=159), 503, "not_enough_time_to_exchange")
+    problem(api.request("POST", "/items", BODY, seconds=168), 503, "not_enough_time_to_exchange")
     assert api.plaid.calls == {}
-    content(api.request("POST", "/items", BODY, seconds=161), 201)
+    content(api.request("POST", "/items", BODY, seconds=170), 201)
 
 
 def test_an_item_that_a_concurrent_repeat_returned_is_not_rolled_back(api: Api) -> None:
