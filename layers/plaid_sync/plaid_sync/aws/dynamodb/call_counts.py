@@ -30,10 +30,10 @@ class SharedCalls:
     """Implements `SharedCallCounts`.
 
     Attributes:
-        client: returns DynamoDB's client.
+        dynamodb: returns its client.
     """
 
-    client: Callable[[], DynamoDBClient]
+    dynamodb: Callable[[], DynamoDBClient]
     table: str
 
     def before(self, endpoint: str, slice_at: datetime) -> CallCounts:
@@ -45,7 +45,7 @@ class SharedCalls:
             f"{expression.value(_name(endpoint, first))} AND {expression.value(_name(endpoint, last))}"
         )
         with aws_errors():
-            response = self.client().query(
+            response = self.dynamodb().query(
                 TableName=self.table, KeyConditionExpression=condition, **expression.arguments()
             )
         rows = [deserialize(row) for row in response["Items"]]
@@ -54,7 +54,7 @@ class SharedCalls:
 
     def add(self, endpoint: str, slice_at: datetime, call_class: CallClass, number: int, ceilings: Ceilings) -> bool:
         """See `SharedCallCounts`. A block may exceed a ceiling that it is begun below: the next one may not."""
-        expression, client = Expression(), self.client()
+        expression, client = Expression(), self.dynamodb()
         total, own = expression.name(_TOTAL), expression.name(call_class)
         below_shared = f"{total} < {expression.value(ceilings.shared)}"
         has_own = f"attribute_not_exists({own}) OR {own} < {expression.value(ceilings.own)}"
@@ -77,7 +77,7 @@ class SharedCalls:
         """See `SharedCallCounts`."""
         expression = Expression()
         with aws_errors():
-            self.client().update_item(
+            self.dynamodb().update_item(
                 TableName=self.table,
                 Key=shared_key(_KIND, _name(endpoint, slice_at)),
                 UpdateExpression=expression.update(_expiry(slice_at), adds={_THROTTLED: 1}),
