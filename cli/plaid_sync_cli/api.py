@@ -71,7 +71,9 @@ class ItemApi:
 
         return cls(deployment.output("ApiUrl"), deployment.region, credentials)
 
-    def call(self, method: str, path: str, body: object = None, **query: str | None) -> Any:  # noqa: ANN401 - JSON
+    def call(
+        self, method: str, path: str, body: object = None, if_match: str | None = None, **query: str | None
+    ) -> Any:  # noqa: ANN401 - JSON
         """Send a request and return the response's document; amounts are exact decimals.
 
         Raises:
@@ -81,7 +83,8 @@ class ItemApi:
         given = {name: value for name, value in query.items() if value is not None}
         url = f"{self.url}{path}" + (f"?{urlencode(given, quote_via=quote)}" if given else "")
         data = None if body is None else exact_json.dumps(body).encode()
-        request = AWSRequest(method, url, data=data, headers={"Content-Type": "application/json"})
+        condition = {} if if_match is None else {"If-Match": if_match}
+        request = AWSRequest(method, url, data=data, headers={"Content-Type": "application/json", **condition})
         SigV4Auth(self.credentials(), "execute-api", self.region).add_auth(request)
         headers = dict(request.headers.items())
         response = self.http.request(method, url, body=data, headers=headers, timeout=_TIMEOUT_SECONDS)
@@ -115,6 +118,11 @@ def user_path(client_user_id: str) -> str:
 def account_path(item_id: str, account_id: str, action: str = "") -> str:
     """Return the path of an account."""
     return item_path(item_id, f"accounts/{http.format_path_id(account_id)}" + (f"/{action}" if action else ""))
+
+
+def annotations_path(item_id: str, transaction_id: str) -> str:
+    """Return the path of a transaction's annotations."""
+    return item_path(item_id, f"transactions/{http.format_path_id(transaction_id)}/annotations")
 
 
 def _parse(data: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -1,4 +1,4 @@
-"""The Items API: links, lists, shows, syncs, refreshes and removes Items, and erases users (docs/api.md).
+"""The Items API: links, imports, lists, shows, syncs, refreshes and removes Items, and erases users (docs/api.md).
 
 Event: API Gateway HTTP API, payload 2.0, authorized by IAM. Responses are JSON, or problem details (RFC 9457) that name
 the field and the fix. Or, invoked by the webhook function: `{"finished_link_session": {"link_token", "public_tokens",
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import ITEMS_CONFIG, client, deadline_of
@@ -54,10 +55,11 @@ from plaid_sync.items_api.http import error_response, parse_path_id, path_id_of,
 from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.rotation import TokenRotation
-from plaid_sync.items_api.routes import LINK_ROUTE, ItemsApi, handle_request
+from plaid_sync.items_api.routes import IMPORT_ROUTE, LINK_ROUTE, ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
 from plaid_sync.linking.completion import SessionCompleter, parse_finished_session
 from plaid_sync.linking.eligibility import LinkValidator
+from plaid_sync.linking.importing import Importer, parse_import_request
 from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
 from plaid_sync.linking.service import Linker
@@ -113,6 +115,8 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
     sessions = SessionReader(links, plaid_link, clock)
     operations = ItemOperations(items, history, sessions, tokens, plaid, queue, clock)
     link_tokens = LinkTokens(plaid_link, links, items, tokens, clock, settings.link_client_name)
+    registrations = Registrations(dynamodb, *tables, clock)
+    importer = Importer(plaid, tokens, links, items, indexes, registrations, operations.set_webhook, clock)
     linker = Linker(
         validator=LinkValidator(sessions, links, items),
         plaid=plaid_link,
@@ -122,7 +126,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         links=links,
         items=items,
         index=indexes,
-        registrations=Registrations(dynamodb, *tables, clock),
+        registrations=registrations,
         queue=queue,
         check_item=operations.check,
         clock=clock,
@@ -130,6 +134,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
     transactions = TransactionLists(dynamodb, settings.transactions_table)
     routes = ItemsApi(
         link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
+        import_item=lambda body, context: importer.run(parse_import_request(body, settings.plaid_env), context),
         create_link_token=lambda body, context: link_tokens.create(
             parse_link_token_request(body, sandbox=settings.plaid_env == "sandbox"), context
         ),
@@ -176,7 +181,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Response:
         response = error_response(error)
         _emit_failure(route, error, response["statusCode"])
         return response
-    count(Metric.ITEM_LINKED, int(route == LINK_ROUTE))
+    created = response["statusCode"] == HTTPStatus.CREATED
+    count(Metric.ITEM_LINKED, int(created and route in {LINK_ROUTE, IMPORT_ROUTE}))
     logger.info("request served", route=route, status=response["statusCode"], item_id=_item_id(event, response))
     return response
 

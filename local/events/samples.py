@@ -96,6 +96,11 @@ class Samples:
             "items_link_token": lambda: self._http("POST /link-tokens", {"client_user_id": "user-17"}),
             "items_link": lambda: self._http("POST /items", {"public_token": self._subject.public_token()}),
             "items_link_session": lambda: self._http("POST /items", asdict(self._subject.link_session())),
+            "items_import": lambda: self._http(
+                "POST /items/import",
+                {"access_token": self._subject.foreign_access_token(), "client_user_id": "user-17"},
+            ),
+            "items_restore_webhook": lambda: self._http(f"DELETE {item}/webhook"),
             "items_list": lambda: self._http("GET /items", query={"state": "needs_user"}),
             "items_show": lambda: self._http(f"GET {item}"),
             "items_history": lambda: self._http(f"GET {item}/history", query={"limit": "10"}),

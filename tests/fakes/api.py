@@ -22,6 +22,7 @@ from plaid_sync.items_api.routes import ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
 from plaid_sync.linking.completion import Completion, FinishedSession, SessionCompleter
 from plaid_sync.linking.eligibility import LinkValidator
+from plaid_sync.linking.importing import Importer, parse_import_request
 from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
 from plaid_sync.linking.service import Linker
@@ -45,7 +46,7 @@ _LINKER_PORTS: Final = ("plaid", "tokens", "links", "items", "index", "registrat
 CALLER: Final = "arn:aws:iam::123456789012:user/caller"
 WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
 _ROUTE_OF_ITEM: Final = re.compile(
-    "/items/(?P<item_id>[^/]+)(?:(/transactions)/(?P<transaction_id>[^/]+)"
+    "/items/(?!import$)(?P<item_id>[^/]+)(?:(/transactions)/(?P<transaction_id>[^/]+)"
     "|(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore|/transactions)?)?)"
 )
 _ROUTES_OF_ANNOTATIONS: Final = re.compile(
@@ -120,6 +121,13 @@ class Api:
             **{name: ports[name] for name in _LINKER_PORTS},
         )
 
+    def _importer(self, sessions: SessionReader) -> Importer:
+        ports = self.ports
+        return Importer(
+            switch_webhook=self._operations(sessions).set_webhook,
+            **{name: ports[name] for name in ("plaid", "tokens", "links", "items", "index", "registrations", "clock")},
+        )
+
     def _report_unreadable(self, item_id: ItemId, transaction_ids: Sequence[str]) -> None:
         self.unreadable.append((item_id, list(transaction_ids)))
 
@@ -133,6 +141,9 @@ class Api:
         operations = self._operations(sessions)
         return ItemsApi(
             link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
+            import_item=lambda body, context: self._importer(sessions).run(
+                parse_import_request(body, "sandbox"), context
+            ),
             create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
             queries=ItemQueries(
                 items, ports["index"], history, transactions, tokens, plaid, clock, self._report_unreadable

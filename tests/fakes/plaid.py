@@ -12,6 +12,7 @@ from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import PlaidError
 from plaid_sync.domain.item import AccountList, ItemHealth, ItemId
 from plaid_sync.items_api.ports import RotatedToken
+from plaid_sync.linking.ports import DescribedItem
 from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken, ListedResults
 from plaid_sync.plaid.responses import parse_page
 
@@ -85,7 +86,7 @@ class FakePlaid:
     listed: tuple[Account, ...] = ()
     link_results_listed: ListedResults = ListedResults.FULL
     connected: dict[str, AddedItem] = field(default_factory=dict)
-    webhooks: dict[str, str] = field(default_factory=dict)
+    webhooks: dict[str, str | None] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     reasons: list[RemovalReason | None] = field(default_factory=list)
     replaced_tokens: set[str] = field(default_factory=set)
@@ -137,7 +138,16 @@ class FakePlaid:
         self.replaced_tokens.add(access_token)
         return RotatedToken(f"{access_token.partition('+')[0]}+{request_id}", request_id)
 
-    def set_webhook(self, access_token: str, url: str) -> str:
+    def describe(self, access_token: str) -> DescribedItem:
+        """See `PlaidImports`: of an Item that another system linked, or this stack."""
+        request_id = self._call("describe")
+        if access_token in self.replaced_tokens or access_token in self.removed:
+            raise PlaidError("INVALID_ACCESS_TOKEN", "refusal")
+        item_id = ItemId(access_token.partition("access-sandbox-")[2] or access_token.partition("access-")[2])
+        webhook, report = self.webhooks.get(access_token), self.report
+        return DescribedItem(item_id, report.institution_id, webhook, report.error_code, request_id)
+
+    def set_webhook(self, access_token: str, url: str | None) -> str:
         self.webhooks[access_token] = url
         return self._call("webhook")
 

@@ -281,6 +281,19 @@ class Checkpoint:
     removes_unknown: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Where an Item came from: another system, which linked it.
+
+    Attributes:
+        webhook: where Plaid sent its webhooks before; None for nowhere.
+        switched_at: when Plaid began to send them to this stack; None before, and after the old URL is restored.
+    """
+
+    webhook: str | None = field(default=None, repr=False)
+    switched_at: datetime | None = None
+
+
 _ROTATION_TAKES: Final = timedelta(minutes=5)
 """Longer than the request that replaces an access token can run."""
 
@@ -310,7 +323,8 @@ class Item:
         update_status: Plaid's `transactions_update_status` in the last response; empty before the first.
         synced_at: when a sync last committed.
         webhook_at: when the newest webhook that led to an attempt was accepted.
-        link_id: digest of the public token that it was linked with.
+        link_id: digest of the public token that it was linked with, or of the access token that it was imported with.
+        imported: where it came from; None where it was linked here.
         client_user_id: the caller's reference of the user; None where it was linked without a session.
         accounts: those of its accounts that are listed or gone, as last seen.
         account_states: the accounts that are not simply listed.
@@ -350,6 +364,7 @@ class Item:
     webhook_at: datetime | None = None
     linked_at: datetime | None = None
     link_id: str = ""
+    imported: Imported | None = None
     client_user_id: str | None = None
     institution_id: str | None = None
     accounts: tuple[Account, ...] = ()

@@ -75,7 +75,8 @@ class RequestContext:
             "caller": self.caller or None,
             "correlation_ids": [self.request_id] if self.request_id else None,
         }
-        suffix = self.request_id.replace("#", "-")
+        # A request can have two entries in one millisecond.
+        suffix = f"{self.request_id}-{outcome}".replace("#", "-")
         return HistoryEntry(item_id, at, suffix, EntryKind.REQUEST, outcome, common | details, published_events)
 
 

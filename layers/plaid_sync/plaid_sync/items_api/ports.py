@@ -81,8 +81,8 @@ class PlaidItemCalls(Protocol):
         """
         ...
 
-    def set_webhook(self, access_token: str, url: str) -> str:
-        """Change the URL of the Item's webhooks; return Plaid's id of the call."""
+    def set_webhook(self, access_token: str, url: str | None) -> str:
+        """Change the URL of the Item's webhooks, None for no webhooks; return Plaid's id of the call."""
         ...
 
 
@@ -105,6 +105,14 @@ class ApiItems(Protocol):
 
     def change(self, item: Item, change: ItemChange, entry: HistoryEntry) -> bool:
         """Change an Item, and supersede its attempts; return False where it was modified since it was loaded."""
+        ...
+
+    def record_webhook(self, item_id: ItemId, entry: HistoryEntry, *, here: bool) -> bool:
+        """Record that Plaid sends the Item's webhooks to this stack, or to where they went before its import.
+
+        If here, supersede its attempts: they may have read what a webhook to the other URL then reported. Return False
+        where the Item is removed.
+        """
         ...
 
     def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
@@ -276,6 +284,25 @@ class CreatedLinkToken(Protocol):
     @property
     def hosted_link_url(self) -> str | None:
         """Where Plaid hosts Link, if that was requested."""
+        ...
+
+
+class ImportReport(Protocol):
+    """What an import of an Item did, or would do."""
+
+    @property
+    def item_id(self) -> ItemId:
+        """The Item."""
+        ...
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this request completed the import."""
+        ...
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The report, as its response shows it."""
         ...
 
 

@@ -50,13 +50,14 @@ if TYPE_CHECKING:
     from plaid_sync.items_api.erasure import UserErasure
     from plaid_sync.items_api.http import ApiEvent, Response
     from plaid_sync.items_api.page_tokens import PageTokens
-    from plaid_sync.items_api.ports import CreatedLinkToken
+    from plaid_sync.items_api.ports import CreatedLinkToken, ImportReport
     from plaid_sync.items_api.queries import ItemQueries
     from plaid_sync.items_api.rotation import TokenRotation
     from plaid_sync.items_api.service import ItemOperations
     from plaid_sync.items_api.views import View
 
 LINK_ROUTE: Final = "POST /items"
+IMPORT_ROUTE: Final = "POST /items/import"
 _PAGE_SIZE: Final = 50
 _MAX_PAGE_SIZE: Final = 100
 _TRANSACTIONS_PAGE_SIZE: Final = 100
@@ -74,12 +75,14 @@ class ItemsApi:
     Attributes:
         link: links an Item, from the parsed body and the query of the request.
         siblings: names the user's other Items that may be the same bank login.
+        import_item: imports an Item, from the parsed body of the request.
         create_link_token: creates a link token, from the parsed body of the request.
         webhook_url: where Plaid sends webhooks; empty for the host of the request.
     """
 
     link: Callable[[object, Mapping[str, str], RequestContext], ItemId]
     siblings: Callable[[ItemId], tuple[ItemId, ...]]
+    import_item: Callable[[object, RequestContext], ImportReport]
     create_link_token: Callable[[object, RequestContext], CreatedLinkToken]
     queries: ItemQueries
     operations: ItemOperations
@@ -118,6 +121,14 @@ def _link(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     warnings = [sibling_warning(sibling) for sibling in api.siblings(item_id)]
     shown = {"item_id": item_id} | ({"warnings": warnings} if warnings else {})
     return respond(HTTPStatus.CREATED, shown, location=item_path(item_id))
+
+
+def _import(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    checked_query(event)
+    report = api.import_item(body_of(event), context)
+    return respond(
+        HTTPStatus.CREATED if report.is_new else HTTPStatus.OK, report.document, location=item_path(report.item_id)
+    )
 
 
 def _list_items(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
@@ -250,6 +261,11 @@ def _set_webhook(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Res
     return respond(HTTPStatus.OK, api.operations.set_webhook(item_id_of(event), context))
 
 
+def _restore_webhook(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    return respond(HTTPStatus.OK, api.operations.restore_webhook(item_id_of(event), context))
+
+
 def _rotate_token(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     _query_without_body(event)
     return respond(HTTPStatus.OK, api.rotation.rotate(item_id_of(event), context))
@@ -290,6 +306,7 @@ def _query_without_body(event: ApiEvent, *expected: str) -> Mapping[str, str]:
 _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response]]] = {
     "POST /link-tokens": _create_link_token,
     LINK_ROUTE: _link,
+    IMPORT_ROUTE: _import,
     "GET /items": _list_items,
     "GET /items/{item_id}": _show_item,
     "DELETE /items/{item_id}": _remove,
@@ -305,6 +322,7 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "POST /items/{item_id}/refresh": _refresh,
     "POST /items/{item_id}/resync": _resync,
     "POST /items/{item_id}/webhook": _set_webhook,
+    "DELETE /items/{item_id}/webhook": _restore_webhook,
     "POST /items/{item_id}/access-token/rotate": _rotate_token,
     "POST /items/{item_id}/accounts": _fetch_accounts,
     "DELETE /items/{item_id}/accounts/{account_id}": _erase_account,

@@ -180,12 +180,29 @@ class ItemOperations:
         return {"requested": True}
 
     def set_webhook(self, item_id: ItemId, context: RequestContext) -> View:
-        """Make Plaid send the Item's webhooks to this stack."""
-        access_token = self._access_token(self._load(item_id, EventType.SET_WEBHOOK))
-        url = context.webhook_url
+        """Make Plaid send the Item's webhooks to this stack, and sync what those to another URL reported before."""
+        item = self._load(item_id, EventType.SET_WEBHOOK)
+        self._switch_webhook(item, context.webhook_url, context, "done", here=True)
+        self.queue.send(SyncMessage(item_id, Cause.REQUEST))
+        return {"webhook": context.webhook_url}
+
+    def restore_webhook(self, item_id: ItemId, context: RequestContext) -> View:
+        """Make Plaid send the Item's webhooks where it did before the Item was imported."""
+        item = self._load(item_id, EventType.SET_WEBHOOK)
+        if item.imported is None:
+            raise _not_imported_error()
+        self._switch_webhook(item, item.imported.webhook, context, "webhook_restored", here=False)
+        return {"webhook": item.imported.webhook}
+
+    def _switch_webhook(
+        self, item: Item, url: str | None, context: RequestContext, outcome: str, *, here: bool
+    ) -> None:
+        """Change the URL at Plaid, then record it: if that fails, the same request, sent again, does both."""
+        item_id, access_token = item.item_id, self._access_token(item)
         request_ids = known_request_ids(self._call(item_id, context, lambda: self.plaid.set_webhook(access_token, url)))
-        self.history.add(context.entry(item_id, self.clock.now(), "done", plaid_request_ids=request_ids))
-        return {"webhook": url}
+        entry = context.entry(item_id, self.clock.now(), outcome, plaid_request_ids=request_ids)
+        if not self.items.record_webhook(item_id, entry, here=here):
+            raise TransientError(ITEM_MODIFIED)
 
     def check(self, item_id: ItemId, context: RequestContext) -> None:
         """Request a check of an Item and its accounts, because something may have ended its connection."""
@@ -255,6 +272,12 @@ class ItemOperations:
             details = {"code": error.code, "code_reason": error.code_reason, "plaid_request_ids": request_ids}
             self.history.add(context.entry(item_id, now, "refused", **details))
             raise
+
+
+def _not_imported_error() -> RefusedError:
+    """Return the refusal to restore a webhook URL that the Item never had."""
+    fix = {"fix": "remove the Item to end its webhooks", "field": "item_id"}
+    return RefusedError(Refusal.CONFLICT, "item_not_imported", "the Item was not imported: it had no other URL", fix)
 
 
 def _require_account(item: Item, account_id: str) -> None:

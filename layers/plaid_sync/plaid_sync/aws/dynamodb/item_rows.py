@@ -23,7 +23,9 @@ is removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` 
 cursor for which they hold. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's
 consent is `consent_until` (S). `token_rotation_began_at` (S): a rotation of the access token that is not completed.
 `token_rotated_at` (S): when the stored one replaced another; for `plaid-sync restore`.
- With
+ Of an imported Item
+`link_id` is the SHA-256 of its access token, `previous_webhook` (S) the URL of its webhooks before, empty for none, and
+`webhook_switched_at` (S) when they were switched to this stack, absent where they are not. With
 the feed `changes_at` (N): the generation of the last commit whose changes are published.
 
 An Item whose public token is exchanged, and which is not registered yet, is a row that no reader counts as an Item:
@@ -49,6 +51,7 @@ from plaid_sync.domain.item import (
     Checkpoint,
     Cursor,
     Expiry,
+    Imported,
     Item,
     ItemFailure,
     ItemId,
@@ -128,6 +131,7 @@ def _item(values: dict[str, Any]) -> Item:
         webhook_at=_optional_time(values, "webhook_at"),
         linked_at=_optional_time(values, "linked_at"),
         link_id=values.get("link_id", ""),
+        imported=_imported_from_row(values),
         client_user_id=values.get("client_user_id"),
         institution_id=values.get("institution_id"),
         accounts=accounts_from(values.get("accounts")),
@@ -181,6 +185,12 @@ def _removal_from_row(values: dict[str, Any]) -> Removal | None:
 def _reason_from_row(values: dict[str, Any]) -> RemovalReason | None:
     code = values.get("removal_reason_code")
     return None if code is None else RemovalReason(code, values.get("removal_reason_note"))
+
+
+def _imported_from_row(values: dict[str, Any]) -> Imported | None:
+    if "previous_webhook" not in values:
+        return None
+    return Imported(values["previous_webhook"] or None, _optional_time(values, "webhook_switched_at"))
 
 
 def _bank_status_from_row(values: dict[str, Any]) -> BankStatus | None:

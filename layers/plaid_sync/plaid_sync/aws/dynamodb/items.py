@@ -246,7 +246,7 @@ class ItemsTable:
             "pending_checks",
             "unfinished_attempts",
         ]
-        dropped += ["checkpoint", "pull_restarts"]
+        dropped += ["checkpoint", "pull_restarts", "previous_webhook", "webhook_switched_at"]
         dropped += ["failing_since", "failed_at", "failure_code", "failure_class"]
         dropped += ["client_user_id", "institution_id", "removal_reason_note"] if erase else []
         sets = dict.fromkeys(dropped) | {"removal_completed_at": format_timestamp(self.clock.now())}
@@ -286,6 +286,12 @@ class ItemsTable:
         """See `ApiItems`."""
         sets = item_rows.change_attributes(item, change) | item_rows.superseding_attributes(item.item_id, entry.at)
         return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
+
+    def record_webhook(self, item_id: ItemId, entry: HistoryEntry, *, here: bool) -> bool:
+        """See `ApiItems`."""
+        sets: dict[str, Any] = {"webhook_switched_at": format_timestamp(entry.at) if here else None}
+        sets |= item_rows.superseding_attributes(item_id, entry.at) if here else {}
+        return self._try_change(item_id, sets, _exists_and_lives, entry, fences=here)
 
     def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
         """See `ApiItems`."""
