@@ -46,6 +46,8 @@ def read_imports(file: Path) -> list[ImportEntry]:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _invalid(f"{file} cannot be read as UTF-8", "Give JSON Lines or CSV.") from error
+    if not text.strip():
+        raise _invalid(f"{file} is empty", f"Give JSON Lines, {_SHAPE}, or CSV with a header.")
     rows = _json_lines(text) if text.lstrip().startswith("{") else _csv_rows(text)
     entries, lines = list[ImportEntry](), dict[str, int]()
     for line, row in rows:
@@ -54,8 +56,6 @@ def read_imports(file: Path) -> list[ImportEntry]:
         if first != line:
             raise _invalid(f"line {line}: access_token", f"It is that of line {first}, too: leave one out.")
         entries.append(entry)
-    if not entries:
-        raise _invalid(f"{file} is empty", f"Give JSON Lines, {_SHAPE}, or CSV with a header.")
     return entries
 
 

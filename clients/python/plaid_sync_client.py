@@ -234,6 +234,27 @@ How much of its history Plaid had in the last sync; unknown before the first.
 """
 
 
+class ImportReport(TypedDict):
+    item_id: ItemId
+    outcome: Literal['imported', 'present', 'would_import']
+    """
+    `imported`; `present`, where nothing was left to do; or `would_import`, of a dry run.
+    """
+    duplicates: list[ItemId]
+    """
+    Other Items of the user that hold the same bank accounts.
+    """
+    institution_id: NotRequired[str]
+    accounts: NotRequired[int]
+    """
+    How many accounts Plaid lists; absent where it does not, or was not called.
+    """
+    error_code: NotRequired[str]
+    """
+    Plaid's error on the Item; the first sync sets its state.
+    """
+
+
 class Transactions(TypedDict):
     """
     How many there are, without removed ones.
@@ -243,6 +264,21 @@ class Transactions(TypedDict):
     exact: bool
     """
     Whether all were counted; otherwise there are more.
+    """
+
+
+class Imported(TypedDict):
+    """
+    Where the Item came from; absent where it was linked here.
+    """
+
+    previous_webhook: str | None
+    """
+    Where Plaid sent its webhooks before; null for nowhere.
+    """
+    webhook_switched_at: Moment | None
+    """
+    When Plaid began to send them to this stack; null while it does not.
     """
 
 
@@ -533,6 +569,22 @@ class LinkItemResponse(TypedDict):
     """
 
 
+class ImportItemRequest(TypedDict):
+    access_token: str
+    """
+    The Item's access token, of this stack's client_id and environment.
+    """
+    client_user_id: ClientUserId
+    cursor: NotRequired[str]
+    """
+    The `next_cursor` of the other system's last complete sync. The table then has what changed since; a full resync brings the rest. Without it, the whole history is pulled.
+    """
+    dry_run: NotRequired[bool]
+    """
+    Report what an import would do, and change nothing.
+    """
+
+
 class RemoveItemResponse(TypedDict):
     item_id: ItemId
     state: Literal['removed']
@@ -613,6 +665,14 @@ class SetWebhookRequest(TypedDict):
 
 class SetWebhookResponse(TypedDict):
     webhook: str
+
+
+class RestoreWebhookRequest(TypedDict):
+    pass
+
+
+class RestoreWebhookResponse(TypedDict):
+    webhook: str | None
 
 
 class RotateAccessTokenRequest(TypedDict):
@@ -1215,6 +1275,10 @@ class Item(ItemSummary):
     When the Item is synced next if nothing else happens; absent if nothing is left to do.
     """
     removal: NotRequired[Removal]
+    imported: NotRequired[Imported]
+    """
+    Where the Item came from; absent where it was linked here.
+    """
     repair: NotRequired[Repair]
     token_rotation_began_at: NotRequired[Moment]
     """

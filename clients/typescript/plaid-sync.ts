@@ -45,6 +45,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/items/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import an Item that another system linked, by its access token, without a relink.
+         * @description Idempotent: sent again, it continues where it died, and afterwards changes nothing. The Item is registered, then Plaid is made to send its webhooks to this stack, and then it is synced: from the beginning, or from `cursor`. The Item is never removed at Plaid. Bank accounts that other Items of the user hold are reported, not refused.
+         */
+        post: operations["importItem"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/items/{item_id}": {
         parameters: {
             query?: never;
@@ -304,10 +324,14 @@ export interface paths {
         put?: never;
         /**
          * Have Plaid send the Item's webhooks to this stack.
-         * @description For Items that were linked with another URL. Plaid confirms with a webhook.
+         * @description For Items that were linked with another URL. Plaid confirms with a webhook. A sync follows, which finds what Plaid reported to the other URL before.
          */
         post: operations["setWebhook"];
-        delete?: never;
+        /**
+         * Have Plaid send an imported Item's webhooks where it did before the import.
+         * @description The Item is synced by routine then, some twice a day. POST, or the import sent again, switches them back.
+         */
+        delete: operations["restoreWebhook"];
         options?: never;
         head?: never;
         patch?: never;
@@ -691,6 +715,21 @@ export interface components {
          * @enum {string}
          */
         HistoryPhase: "unknown" | "not_ready" | "initial" | "historical";
+        ImportReport: {
+            item_id: components["schemas"]["ItemId"];
+            /**
+             * @description `imported`; `present`, where nothing was left to do; or `would_import`, of a dry run.
+             * @enum {unknown}
+             */
+            outcome: "imported" | "present" | "would_import";
+            /** @description Other Items of the user that hold the same bank accounts. */
+            duplicates: components["schemas"]["ItemId"][];
+            institution_id?: string;
+            /** @description How many accounts Plaid lists; absent where it does not, or was not called. */
+            accounts?: number;
+            /** @description Plaid's error on the Item; the first sync sets its state. */
+            error_code?: string;
+        };
         Item: components["schemas"]["ItemSummary"] & {
             accounts: components["schemas"]["Accounts"];
             /** @description When they were last compared with Plaid's list. */
@@ -707,6 +746,13 @@ export interface components {
             /** @description When the Item is synced next if nothing else happens; absent if nothing is left to do. */
             next_attempt_at?: components["schemas"]["Moment"];
             removal?: components["schemas"]["Removal"];
+            /** @description Where the Item came from; absent where it was linked here. */
+            imported?: {
+                /** @description Where Plaid sent its webhooks before; null for nowhere. */
+                previous_webhook: string | null;
+                /** @description When Plaid began to send them to this stack; null while it does not. */
+                webhook_switched_at: components["schemas"]["Moment"] | null;
+            };
             repair?: components["schemas"]["Repair"];
             /** @description When a rotation of the access token began that is not completed; send the same request again. */
             token_rotation_began_at?: components["schemas"]["Moment"];
@@ -916,6 +962,18 @@ export interface components {
             items: components["schemas"]["ItemSummary"][];
             next?: components["schemas"]["NextToken"];
         };
+        ImportItemRequest: {
+            /** @description The Item's access token, of this stack's client_id and environment. */
+            access_token: string;
+            client_user_id: components["schemas"]["ClientUserId"];
+            /** @description The `next_cursor` of the other system's last complete sync. The table then has what changed since; a full resync brings the rest. Without it, the whole history is pulled. */
+            cursor?: string;
+            /**
+             * @description Report what an import would do, and change nothing.
+             * @default false
+             */
+            dry_run: boolean;
+        };
         RemoveItemResponse: {
             item_id: components["schemas"]["ItemId"];
             /** @constant */
@@ -969,6 +1027,11 @@ export interface components {
         SetWebhookResponse: {
             /** Format: uri */
             webhook: string;
+        };
+        RestoreWebhookRequest: Record<string, never>;
+        RestoreWebhookResponse: {
+            /** Format: uri */
+            webhook: string | null;
         };
         RotateAccessTokenRequest: Record<string, never>;
         RotateAccessTokenResponse: {
@@ -1822,6 +1885,94 @@ export interface operations {
             };
         };
     };
+    importItem: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "access_token": "access-sandbox-7c69d345-fda7-47c1-b8f6-8ae8a9f6a0a3",
+                 *       "client_user_id": "user-17"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ImportItemRequest"];
+            };
+        };
+        responses: {
+            /** @description The Item is present and stays as it is, or this was a dry run. */
+            200: {
+                headers: {
+                    Location: components["headers"]["ItemLocation"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "item_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *       "outcome": "present",
+                     *       "duplicates": []
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            /** @description The Item is imported. */
+            201: {
+                headers: {
+                    Location: components["headers"]["ItemLocation"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "item_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *       "outcome": "imported",
+                     *       "duplicates": [],
+                     *       "institution_id": "ins_109508",
+                     *       "accounts": 2
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            /** @description Not signed or not allowed (API Gateway), or the Item is another user's. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayMessage"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "item_of_another_user";
+                    };
+                };
+            };
+            /** @description The Item has ended, or Plaid refuses to switch its webhooks now. */
+            409: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        code?: "item_revoked" | components["schemas"]["PlaidCode"];
+                    };
+                };
+            };
+            410: components["responses"]["ItemRemoved"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Broken"];
+            502: components["responses"]["PlaidRefused"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
     getItem: {
         parameters: {
             query?: never;
@@ -2641,6 +2792,60 @@ export interface operations {
             403: components["responses"]["NotAllowed"];
             404: components["responses"]["ItemNotFound"];
             409: components["responses"]["WrongState"];
+            410: components["responses"]["ItemRemoved"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Broken"];
+            502: components["responses"]["PlaidRefused"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    restoreWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+            };
+            cookie?: never;
+        };
+        /** @description Nothing, or an empty object. */
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["RestoreWebhookRequest"];
+            };
+        };
+        responses: {
+            /** @description Where Plaid sends them from now on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "webhook": "https://example.com/your-other-system"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RestoreWebhookResponse"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["ItemNotFound"];
+            /** @description The Item was not imported, or its state does not allow it. */
+            409: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        code?: ("item_not_imported" | "item_revoked") | components["schemas"]["PlaidCode"];
+                    };
+                };
+            };
             410: components["responses"]["ItemRemoved"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Broken"];

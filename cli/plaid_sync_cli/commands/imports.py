@@ -69,6 +69,7 @@ def import_items(  # noqa: PLR0913 - each is an option
     file: Annotated[
         Path,
         typer.Argument(
+            metavar="FILE",
             exists=True,
             dir_okay=False,
             help="JSON Lines or CSV: access_token, client_user_id, cursor, transaction_ids.",

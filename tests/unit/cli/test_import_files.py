@@ -18,7 +18,8 @@ def test_json_lines_and_csv_hold_the_same(tmp_path: Path) -> None:
     lines, table = tmp_path / "items.jsonl", tmp_path / "items.csv"
     lines.write_text(
         f"{FIRST}\n\n"
-        '{"access_token": "access-sandbox-2", "client_user_id": "b", "cursor": "c", "transaction_ids": {"t1": "own 1"}}\n'
+        '{"access_token": "access-sandbox-2", "client_user_id": "b", "cursor": "c", '
+        '"transaction_ids": {"t1": "own 1"}}\n'
     )
     table.write_text(
         "﻿access_token,client_user_id,cursor,transaction_ids\n"
@@ -52,7 +53,7 @@ def test_json_lines_and_csv_hold_the_same(tmp_path: Path) -> None:
         ("access_token,client_user_id\naccess-sandbox-1", "line 2"),
         ("access_token,client_user_id\naccess-sandbox-1,a,b", "line 2"),
         ("access_token,client_user_id,transaction_ids\naccess-sandbox-1,a,{", "line 2: transaction_ids"),
-        ('access_token,client_user_id\naccess-sandbox-1,"a', "line 2"),
+        ('access_token,client_user_id\naccess-sandbox-1,"a', "CSV"),
     ],
 )
 def test_an_invalid_file_imports_nothing_and_names_line_and_field(tmp_path: Path, text: str, message: str) -> None:
@@ -60,7 +61,7 @@ def test_an_invalid_file_imports_nothing_and_names_line_and_field(tmp_path: Path
     file.write_text(text)
     with pytest.raises(CommandError) as caught:
         read_imports(file)
-    assert message in caught.value.message
+    assert message in str(caught.value)
     assert caught.value.exit_code is ExitCode.USAGE
     assert "access-sandbox-1" not in str(caught.value)
 

@@ -185,7 +185,7 @@ class Importer:
             raise item_removed_error(item.item_id)
         if item.client_user_id != request.client_user_id:
             fix = {"fix": "send the client_user_id that it has in this stack", "field": "client_user_id"}
-            raise RefusedError(Refusal.CONFLICT, "item_of_another_user", "the Item is another user's", fix)
+            raise RefusedError(Refusal.FORBIDDEN, "item_of_another_user", "the Item is another user's", fix)
         if item.imported is None or item.imported.switched_at is not None:
             return ImportReport(item.item_id, _PRESENT, institution_id=item.institution_id)
         if request.dry_run:
