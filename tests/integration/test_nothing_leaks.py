@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "MARKED MERCHANT 7e1f"
 AMOUNT: Final = Decimal("918273.6455463")
+WEBHOOK_KEY: Final = "marked-key-of-the-other-system"
 USER: Final = "user-of-the-marked-secrets"
 _TOO_SHORT: Final = 8
 """A name of so few letters can occur in a log by chance."""
@@ -91,6 +92,7 @@ def walk(world: World, output: Output) -> list[str]:
     body = {"public_token": public_token, "link_token": session, "client_user_id": USER}
     call(world, output, "POST", "/items", body | {"client_user_id": "another"})
     call(world, output, "POST", "/items", body | {"public_token": "public-sandbox-unknown"})
+    moved = _import(world, output)
     item_id = call(world, output, "POST", "/items", body)["item_id"]
     again = call(world, output, "POST", "/link-tokens", {"client_user_id": USER})["link_token"]
     twin = plaid.complete_link(again, login="the marked login")
@@ -121,7 +123,30 @@ def walk(world: World, output: Output) -> list[str]:
     call(world, output, "DELETE", f"/items/{item_id}", transactions="erase")
     world.drain()
     names = {str(row["name"]) for row in plaid.truth(item_id).values() if len(row["name"]) > _TOO_SHORT}
-    return [public_token, str(twin), session, again, update, token, plaid.secret, NAME, str(AMOUNT), *accounts, *names]
+    tokens = [public_token, str(twin), session, again, update, token, *moved]
+    return [*tokens, plaid.secret, NAME, str(AMOUNT), *accounts, *names]
+
+
+def _import(world: World, output: Output) -> list[str]:
+    """Import an Item, in every way in which that is refused, too; return its secrets."""
+    plaid = world.plaid
+    moved = plaid.link_item(f"https://other-system.invalid/plaid?key={WEBHOOK_KEY}", phase=Phase.HISTORICAL)
+    body: dict[str, Any] = {"access_token": moved.access_token, "client_user_id": USER}
+    for refused in ({"cursor": 7}, {moved.access_token: "x"}, {"client_user_id": ""}, {"dry_run": "x"}):
+        call(world, output, "POST", "/items/import", body | refused)
+    call(world, output, "POST", "/items/import", body | {"access_token": f"{moved.access_token}-unknown"})
+    call(world, output, "POST", "/items/import", nonsense=moved.access_token)
+    for path in ("/item/get", "/accounts/get", "/item/webhook/update"):
+        for fault in ({"error_code": "INTERNAL_SERVER_ERROR"}, {"status": 502, "body": NAME}, {"drop": "after"}):
+            plaid.inject_fault(path, item_id=moved.item_id, **fault)
+            call(world, output, "POST", "/items/import", body)
+    assert call(world, output, "POST", "/items/import", body).get("item_id") == moved.item_id, output.refusals
+    call(world, output, "POST", "/items/import", body | {"client_user_id": "another"})
+    world.drain()
+    assert world.live(moved.item_id)
+    call(world, output, "DELETE", f"/items/{moved.item_id}/webhook")
+    assert (plaid.item(moved.item_id).webhook_url or "").endswith(WEBHOOK_KEY)
+    return [moved.access_token, WEBHOOK_KEY]
 
 
 def _fail(world: World, item_id: str) -> None:

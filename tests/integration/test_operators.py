@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -29,7 +30,6 @@ from tests.template.operations import COMMANDS as ALL_COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from typer.testing import Result
 
@@ -213,6 +213,7 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "endpoints set": [("endpoints", "set", "books", "--disabled")],
     "endpoints test": [("endpoints", "test", "books")],
     "export": [("export", "ITEM"), ("export", "--all")],
+    "import": [("import", "FILE", "--yes")],
     "item": [("item", "ITEM")],
     "items": [("items", "--limit", "1"), ("items", "--failing"), ("items", "--user", "nothing")],
     "keys set": [("keys", "set"), ("keys", "set", "--if-missing")],
@@ -227,6 +228,7 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "rotate-token": [("rotate-token", "ITEM", "--yes")],
     "status": [("status",)],
     "sync": [("sync", "ITEM")],
+    "undo-import": [("undo-import", "ITEM", "--yes"), ("undo-import", "--all", "--yes", "--rate", "10/s")],
     "usage": [("usage", "--days", "1")],
     "verify-webhook": [("verify-webhook", str(PROJECT / "tests/events/webhook_base64.json"))],
     "watch": [("watch", "--times", "1", "--interval", "0.2")],
@@ -245,7 +247,7 @@ MAY_REPORT: Final = {
         "item",
         "retained",
     ),
-    *("status", "verify-webhook", "watch"),
+    *("status", "undo-import", "verify-webhook", "watch"),
 }
 """Commands whose exit code is 1 if they find something."""
 
@@ -257,6 +259,8 @@ def run(operator: CommandLine, world: World, command: str, item_id: str) -> list
         words = {"ITEM": item_id, "ACCOUNT": world.plaid.account_rows(item_id)[0]["account_id"]}
         if "REMOVABLE" in form:
             words["REMOVABLE"] = world.link()
+        if "FILE" in form:
+            words["FILE"] = import_file(world)
         if "DRIFTED" in form:
             words["DRIFTED"] = drifted(world)
         if "ERASED" in form:
@@ -277,6 +281,13 @@ def erased_user(world: World) -> str:
     """Return a user who was erased: what another erasure takes minutes for."""
     put_link(world, user_key("erased"), requested_at=LONG_AGO, erased_at=LONG_AGO)
     return "erased"
+
+
+def import_file(world: World) -> str:
+    """Write a file with an Item that another system linked; return its name."""
+    moved = world.plaid.link_item("https://other-system.invalid/plaid", transactions=3)
+    Path("items.jsonl").write_text(json.dumps({"access_token": moved.access_token, "client_user_id": "user-19"}))
+    return "items.jsonl"
 
 
 def drifted(world: World) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -55,12 +54,16 @@ class ImportResults:
         stopped: whether it was interrupted: the same command continues.
     """
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     duplicates: dict[str, list[str]] = field(default_factory=dict)
     annotated: int = 0
     not_stored: list[str] = field(default_factory=list)
     stopped: bool = False
+
+    def count(self, outcome: str) -> None:
+        """Count an entry."""
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
 
 
 @command(APP, "import")
@@ -125,10 +128,10 @@ def _import(
     except ApiError as error:
         if error.exit_code is ExitCode.UNREACHABLE and not error.code:
             raise
-        results.counts["failed"] += 1
+        results.count("failed")
         results.failures.append({"line": entry.line, "code": error.code, "message": error.message, "fix": error.fix})
         return None
-    results.counts[document["outcome"]] += 1
+    results.count(document["outcome"])
     item_id = str(document["item_id"])
     if document["duplicates"]:
         results.duplicates[item_id] = document["duplicates"]

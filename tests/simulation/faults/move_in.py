@@ -111,9 +111,7 @@ class MoveIn(Run):
         if moved.cursor is not None:
             body["cursor"] = observed.cursor = moved.cursor
             observed.position = observed.imported_at = self.plaid.final_cursors(moved.item_id)[moved.cursor]
-        self._request(
-            http_event("POST", "/items/import", json.dumps(body), route="POST /items/import"), _FINAL, moved.item_id
-        )
+        self._request(http_event("POST", "/items/import", json.dumps(body)), _FINAL, moved.item_id)
         observed.registered = True
 
     def _request(self, event: dict[str, Any], final: set[int], item_id: str | None = None) -> None:
