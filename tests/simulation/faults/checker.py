@@ -16,7 +16,7 @@ from local.comparison import PlaidItem, Tables, compare
 from local.snapshot import plaid_item, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from local.plaid import PlaidSimulator
@@ -173,7 +173,7 @@ class Checker:
         self, item_id: str, record: dict[str, Any], rows: dict[str, dict[str, Any]], position: int
     ) -> None:
         """Compare the rows with Plaid's at the stored cursor: not only the end must be right."""
-        truth = self._pulled(item_id, self.plaid.truth_at(item_id, position), position)
+        truth = self._pulled(item_id, self.plaid.truth_at(item_id, position), rows, position)
         at_plaid = PlaidItem(item_id, truth, position, self.plaid.final_cursors(item_id))
         resync_pending = record.pop("reconcile", False)
         record["state"] = "active"  # the state is checked at the end
@@ -185,11 +185,16 @@ class Checker:
             differences = [difference for difference in differences if difference.transaction_id in truth]
         _require(not differences, item_id, f"after a commit: {differences[:3]} of {len(differences)}")
 
-    def _pulled(self, item_id: str, truth: Mapping[str, Any], position: int | None = None) -> dict[str, Any]:
-        """Return those of the rows that changed since the cursor that the Item was imported with."""
+    def _pulled(
+        self, item_id: str, truth: Mapping[str, Any], rows: Collection[str], position: int | None = None
+    ) -> dict[str, Any]:
+        """Return Plaid's rows without those that may be absent.
+
+        They have not changed since the cursor that the Item was imported with: a pull of the whole history brings them.
+        """
         since = self.item(item_id).imported_at
         changed = {change.transaction_id for change in self.plaid.item(item_id).log.changes[since:position]}
-        return {key: row for key, row in truth.items() if not since or key in changed}
+        return {key: row for key, row in truth.items() if not since or key in changed or key in rows}
 
     def _transactions_of(self, item_id: str, accounts: set[str]) -> set[str]:
         """Return the transactions that were ever in one of the accounts."""
@@ -216,7 +221,7 @@ class Checker:
                 kept = self._check_accounts(item_id, record, swept=swept)
                 tables = Tables([record], [row for row in rows.values() if row.get("account_id") not in kept])
                 at_plaid = plaid_item(self.plaid, item_id)
-                at_plaid = replace(at_plaid, rows=self._pulled(item_id, at_plaid.rows))
+                at_plaid = replace(at_plaid, rows=self._pulled(item_id, at_plaid.rows, rows))
                 differences = compare([at_plaid], tables).differences
                 _require(not differences, item_id, f"{differences[:3]} of {len(differences)} differences")
                 for transaction_id, value in item.annotations.items():

@@ -15,6 +15,7 @@ import warnings
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
+from io import StringIO
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ from tests.simulation.faults.world import Link
 if TYPE_CHECKING:
     from local.plaid import Delivery
     from tests.simulation.faults.harness import Harness
+    from tests.simulation.faults.world import Invocation
 
 OTHER_SYSTEM: Final = "https://other-system.invalid/plaid"
 ITEMS_OF_A_WORLD: Final = 5
@@ -42,6 +44,7 @@ FAULTS: Final = (
 )
 _FINAL: Final = {200, 201}
 _MAX_REQUESTS: Final = 40
+_PROGRESS: Final = 100
 _SOON: Final = 180.0
 """Seconds after which the sweep has begun everything but routine attempts, which come after twelve hours."""
 
@@ -60,9 +63,15 @@ class Moved:
 
 
 class MoveIn(Run):
-    """Some Items that move in, and out again."""
+    """Some Items that move in, and out again.
 
-    def __init__(self, shared: Harness, seed: int, items: int = ITEMS_OF_A_WORLD) -> None:
+    Attributes:
+        log: what the functions log, and emit as metrics.
+        responses: the bodies of all responses.
+    """
+
+    def __init__(self, shared: Harness, seed: int, log: StringIO, items: int = ITEMS_OF_A_WORLD) -> None:
+        self.log, self.responses = log, list[str]()
         self.rng = Random(f"move in {seed}")  # noqa: S311 - reproducible on purpose
         self.number_of_items = items
         limits = {"page_size": self.rng.choice((3, 50)), "transaction_size": self.rng.choice((5, 12, 97))}
@@ -117,8 +126,13 @@ class MoveIn(Run):
     def _request(self, event: dict[str, Any], final: set[int], item_id: str | None = None) -> None:
         """Send a request until its response is final, while the bank, Plaid and workers go on."""
         statuses: list[int] = []
+
+        def ended(invocation: Invocation) -> None:
+            statuses.append(invocation.status)
+            self.responses.append(str(invocation.response))
+
         for _ in range(_MAX_REQUESTS):
-            invocation = self._invoke("items", event, lambda ended: statuses.append(ended.status))
+            invocation = self._invoke("items", event, ended)
             fails_at = self.rng.randint(1, 14)
             while invocation is not None and not invocation.ended:
                 fails_at -= 1
@@ -199,9 +213,9 @@ class MoveIn(Run):
                 raise DivergenceError(f"{moved.item_id}: {at_plaid.webhook_url}, removed: {at_plaid.removed}")
             self.counts["moved in" if moved_in else "moved out"] += 1
         self.counts["relinked"] += len(self.plaid.items) - len(self.moved)
-        stored = self._stored()
+        found = f"{self._stored()}{self.log.getvalue()}{self.responses}"
         for moved in self.moved:
-            self.counts["tokens in plain text"] += moved.access_token in stored
+            self.counts["tokens in plain text"] += moved.access_token in found
 
     def _stored(self) -> str:
         """Return everything that tables, the event bus and the queue hold, binary values as text."""
@@ -211,19 +225,28 @@ class MoveIn(Run):
         return f"{rows}{self.bus.archive}"
 
 
-def run_moves(shared: Harness, items: int, seed: int) -> Counter[str]:
+def run_moves(items: int, seed: int) -> Counter[str]:
     """Let so many Items move in and out; return what happened how often."""
-    counts: Counter[str] = Counter()
-    for first in range(0, items, ITEMS_OF_A_WORLD):
-        world_seed = seed + first // ITEMS_OF_A_WORLD
-        with closing(MoveIn(shared, world_seed, min(ITEMS_OF_A_WORLD, items - first))) as world:
-            try:
-                world.execute()
-            except DivergenceError as error:
-                sys.stderr.write(f"seed {world_seed}: {error}\n")
-                counts["worlds that diverged"] += 1
-            counts += world.counts
+    counts, log = Counter[str](), StringIO()
+    with harness(log) as shared:
+        for first in range(0, items, ITEMS_OF_A_WORLD):
+            _move(shared, log, seed + first // ITEMS_OF_A_WORLD, min(ITEMS_OF_A_WORLD, items - first), counts)
+            if first % _PROGRESS == 0 and first:
+                sys.stderr.write(f"{first:,} of {items:,}\n")
+            log.seek(0)
+            log.truncate()
     return counts
+
+
+def _move(shared: Harness, log: StringIO, seed: int, items: int, counts: Counter[str]) -> None:
+    with closing(MoveIn(shared, seed, log, items)) as world:
+        try:
+            world.execute()
+        except DivergenceError as error:
+            sys.stderr.write(f"seed {seed}: {error}\n")
+            counts["worlds that diverged"] += 1
+        counts["bytes of logs"] += len(log.getvalue())
+        counts.update(world.counts)
 
 
 def main() -> int:
@@ -235,8 +258,7 @@ def main() -> int:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="No application metrics")  # of an invocation that was killed
     output, began = sys.stdout, time.monotonic()
-    with harness() as shared:
-        counts = run_moves(shared, options.items, options.seed)
+    counts = run_moves(options.items, options.seed)
     wrong = counts["worlds that diverged"] + counts["relinked"] + counts["tokens in plain text"]
     injected = sum(count for name, count in counts.items() if name.startswith("injected"))
     names = ("moved in", "moved out", "relinked", "changes before the switch", "changes after the switch")

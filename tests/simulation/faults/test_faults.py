@@ -14,14 +14,12 @@ import pytest
 from plaid_sync.aws.dynamodb.annotations import AnnotationMoves
 from plaid_sync.aws.dynamodb.expressions import Expression
 from plaid_sync.domain.accounts import compare_accounts
-from plaid_sync.items_api.service import ItemOperations
 from plaid_sync.sync import accounts, engine, planner
 
 from local.plaid.update_log import UpdateLog
 from local.snapshot import tamper
 from tests.simulation.faults.checker import DivergenceError
 from tests.simulation.faults.harness import harness
-from tests.simulation.faults.move_in import ITEMS_OF_A_WORLD, run_moves
 from tests.simulation.faults.postings import POSTINGS_OF_AN_ITEM, Postings, run_postings
 from tests.simulation.faults.run import Run, run
 from tests.simulation.faults.runner import shrink
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from plaid_sync.domain.accounts import Account, AccountComparison, AccountStates
-    from plaid_sync.domain.item import ItemId
-    from plaid_sync.domain.requests import RequestContext
     from plaid_sync.sync.planner import PartialWriteRecovery
 
     from tests.simulation.faults.harness import Harness
@@ -46,12 +42,6 @@ _mute = UpdateLog.mute
 
 def _not_fenced(self: Expression, _generation: int) -> str:
     return f"{self.name('state')} <> {self.value('removed')}"
-
-
-def _only_switch(self: ItemOperations, item_id: ItemId, context: RequestContext) -> None:
-    item = self.items.load(item_id)
-    assert item is not None
-    self.plaid.set_webhook(self.tokens.decrypt(item_id, item.access_token), context.webhook_url)
 
 
 def _no_full_resync(*arguments: Any) -> PartialWriteRecovery:
@@ -159,19 +149,6 @@ def test_without_each_of_their_guards_annotations_do_not_arrive(shared: Harness,
 def test_without_links_annotations_stay_behind(shared: Harness) -> None:
     with patch.object(AnnotationMoves, "_link"):
         assert run_postings(shared, 1, 1)["misplaced"] > 0
-
-
-def test_items_of_another_system_move_in_and_out_under_faults(shared: Harness) -> None:
-    counts = run_moves(shared, 3 * ITEMS_OF_A_WORLD, 1)
-    moved = counts["moved in"], counts["moved out"], counts["relinked"], counts["tokens in plain text"]
-    assert moved == (3 * ITEMS_OF_A_WORLD, 3 * ITEMS_OF_A_WORLD, 0, 0)
-    assert counts["changes before the switch"] > ITEMS_OF_A_WORLD
-
-
-def test_without_a_pull_after_the_switch_changes_are_lost(shared: Harness) -> None:
-    """Of fifteen worlds one loses something at least."""
-    with patch.object(ItemOperations, "set_webhook", _only_switch):
-        assert run_moves(shared, 15 * ITEMS_OF_A_WORLD, 1)["worlds that diverged"] > 0
 
 
 def test_a_schedule_is_shrunk_to_the_steps_that_it_needs() -> None:
