@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _REQUIRED: Final = ("access_token", "client_user_id")
 _TEXTS: Final = (*_REQUIRED, "cursor")
 _IDS: Final = "transaction_ids"
+_EXPORTED: Final = frozenset({"item_id", "institution_id", "environment", "options", "webhook"})
+"""What `plaid-sync tokens export` adds: the lines of another stack can be imported as they are."""
 _SHAPE: Final = '{"access_token": "access-...", "client_user_id": "..."}'
 
 
@@ -98,7 +100,7 @@ def _parsed(text: str, line: int) -> Any:  # noqa: ANN401 - JSON
 
 def _entry(line: int, row: dict[str, Any]) -> ImportEntry:
     for name in row:
-        if name not in (*_TEXTS, _IDS):
+        if name not in (*_TEXTS, _IDS, *_EXPORTED):
             raise _invalid(f"line {line}: a field is unknown", f"Give only {', '.join((*_TEXTS, _IDS))}.")
     for name in _REQUIRED:
         if name not in row:

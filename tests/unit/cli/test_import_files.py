@@ -71,3 +71,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CommandError, match="UTF-8"):
         read_imports(file)
+
+
+def test_what_another_stack_exports_can_be_imported(tmp_path: Path) -> None:
+    file = tmp_path / "items.jsonl"
+    exported = (
+        ', "item_id": "i", "institution_id": "ins_1", "environment": "sandbox", "options": {}, "webhook": "https://x"'
+    )
+    file.write_text(FIRST[:-1] + exported + "}")
+    assert [entry.body for entry in read_imports(file)] == [{"access_token": "access-sandbox-1", "client_user_id": "a"}]
