@@ -44,6 +44,11 @@ class ApiError(CommandError):
         self.retry_after = retry_after
         super().__init__(*_message_and_fix(status, document), _exit_code(status, self.code))
 
+    @property
+    def concerns_all(self) -> bool:
+        """Whether every other request would fail, too: the caller is not allowed, or nothing works."""
+        return self.exit_code is ExitCode.UNREACHABLE and not self.code
+
 
 @dataclass(frozen=True, slots=True)
 class ItemApi:
@@ -108,6 +113,11 @@ class ItemApi:
 def item_path(item_id: str, action: str = "") -> str:
     """Return the path of an Item."""
     return http.item_path(item_id) + (f"/{action}" if action else "")
+
+
+def token_export_path(item_id: str) -> str:
+    """Return the path of the export of an Item's access token."""
+    return f"/access-tokens/{http.format_path_id(item_id)}/export"
 
 
 def user_path(client_user_id: str) -> str:

@@ -22,6 +22,7 @@ from plaid_sync_cli.commands import (
     smoke,
     stack,
     status,
+    tokens,
     usage,
     users,
     verify_webhook,
@@ -54,6 +55,7 @@ for module in (
     stack,
     field_report,
     keys,
+    tokens,
     usage,
     verify_webhook,
 ):

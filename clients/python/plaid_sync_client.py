@@ -325,10 +325,20 @@ class Freshness(TypedDict):
     """
 
 
+Recipient: TypeAlias = str
+"""
+An X25519 public key of age (https://age-encryption.org), as `age-keygen` prints it.
+"""
+
+
 class Removal(TypedDict):
     requested_at: Moment
     transactions: Fate
     reason_code: NotRequired[RemovalReason]
+    at_plaid: NotRequired[Literal['keep']]
+    """
+    The Item lives on at Plaid, for another system; else absent.
+    """
     plaid_removed_at: NotRequired[Moment]
     """
     When Plaid removed it, which ends its billing.
@@ -681,6 +691,22 @@ class RotateAccessTokenRequest(TypedDict):
 
 class RotateAccessTokenResponse(TypedDict):
     rotated_at: Moment
+
+
+class ExportAccessTokenRequest(TypedDict):
+    recipient: Recipient
+
+
+class ExportAccessTokenResponse(TypedDict):
+    item_id: ItemId
+    client_user_id: NotRequired[ClientUserId]
+    institution_id: NotRequired[str]
+    exported_at: Moment
+    recipient: Recipient
+    encrypted: str
+    """
+    An age file in ASCII armor, which holds a JSON object.
+    """
 
 
 class FetchAccountsRequest(TypedDict):
@@ -1283,6 +1309,10 @@ class Item(ItemSummary):
     token_rotation_began_at: NotRequired[Moment]
     """
     When a rotation of the access token began that is not completed; send the same request again.
+    """
+    token_exported_at: NotRequired[Moment]
+    """
+    When the access token was last exported; absent if it was replaced since.
     """
 
 

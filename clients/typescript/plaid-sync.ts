@@ -84,7 +84,7 @@ export interface paths {
         post?: never;
         /**
          * Remove an Item, here and at Plaid.
-         * @description From the response on, nothing is written for the Item. Then it is removed at Plaid, which is retried until it succeeds, and its transactions are kept or erased as requested: GET shows the progress. Idempotent; a repeat with `erase` erases what was kept so far, and one with `keep` changes nothing.
+         * @description From the response on, nothing is written for the Item. Then it is removed at Plaid, which is retried until it succeeds, and its transactions are kept or erased as requested: GET shows the progress. Idempotent; a repeat with `erase` erases what was kept so far, and one with `keep` changes nothing. With `at_plaid=keep` the Item lives on at Plaid, for the system that its access token was exported to.
          */
         delete: operations["removeItem"];
         options?: never;
@@ -354,6 +354,29 @@ export interface paths {
          * @description The old token is dead at once, and the new one is stored encrypted; neither is in the response. After a 503, send the same request again: it finds out whether the token was replaced. For five minutes after a rotation that did not end, the answer is 503 `access_token_rotating`.
          */
         post: operations["rotateAccessToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access-tokens/{item_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Export the Item's access token, encrypted to your public key, for another system.
+         * @description Before the response, the export is in the Item's history, with the caller and the recipient, and is published as the event AccessTokenExported. The Item goes on here. docs/leaving.md has the steps, and what the encrypted document has. For five minutes after a rotation that did not end, the answer is 503 `access_token_rotating`.
+         */
+        post: operations["exportAccessToken"];
         delete?: never;
         options?: never;
         head?: never;
@@ -756,6 +779,8 @@ export interface components {
             repair?: components["schemas"]["Repair"];
             /** @description When a rotation of the access token began that is not completed; send the same request again. */
             token_rotation_began_at?: components["schemas"]["Moment"];
+            /** @description When the access token was last exported; absent if it was replaced since. */
+            token_exported_at?: components["schemas"]["Moment"];
         };
         Freshness: {
             /** @description When a sync last committed; absent before the first. */
@@ -775,10 +800,17 @@ export interface components {
                 unknown_because: string;
             };
         };
+        /** @description An X25519 public key of age (https://age-encryption.org), as `age-keygen` prints it. */
+        Recipient: string;
         Removal: {
             requested_at: components["schemas"]["Moment"];
             transactions: components["schemas"]["Fate"];
             reason_code?: components["schemas"]["RemovalReason"];
+            /**
+             * @description The Item lives on at Plaid, for another system; else absent.
+             * @constant
+             */
+            at_plaid?: "keep";
             /** @description When Plaid removed it, which ends its billing. */
             plaid_removed_at?: components["schemas"]["Moment"];
             /** @description How many rows were erased, removed ones included. */
@@ -1036,6 +1068,18 @@ export interface components {
         RotateAccessTokenRequest: Record<string, never>;
         RotateAccessTokenResponse: {
             rotated_at: components["schemas"]["Moment"];
+        };
+        ExportAccessTokenRequest: {
+            recipient: components["schemas"]["Recipient"];
+        };
+        ExportAccessTokenResponse: {
+            item_id: components["schemas"]["ItemId"];
+            client_user_id?: components["schemas"]["ClientUserId"];
+            institution_id?: string;
+            exported_at: components["schemas"]["Moment"];
+            recipient: components["schemas"]["Recipient"];
+            /** @description An age file in ASCII armor, which holds a JSON object. */
+            encrypted: string;
         };
         FetchAccountsRequest: Record<string, never>;
         FetchAccountsResponse: {
@@ -1506,6 +1550,19 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"] & {
                     /** @enum {unknown} */
                     code?: "item_removed";
+                };
+            };
+        };
+        /** @description A defect (API Gateway), or a new token that could not be stored; the user has to link again. */
+        TokenLost: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["GatewayMessage"];
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @enum {unknown} */
+                    code?: "access_token_lost";
                 };
             };
         };
@@ -2068,6 +2125,8 @@ export interface operations {
             query?: {
                 /** @description Whether the Item's transactions are kept or erased. */
                 transactions?: components["schemas"]["Fate"];
+                /** @description Whether the Item is removed at Plaid, which ends its billing, or kept there, which needs an export of its access token (POST /access-tokens/{item_id}/export) after the last rotation. */
+                at_plaid?: "remove" | "keep";
                 reason_code?: components["schemas"]["RemovalReason"];
                 /** @description Your note for Plaid, without personal data; only with `reason_code`. */
                 reason_note?: string;
@@ -2104,6 +2163,19 @@ export interface operations {
             400: components["responses"]["Invalid"];
             403: components["responses"]["NotAllowed"];
             404: components["responses"]["ItemNotFound"];
+            /** @description With `at_plaid=keep`, of an Item whose access token no other system has. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "token_not_exported";
+                    };
+                };
+            };
+            410: components["responses"]["ItemRemoved"];
             429: components["responses"]["Throttled"];
             500: components["responses"]["Broken"];
             503: components["responses"]["TryAgain"];
@@ -2891,20 +2963,57 @@ export interface operations {
             409: components["responses"]["PlaidSaysNo"];
             410: components["responses"]["ItemRemoved"];
             429: components["responses"]["TooMany"];
-            /** @description A defect (API Gateway), or a new token that could not be stored; the user has to link again. */
-            500: {
+            500: components["responses"]["TokenLost"];
+            502: components["responses"]["PlaidRefused"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    exportAccessToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "recipient": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ExportAccessTokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The encrypted document. */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GatewayMessage"];
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "access_token_lost";
-                    };
+                    /**
+                     * @example {
+                     *       "item_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *       "client_user_id": "user-17",
+                     *       "institution_id": "ins_109508",
+                     *       "exported_at": "2026-03-01T12:00:00.000Z",
+                     *       "recipient": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+                     *       "encrypted": "-----BEGIN AGE ENCRYPTED FILE-----\n...\n-----END AGE ENCRYPTED FILE-----\n"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ExportAccessTokenResponse"];
                 };
             };
-            502: components["responses"]["PlaidRefused"];
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["ItemNotFound"];
+            410: components["responses"]["ItemRemoved"];
+            429: components["responses"]["Throttled"];
+            500: components["responses"]["TokenLost"];
             503: components["responses"]["TryAgain"];
         };
     };

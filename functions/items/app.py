@@ -14,6 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.age import AgeCipher
 from plaid_sync.aws.clients import ITEMS_CONFIG, client, deadline_of
 from plaid_sync.aws.dynamodb.annotated_rows import AnnotatedRows
 from plaid_sync.aws.dynamodb.history import HistoryTable
@@ -57,6 +58,7 @@ from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import IMPORT_ROUTE, LINK_ROUTE, ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
+from plaid_sync.items_api.token_export import TokenExport
 from plaid_sync.linking.completion import SessionCompleter, parse_finished_session
 from plaid_sync.linking.eligibility import LinkValidator
 from plaid_sync.linking.importing import Importer, parse_import_request
@@ -142,6 +144,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock, _report_unreadable),
         operations=operations,
         rotation=TokenRotation(items, tokens, plaid, queue, clock),
+        token_export=TokenExport(items, tokens, plaid, AgeCipher(), clock, settings.plaid_env),
         annotations=TransactionAnnotations(items, AnnotatedRows(dynamodb, settings.transactions_table, clock)),
         page_tokens=PageTokens(lambda: secret.get().secret),
         erasure=UserErasure(items, _users(dynamodb, settings, clock), partial(operations.remove, erase=True), clock),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 
+_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+"""The public key of the examples in age's README."""
 FOLDER = Path(__file__).parents[2] / "tests" / "events"
 
 
@@ -121,6 +123,7 @@ class Samples:
             "items_erase_account": lambda: self._http(f"DELETE {account}"),
             "items_restore_account": lambda: self._http(f"POST {account}/restore"),
             "items_rotate_token": lambda: self._http(f"POST {item}/access-token/rotate"),
+            "items_export_token": lambda: self._http("POST /access-tokens/{item_id}/export", {"recipient": _RECIPIENT}),
             "items_remove": lambda: self._http(f"DELETE {item}", query={"transactions": "erase"}),
             "items_erase_user": lambda: self._http("DELETE /users/{client_user_id}"),
         }

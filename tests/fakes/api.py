@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.age import AgeCipher
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import Item, ItemId, Removal
 from plaid_sync.domain.requests import RequestContext
@@ -20,6 +21,7 @@ from plaid_sync.items_api.queries import ItemQueries
 from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
+from plaid_sync.items_api.token_export import TokenExport
 from plaid_sync.linking.completion import Completion, FinishedSession, SessionCompleter
 from plaid_sync.linking.eligibility import LinkValidator
 from plaid_sync.linking.importing import Importer, parse_import_request
@@ -49,6 +51,7 @@ _ROUTE_OF_ITEM: Final = re.compile(
     "/items/(?!import$)(?P<item_id>[^/]+)(?:(/transactions)/(?P<transaction_id>[^/]+)"
     "|(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore|/transactions)?)?)"
 )
+_EXPORT: Final = re.compile("/access-tokens/(?P<item_id>[^/]+)/export")
 _ROUTES_OF_ANNOTATIONS: Final = re.compile(
     "/items/(?P<item_id>[^/]+)(?:/transactions/(?P<transaction_id>[^/]+)/annotations|/annotations/review)"
 )
@@ -150,6 +153,7 @@ class Api:
             ),
             operations=operations,
             rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
+            token_export=TokenExport(items, tokens, plaid, AgeCipher(), clock, "sandbox"),
             annotations=TransactionAnnotations(items, ports["annotations"]),
             page_tokens=PageTokens(lambda: self.secret),
             siblings=Siblings(items, ports["index"]).of,
@@ -187,6 +191,8 @@ class Api:
             parts = {name: part for name, part in annotated.groupdict().items() if part is not None}
             ending = "/transactions/{transaction_id}/annotations" if len(parts) > 1 else "/annotations/review"
             route = f"/items/{{item_id}}{ending}"
+        if (exported := _EXPORT.fullmatch(path)) is not None:
+            parts, route = exported.groupdict(), "/access-tokens/{item_id}/export"
         event = {
             "routeKey": f"{method} {route}",
             "headers": dict(headers or {}),

@@ -53,6 +53,7 @@ def http_event(
     """Return an event of an HTTP API, payload 2.0, whose caller has signed for IAM."""
     names = {
         "items": "item_id",
+        "access-tokens": "item_id",
         "accounts": "account_id",
         "transactions": "transaction_id",
         "users": "client_user_id",

@@ -10,6 +10,7 @@ import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+import pyrage
 import pytest
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.claims import user_key
@@ -19,6 +20,7 @@ from plaid_sync_cli.commands.requests import resync_all
 from plaid_sync_cli.dead_letters import DeadLetterQueue, replay
 from plaid_sync_cli.deployment import Target
 from plaid_sync_cli.output import Output
+from pyrage import x25519
 
 from local.plaid import Phase
 from local.stack.deploy import STACK_NAME
@@ -512,3 +514,45 @@ def test_items_of_another_system_move_in_are_annotated_and_go_back(
     assert cli.json("import", str(file), "--yes", "--rate", "10/s")["counts"] == {"imported": 3}
     file.write_text("not a file of Items")
     assert "line 1" in cli.run("import", str(file), "--yes").output
+
+
+def test_tokens_are_exported_once_each_into_files_that_only_the_key_decrypts(
+    cli: CommandLine, world: World, synced: str, tmp_path: Path
+) -> None:
+    key, other = x25519.Identity.generate(), world.synced(transactions=1)
+    words = ("tokens", "export", "--recipient", str(key.to_public()), "--output", "tokens", "--yes")
+    assert cli.json(*words, synced) == {"exported": [synced], "kept": [], "refused": {}}
+    found = cli.json(*words, "--all", "--rate", "10/s")
+    assert (other in found["exported"], synced in found["kept"], found["refused"]) == (True, True, {})
+    for item_id in (synced, other):
+        (line,) = pyrage.decrypt((tmp_path / "tokens" / f"{item_id}.age").read_bytes(), [key]).splitlines()
+        document = json.loads(line)
+        item = world.plaid.item(item_id)
+        assert (document["item_id"], document["access_token"]) == (item_id, item.access_token)
+        assert document["cursor"] == world.item(item_id)["cursor"]
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "tokens").iterdir()} == {0o600}
+    assert f"tokens; {len(found['exported']) + 1} files were there" in cli.text(*words, "--all")
+
+
+def test_an_export_that_is_refused_is_named_and_the_others_go_on(cli: CommandLine, synced: str, tmp_path: Path) -> None:
+    key = str(x25519.Identity.generate().to_public())
+    words = ("tokens", "export", "--recipient", key, "--output", "tokens", "--yes")
+    found = cli.json(*words, "unknown", synced, code=1)
+    assert (found["exported"], found["refused"].keys()) == ([synced], {"unknown"})
+    wrong = ("tokens", "export", synced, "--recipient", "age1wrong", "--output", "others", "--yes")
+    assert "recipient" in cli.run(*wrong).stderr
+    assert cli.run(*wrong[:-1]).exit_code == 130
+    assert cli.run(*words).exit_code == cli.run(*words, "--all", synced).exit_code == 2
+    assert cli.run(*wrong[:-3], "--output", "no/folder").exit_code == 2
+    assert [path.name for path in (tmp_path / "others").iterdir()] == []
+
+
+def test_an_item_is_kept_at_plaid_once_its_token_is_exported(cli: CommandLine, world: World) -> None:
+    item_id, key = world.synced(transactions=1), str(x25519.Identity.generate().to_public())
+    assert "tokens export" in cli.run("remove", item_id, "--keep-at-plaid", "--yes").stderr
+    cli.text("tokens", "export", item_id, "--recipient", key, "--output", "tokens", "--yes")
+    removal = cli.json("remove", item_id, "--keep-at-plaid", "--yes")["removal"]
+    assert removal["at_plaid"] == "keep"
+    world.drain()
+    assert not world.plaid.item(item_id).removed
+    assert "removal_completed_at" in world.item(item_id)

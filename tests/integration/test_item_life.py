@@ -15,6 +15,7 @@ from plaid_sync.domain.errors import Remedy, remedy_for
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import StateName
 from plaid_sync.domain.transitions import TRANSITIONS, Action, EventType
+from pyrage import x25519
 
 from local.plaid.webhooks import ITEM_CODES
 from tests.integration.in_process import waits_long
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.integration.harness import World
 
+RECIPIENT: Final = str(x25519.Identity.generate().to_public())
 HOOK: Final = "http://plaid-sync.test/webhooks/plaid"
 A, E, D, U, R, GONE = StateName
 ERRORS: Final = {U: "ITEM_LOGIN_REQUIRED", R: "USER_PERMISSION_REVOKED"}
@@ -223,6 +225,14 @@ REQUESTS: Final = {
     EventType.ROTATE_TOKEN: ("POST", "/access-token/rotate"),
     EventType.REMOVE: ("DELETE", ""),
 }
+
+
+def exported(play: Play) -> None:
+    body = {"recipient": RECIPIENT}
+    answer = play.world.request("POST", f"/access-tokens/{play.item_id}/export", body)
+    check_refusal(play, EventType.EXPORT_TOKEN, json.loads(answer["body"]) | {"_status": answer["statusCode"]})
+
+
 HAPPENS: Final[dict[EventType, Callable[[Play], None]]] = {
     **{event: webhook(event) for event in EventType if event.value in ITEM_CODES},
     **{event: requested(event, *request) for event, request in REQUESTS.items()},
@@ -242,6 +252,7 @@ HAPPENS: Final[dict[EventType, Callable[[Play], None]]] = {
     EventType.LINK: linked_again,
     EventType.UPDATE_MODE_FINISHED: update_mode_finished,
     EventType.UPDATE_MODE: update_mode,
+    EventType.EXPORT_TOKEN: exported,
 }
 SYNCED: Final = {
     *(Action.CHECK, Action.CHECK_ACCOUNTS, Action.SYNC, Action.RESYNC, Action.REGISTER, Action.ERASE_ACCOUNT),

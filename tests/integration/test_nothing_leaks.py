@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import pytest
+from pyrage import x25519
 
 from local.plaid import CustomTransaction, Phase
 from tests.integration.in_process import function
@@ -118,12 +119,17 @@ def walk(world: World, output: Output) -> list[str]:
     plaid.revoke_account(item_id)
     deliver(world, item_id)
     token = plaid.item(item_id).access_token
+    export = f"/access-tokens/{item_id}/export"
+    exported = call(world, output, "POST", export, {"recipient": str(x25519.Identity.generate().to_public())})
+    assert exported["encrypted"]
+    private_key = str(x25519.Identity.generate())
+    call(world, output, "POST", export, {"recipient": private_key})
     accounts = [account["name"] for account in plaid.account_rows(item_id)]
     world.sweep()
     call(world, output, "DELETE", f"/items/{item_id}", transactions="erase")
     world.drain()
     names = {str(row["name"]) for row in plaid.truth(item_id).values() if len(row["name"]) > _TOO_SHORT}
-    tokens = [public_token, str(twin), session, again, update, token, *moved]
+    tokens = [public_token, str(twin), session, again, update, token, private_key, *moved]
     return [*tokens, plaid.secret, NAME, str(AMOUNT), *accounts, *names]
 
 

@@ -53,14 +53,15 @@ PRODUCT_LISTS: Final = (
 MORE_THAN_A_SCHEMA: Final = {
     "POST /link-tokens": {"client_user_id", "days_requested", "user", "redirect_uri", *PRODUCT_LISTS},
     "POST /items": {"public_token", "replace", "transactions"},
-    "DELETE /items/{item_id}": {"reason_note"},
+    "POST /access-tokens/{item_id}/export": {"recipient"},
+    "DELETE /items/{item_id}": {"reason_code", "reason_note"},
     "PATCH /items/{item_id}/transactions/{transaction_id}/annotations": {"body"},
     "GET /items/{item_id}/transactions": {"to", "max_amount"},
     "GET /items/{item_id}/accounts/{account_id}/transactions": {"to", "max_amount"},
 }
 """Fields for which valid data can get 400: some Items require `client_user_id`, others do not; `replace` and
-`transactions` depend on the body, as do fields that exclude each other; a range
-can end before it begins; and only Plaid knows its public tokens."""
+`transactions` depend on the body, as do fields that exclude each other; a range can end before it begins; a public key
+has a checksum; Plaid gets no reason for an Item that it keeps; and only Plaid knows its public tokens."""
 
 
 @schemathesis.check

@@ -16,6 +16,7 @@ from plaid_sync.outbound.endpoints import Endpoint, dump_endpoints
 from plaid_sync_cli.api import ItemApi
 from plaid_sync_cli.deployment import USER_AGENT
 from plaid_sync_cli.endpoints import new_secret
+from pyrage import x25519
 
 from local.stack.deploy import STACK_NAME
 from local.stack.paths import PROJECT
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 pytestmark = runs_in_the_emulator
 
 USER: Final = "operator"
-POLICIES: Final = ("inspect", "operate")
+POLICIES: Final = ("inspect", "operate", "leave")
 DOCUMENT: Final = (PROJECT / "docs" / "cli.md").read_text().split("\n## Permissions\n")[1]
 ALWAYS: Final = {"cloudformation:DescribeStacks"}
 """What every command calls that works on a deployment."""
@@ -191,6 +192,7 @@ WRITES: Final = re.compile(r":(Put|Update|Delete|Send|Start|Create|Invoke(?!$))|
 """Actions that change something or read Plaid's keys; execute-api:Invoke is limited to GET."""
 WITH_MESSAGES: Final = {("pause", "cloudwatch:GetMetricStatistics"), ("resume", "cloudwatch:GetMetricStatistics")}
 """What a command calls only while messages wait."""
+RECIPIENT: Final = str(x25519.Identity.generate().to_public())
 KEYS: Final = json.dumps({"client_id": "local-client-id", "secret": "local-secret"})
 COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     # The forms of each command that together make all its calls.
@@ -229,6 +231,10 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "status": [("status",)],
     "sync": [("sync", "ITEM")],
     "undo-import": [("undo-import", "ITEM", "--yes"), ("undo-import", "--all", "--yes", "--rate", "10/s")],
+    "tokens export": [
+        ("tokens", "export", "ITEM", "--recipient", RECIPIENT, "--output", "tokens", "--yes"),
+        ("tokens", "export", "--all", "--recipient", RECIPIENT, "--output", "tokens", "--yes", "--rate", "10/s"),
+    ],
     "usage": [("usage", "--days", "1")],
     "verify-webhook": [("verify-webhook", str(PROJECT / "tests/events/webhook_base64.json"))],
     "watch": [("watch", "--times", "1", "--interval", "0.2")],
@@ -301,8 +307,8 @@ def drifted(world: World) -> str:
 def allowed(world: World, command: str, actions: set[str]) -> str:
     """Return the policy that a command's row names, with only these actions."""
     found = statements(world)
-    of_row = found["inspect"] + (found["operate"] if ROWS[command][0] == "operate" else [])
-    return limited(of_row, actions)
+    policies = dict.fromkeys(("inspect", ROWS[command][0]))
+    return limited([statement for policy in policies for statement in found[policy]], actions)
 
 
 def test_the_table_has_every_command_and_the_policies_exactly_its_actions(world: World) -> None:
@@ -313,6 +319,7 @@ def test_the_table_has_every_command_and_the_policies_exactly_its_actions(world:
         wanted[policy] |= actions
     assert actions_of(found["inspect"]) >= wanted["inspect"] | ALWAYS
     assert actions_of(found["inspect"] + found["operate"]) == wanted["inspect"] | wanted["operate"] | ALWAYS
+    assert actions_of(found["leave"]) == wanted["leave"]
     assert {action for each in found["inspect"] for action in each["Action"] if WRITES.search(action)} == set()
 
 
@@ -353,3 +360,12 @@ def test_the_inspecting_operator_changes_nothing(operator: CommandLine, world: W
         result = operator.run(*words)
         assert result.exit_code == 3, result.output
     assert operator.run("keys", "set", stdin=KEYS).exit_code == 3
+
+
+def test_the_operating_operator_exports_no_access_token(operator: CommandLine, world: World) -> None:
+    found, item_id = statements(world), world.synced(transactions=1)
+    grant(world, json.dumps({"Version": "2012-10-17", "Statement": found["inspect"] + found["operate"]}))
+    (words, _) = COMMANDS["tokens export"]
+    result = operator.run(*(item_id if word == "ITEM" else word for word in words))
+    assert (result.exit_code, bool(DENIED.search(result.output))) == (3, True), result.output
+    assert "token_exported_at" not in world.item(item_id)

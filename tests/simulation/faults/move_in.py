@@ -19,6 +19,7 @@ from io import StringIO
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+import pyrage
 import urllib3
 
 from local.plaid import Phase
@@ -42,6 +43,8 @@ FAULTS: Final = (
     *(Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.NOT_SENT, Fault.RESPONSE_LOST),
     *(Fault.THROTTLED, Fault.SERVER_ERROR, Fault.CONFLICT),
 )
+_KEY: Final = pyrage.x25519.Identity.generate()
+"""Of the system that Items move out to."""
 _FINAL: Final = {200, 201}
 _MAX_REQUESTS: Final = 40
 _PROGRESS: Final = 100
@@ -111,8 +114,20 @@ class MoveIn(Run):
         self._come_to_rest()
         self._check(moved_in=True)
         for moved in self.rng.sample(self.moved, len(self.moved)):
-            self._request(http_event("DELETE", f"/items/{moved.item_id}/webhook"), {200})
+            self._move_out(moved)
+        self._end_workers()
         self._check(moved_in=False)
+
+    def _move_out(self, moved: Moved) -> None:
+        """Export the token, restore the webhook URL, and remove the Item here alone."""
+        body = json.dumps({"recipient": str(_KEY.to_public())})
+        exported = self._request(http_event("POST", f"/access-tokens/{moved.item_id}/export", body), {200})
+        document = json.loads(pyrage.decrypt(json.loads(exported["body"])["encrypted"].encode(), [_KEY]))
+        if document["access_token"] != moved.access_token:
+            raise DivergenceError(f"{moved.item_id}: another token was exported")
+        self._request(http_event("DELETE", f"/items/{moved.item_id}/webhook"), {200})
+        query = {"transactions": "erase", "at_plaid": "keep"}
+        self._request(http_event("DELETE", f"/items/{moved.item_id}", query=query), {202})
 
     def _import(self, moved: Moved) -> None:
         body = {"access_token": moved.access_token, "client_user_id": "user"}
@@ -123,12 +138,12 @@ class MoveIn(Run):
         self._request(http_event("POST", "/items/import", json.dumps(body)), _FINAL, moved.item_id)
         observed.registered = True
 
-    def _request(self, event: dict[str, Any], final: set[int], item_id: str | None = None) -> None:
-        """Send a request until its response is final, while the bank, Plaid and workers go on."""
-        statuses: list[int] = []
+    def _request(self, event: dict[str, Any], final: set[int], item_id: str | None = None) -> dict[str, Any]:
+        """Send a request until its response is final, while the bank, Plaid and workers go on; return that."""
+        answers: list[Invocation] = []
 
         def ended(invocation: Invocation) -> None:
-            statuses.append(invocation.status)
+            answers.append(invocation)
             self.responses.append(str(invocation.response))
 
         for _ in range(_MAX_REQUESTS):
@@ -138,8 +153,9 @@ class MoveIn(Run):
                 fails_at -= 1
                 self.step(invocation, self.rng.choice(FAULTS) if not fails_at else None)
                 self._go_on()
-            if statuses[-1] in final:
-                return
+            if answers[-1].status in final:
+                response: dict[str, Any] = answers[-1].response
+                return response
             self.counts["requests repeated"] += 1
             self.wait(self.rng.choice((1, 5, 61, _SOON)))
             if self.rng.random() < 0.5:
@@ -147,7 +163,7 @@ class MoveIn(Run):
                 self.complete(self.invoke_sweep())
                 self._end_workers()
                 self._change(self.rng.choice(self.moved).item_id if item_id is None else item_id)
-        raise DivergenceError(f"no final response: {statuses}")
+        raise DivergenceError(f"no final response: {[(answer.status, answer.response) for answer in answers[-3:]]}")
 
     def _go_on(self) -> None:
         """Let the bank change rows, Plaid deliver webhooks, and workers pull, now and then.
@@ -211,6 +227,10 @@ class MoveIn(Run):
             here = at_plaid.webhook_url != OTHER_SYSTEM
             if here != moved_in or at_plaid.removed or at_plaid.access_token != moved.access_token:
                 raise DivergenceError(f"{moved.item_id}: {at_plaid.webhook_url}, removed: {at_plaid.removed}")
+            if not moved_in and (
+                "access_token" in self.checker.record(moved.item_id) or self.checker.rows(moved.item_id)
+            ):
+                raise DivergenceError(f"{moved.item_id}: the token or rows are left")
             self.counts["moved in" if moved_in else "moved out"] += 1
         self.counts["relinked"] += len(self.plaid.items) - len(self.moved)
         found = f"{self._stored()}{self.log.getvalue()}{self.responses}"

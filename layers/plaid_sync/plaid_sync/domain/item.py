@@ -182,6 +182,7 @@ class Removal:
         plaid_removed_at: when Plaid removed it: its billing ended, and its access token is gone.
         completed_at: when nothing was left to do.
         reason: why, for Plaid; None where the caller gave none.
+        keeps_at_plaid: whether another system goes on with the Item at Plaid, by the access token that was exported.
     """
 
     requested_at: datetime
@@ -190,6 +191,7 @@ class Removal:
     plaid_removed_at: datetime | None = None
     completed_at: datetime | None = None
     reason: RemovalReason | None = None
+    keeps_at_plaid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +306,7 @@ class Item:
 
     Attributes:
         access_token: ciphertext under the token key, with the item_id as encryption context; empty once Plaid has
-            removed the Item, and in lists.
+            removed the Item, or it is removed here and kept at Plaid, and in lists.
         generation: the fencing token. Every claim raises it; only the holder of the newest may write.
         attempt_id: of the attempt that claimed it last, as `<began at>#<random>`; empty before the first.
         cursor: Plaid's cursor at the end of the last complete update; None before the first.
@@ -331,6 +333,7 @@ class Item:
         accounts_checked_at: when its accounts were last compared with /accounts/get.
         token_rotation_began_at: when a rotation of its access token began that is not completed: the stored token may
             be dead, and the new one lost.
+        token_exported_at: when its access token was last exported; None where no rotation has left that one valid.
         bank_login_ids: keys of its account claims (`domain.claims.claim_keys`).
         removal: set once it is removed.
         bank: Plaid's connection to the bank, as the API last fetched it.
@@ -371,6 +374,7 @@ class Item:
     account_states: AccountStates = NO_ACCOUNT_STATES
     accounts_checked_at: datetime | None = None
     token_rotation_began_at: datetime | None = None
+    token_exported_at: datetime | None = None
     bank_login_ids: frozenset[str] = frozenset()
     removal: Removal | None = None
     bank: BankStatus | None = None

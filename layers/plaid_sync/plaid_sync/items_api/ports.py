@@ -99,6 +99,10 @@ class ApiItems(Protocol):
         """Mark an Item removed; return False where it is removed already, or gone: load it again."""
         ...
 
+    def remove_here(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+        """Mark an Item removed that lives on at Plaid, and drop its token; return False where it was modified since."""
+        ...
+
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
         """Erase the rows of a removed Item that kept them; return False where it was modified since it was loaded."""
         ...
@@ -128,6 +132,10 @@ class ApiItems(Protocol):
         """
         ...
 
+    def record_token_export(self, item: Item, entry: HistoryEntry) -> bool:
+        """Record that the access token is given out; return False where the Item was modified since it was loaded."""
+        ...
+
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         """Store Plaid's connection to the bank, without history; does nothing where there is no Item."""
         ...
@@ -139,6 +147,18 @@ class ApiItems(Protocol):
 
 class TokenCipher(TokenDecryptor, TokenEncryptor, Protocol):
     """Encrypts and decrypts access tokens."""
+
+
+class RecipientCipher(Protocol):
+    """Encrypts to a public key that a caller gives."""
+
+    def encrypt(self, text: str, recipient: str) -> str:
+        """Return a text that only the holder of the recipient's private key can decrypt.
+
+        Raises:
+            InvalidRequestError: `recipient` is no public key.
+        """
+        ...
 
 
 class ItemLists(Protocol):

@@ -10,8 +10,10 @@ from plaid_sync.domain.clock import format_optional_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError
 from plaid_sync.domain.item import MAX_REASON_NOTE_LENGTH, REMOVAL_REASONS, RemovalReason, StateName
 from plaid_sync.domain.requests import (
+    MAX_RECIPIENT_LENGTH,
     MAX_USER_ID_LENGTH,
     erase_requested,
+    kept_at_plaid,
     optional_choice,
     optional_text,
     optional_token,
@@ -54,16 +56,20 @@ if TYPE_CHECKING:
     from plaid_sync.items_api.queries import ItemQueries
     from plaid_sync.items_api.rotation import TokenRotation
     from plaid_sync.items_api.service import ItemOperations
+    from plaid_sync.items_api.token_export import TokenExport
     from plaid_sync.items_api.views import View
 
 LINK_ROUTE: Final = "POST /items"
 IMPORT_ROUTE: Final = "POST /items/import"
+EXPORT_ROUTE: Final = "POST /access-tokens/{item_id}/export"
+"""Not below /items: the policies of applications allow all of that."""
 _PAGE_SIZE: Final = 50
 _MAX_PAGE_SIZE: Final = 100
 _TRANSACTIONS_PAGE_SIZE: Final = 100
 _MAX_TRANSACTIONS_PAGE_SIZE: Final = 500
 _ERASURE_RETRY_SECONDS: Final = 5
 _USER_LIST_KEY: Final = ("client_user_id", "item_id")
+_RECIPIENT_EXAMPLE: Final = '{"recipient": "age1..."}'
 _STATE_LIST_KEY: Final = ("state", "fresh_at", "item_id")
 _REVIEW_KEY: Final = ("transaction_id",)
 
@@ -87,6 +93,7 @@ class ItemsApi:
     queries: ItemQueries
     operations: ItemOperations
     rotation: TokenRotation
+    token_export: TokenExport
     annotations: TransactionAnnotations
     page_tokens: PageTokens
     erasure: UserErasure
@@ -215,9 +222,14 @@ def _review_annotations(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Re
 
 
 def _remove(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
-    query = _query_without_body(event, "transactions", "reason_code", "reason_note")
-    item_id = item_id_of(event)
-    shown = api.operations.remove(item_id, context, erase=erase_requested(query), reason=_removal_reason(query))
+    query = _query_without_body(event, "transactions", "at_plaid", "reason_code", "reason_note")
+    item_id, erase, reason = item_id_of(event), erase_requested(query), _removal_reason(query)
+    if not kept_at_plaid(query):
+        shown = api.operations.remove(item_id, context, erase=erase, reason=reason)
+    elif reason is not None:
+        raise InvalidRequestError("reason_code", "is for Plaid: leave it out where Plaid keeps the Item")
+    else:
+        shown = api.operations.remove_here(item_id, context, erase=erase)
     return respond(HTTPStatus.ACCEPTED, shown, location=item_path(item_id))
 
 
@@ -269,6 +281,15 @@ def _restore_webhook(api: ItemsApi, event: ApiEvent, context: RequestContext) ->
 def _rotate_token(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     _query_without_body(event)
     return respond(HTTPStatus.OK, api.rotation.rotate(item_id_of(event), context))
+
+
+def _export_token(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    checked_query(event)
+    body = require_object(body_of(event), ("recipient",), _RECIPIENT_EXAMPLE)
+    recipient = optional_text(body, "recipient", MAX_RECIPIENT_LENGTH)
+    if recipient is None:
+        raise InvalidRequestError("recipient", f"send an age public key, {_RECIPIENT_EXAMPLE}")
+    return respond(HTTPStatus.OK, api.token_export.export(item_id_of(event), recipient, context))
 
 
 def _fetch_accounts(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
@@ -324,6 +345,7 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "POST /items/{item_id}/webhook": _set_webhook,
     "DELETE /items/{item_id}/webhook": _restore_webhook,
     "POST /items/{item_id}/access-token/rotate": _rotate_token,
+    EXPORT_ROUTE: _export_token,
     "POST /items/{item_id}/accounts": _fetch_accounts,
     "DELETE /items/{item_id}/accounts/{account_id}": _erase_account,
     "POST /items/{item_id}/accounts/{account_id}/restore": _restore_account,

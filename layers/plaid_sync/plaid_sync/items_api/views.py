@@ -76,6 +76,7 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
         imported=None if item.imported is None else _imported_view(item.imported),
         repair=repair_view(item),
         token_rotation_began_at=format_optional_timestamp(item.token_rotation_began_at),
+        token_exported_at=format_optional_timestamp(item.token_exported_at),
     )
 
 
@@ -171,6 +172,7 @@ def removal_view(removal: Removal) -> View:
         requested_at=format_timestamp(removal.requested_at),
         reason_code=None if removal.reason is None else removal.reason.code,
         transactions="erase" if removal.erase else "keep",
+        at_plaid="keep" if removal.keeps_at_plaid else None,
         plaid_removed_at=format_optional_timestamp(removal.plaid_removed_at),
         rows_erased=removal.rows_to_erase if removal.erase and completed else None,
         completed_at=format_optional_timestamp(removal.completed_at),

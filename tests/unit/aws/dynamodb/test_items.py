@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import pytest
@@ -441,3 +441,49 @@ def test_a_switch_of_the_webhooks_supersedes_attempts_and_a_restored_url_does_no
     items.record(claimed, FAILED)
     assert "webhook_switched_at" not in dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
     assert not items.record_webhook(ItemId("unknown"), replace(entry, item_id=ItemId("unknown")), here=True)
+
+
+# ---- the export of a token
+
+
+EXPORT: Final = HistoryEntry(ITEM, NOON + timedelta(seconds=5), "export", EntryKind.REQUEST, "token_exported")
+
+
+def test_an_export_is_recorded_with_its_entry_or_not_at_all(dynamodb: Any, items: ItemsTable) -> None:
+    before = loaded(items)
+    claimed = claim(items)
+    assert not items.record_token_export(before, EXPORT)
+    assert [entry.outcome for entry in history_of_kind(dynamodb, EntryKind.REQUEST)] == ["linked"]
+    assert items.record_token_export(claimed, EXPORT)
+    assert [entry.outcome for entry in history_of_kind(dynamodb, EntryKind.REQUEST)] == ["token_exported", "linked"]
+    assert loaded(items) == replace(claimed, token_exported_at=EXPORT.at)
+
+
+def test_a_rotation_ends_what_an_export_allows(items: ItemsTable) -> None:
+    assert items.record_token_export(loaded(items), EXPORT)
+    exported = loaded(items)
+    began = replace(EXPORT, at=EXPORT.at + timedelta(seconds=1), outcome="token_rotation_began")
+    assert items.begin_token_rotation(exported, began)
+    assert loaded(items).token_exported_at is None
+    assert not items.remove_here(exported, ItemState(StateName.REMOVED), began, erase=False)
+
+
+@pytest.mark.parametrize("name", ["token_rotated_at", "token_rotation_began_at"])
+def test_a_version_that_knows_no_exports_and_rotates_the_token_ends_it_too(
+    dynamodb: Any, items: ItemsTable, name: str
+) -> None:
+    assert items.record_token_export(loaded(items), EXPORT)
+    set_attribute(dynamodb, name, {"S": format_timestamp(EXPORT.at + timedelta(seconds=1))})
+    assert loaded(items).token_exported_at is None
+
+
+def test_an_item_that_is_kept_at_plaid_loses_its_token_with_the_request(dynamodb: Any, items: ItemsTable) -> None:
+    assert items.record_token_export(loaded(items), EXPORT)
+    entry = replace(EXPORT, outcome="removal_requested", entry_suffix="remove")
+    assert items.remove_here(loaded(items), ItemState(StateName.REMOVED), entry, erase=False)
+    assert loaded(items).access_token == b""
+    assert removal(items) == Removal(requested_at=entry.at, erase=False, keeps_at_plaid=True)
+    items.record_removal_completed(loaded(items), COMPLETED)
+    row = dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
+    assert "token_exported_at" not in row
+    assert removal(items).keeps_at_plaid
