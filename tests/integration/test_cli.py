@@ -511,7 +511,9 @@ def test_items_of_another_system_move_in_are_annotated_and_go_back(
     back = cli.json("undo-import", *(each.item_id for each in moved), "--yes", "--rate", "10/s")
     assert back["restored"] == [each.item_id for each in moved]
     assert {world.plaid.item(each.item_id).webhook_url for each in moved} == {OTHER_SYSTEM}
+    assert "Its webhooks go to the system" in cli.text("item", moved[0].item_id, code=1)
     assert cli.json("import", str(file), "--yes", "--rate", "10/s")["counts"] == {"imported": 3}
+    assert "Its webhooks go to the system" not in cli.run("item", moved[0].item_id).output
     file.write_text("not a file of Items")
     assert "line 1" in cli.run("import", str(file), "--yes").output
 
