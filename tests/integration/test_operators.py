@@ -230,11 +230,8 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "rotate-token": [("rotate-token", "ITEM", "--yes")],
     "status": [("status",)],
     "sync": [("sync", "ITEM")],
+    "tokens export": [("tokens", "export", "ITEM", "--recipient", RECIPIENT, "--output", "tokens", "--yes")],
     "undo-import": [("undo-import", "ITEM", "--yes"), ("undo-import", "--all", "--yes", "--rate", "10/s")],
-    "tokens export": [
-        ("tokens", "export", "ITEM", "--recipient", RECIPIENT, "--output", "tokens", "--yes"),
-        ("tokens", "export", "--all", "--recipient", RECIPIENT, "--output", "tokens", "--yes", "--rate", "10/s"),
-    ],
     "usage": [("usage", "--days", "1")],
     "verify-webhook": [("verify-webhook", str(PROJECT / "tests/events/webhook_base64.json"))],
     "watch": [("watch", "--times", "1", "--interval", "0.2")],
@@ -365,7 +362,7 @@ def test_the_inspecting_operator_changes_nothing(operator: CommandLine, world: W
 def test_the_operating_operator_exports_no_access_token(operator: CommandLine, world: World) -> None:
     found, item_id = statements(world), world.synced(transactions=1)
     grant(world, json.dumps({"Version": "2012-10-17", "Statement": found["inspect"] + found["operate"]}))
-    (words, _) = COMMANDS["tokens export"]
+    (words,) = COMMANDS["tokens export"]
     result = operator.run(*(item_id if word == "ITEM" else word for word in words))
     assert (result.exit_code, bool(DENIED.search(result.output))) == (3, True), result.output
     assert "token_exported_at" not in world.item(item_id)
