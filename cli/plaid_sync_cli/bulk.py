@@ -25,6 +25,7 @@ _UNIT_SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
 MAX_RATE: Final = 10.0
 """Requests per second that the Items API allows by default (parameter ItemsRateLimit)."""
 _LOG_INTERVAL: Final = 10.0
+_PASSING: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _MAX_ATTEMPTS: Final = 5
 _T = TypeVar("_T")
 
@@ -63,8 +64,8 @@ class RateLimiter:
         self._next = max(now, self._next or now) + 1 / self.rate
 
 
-def call_when_admitted(call: Callable[[], _T]) -> _T:
-    """Send a request; again, a few times, where the API throttles it.
+def call_with_retries(call: Callable[[], _T]) -> _T:
+    """Send a request; again, a few times, where the response says when it may succeed.
 
     Raises:
         ApiError: the response is an error.
@@ -73,7 +74,7 @@ def call_when_admitted(call: Callable[[], _T]) -> _T:
         try:
             return call()
         except ApiError as error:
-            if error.status != HTTPStatus.TOO_MANY_REQUESTS or error.code == "refreshed_recently":
+            if error.status not in _PASSING or error.code == "refreshed_recently":
                 raise
             time.sleep(error.retry_after or 1)
     return call()

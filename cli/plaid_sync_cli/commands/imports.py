@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,7 +10,7 @@ import typer
 from plaid_sync.domain.transitions import LIVE_STATES
 
 from plaid_sync_cli.api import ApiError, annotations_path, item_path
-from plaid_sync_cli.bulk import RateLimiter, parse_rate, progress
+from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, progress
 from plaid_sync_cli.command import (
     AllOption,
     Context,
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 APP: Final = typer.Typer()
 IMPORTED_ID: Final = "imported_id"
 """The annotation that has the other system's own id of a transaction."""
-_MAX_ATTEMPTS: Final = 5
-_PASSING: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _MAX_SHOWN: Final = 20
 _NO_ROW: Final = frozenset({"transaction_not_found", "transaction_removed"})
 
@@ -126,7 +122,7 @@ def _import(
     try:
         document = _send(lambda: context.api.call("POST", "/items/import", body), limiter)
     except ApiError as error:
-        if error.exit_code is ExitCode.UNREACHABLE and not error.code:
+        if error.concerns_all:
             raise
         results.count("failed")
         results.failures.append({"line": entry.line, "code": error.code, "message": error.message, "fix": error.fix})
@@ -139,16 +135,8 @@ def _import(
 
 
 def _send(call: Callable[[], Any], limiter: RateLimiter) -> Any:  # noqa: ANN401 - JSON
-    """Send a request within the rate; again where it can succeed later."""
-    for attempts_left in reversed(range(_MAX_ATTEMPTS)):
-        limiter.wait()
-        try:
-            return call()
-        except ApiError as error:
-            if error.status not in _PASSING or not attempts_left:
-                raise
-            time.sleep(error.retry_after or 1)
-    raise AssertionError
+    limiter.wait()
+    return call_with_retries(call)
 
 
 def _annotate(context: Context, item_id: str, entry: ImportEntry, limiter: RateLimiter, results: ImportResults) -> None:
@@ -226,7 +214,7 @@ def _restore_all(
                 path = item_path(item_id, "webhook")
                 _send(lambda path=path: context.api.call("DELETE", path), limiter)  # type: ignore[misc] # bound
             except ApiError as error:
-                if error.exit_code is ExitCode.UNREACHABLE and not error.code:
+                if error.concerns_all:
                     raise
                 if error.code == "item_not_imported":
                     skipped.append(item_id)

@@ -11,7 +11,7 @@ import typer
 from plaid_sync.domain.item import StateName
 
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
-from plaid_sync_cli.bulk import RateLimiter, call_when_admitted, parse_rate, progress
+from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, progress
 from plaid_sync_cli.command import (
     AllOption,
     Context,
@@ -160,7 +160,7 @@ def _request(api: ItemApi, item_id: str, action: str, results: Results) -> None:
         ApiError: the error concerns all Items, not this one.
     """
     try:
-        call_when_admitted(lambda: api.call("POST", item_path(item_id, action)))
+        call_with_retries(lambda: api.call("POST", item_path(item_id, action)))
     except ApiError as error:
         if error.concerns_all:
             raise

@@ -11,7 +11,7 @@ from plaid_sync.domain.item import StateName
 from plaid_sync.items_api.http import format_path_id
 
 from plaid_sync_cli.api import ApiError, token_export_path
-from plaid_sync_cli.bulk import RateLimiter, call_when_admitted, parse_rate, progress
+from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, progress
 from plaid_sync_cli.command import AllOption, Context, OptionalItemsArgument, RateOption, YesOption, command
 from plaid_sync_cli.errors import ExitCode, usage_error
 from plaid_sync_cli.output import plural, private_file, table
@@ -110,7 +110,7 @@ def _export_each(
 def _export(context: Context, item_id: str, recipient: str, file: Path, results: Results) -> None:
     try:
         body = {"recipient": recipient}
-        shown = call_when_admitted(lambda: context.api.call("POST", token_export_path(item_id), body))
+        shown = call_with_retries(lambda: context.api.call("POST", token_export_path(item_id), body))
     except ApiError as error:
         if error.concerns_all or error.document.get("field") == "recipient":
             raise
