@@ -31,7 +31,7 @@ _PARAMETERS: Final = (
     *("ReserveSyncConcurrency", "WebhookReservedConcurrency", "SnapStart", "WebhookRateLimit", "WebhookBurstLimit"),
     *("ItemsRateLimit", "ItemsBurstLimit", "DeploymentType", "CustomerManagedKey"),
     *("IncludeOriginalDescription", "PersonalFinanceCategoryVersion", "GoneAccountRows", "AuditSampleSize", "LogLevel"),
-    *("TransactionEvents", "EventArchiveDays", "OutboundWebhooks"),
+    *("TransactionEvents", "EventArchiveDays", "OutboundWebhooks", "PlaidEndpoints", "RecurringCacheHours"),
 )
 """The parameters in a report: none has a name, an address or an identifier of its owner."""
 _QUEUES: Final = ("SyncQueueUrl", "DeadLetterQueueUrl", "FailedEventsQueueUrl")

@@ -415,6 +415,12 @@ class ErasureProgress(TypedDict):
     erased: Erased
 
 
+class PlaidDocument(TypedDict):
+    """
+    A response of Plaid's, as its documentation has it; an error has `error_code` and `error_type`.
+    """
+
+
 class HistoryEntry(TypedDict):
     """
     docs/data.md has the further members.
@@ -711,6 +717,10 @@ class ExportAccessTokenResponse(TypedDict):
 
 class FetchAccountsRequest(TypedDict):
     pass
+
+
+class CallEndpointRequest(TypedDict):
+    options: NotRequired[dict[str, Any] | None]
 
 
 class EraseAccountRequest(TypedDict):

@@ -406,6 +406,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/items/{item_id}/plaid/{endpoint}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description Plaid's path without its first slash. Its other slashes are sent as they are: `…/plaid/accounts/balance/get`. */
+                endpoint: "accounts/balance/get" | "auth/get" | "identity/get" | "investments/holdings/get" | "investments/transactions/get" | "liabilities/get" | "transactions/recurring/get";
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Call an endpoint of another product of Plaid's for the Item.
+         * @description Only those of the stack's parameter `PlaidEndpoints`. The body has the fields of Plaid's request; the stack fills in `access_token`, `client_id` and `secret`. Plaid's response is passed through as it is, errors included: it has the header `plaid-request-id`, which no response of the stack's own has. Each call is in the Item's history.
+         */
+        post: operations["callEndpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/items/{item_id}/accounts/{account_id}": {
         parameters: {
             query?: never;
@@ -879,6 +904,10 @@ export interface components {
             waiting_for: components["schemas"]["ItemId"][];
             erased: components["schemas"]["Erased"];
         };
+        /** @description A response of Plaid's, as its documentation has it; an error has `error_code` and `error_type`. */
+        PlaidDocument: {
+            [key: string]: unknown;
+        };
         /** @description docs/data.md has the further members. */
         HistoryEntry: {
             at: components["schemas"]["Moment"];
@@ -1084,6 +1113,13 @@ export interface components {
         FetchAccountsRequest: Record<string, never>;
         FetchAccountsResponse: {
             accounts: components["schemas"]["Accounts"];
+        };
+        CallEndpointRequest: {
+            options?: {
+                [key: string]: unknown;
+            } | null;
+        } & {
+            [key: string]: unknown;
         };
         EraseAccountRequest: Record<string, never>;
         RestoreAccountRequest: Record<string, never>;
@@ -3067,6 +3103,127 @@ export interface operations {
             500: components["responses"]["Broken"];
             502: components["responses"]["PlaidRefused"];
             503: components["responses"]["TryAgain"];
+        };
+    };
+    callEndpoint: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `no-cache` for no stored response of /transactions/recurring/get. */
+                "Cache-Control"?: string;
+            };
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description Plaid's path without its first slash. Its other slashes are sent as they are: `…/plaid/accounts/balance/get`. */
+                endpoint: "accounts/balance/get" | "auth/get" | "identity/get" | "investments/holdings/get" | "investments/transactions/get" | "liabilities/get" | "transactions/recurring/get";
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "options": {
+                 *         "account_ids": [
+                 *           "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp"
+                 *         ]
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["CallEndpointRequest"];
+            };
+        };
+        responses: {
+            /** @description Plaid's response. */
+            200: {
+                headers: {
+                    /** @description Plaid's id of the call; `unknown` where the response has none. */
+                    "Plaid-Request-Id": string;
+                    /** @description For how many seconds the response was stored; absent where Plaid was called. */
+                    Age?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlaidDocument"];
+                };
+            };
+            /** @description The request is invalid (problem details), or Plaid's own error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlaidDocument"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "invalid_request";
+                    };
+                };
+            };
+            /** @description Not signed or not allowed (API Gateway), or the stack does not call this endpoint. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayMessage"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "endpoint_not_enabled";
+                    };
+                };
+            };
+            404: components["responses"]["ItemNotFound"];
+            410: components["responses"]["ItemRemoved"];
+            /** @description Too many requests (API Gateway), or Plaid's own error. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayMessage"] | components["schemas"]["PlaidDocument"];
+                };
+            };
+            /** @description A defect (API Gateway), a damaged row, or Plaid's own error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayMessage"] | components["schemas"]["PlaidDocument"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "item_unreadable";
+                    };
+                };
+            };
+            /** @description Plaid's response cannot be passed through. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "plaid_response_too_large" | "plaid_response_withheld";
+                    };
+                };
+            };
+            503: components["responses"]["TryAgain"];
+            /** @description Plaid's own error, with Plaid's status. */
+            default: {
+                headers: {
+                    /** @description Plaid's id of the call; `unknown` where the response has none. */
+                    "Plaid-Request-Id": string;
+                    /** @description For how many seconds the response was stored; absent where Plaid was called. */
+                    Age?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlaidDocument"];
+                };
+            };
         };
     };
     eraseAccount: {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.links import LinksTable
+from plaid_sync.aws.dynamodb.recurring import RecurringTable
 from plaid_sync.aws.dynamodb.registration import Registrations
 from plaid_sync.aws.dynamodb.transaction_lists import TransactionLists
 from plaid_sync.aws.dynamodb.users import UserTables
@@ -51,10 +53,12 @@ from plaid_sync.domain.errors import (
 )
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.annotations import TransactionAnnotations
+from plaid_sync.items_api.broker import Broker
 from plaid_sync.items_api.erasure import UserErasure
 from plaid_sync.items_api.http import error_response, parse_path_id, path_id_of, route_of
 from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.recurring import RecurringStreams
 from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import IMPORT_ROUTE, LINK_ROUTE, ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
@@ -70,6 +74,7 @@ from plaid_sync.linking.siblings import Siblings
 from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
+from plaid_sync.plaid.endpoints import PlaidEndpointsClient
 from plaid_sync.plaid.items import PlaidItems
 from plaid_sync.plaid.link import PlaidLinkClient
 
@@ -133,6 +138,18 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         check_item=operations.check,
         clock=clock,
     )
+    broker = Broker(
+        items=items,
+        history=history,
+        tokens=tokens,
+        plaid=PlaidEndpointsClient(transport),
+        recurring=RecurringStreams(
+            RecurringTable(dynamodb, settings.shared_table), clock, timedelta(hours=settings.recurring_cache_hours)
+        ),
+        queue=queue,
+        clock=clock,
+        enabled=frozenset(settings.plaid_endpoints.split(",")),
+    )
     transactions = TransactionLists(dynamodb, settings.transactions_table)
     routes = ItemsApi(
         link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
@@ -145,6 +162,7 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         operations=operations,
         rotation=TokenRotation(items, tokens, plaid, queue, clock),
         token_export=TokenExport(items, tokens, plaid, AgeCipher(), clock, settings.plaid_env),
+        broker=broker,
         annotations=TransactionAnnotations(items, AnnotatedRows(dynamodb, settings.transactions_table, clock)),
         page_tokens=PageTokens(lambda: secret.get().secret),
         erasure=UserErasure(items, _users(dynamodb, settings, clock), partial(operations.remove, erase=True), clock),

@@ -18,6 +18,7 @@ Event = dict[str, Any]
 
 _RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 """The public key of the examples in age's README."""
+ENDPOINT = "accounts/balance/get"
 FOLDER = Path(__file__).parents[2] / "tests" / "events"
 
 
@@ -120,6 +121,7 @@ class Samples:
             "items_resync": lambda: self._http(f"POST {item}/resync"),
             "items_webhook": lambda: self._http(f"POST {item}/webhook"),
             "items_accounts": lambda: self._http(f"POST {item}/accounts"),
+            "items_call_endpoint": lambda: self._http(f"POST {item}/plaid/{{endpoint+}}", {"options": {}}),
             "items_erase_account": lambda: self._http(f"DELETE {account}"),
             "items_restore_account": lambda: self._http(f"POST {account}/restore"),
             "items_rotate_token": lambda: self._http(f"POST {item}/access-token/rotate"),
@@ -141,6 +143,9 @@ class Samples:
             if f"{{{name}}}" in path:  # only then: a running stack may have no Item yet
                 parameters[name] = getattr(self._subject, name)
                 path = path.replace(f"{{{name}}}", parameters[name])
+        if "{endpoint+}" in path:
+            parameters["endpoint"] = ENDPOINT
+            path = path.replace("{endpoint+}", ENDPOINT)
         text = None if body is None else json.dumps(body)
         event = self._request(path, text, {"content-type": "application/json"} | (headers or {}), route)
         caller = {"iam": {"userArn": "arn:aws:iam::000000000000:user/backend"}}

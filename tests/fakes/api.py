@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +15,12 @@ from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import Item, ItemId, Removal
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.annotations import TransactionAnnotations
+from plaid_sync.items_api.broker import ENDPOINTS, Broker
 from plaid_sync.items_api.erasure import UserErasure
 from plaid_sync.items_api.http import error_response
 from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.recurring import RecurringStreams
 from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
@@ -31,6 +34,7 @@ from plaid_sync.linking.service import Linker
 from plaid_sync.linking.session_reader import SessionReader
 from plaid_sync.linking.siblings import Siblings
 
+from tests.fakes.cache import FakeResponseCache
 from tests.fakes.failing import UNREACHABLE, Failing
 from tests.fakes.links import FakeRegistrations
 from tests.fakes.plaid import FakePlaid, login
@@ -52,6 +56,7 @@ _ROUTE_OF_ITEM: Final = re.compile(
     "|(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore|/transactions)?)?)"
 )
 _EXPORT: Final = re.compile("/access-tokens/(?P<item_id>[^/]+)/export")
+_ROUTE_OF_ENDPOINT: Final = re.compile("/items/(?P<item_id>[^/]+)/plaid/(?P<endpoint>.+)")
 _ROUTES_OF_ANNOTATIONS: Final = re.compile(
     "/items/(?P<item_id>[^/]+)(?:/transactions/(?P<transaction_id>[^/]+)/annotations|/annotations/review)"
 )
@@ -64,6 +69,8 @@ class Api:
     Attributes:
         ports: what the use cases are built on, by name.
         secret: that of the page tokens.
+        enabled: the endpoints of Plaid's other products that can be called.
+        cache_age: how long a response about recurring streams is served.
         unreadable: the Items whose rows were reported as damaged, with the ids of those.
     """
 
@@ -74,6 +81,8 @@ class Api:
     requests: int = 0
     unreadable: list[tuple[ItemId, list[str]]] = field(default_factory=list)
     secret: str = "secret"
+    enabled: frozenset[str] = ENDPOINTS
+    cache_age: timedelta = timedelta()
 
     def __post_init__(self) -> None:
         tables = self.tables
@@ -91,6 +100,7 @@ class Api:
             "queue": self.queue,
             "users": FakeUsers(tables),
             "clock": tables.clock,
+            "cache": FakeResponseCache(),
         }
 
     def fail(self, port: str, name: str, error: BaseException | None = UNREACHABLE, **how: Any) -> None:
@@ -112,6 +122,14 @@ class Api:
         return ItemOperations(
             sessions=sessions,
             **{name: self.ports[name] for name in ("items", "history", "tokens", "plaid", "queue", "clock")},
+        )
+
+    def _broker(self) -> Broker:
+        ports = self.ports
+        return Broker(
+            recurring=RecurringStreams(ports["cache"], ports["clock"], self.cache_age),
+            enabled=self.enabled,
+            **{name: ports[name] for name in ("items", "history", "tokens", "plaid", "queue", "clock")},
         )
 
     def _linker(self, sessions: SessionReader) -> Linker:
@@ -154,6 +172,7 @@ class Api:
             operations=operations,
             rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
             token_export=TokenExport(items, tokens, plaid, AgeCipher(), clock, "sandbox"),
+            broker=self._broker(),
             annotations=TransactionAnnotations(items, ports["annotations"]),
             page_tokens=PageTokens(lambda: self.secret),
             siblings=Siblings(items, ports["index"]).of,
@@ -187,6 +206,8 @@ class Api:
             account = f"/{{account_id}}{found[6] or ''}" if "account_id" in parts else ""
             transaction = f"{found[2]}/{{transaction_id}}" if "transaction_id" in parts else ""
             route = f"/items/{{item_id}}{transaction}{found[4] or ''}{account}"
+        if (called := _ROUTE_OF_ENDPOINT.fullmatch(path)) is not None:
+            parts, route = called.groupdict(), "/items/{item_id}/plaid/{endpoint+}"
         if (annotated := _ROUTES_OF_ANNOTATIONS.fullmatch(path)) is not None:
             parts = {name: part for name, part in annotated.groupdict().items() if part is not None}
             ending = "/transactions/{transaction_id}/annotations" if len(parts) > 1 else "/annotations/review"

@@ -128,6 +128,7 @@ def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_req
         "item_id": item_id,
         "account_id": world.plaid.account_rows(item_id)[0]["account_id"],
         "transaction_id": next(iter(world.live(item_id))),
+        "endpoint": "accounts/balance/get",
     }
     apart = {*answers, "DELETE /items/{item_id}", EXPORT}
     for route in [route for route in ROUTES if "{item_id}" in route and route not in apart]:
@@ -180,6 +181,23 @@ def test_a_reader_can_only_read(world: World) -> None:
     assert call("GET", "/items")[0] == 200
     assert call("DELETE", "/items/one")[0] == 403
     assert call("POST", "/link-tokens", {"client_user_id": "user-17"})[0] == 403
+
+
+def test_a_policy_can_allow_one_endpoint_of_another_product(world: World) -> None:
+    item_id = world.synced()
+    balance = f"/items/{item_id}/plaid/accounts/balance/get"
+    client = PROGRAM.split("\nuser: NewLink")[0]
+    teller = identity(world, "teller", "POST/items/*/plaid/accounts/balance/get")
+    call = run_program(world, teller, client)["call"]
+    status, answer = call("POST", balance)
+    assert (status, len(answer["accounts"])) == (200, len(world.plaid.account_rows(item_id)))
+    assert call("POST", f"/items/{item_id}/plaid/identity/get")[0] == 403
+    assert call("GET", f"/items/{item_id}")[0] == 403
+    # A star of a policy matches slashes, too: the function knows each endpoint by its whole path.
+    status, answer = call("POST", f"/items/{item_id}/plaid/identity/get/plaid/accounts/balance/get")
+    assert (status, answer["code"]) == (403, "endpoint_not_enabled")
+    reader = run_program(world, identity(world, "reader-of-items", "GET/items*"), client)["call"]
+    assert reader("POST", balance)[0] == 403
 
 
 def test_a_link_webhook_has_the_deployed_items_function_complete_the_session(world: World) -> None:

@@ -149,6 +149,14 @@ def account_restored(play: Play) -> None:
     play.world.drain()
 
 
+def endpoint_called(play: Play) -> None:
+    """Plaid's own response is passed through, an error as well."""
+    answer = play.world.request("POST", f"/items/{play.item_id}/plaid/accounts/balance/get")
+    assert answer["statusCode"] == (410 if play.before is GONE else 400 if play.before in ERRORS else 200), answer
+    assert ("plaid-request-id" in answer["headers"]) is (play.before is not GONE)
+    play.world.drain()
+
+
 def healthy(play: Play) -> None:
     if play.before is not GONE:
         play.world.plaid.set_item_error(play.item_id, None, notify=False)
@@ -240,6 +248,7 @@ HAPPENS: Final[dict[EventType, Callable[[Play], None]]] = {
     EventType.ACCOUNT_GONE: account_gone,
     EventType.ACCOUNT_WITHDRAWN: account_withdrawn,
     EventType.ACCOUNT_RETURNED: account_returned,
+    EventType.CALL_ENDPOINT: endpoint_called,
     EventType.ERASE_ACCOUNT: account_erased,
     EventType.RESTORE_ACCOUNT: account_restored,
     EventType.HEALTHY: healthy,

@@ -111,6 +111,7 @@ def walk(world: World, output: Output) -> list[str]:
     for route in ("sync", "refresh", "refresh", "resync", "webhook", "accounts"):
         call(world, output, "POST", f"/items/{item_id}/{route}")
         deliver(world, item_id)
+    products = call_other_products(world, output, item_id)
     for path in ("/items", f"/items/{item_id}", f"/items/{item_id}/history", f"/items/{item_id}/transactions"):
         call(world, output, "GET", path)
         call(world, output, "GET", path, nonsense="1")
@@ -130,7 +131,7 @@ def walk(world: World, output: Output) -> list[str]:
     world.drain()
     names = {str(row["name"]) for row in plaid.truth(item_id).values() if len(row["name"]) > _TOO_SHORT}
     tokens = [public_token, str(twin), session, again, update, token, private_key, *moved]
-    return [*tokens, plaid.secret, NAME, str(AMOUNT), *accounts, *names]
+    return [*tokens, plaid.secret, NAME, str(AMOUNT), *accounts, *names, *products]
 
 
 def _import(world: World, output: Output) -> list[str]:
@@ -153,6 +154,22 @@ def _import(world: World, output: Output) -> list[str]:
     call(world, output, "DELETE", f"/items/{moved.item_id}/webhook")
     assert (plaid.item(moved.item_id).webhook_url or "").endswith(WEBHOOK_KEY)
     return [moved.access_token, WEBHOOK_KEY]
+
+
+def call_other_products(world: World, output: Output, item_id: str) -> list[str]:
+    """Call other products' endpoints, with every outcome; return what identifies the user."""
+    path = f"/items/{item_id}/plaid"
+    numbers = call(world, output, "POST", f"{path}/auth/get")["numbers"]["ach"]
+    (owner, *_) = call(world, output, "POST", f"{path}/identity/get")["accounts"][0]["owners"]
+    call(world, output, "POST", f"{path}/liabilities/get", {"options": {"account_ids": [NAME]}})
+    call(world, output, "POST", f"{path}/liabilities/get", {"access_token": NAME})
+    call(world, output, "POST", f"{path}/item/remove", {"reason_note": NAME})
+    for fault in ({"drop": "after"}, {"error_code": "INVALID_API_KEYS"}, {"error_code": "SOMETHING_NEW"}):
+        world.plaid.inject_fault("/auth/get", **fault)
+        call(world, output, "POST", f"{path}/auth/get")
+    (address,) = owner["addresses"]
+    street: str = address["data"]["street"]
+    return [*(entry["account"] for entry in numbers), owner["emails"][0]["data"], owner["names"][0], street]
 
 
 def _fail(world: World, item_id: str) -> None:

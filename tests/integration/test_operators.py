@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.client import BaseClient
+from botocore.credentials import Credentials
 from plaid_sync.domain.claims import user_key
 from plaid_sync.outbound.endpoints import Endpoint, dump_endpoints
 from plaid_sync_cli.api import ItemApi
@@ -366,3 +370,23 @@ def test_the_operating_operator_exports_no_access_token(operator: CommandLine, w
     result = operator.run(*(item_id if word == "ITEM" else word for word in words))
     assert (result.exit_code, bool(DENIED.search(result.output))) == (3, True), result.output
     assert "token_exported_at" not in world.item(item_id)
+
+
+def test_no_operator_gets_the_data_of_other_products(world: World, synced: str) -> None:
+    """Identities and account numbers are the application's, although the policies allow all other routes."""
+    found = statements(world)
+    document = json.dumps({"Version": "2012-10-17", "Statement": found["inspect"] + found["operate"]})
+    iam, name = world.stack.client("iam"), "operator-of-everything"
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="both", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+
+    def post(path: str) -> int:
+        url = f"{world.stack.api_url}/items/{synced}{path}"
+        request = AWSRequest("POST", url, data="{}", headers={"Content-Type": "application/json"})
+        SigV4Auth(credentials, "execute-api", world.stack.emulator.region).add_auth(request)
+        return urllib3.request("POST", url, body="{}", headers=dict(request.headers.items()), timeout=60).status
+
+    assert (post("/resync"), post("/plaid/accounts/balance/get")) == (202, 403)
+    world.drain()

@@ -27,7 +27,7 @@ SWEEP |= {"SHARED_TABLE": "shared", "HISTORY_MAPPING_ID": "mapping"}
 AUDIT = {"PLAID_ENV": "sandbox", "PLAID_SECRET_ID": "plaid", "TOKEN_KEY_ID": "key"}
 AUDIT |= {"ITEMS_TABLE": "items", "TRANSACTIONS_TABLE": "transactions", "GONE_ACCOUNT_ROWS": "remove"}
 OPTIONAL = {"PLAID_BASE_URL", "WEBHOOK_URL", "INCLUDE_ORIGINAL_DESCRIPTION", "PERSONAL_FINANCE_CATEGORY_VERSION"}
-OPTIONAL |= {"TRANSACTION_EVENTS"}
+OPTIONAL |= {"TRANSACTION_EVENTS", "PLAID_ENDPOINTS"}
 
 
 def test_plaids_own_server_is_chosen_by_the_environment() -> None:

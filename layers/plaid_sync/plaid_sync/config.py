@@ -29,13 +29,15 @@ _CHOICES: Final = {
 _OPTIONAL: Final = frozenset(
     {
         "plaid_base_url",
+        "plaid_endpoints",
         "webhook_url",
         "include_original_description",
         "personal_finance_category_version",
         "transaction_events",
     }
 )
-_NUMBERS: Final = frozenset({"plaid_calls_per_minute", "audit_sample_size"})
+_NUMBERS: Final = frozenset({"plaid_calls_per_minute", "audit_sample_size", "recurring_cache_hours"})
+_MAY_BE_ZERO: Final = frozenset({"recurring_cache_hours"})
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | OutboundSettings | SweepSettings")
 
 
@@ -120,6 +122,8 @@ class ItemsSettings(PlaidSettings):
     Attributes:
         webhook_url: where Plaid posts its webhooks; empty for the address that the request came to.
         link_client_name: the name of the application that Link shows.
+        plaid_endpoints: paths of Plaid's endpoints that the application may call, separated by commas.
+        recurring_cache_hours: how long a response about recurring streams is served; 0 for no cache.
     """
 
     sync_queue_url: str
@@ -131,6 +135,8 @@ class ItemsSettings(PlaidSettings):
     shared_table: str
     token_key_id: str
     link_client_name: str
+    recurring_cache_hours: int
+    plaid_endpoints: str = ""
     webhook_url: str = ""
 
 
@@ -202,11 +208,12 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
         if values.get(name) not in {None, *choices}:
             raise ConfigurationError(f"{name.upper()} must be one of {', '.join(choices)}")
     for name in _NUMBERS & values.keys():
-        values[name] = _positive(values[name], name.upper())
+        values[name] = _integer(values[name], name.upper(), 0 if name in _MAY_BE_ZERO else 1)
     return settings(**values)
 
 
-def _positive(text: str, name: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ConfigurationError(f"{name} must be a positive integer, not {text!r}")
+def _integer(text: str, name: str, minimum: int) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < minimum:
+        kind = "positive" if minimum else "non-negative"
+        raise ConfigurationError(f"{name} must be a {kind} integer, not {text!r}")
     return int(text)

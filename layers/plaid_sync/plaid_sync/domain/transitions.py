@@ -45,6 +45,7 @@ class EventType(StrEnum):
     ROTATE_TOKEN = "rotate_token"  # noqa: S105 - an event
     EXPORT_TOKEN = "export_token"  # noqa: S105 - an event
     FETCH_ACCOUNTS = "fetch_accounts"
+    CALL_ENDPOINT = "call_endpoint"
     ERASE_ACCOUNT = "erase_account"
     RESTORE_ACCOUNT = "restore_account"
     UPDATE_MODE = "update_mode"
@@ -176,6 +177,7 @@ _ROWS: Final[dict[EventType, _Row]] = {
     EventType.ROTATE_TOKEN: _stays(Action.CALL_PLAID),
     EventType.EXPORT_TOKEN: _stays(Action.EXPORT_TOKEN, DetailType.TOKEN_EXPORTED),
     EventType.FETCH_ACCOUNTS: _stays(Action.CHECK_ACCOUNTS, refused_in=(_R,)),
+    EventType.CALL_ENDPOINT: _stays(Action.CALL_PLAID),
     EventType.ERASE_ACCOUNT: _stays(Action.ERASE_ACCOUNT),
     EventType.RESTORE_ACCOUNT: _stays(Action.RESYNC),
     EventType.UPDATE_MODE: _stays(Action.CALL_PLAID),
@@ -192,6 +194,7 @@ _REFUSED_WHEN_REMOVED: Final = frozenset(
         EventType.ROTATE_TOKEN,
         EventType.EXPORT_TOKEN,
         EventType.FETCH_ACCOUNTS,
+        EventType.CALL_ENDPOINT,
         EventType.ERASE_ACCOUNT,
         EventType.RESTORE_ACCOUNT,
         EventType.UPDATE_MODE,

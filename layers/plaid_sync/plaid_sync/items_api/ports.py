@@ -86,6 +86,67 @@ class PlaidItemCalls(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PlaidResponse:
+    """A response of Plaid's, as it is passed through.
+
+    Attributes:
+        status: the HTTP status.
+        request_id: Plaid's id of the call; empty where there was none.
+        code: Plaid's error code, or `HTTP_<status>` where an error has none; None for a success.
+        retry_after: the header of that name; empty where there was none.
+        age_seconds: how long ago Plaid sent it, if it was stored since.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    content_type: str
+    request_id: str = ""
+    code: str | None = None
+    retry_after: str = ""
+    age_seconds: int | None = None
+
+
+class PlaidEndpoints(Protocol):
+    """Plaid's endpoints of other products."""
+
+    def call(self, endpoint: str, access_token: str, request: dict[str, Any]) -> PlaidResponse:
+        """Call an endpoint with the fields of its request, and the token; a refusal is a response, too.
+
+        Raises:
+            TransientError: Plaid did not respond.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResponse:
+    """A stored response.
+
+    Attributes:
+        digest: of what it depends on.
+        invalidations: how many there were before Plaid was called.
+        fetched_at: when Plaid was called.
+    """
+
+    digest: str
+    invalidations: int
+    fetched_at: datetime
+    response: PlaidResponse
+
+
+class ResponseCache(Protocol):
+    """Stored responses, one for each Item. All raise `TransientError`."""
+
+    def look_up(self, item_id: ItemId) -> tuple[int, CachedResponse | None]:
+        """Return how many invalidations there were, consistently, and the stored response, if it is readable."""
+        ...
+
+    def store(self, item_id: ItemId, entry: CachedResponse, until: datetime) -> None:
+        """Store a response in place of the Item's last one, unless it is too large."""
+        ...
+
+
 class ApiItems(Protocol):
     """The Items table as the API changes it, with a history entry for each change. All raise `TransientError`."""
 

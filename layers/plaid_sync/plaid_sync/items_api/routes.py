@@ -24,6 +24,7 @@ from plaid_sync.items_api.http import (
     body_of,
     checked_query,
     context_of,
+    endpoint_of,
     expected_version_of,
     format_page_token,
     int_parameter,
@@ -31,12 +32,14 @@ from plaid_sync.items_api.http import (
     item_path,
     optional_body_of,
     parse_page_token,
+    pass_through,
     query_of,
     respond,
     respond_tagged,
     route_of,
     transaction_id_of,
     user_id_of,
+    wants_fresh,
 )
 from plaid_sync.items_api.transaction_query import FILTERS, TransactionsQuery, parse_filter, parse_order
 from plaid_sync.items_api.views import drop_none, sibling_warning
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import ItemId
     from plaid_sync.domain.requests import RequestContext
     from plaid_sync.items_api.annotations import TransactionAnnotations
+    from plaid_sync.items_api.broker import Broker
     from plaid_sync.items_api.erasure import UserErasure
     from plaid_sync.items_api.http import ApiEvent, Response
     from plaid_sync.items_api.page_tokens import PageTokens
@@ -94,6 +98,7 @@ class ItemsApi:
     operations: ItemOperations
     rotation: TokenRotation
     token_export: TokenExport
+    broker: Broker
     annotations: TransactionAnnotations
     page_tokens: PageTokens
     erasure: UserErasure
@@ -297,6 +302,12 @@ def _fetch_accounts(api: ItemsApi, event: ApiEvent, context: RequestContext) -> 
     return respond(HTTPStatus.OK, api.operations.fetch_accounts(item_id_of(event), context))
 
 
+def _call_endpoint(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    checked_query(event)
+    item_id, endpoint, fields = item_id_of(event), endpoint_of(event), optional_body_of(event)
+    return pass_through(api.broker.call(item_id, endpoint, fields, context, fresh=wants_fresh(event)))
+
+
 def _erase_account(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     _query_without_body(event)
     shown = api.operations.erase_account(item_id_of(event), account_id_of(event), context)
@@ -347,6 +358,7 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "POST /items/{item_id}/access-token/rotate": _rotate_token,
     EXPORT_ROUTE: _export_token,
     "POST /items/{item_id}/accounts": _fetch_accounts,
+    "POST /items/{item_id}/plaid/{endpoint+}": _call_endpoint,
     "DELETE /items/{item_id}/accounts/{account_id}": _erase_account,
     "POST /items/{item_id}/accounts/{account_id}/restore": _restore_account,
     "DELETE /users/{client_user_id}": _erase_user,
