@@ -163,7 +163,7 @@ destroy: setup ## Delete the stack of ENV; tables and keys are retained, and the
 	@echo "$(STACK) is deleted; the resources listed above are retained."
 
 ##@ Work on it
-.PHONY: setup clients test test-all bench aws-cli conformance model faults postings liveness mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
+.PHONY: setup clients test test-all bench aws-cli conformance model faults postings move-in liveness mutants mutmut fuzz check lint types imports supply-chain bandit deptry secrets vulnerabilities locked format template-lint workflow-lint lock update
 setup: .venv/.installed ## Make the virtual environment (the other targets do this by themselves)
 
 .venv/.installed: tests/requirements.txt pyproject.toml
@@ -203,6 +203,9 @@ faults: setup ## Run schedules of injected faults and races against the function
 
 postings: setup ## Let annotated pending transactions post under faults, and compare where each annotation is (N=1000 SEED=1)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.faults.postings --postings $(N) --seed $(SEED) $(ARGS)
+
+move-in: setup ## Let Items of another system move in and out under faults, while their histories change (N=1000 SEED=1)
+	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.faults.move_in --items $(N) --seed $(SEED) $(ARGS)
 
 liveness: setup ## Measure in simulated time how soon the tables equal Plaid after each kind of fault (ARGS=--json)
 	@PYTHONPATH=layers/plaid_sync $(BIN)/python -m tests.simulation.liveness $(ARGS)

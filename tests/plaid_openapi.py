@@ -154,7 +154,7 @@ class PlaidOpenApi:
             if properties:
                 joined["properties"] = properties
             if required:
-                joined["required"] = required
+                joined["required"] = list(dict.fromkeys(required))
         return joined
 
 

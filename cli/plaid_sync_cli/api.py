@@ -44,6 +44,11 @@ class ApiError(CommandError):
         self.retry_after = retry_after
         super().__init__(*_message_and_fix(status, document), _exit_code(status, self.code))
 
+    @property
+    def concerns_all(self) -> bool:
+        """Whether every other request would fail, too: the caller is not allowed, or nothing works."""
+        return self.exit_code is ExitCode.UNREACHABLE and not self.code
+
 
 @dataclass(frozen=True, slots=True)
 class ItemApi:
@@ -71,7 +76,9 @@ class ItemApi:
 
         return cls(deployment.output("ApiUrl"), deployment.region, credentials)
 
-    def call(self, method: str, path: str, body: object = None, **query: str | None) -> Any:  # noqa: ANN401 - JSON
+    def call(
+        self, method: str, path: str, body: object = None, if_match: str | None = None, **query: str | None
+    ) -> Any:  # noqa: ANN401 - JSON
         """Send a request and return the response's document; amounts are exact decimals.
 
         Raises:
@@ -81,7 +88,8 @@ class ItemApi:
         given = {name: value for name, value in query.items() if value is not None}
         url = f"{self.url}{path}" + (f"?{urlencode(given, quote_via=quote)}" if given else "")
         data = None if body is None else exact_json.dumps(body).encode()
-        request = AWSRequest(method, url, data=data, headers={"Content-Type": "application/json"})
+        condition = {} if if_match is None else {"If-Match": if_match}
+        request = AWSRequest(method, url, data=data, headers={"Content-Type": "application/json", **condition})
         SigV4Auth(self.credentials(), "execute-api", self.region).add_auth(request)
         headers = dict(request.headers.items())
         response = self.http.request(method, url, body=data, headers=headers, timeout=_TIMEOUT_SECONDS)
@@ -107,6 +115,11 @@ def item_path(item_id: str, action: str = "") -> str:
     return http.item_path(item_id) + (f"/{action}" if action else "")
 
 
+def token_export_path(item_id: str) -> str:
+    """Return the path of the export of an Item's access token."""
+    return f"/access-tokens/{http.format_path_id(item_id)}/export"
+
+
 def user_path(client_user_id: str) -> str:
     """Return the path of a user."""
     return f"/users/{http.format_path_id(client_user_id)}"
@@ -115,6 +128,11 @@ def user_path(client_user_id: str) -> str:
 def account_path(item_id: str, account_id: str, action: str = "") -> str:
     """Return the path of an account."""
     return item_path(item_id, f"accounts/{http.format_path_id(account_id)}" + (f"/{action}" if action else ""))
+
+
+def annotations_path(item_id: str, transaction_id: str) -> str:
+    """Return the path of a transaction's annotations."""
+    return item_path(item_id, f"transactions/{http.format_path_id(transaction_id)}/annotations")
 
 
 def _parse(data: bytes) -> Any:  # noqa: ANN401 - JSON

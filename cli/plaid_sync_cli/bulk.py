@@ -6,11 +6,13 @@ import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from plaid_sync_cli.api import ApiError
 from plaid_sync_cli.errors import usage_error
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ _UNIT_SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
 MAX_RATE: Final = 10.0
 """Requests per second that the Items API allows by default (parameter ItemsRateLimit)."""
 _LOG_INTERVAL: Final = 10.0
+_PASSING: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_MAX_ATTEMPTS: Final = 5
+_T = TypeVar("_T")
 
 
 def parse_rate(text: str) -> float:
@@ -57,6 +62,22 @@ class RateLimiter:
         if self._next is not None and self._next > now:
             self.sleep(self._next - now)
         self._next = max(now, self._next or now) + 1 / self.rate
+
+
+def call_with_retries(call: Callable[[], _T]) -> _T:
+    """Send a request; again, a few times, where the response says when it may succeed.
+
+    Raises:
+        ApiError: the response is an error.
+    """
+    for _ in range(_MAX_ATTEMPTS - 1):
+        try:
+            return call()
+        except ApiError as error:
+            if error.status not in _PASSING or error.code == "refreshed_recently":
+                raise
+            time.sleep(error.retry_after or 1)
+    return call()
 
 
 class _Rate(ProgressColumn):

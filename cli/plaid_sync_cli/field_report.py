@@ -31,7 +31,8 @@ _PARAMETERS: Final = (
     *("ReserveSyncConcurrency", "WebhookReservedConcurrency", "SnapStart", "WebhookRateLimit", "WebhookBurstLimit"),
     *("ItemsRateLimit", "ItemsBurstLimit", "DeploymentType", "CustomerManagedKey"),
     *("IncludeOriginalDescription", "PersonalFinanceCategoryVersion", "GoneAccountRows", "AuditSampleSize", "LogLevel"),
-    *("TransactionEvents", "EventArchiveDays", "OutboundWebhooks", "RefreshAfterHours"),
+    *("TransactionEvents", "EventArchiveDays", "OutboundWebhooks", "PlaidEndpoints", "RecurringCacheHours"),
+    "RefreshAfterHours",
 )
 """The parameters in a report: none has a name, an address or an identifier of its owner."""
 _QUEUES: Final = ("SyncQueueUrl", "DeadLetterQueueUrl", "FailedEventsQueueUrl")

@@ -106,6 +106,9 @@ class ItemReport:
         if self.quarantined:
             fields = ", ".join(sorted({str(entry["field"]) for entry in self.quarantined}))
             yield f"{plural(len(self.quarantined), 'entry', 'entries')} in quarantine ({fields}).", _QUARANTINE
+        if self.item.get("imported", {"webhook_switched_at": now})["webhook_switched_at"] is None:
+            what = "Its webhooks go to the system that it was imported from: it is synced by routine only."
+            yield what, "Run plaid-sync import again; or end it here: docs/leaving.md"
         removal = self.item.get("removal", {})
         requested = parse_timestamp(removal.get("requested_at"))
         if "completed_at" not in removal and requested is not None and now - requested > _MAX_REMOVAL_TIME:

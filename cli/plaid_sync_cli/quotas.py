@@ -30,7 +30,7 @@ DEFAULTS: Final = {
 """The template's defaults, for a stack that is not deployed yet."""
 WORKERS: Final = {"production": 40, "sandbox": 16}
 """The template's mapping PlaidLimits: the workers of SyncMaximumConcurrency=0."""
-ITEM_ROUTES: Final = 22
+ITEM_ROUTES: Final = 26
 """The routes that ItemsRateLimit limits, each by itself."""
 UNREAD: Final = "cannot be read"
 """In the finding of a quota that was not compared."""

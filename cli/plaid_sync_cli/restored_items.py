@@ -34,9 +34,10 @@ GENERATION_STEP: Final = 1_000_000
 a table can be restored over, an Item has far fewer attempts."""
 _ATTEMPT: Final = (
     *("attempt_id", "checkpoint", "pull_restarts", "reconcile_after", "inconclusive_pulls"),
-    *("unfinished_attempts", "writing_since"),
+    *("unfinished_attempts", "writing_since", "token_exported_at"),
 )
-"""Attributes of an attempt that ended long ago. Without `writing_since`, absence counts in a complete history only."""
+"""Attributes of an attempt that ended long ago. Without `writing_since`, absence counts in a complete history only, and
+without `token_exported_at` an Item is not left to a system whose access token may be dead."""
 _ACCOUNT_CHANGES: Final = {"withdrawn_accounts": True, "returned_accounts": False}
 
 
@@ -47,6 +48,7 @@ class Facts:
     Attributes:
         removal_requested: the request that removed it.
         erase: whether its transactions have to be erased.
+        kept_at_plaid: whether another system goes on with it at Plaid.
         removed_at: when its removal was complete: its access token is dead.
         erased: accounts that were erased; False for those that were restored after that.
         withdrawn: accounts that the user withdrew; False for those that Plaid listed again after that.
@@ -57,6 +59,7 @@ class Facts:
     linked: bool = False
     removal_requested: HistoryEntry | None = None
     erase: bool = False
+    kept_at_plaid: bool = False
     removed_at: datetime | None = None
     erased: dict[str, bool] = field(default_factory=dict)
     withdrawn: dict[str, bool] = field(default_factory=dict)
@@ -72,6 +75,7 @@ class Facts:
             case "removal_requested" | "erasure_requested":
                 self.removal_requested = self.removal_requested or entry
                 self.erase = self.erase or details.get("transactions") == "erase"
+                self.kept_at_plaid = self.kept_at_plaid or details.get("at_plaid") == "keep"
             case "account_erasure_requested" | "account_restored":
                 self.erased[details["account_id"]] = outcome == "account_erasure_requested"
             case "token_rotation_began":
@@ -99,11 +103,12 @@ class Facts:
         """Return the attributes of its removal, as far as it is done."""
         entry, now = self.removal_requested, utc_now()
         requested_at = now if entry is None else entry.at
-        sets = item_rows.removal_attributes(item_id, ItemState(StateName.REMOVED), requested_at, erase=self.erase)
+        state, kept = ItemState(StateName.REMOVED), self.kept_at_plaid
+        sets = item_rows.removal_attributes(item_id, state, requested_at, erase=self.erase, keeps_at_plaid=kept)
         sets |= {"removal_completed_at": None, "rows_to_erase": None, **item_rows.request_attributes(item_id, now)}
         if entry is not None:
             sets["replaced_by"] = entry.details.get("replaced_by")
-        if self.removed_at is not None:
+        if self.removed_at is not None and not kept:
             sets |= {"access_token": None, "plaid_removed_at": format_timestamp(self.removed_at)}
         return sets
 

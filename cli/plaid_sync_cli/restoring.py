@@ -141,7 +141,8 @@ class Restorer:
     def _is_kept(self, row: Row, stored: Row) -> bool:
         """Return whether a row that exists stays: with `replace` that of a removed Item, unless it is damaged."""
         # Only the removal of an Item that another restored table lacked leaves a row without one of these.
-        if stored.keys().isdisjoint({"access_token", "plaid_removed_at", "unregistered_link"}):
+        known = {"access_token", "plaid_removed_at", "removal_keeps_at_plaid", "unregistered_link"}
+        if stored.keys().isdisjoint(known):
             return False
         is_readable = item_rows.listed_item(stored).state.code != item_rows.UNREADABLE_ROW
         return not self.replace or "unregistered_link" in row or (_is_removed(stored) and is_readable)

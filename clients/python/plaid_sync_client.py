@@ -234,6 +234,27 @@ How much of its history Plaid had in the last sync; unknown before the first.
 """
 
 
+class ImportReport(TypedDict):
+    item_id: ItemId
+    outcome: Literal['imported', 'present', 'would_import']
+    """
+    `imported`; `present`, where nothing was left to do; or `would_import`, of a dry run.
+    """
+    duplicates: list[ItemId]
+    """
+    Other Items of the user that hold the same bank accounts.
+    """
+    institution_id: NotRequired[str]
+    accounts: NotRequired[int]
+    """
+    How many accounts Plaid lists; absent where it does not, or was not called.
+    """
+    error_code: NotRequired[str]
+    """
+    Plaid's error on the Item; the first sync sets its state.
+    """
+
+
 class Transactions(TypedDict):
     """
     How many there are, without removed ones.
@@ -243,6 +264,21 @@ class Transactions(TypedDict):
     exact: bool
     """
     Whether all were counted; otherwise there are more.
+    """
+
+
+class Imported(TypedDict):
+    """
+    Where the Item came from; absent where it was linked here.
+    """
+
+    previous_webhook: str | None
+    """
+    Where Plaid sent its webhooks before; null for nowhere.
+    """
+    webhook_switched_at: Moment | None
+    """
+    When Plaid began to send them to this stack; null while it does not.
     """
 
 
@@ -289,10 +325,20 @@ class Freshness(TypedDict):
     """
 
 
+Recipient: TypeAlias = str
+"""
+An X25519 public key of age (https://age-encryption.org), as `age-keygen` prints it.
+"""
+
+
 class Removal(TypedDict):
     requested_at: Moment
     transactions: Fate
     reason_code: NotRequired[RemovalReason]
+    at_plaid: NotRequired[Literal['keep']]
+    """
+    The Item lives on at Plaid, for another system; else absent.
+    """
     plaid_removed_at: NotRequired[Moment]
     """
     When Plaid removed it, which ends its billing.
@@ -367,6 +413,12 @@ class ErasureProgress(TypedDict):
     The Items that Plaid has not removed yet, or whose rows are not erased yet.
     """
     erased: Erased
+
+
+class PlaidDocument(TypedDict):
+    """
+    A response of Plaid's, as its documentation has it; an error has `error_code` and `error_type`.
+    """
 
 
 class HistoryEntry(TypedDict):
@@ -533,6 +585,22 @@ class LinkItemResponse(TypedDict):
     """
 
 
+class ImportItemRequest(TypedDict):
+    access_token: str
+    """
+    The Item's access token, of this stack's client_id and environment.
+    """
+    client_user_id: ClientUserId
+    cursor: NotRequired[str]
+    """
+    The `next_cursor` of the other system's last complete sync. The table then has what changed since; a full resync brings the rest. Without it, the whole history is pulled.
+    """
+    dry_run: NotRequired[bool]
+    """
+    Report what an import would do, and change nothing.
+    """
+
+
 class RemoveItemResponse(TypedDict):
     item_id: ItemId
     state: Literal['removed']
@@ -615,6 +683,14 @@ class SetWebhookResponse(TypedDict):
     webhook: str
 
 
+class RestoreWebhookRequest(TypedDict):
+    pass
+
+
+class RestoreWebhookResponse(TypedDict):
+    webhook: str | None
+
+
 class RotateAccessTokenRequest(TypedDict):
     pass
 
@@ -623,8 +699,28 @@ class RotateAccessTokenResponse(TypedDict):
     rotated_at: Moment
 
 
+class ExportAccessTokenRequest(TypedDict):
+    recipient: Recipient
+
+
+class ExportAccessTokenResponse(TypedDict):
+    item_id: ItemId
+    client_user_id: NotRequired[ClientUserId]
+    institution_id: NotRequired[str]
+    exported_at: Moment
+    recipient: Recipient
+    encrypted: str
+    """
+    An age file in ASCII armor, which holds a JSON object.
+    """
+
+
 class FetchAccountsRequest(TypedDict):
     pass
+
+
+class CallEndpointRequest(TypedDict):
+    options: NotRequired[dict[str, Any] | None]
 
 
 class EraseAccountRequest(TypedDict):
@@ -1215,10 +1311,18 @@ class Item(ItemSummary):
     When the Item is synced next if nothing else happens; absent if nothing is left to do.
     """
     removal: NotRequired[Removal]
+    imported: NotRequired[Imported]
+    """
+    Where the Item came from; absent where it was linked here.
+    """
     repair: NotRequired[Repair]
     token_rotation_began_at: NotRequired[Moment]
     """
     When a rotation of the access token began that is not completed; send the same request again.
+    """
+    token_exported_at: NotRequired[Moment]
+    """
+    When the access token was last exported; absent if it was replaced since.
     """
 
 

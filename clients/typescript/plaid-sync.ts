@@ -45,6 +45,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/items/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import an Item that another system linked, by its access token, without a relink.
+         * @description Idempotent: sent again, it continues where it died, and afterwards changes nothing. The Item is registered, then Plaid is made to send its webhooks to this stack, and then it is synced: from the beginning, or from `cursor`. The Item is never removed at Plaid. Bank accounts that other Items of the user hold are reported, not refused.
+         */
+        post: operations["importItem"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/items/{item_id}": {
         parameters: {
             query?: never;
@@ -64,7 +84,7 @@ export interface paths {
         post?: never;
         /**
          * Remove an Item, here and at Plaid.
-         * @description From the response on, nothing is written for the Item. Then it is removed at Plaid, which is retried until it succeeds, and its transactions are kept or erased as requested: GET shows the progress. Idempotent; a repeat with `erase` erases what was kept so far, and one with `keep` changes nothing.
+         * @description From the response on, nothing is written for the Item. Then it is removed at Plaid, which is retried until it succeeds, and its transactions are kept or erased as requested: GET shows the progress. Idempotent; a repeat with `erase` erases what was kept so far, and one with `keep` changes nothing. With `at_plaid=keep` the Item lives on at Plaid, for the system that its access token was exported to.
          */
         delete: operations["removeItem"];
         options?: never;
@@ -304,10 +324,14 @@ export interface paths {
         put?: never;
         /**
          * Have Plaid send the Item's webhooks to this stack.
-         * @description For Items that were linked with another URL. Plaid confirms with a webhook.
+         * @description For Items that were linked with another URL. Plaid confirms with a webhook. A sync follows, which finds what Plaid reported to the other URL before.
          */
         post: operations["setWebhook"];
-        delete?: never;
+        /**
+         * Have Plaid send an imported Item's webhooks where it did before the import.
+         * @description The Item is synced by routine then, some twice a day. POST, or the import sent again, switches them back.
+         */
+        delete: operations["restoreWebhook"];
         options?: never;
         head?: never;
         patch?: never;
@@ -336,6 +360,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/access-tokens/{item_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Export the Item's access token, encrypted to your public key, for another system.
+         * @description Before the response, the export is in the Item's history, with the caller and the recipient, and is published as the event AccessTokenExported. The Item goes on here. docs/leaving.md has the steps, and what the encrypted document has. For five minutes after a rotation that did not end, the answer is 503 `access_token_rotating`.
+         */
+        post: operations["exportAccessToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/items/{item_id}/accounts": {
         parameters: {
             query?: never;
@@ -353,6 +400,31 @@ export interface paths {
          * @description The comparison is made by the sync that this requests: GET /items/{item_id} shows its result, and the history what changed.
          */
         post: operations["fetchAccounts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/items/{item_id}/plaid/{endpoint}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description Plaid's path without its first slash. Its other slashes are sent as they are: `…/plaid/accounts/balance/get`. */
+                endpoint: "accounts/balance/get" | "auth/get" | "identity/get" | "investments/holdings/get" | "investments/transactions/get" | "liabilities/get" | "transactions/recurring/get";
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Call an endpoint of another product of Plaid's for the Item.
+         * @description Only those of the stack's parameter `PlaidEndpoints`. The body has the fields of Plaid's request; the stack fills in `access_token`, `client_id` and `secret`. Plaid's response is passed through as it is, errors included: it has the header `plaid-request-id`, which no response of the stack's own has. Each call is in the Item's history.
+         */
+        post: operations["callEndpoint"];
         delete?: never;
         options?: never;
         head?: never;
@@ -691,6 +763,21 @@ export interface components {
          * @enum {string}
          */
         HistoryPhase: "unknown" | "not_ready" | "initial" | "historical";
+        ImportReport: {
+            item_id: components["schemas"]["ItemId"];
+            /**
+             * @description `imported`; `present`, where nothing was left to do; or `would_import`, of a dry run.
+             * @enum {unknown}
+             */
+            outcome: "imported" | "present" | "would_import";
+            /** @description Other Items of the user that hold the same bank accounts. */
+            duplicates: components["schemas"]["ItemId"][];
+            institution_id?: string;
+            /** @description How many accounts Plaid lists; absent where it does not, or was not called. */
+            accounts?: number;
+            /** @description Plaid's error on the Item; the first sync sets its state. */
+            error_code?: string;
+        };
         Item: components["schemas"]["ItemSummary"] & {
             accounts: components["schemas"]["Accounts"];
             /** @description When they were last compared with Plaid's list. */
@@ -707,9 +794,18 @@ export interface components {
             /** @description When the Item is synced next if nothing else happens; absent if nothing is left to do. */
             next_attempt_at?: components["schemas"]["Moment"];
             removal?: components["schemas"]["Removal"];
+            /** @description Where the Item came from; absent where it was linked here. */
+            imported?: {
+                /** @description Where Plaid sent its webhooks before; null for nowhere. */
+                previous_webhook: string | null;
+                /** @description When Plaid began to send them to this stack; null while it does not. */
+                webhook_switched_at: components["schemas"]["Moment"] | null;
+            };
             repair?: components["schemas"]["Repair"];
             /** @description When a rotation of the access token began that is not completed; send the same request again. */
             token_rotation_began_at?: components["schemas"]["Moment"];
+            /** @description When the access token was last exported; absent if it was replaced since. */
+            token_exported_at?: components["schemas"]["Moment"];
         };
         Freshness: {
             /** @description When a sync last committed; absent before the first. */
@@ -729,10 +825,17 @@ export interface components {
                 unknown_because: string;
             };
         };
+        /** @description An X25519 public key of age (https://age-encryption.org), as `age-keygen` prints it. */
+        Recipient: string;
         Removal: {
             requested_at: components["schemas"]["Moment"];
             transactions: components["schemas"]["Fate"];
             reason_code?: components["schemas"]["RemovalReason"];
+            /**
+             * @description The Item lives on at Plaid, for another system; else absent.
+             * @constant
+             */
+            at_plaid?: "keep";
             /** @description When Plaid removed it, which ends its billing. */
             plaid_removed_at?: components["schemas"]["Moment"];
             /** @description How many rows were erased, removed ones included. */
@@ -800,6 +903,10 @@ export interface components {
             /** @description The Items that Plaid has not removed yet, or whose rows are not erased yet. */
             waiting_for: components["schemas"]["ItemId"][];
             erased: components["schemas"]["Erased"];
+        };
+        /** @description A response of Plaid's, as its documentation has it; an error has `error_code` and `error_type`. */
+        PlaidDocument: {
+            [key: string]: unknown;
         };
         /** @description docs/data.md has the further members. */
         HistoryEntry: {
@@ -916,6 +1023,18 @@ export interface components {
             items: components["schemas"]["ItemSummary"][];
             next?: components["schemas"]["NextToken"];
         };
+        ImportItemRequest: {
+            /** @description The Item's access token, of this stack's client_id and environment. */
+            access_token: string;
+            client_user_id: components["schemas"]["ClientUserId"];
+            /** @description The `next_cursor` of the other system's last complete sync. The table then has what changed since; a full resync brings the rest. Without it, the whole history is pulled. */
+            cursor?: string;
+            /**
+             * @description Report what an import would do, and change nothing.
+             * @default false
+             */
+            dry_run: boolean;
+        };
         RemoveItemResponse: {
             item_id: components["schemas"]["ItemId"];
             /** @constant */
@@ -970,13 +1089,37 @@ export interface components {
             /** Format: uri */
             webhook: string;
         };
+        RestoreWebhookRequest: Record<string, never>;
+        RestoreWebhookResponse: {
+            /** Format: uri */
+            webhook: string | null;
+        };
         RotateAccessTokenRequest: Record<string, never>;
         RotateAccessTokenResponse: {
             rotated_at: components["schemas"]["Moment"];
         };
+        ExportAccessTokenRequest: {
+            recipient: components["schemas"]["Recipient"];
+        };
+        ExportAccessTokenResponse: {
+            item_id: components["schemas"]["ItemId"];
+            client_user_id?: components["schemas"]["ClientUserId"];
+            institution_id?: string;
+            exported_at: components["schemas"]["Moment"];
+            recipient: components["schemas"]["Recipient"];
+            /** @description An age file in ASCII armor, which holds a JSON object. */
+            encrypted: string;
+        };
         FetchAccountsRequest: Record<string, never>;
         FetchAccountsResponse: {
             accounts: components["schemas"]["Accounts"];
+        };
+        CallEndpointRequest: {
+            options?: {
+                [key: string]: unknown;
+            } | null;
+        } & {
+            [key: string]: unknown;
         };
         EraseAccountRequest: Record<string, never>;
         RestoreAccountRequest: Record<string, never>;
@@ -1446,6 +1589,19 @@ export interface components {
                 };
             };
         };
+        /** @description A defect (API Gateway), or a new token that could not be stored; the user has to link again. */
+        TokenLost: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["GatewayMessage"];
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @enum {unknown} */
+                    code?: "access_token_lost";
+                };
+            };
+        };
         /** @description The Item's state does not allow it; `remedy` and `fix` say what to do. */
         WrongState: {
             headers: {
@@ -1822,6 +1978,94 @@ export interface operations {
             };
         };
     };
+    importItem: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "access_token": "access-sandbox-7c69d345-fda7-47c1-b8f6-8ae8a9f6a0a3",
+                 *       "client_user_id": "user-17"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ImportItemRequest"];
+            };
+        };
+        responses: {
+            /** @description The Item is present and stays as it is, or this was a dry run. */
+            200: {
+                headers: {
+                    Location: components["headers"]["ItemLocation"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "item_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *       "outcome": "present",
+                     *       "duplicates": []
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            /** @description The Item is imported. */
+            201: {
+                headers: {
+                    Location: components["headers"]["ItemLocation"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "item_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *       "outcome": "imported",
+                     *       "duplicates": [],
+                     *       "institution_id": "ins_109508",
+                     *       "accounts": 2
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            /** @description Not signed or not allowed (API Gateway), or the Item is another user's. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayMessage"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "item_of_another_user";
+                    };
+                };
+            };
+            /** @description The Item has ended, or Plaid refuses to switch its webhooks now. */
+            409: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        code?: "item_revoked" | components["schemas"]["PlaidCode"];
+                    };
+                };
+            };
+            410: components["responses"]["ItemRemoved"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Broken"];
+            502: components["responses"]["PlaidRefused"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
     getItem: {
         parameters: {
             query?: never;
@@ -1917,6 +2161,8 @@ export interface operations {
             query?: {
                 /** @description Whether the Item's transactions are kept or erased. */
                 transactions?: components["schemas"]["Fate"];
+                /** @description Whether the Item is removed at Plaid, which ends its billing, or kept there, which needs an export of its access token (POST /access-tokens/{item_id}/export) after the last rotation. */
+                at_plaid?: "remove" | "keep";
                 reason_code?: components["schemas"]["RemovalReason"];
                 /** @description Your note for Plaid, without personal data; only with `reason_code`. */
                 reason_note?: string;
@@ -1953,6 +2199,19 @@ export interface operations {
             400: components["responses"]["Invalid"];
             403: components["responses"]["NotAllowed"];
             404: components["responses"]["ItemNotFound"];
+            /** @description With `at_plaid=keep`, of an Item whose access token no other system has. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "token_not_exported";
+                    };
+                };
+            };
+            410: components["responses"]["ItemRemoved"];
             429: components["responses"]["Throttled"];
             500: components["responses"]["Broken"];
             503: components["responses"]["TryAgain"];
@@ -2648,6 +2907,60 @@ export interface operations {
             503: components["responses"]["TryAgain"];
         };
     };
+    restoreWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+            };
+            cookie?: never;
+        };
+        /** @description Nothing, or an empty object. */
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["RestoreWebhookRequest"];
+            };
+        };
+        responses: {
+            /** @description Where Plaid sends them from now on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "webhook": "https://example.com/your-other-system"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RestoreWebhookResponse"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["ItemNotFound"];
+            /** @description The Item was not imported, or its state does not allow it. */
+            409: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        code?: ("item_not_imported" | "item_revoked") | components["schemas"]["PlaidCode"];
+                    };
+                };
+            };
+            410: components["responses"]["ItemRemoved"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Broken"];
+            502: components["responses"]["PlaidRefused"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
     rotateAccessToken: {
         parameters: {
             query?: never;
@@ -2686,20 +2999,57 @@ export interface operations {
             409: components["responses"]["PlaidSaysNo"];
             410: components["responses"]["ItemRemoved"];
             429: components["responses"]["TooMany"];
-            /** @description A defect (API Gateway), or a new token that could not be stored; the user has to link again. */
-            500: {
+            500: components["responses"]["TokenLost"];
+            502: components["responses"]["PlaidRefused"];
+            503: components["responses"]["TryAgain"];
+        };
+    };
+    exportAccessToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "recipient": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ExportAccessTokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The encrypted document. */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GatewayMessage"];
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "access_token_lost";
-                    };
+                    /**
+                     * @example {
+                     *       "item_id": "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp",
+                     *       "client_user_id": "user-17",
+                     *       "institution_id": "ins_109508",
+                     *       "exported_at": "2026-03-01T12:00:00.000Z",
+                     *       "recipient": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+                     *       "encrypted": "-----BEGIN AGE ENCRYPTED FILE-----\n...\n-----END AGE ENCRYPTED FILE-----\n"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ExportAccessTokenResponse"];
                 };
             };
-            502: components["responses"]["PlaidRefused"];
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["NotAllowed"];
+            404: components["responses"]["ItemNotFound"];
+            410: components["responses"]["ItemRemoved"];
+            429: components["responses"]["Throttled"];
+            500: components["responses"]["TokenLost"];
             503: components["responses"]["TryAgain"];
         };
     };
@@ -2753,6 +3103,127 @@ export interface operations {
             500: components["responses"]["Broken"];
             502: components["responses"]["PlaidRefused"];
             503: components["responses"]["TryAgain"];
+        };
+    };
+    callEndpoint: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `no-cache` for no stored response of /transactions/recurring/get. */
+                "Cache-Control"?: string;
+            };
+            path: {
+                /** @description The id; one with other characters than letters, digits, `.`, `_` and `-`, or with dots only, as `~` and its base64url without padding. */
+                item_id: components["parameters"]["ItemId"];
+                /** @description Plaid's path without its first slash. Its other slashes are sent as they are: `…/plaid/accounts/balance/get`. */
+                endpoint: "accounts/balance/get" | "auth/get" | "identity/get" | "investments/holdings/get" | "investments/transactions/get" | "liabilities/get" | "transactions/recurring/get";
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "options": {
+                 *         "account_ids": [
+                 *           "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp"
+                 *         ]
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["CallEndpointRequest"];
+            };
+        };
+        responses: {
+            /** @description Plaid's response. */
+            200: {
+                headers: {
+                    /** @description Plaid's id of the call; `unknown` where the response has none. */
+                    "Plaid-Request-Id": string;
+                    /** @description For how many seconds the response was stored; absent where Plaid was called. */
+                    Age?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlaidDocument"];
+                };
+            };
+            /** @description The request is invalid (problem details), or Plaid's own error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlaidDocument"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "invalid_request";
+                    };
+                };
+            };
+            /** @description Not signed or not allowed (API Gateway), or the stack does not call this endpoint. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayMessage"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "endpoint_not_enabled";
+                    };
+                };
+            };
+            404: components["responses"]["ItemNotFound"];
+            410: components["responses"]["ItemRemoved"];
+            /** @description Too many requests (API Gateway), or Plaid's own error. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayMessage"] | components["schemas"]["PlaidDocument"];
+                };
+            };
+            /** @description A defect (API Gateway), a damaged row, or Plaid's own error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayMessage"] | components["schemas"]["PlaidDocument"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "item_unreadable";
+                    };
+                };
+            };
+            /** @description Plaid's response cannot be passed through. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "plaid_response_too_large" | "plaid_response_withheld";
+                    };
+                };
+            };
+            503: components["responses"]["TryAgain"];
+            /** @description Plaid's own error, with Plaid's status. */
+            default: {
+                headers: {
+                    /** @description Plaid's id of the call; `unknown` where the response has none. */
+                    "Plaid-Request-Id": string;
+                    /** @description For how many seconds the response was stored; absent where Plaid was called. */
+                    Age?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlaidDocument"];
+                };
+            };
         };
     };
     eraseAccount: {

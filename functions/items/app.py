@@ -1,4 +1,4 @@
-"""The Items API: links, lists, shows, syncs, refreshes and removes Items, and erases users (docs/api.md).
+"""The Items API: links, imports, lists, shows, syncs, refreshes and removes Items, and erases users (docs/api.md).
 
 Event: API Gateway HTTP API, payload 2.0, authorized by IAM. Responses are JSON, or problem details (RFC 9457) that name
 the field and the fix. Or, invoked by the webhook function: `{"finished_link_session": {"link_token", "public_tokens",
@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.age import AgeCipher
 from plaid_sync.aws.call_budget import call_budget
 from plaid_sync.aws.clients import ITEMS_CONFIG, client, deadline_of
 from plaid_sync.aws.dynamodb.annotated_rows import AnnotatedRows
@@ -20,6 +23,7 @@ from plaid_sync.aws.dynamodb.history import HistoryTable
 from plaid_sync.aws.dynamodb.item_indexes import ItemIndexes
 from plaid_sync.aws.dynamodb.items import ItemsTable
 from plaid_sync.aws.dynamodb.links import LinksTable
+from plaid_sync.aws.dynamodb.recurring import RecurringTable
 from plaid_sync.aws.dynamodb.registration import Registrations
 from plaid_sync.aws.dynamodb.transaction_lists import TransactionLists
 from plaid_sync.aws.dynamodb.users import UserTables
@@ -51,15 +55,19 @@ from plaid_sync.domain.errors import (
 )
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.annotations import TransactionAnnotations
+from plaid_sync.items_api.broker import Broker
 from plaid_sync.items_api.erasure import UserErasure
 from plaid_sync.items_api.http import error_response, parse_path_id, path_id_of, route_of
 from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.recurring import RecurringStreams
 from plaid_sync.items_api.rotation import TokenRotation
-from plaid_sync.items_api.routes import LINK_ROUTE, ItemsApi, handle_request
+from plaid_sync.items_api.routes import IMPORT_ROUTE, LINK_ROUTE, ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
+from plaid_sync.items_api.token_export import TokenExport
 from plaid_sync.linking.completion import SessionCompleter, parse_finished_session
 from plaid_sync.linking.eligibility import LinkValidator
+from plaid_sync.linking.importing import Importer, parse_import_request
 from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
 from plaid_sync.linking.service import Linker
@@ -68,6 +76,7 @@ from plaid_sync.linking.siblings import Siblings
 from plaid_sync.metrics import Metric
 from plaid_sync.plaid.client import PlaidTransport
 from plaid_sync.plaid.credentials import PlaidSecret
+from plaid_sync.plaid.endpoints import PlaidEndpointsClient
 from plaid_sync.plaid.items import PlaidItems
 from plaid_sync.plaid.link import PlaidLinkClient
 
@@ -116,6 +125,8 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
     sessions = SessionReader(links, plaid_link, clock)
     operations = ItemOperations(items, history, sessions, tokens, plaid, queue, clock)
     link_tokens = LinkTokens(plaid_link, links, items, tokens, clock, settings.link_client_name)
+    registrations = Registrations(dynamodb, *tables, clock)
+    importer = Importer(plaid, tokens, links, items, indexes, registrations, operations.set_webhook, clock)
     linker = Linker(
         validator=LinkValidator(sessions, links, items),
         plaid=plaid_link,
@@ -125,14 +136,27 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         links=links,
         items=items,
         index=indexes,
-        registrations=Registrations(dynamodb, *tables, clock),
+        registrations=registrations,
         queue=queue,
         check_item=operations.check,
         clock=clock,
     )
+    broker = Broker(
+        items=items,
+        history=history,
+        tokens=tokens,
+        plaid=PlaidEndpointsClient(transport),
+        recurring=RecurringStreams(
+            RecurringTable(dynamodb, settings.shared_table), clock, timedelta(hours=settings.recurring_cache_hours)
+        ),
+        queue=queue,
+        clock=clock,
+        enabled=frozenset(settings.plaid_endpoints.split(",")),
+    )
     transactions = TransactionLists(dynamodb, settings.transactions_table)
     routes = ItemsApi(
         link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
+        import_item=lambda body, context: importer.run(parse_import_request(body, settings.plaid_env), context),
         create_link_token=lambda body, context: link_tokens.create(
             parse_link_token_request(body, sandbox=settings.plaid_env == "sandbox"), context
         ),
@@ -140,6 +164,8 @@ def build_api(environment: Mapping[str, str], clock: Clock | None = None) -> Wir
         queries=ItemQueries(items, indexes, history, transactions, tokens, plaid, clock, _report_unreadable),
         operations=operations,
         rotation=TokenRotation(items, tokens, plaid, queue, clock),
+        token_export=TokenExport(items, tokens, plaid, AgeCipher(), clock, settings.plaid_env),
+        broker=broker,
         annotations=TransactionAnnotations(items, AnnotatedRows(dynamodb, settings.transactions_table, clock)),
         page_tokens=PageTokens(lambda: secret.get().secret),
         erasure=UserErasure(items, _users(dynamodb, settings, clock), partial(operations.remove, erase=True), clock),
@@ -179,7 +205,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Response:
         response = error_response(error)
         _emit_failure(route, error, response["statusCode"])
         return response
-    count(Metric.ITEM_LINKED, int(route == LINK_ROUTE))
+    created = response["statusCode"] == HTTPStatus.CREATED
+    count(Metric.ITEM_LINKED, int(created and route in {LINK_ROUTE, IMPORT_ROUTE}))
     logger.info("request served", route=route, status=response["statusCode"], item_id=_item_id(event, response))
     return response
 

@@ -34,6 +34,7 @@ ENVIRONMENT: Final = {
     "HISTORY_TABLE": "history",
     "ITEMS_TABLE": "items",
     "LINK_CLIENT_NAME": "Application",
+    "RECURRING_CACHE_HOURS": "0",
     "LINKS_TABLE": "links",
     "PLAID_ENV": "sandbox",
     "PLAID_SECRET_ID": "plaid",

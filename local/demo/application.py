@@ -62,14 +62,18 @@ class Application:
         return document
 
     def request(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-        """Make a request signed by AWS Signature Version 4; return the status and the response's document."""
+        """Make a signed request; return the status and the response's document."""
+        response = self.send(method, path, body)
+        document: Any = response.json()
+        return response.status, document if isinstance(document, dict) else {"document": document}
+
+    def send(self, method: str, path: str, body: object = None) -> urllib3.BaseHTTPResponse:
+        """Make a request signed by AWS Signature Version 4; return the response as it is."""
         url, data = f"{self.stack.api_url}{path}", None if body is None else json.dumps(body)
         request = AWSRequest(method, url, data=data)
         request.headers["Content-Type"] = "application/json"
         SigV4Auth(self.credentials, "execute-api", self.stack.emulator.region).add_auth(request)
-        response = self.http.request(method, url, body=data, headers=dict(request.headers.items()), timeout=_SECONDS)
-        document: Any = response.json()
-        return response.status, document if isinstance(document, dict) else {"document": document}
+        return self.http.request(method, url, body=data, headers=dict(request.headers.items()), timeout=_SECONDS)
 
     def link_unsigned(self, public_token: str) -> int:
         body = json.dumps({"public_token": public_token}).encode()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 
+_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+"""The public key of the examples in age's README."""
+ENDPOINT = "accounts/balance/get"
 FOLDER = Path(__file__).parents[2] / "tests" / "events"
 
 
@@ -96,6 +99,11 @@ class Samples:
             "items_link_token": lambda: self._http("POST /link-tokens", {"client_user_id": "user-17"}),
             "items_link": lambda: self._http("POST /items", {"public_token": self._subject.public_token()}),
             "items_link_session": lambda: self._http("POST /items", asdict(self._subject.link_session())),
+            "items_import": lambda: self._http(
+                "POST /items/import",
+                {"access_token": self._subject.foreign_access_token(), "client_user_id": "user-17"},
+            ),
+            "items_restore_webhook": lambda: self._http(f"DELETE {item}/webhook"),
             "items_list": lambda: self._http("GET /items", query={"state": "needs_user"}),
             "items_show": lambda: self._http(f"GET {item}"),
             "items_history": lambda: self._http(f"GET {item}/history", query={"limit": "10"}),
@@ -113,9 +121,11 @@ class Samples:
             "items_resync": lambda: self._http(f"POST {item}/resync"),
             "items_webhook": lambda: self._http(f"POST {item}/webhook"),
             "items_accounts": lambda: self._http(f"POST {item}/accounts"),
+            "items_call_endpoint": lambda: self._http(f"POST {item}/plaid/{{endpoint+}}", {"options": {}}),
             "items_erase_account": lambda: self._http(f"DELETE {account}"),
             "items_restore_account": lambda: self._http(f"POST {account}/restore"),
             "items_rotate_token": lambda: self._http(f"POST {item}/access-token/rotate"),
+            "items_export_token": lambda: self._http("POST /access-tokens/{item_id}/export", {"recipient": _RECIPIENT}),
             "items_remove": lambda: self._http(f"DELETE {item}", query={"transactions": "erase"}),
             "items_erase_user": lambda: self._http("DELETE /users/{client_user_id}"),
         }
@@ -133,6 +143,9 @@ class Samples:
             if f"{{{name}}}" in path:  # only then: a running stack may have no Item yet
                 parameters[name] = getattr(self._subject, name)
                 path = path.replace(f"{{{name}}}", parameters[name])
+        if "{endpoint+}" in path:
+            parameters["endpoint"] = ENDPOINT
+            path = path.replace("{endpoint+}", ENDPOINT)
         text = None if body is None else json.dumps(body)
         event = self._request(path, text, {"content-type": "application/json"} | (headers or {}), route)
         caller = {"iam": {"userArn": "arn:aws:iam::000000000000:user/backend"}}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SEED: Final = 7
 WRITTEN_AT: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WEBHOOK_URL: Final = "https://example.execute-api.us-east-1.amazonaws.com/webhooks/plaid"
+FOREIGN_WEBHOOK_URL: Final = "https://other-system.invalid/plaid"
 BANK: Final = "ins_109508"
 USER: Final = "user-17"
 SYNC_SECONDS: Final = 60.0
@@ -68,6 +69,10 @@ class FixedSubject:
     def public_token(self) -> str:
         """Return a token that Plaid did not issue."""
         return "public-sandbox-00000000"
+
+    def foreign_access_token(self) -> str:
+        """Return an access token that Plaid did not issue."""
+        return "access-sandbox-00000000"
 
     def link_session(self) -> LinkSession:
         return LinkSession("link-sandbox-00000000", USER, self.public_token())
@@ -127,14 +132,28 @@ class RunningSubject:
 
     def public_token(self) -> str:
         """Return what Link gives to an application when a user links an Item."""
-        secret = self.stack.client("secretsmanager").get_secret_value(SecretId=self.stack.variables["PLAID_SECRET_ID"])
+        return self._create_public_token(self.stack.variables["WEBHOOK_URL"])
+
+    def foreign_access_token(self) -> str:
+        """Return the access token of an Item that another system linked, and whose webhooks it gets."""
+        public_token = self._create_public_token(FOREIGN_WEBHOOK_URL)
+        request = {"public_token": public_token, **self._credentials()}
+        return str(self._plaid("/item/public_token/exchange", request)["access_token"])
+
+    def _create_public_token(self, webhook_url: str) -> str:
         request = {
             "institution_id": BANK,
             "initial_products": ["transactions"],
-            "options": {"webhook": self.stack.variables["WEBHOOK_URL"]},
-            **json.loads(secret["SecretString"]),
+            "options": {"webhook": webhook_url},
+            **self._credentials(),
         }
         return str(self._plaid("/sandbox/public_token/create", request)["public_token"])
+
+    def _credentials(self) -> dict[str, str]:
+        """Return Plaid's client_id and secret."""
+        secret = self.stack.client("secretsmanager").get_secret_value(SecretId=self.stack.variables["PLAID_SECRET_ID"])
+        credentials: dict[str, str] = json.loads(secret["SecretString"])
+        return credentials
 
     def link_session(self) -> LinkSession:
         token = self._call_api("items_link_token")["link_token"]

@@ -15,6 +15,7 @@ from local.plaid import wire
 from local.plaid.account_operations import REGRANT_CODES
 from local.plaid.clock import OffsetClock
 from local.plaid.errors import PlaidError
+from local.plaid.webhooks import PRODUCT_WEBHOOKS
 
 if TYPE_CHECKING:
     from local.plaid.delivery import Delivery
@@ -132,6 +133,13 @@ def _fire(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
 )
 def _draft(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
     return {"body": wire.encode(sim.draft_webhook(item_id, *_webhook_type_and_code(body))).decode()}
+
+
+@_route("POST", "/items/{item}/products", '{"product", "notify": true}: change the data of a product')
+def _change_product(sim: PlaidSimulator, body: JsonObject, item_id: str) -> object:
+    product = fields.choice(body, "product", tuple(PRODUCT_WEBHOOKS), required=True)
+    sim.change_product(item_id, product, notify=fields.flag(body, "notify", default=True))
+    return None
 
 
 @_route("POST", "/items/{item}/error", '{"error_code": code or null, "reason"}: set or clear its error')

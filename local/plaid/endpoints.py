@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from local.plaid import institution_endpoints, link_endpoints, transaction_endpoints
+from local.plaid import institution_endpoints, link_endpoints, product_endpoints, transaction_endpoints
 from local.plaid import request_fields as fields
 from local.plaid.errors import PlaidError
 from local.plaid.item_views import item_object
@@ -122,6 +122,13 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/accounts/balance/get": _with_item(
         _accounts_get, options={"account_ids": fields.optional_texts, "min_last_updated_datetime": fields.optional_text}
     ),
+    "/auth/get": _with_item(product_endpoints.auth_get, **product_endpoints.ACCOUNT_FIELDS),
+    "/identity/get": _with_item(product_endpoints.identity_get, **product_endpoints.ACCOUNT_FIELDS),
+    "/investments/holdings/get": _with_item(product_endpoints.holdings_get, **product_endpoints.ACCOUNT_FIELDS),
+    "/investments/transactions/get": _with_item(
+        product_endpoints.investments_transactions_get, **product_endpoints.INVESTMENTS_TRANSACTIONS_FIELDS
+    ),
+    "/liabilities/get": _with_item(product_endpoints.liabilities_get, **product_endpoints.ACCOUNT_FIELDS),
     "/accounts/get": _with_item(_accounts_get, options={"account_ids": fields.optional_texts}),
     "/institutions/get": _without_item(institution_endpoints.institutions_get, **institution_endpoints.GET_FIELDS),
     "/institutions/get_by_id": _without_item(

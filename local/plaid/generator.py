@@ -76,6 +76,12 @@ class Generator:
         self._weights[account["account_id"]] = _NEW_ACCOUNT_WEIGHT
         return str(account["account_id"])
 
+    def open_investment_account(self) -> None:
+        """Add an account for investments, which has no transactions of Transactions."""
+        account = self._account("Brokerage", "investment", "brokerage", "USD")
+        self.accounts.append(account)
+        self._weights[account["account_id"]] = 0
+
     def keep_accounts(self, filters: JsonObject) -> None:
         """Keep the accounts that pass the `account_filters` of a link token."""
         subtypes = {kind: allowed["account_subtypes"] for kind, allowed in filters.items()}

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from local.plaid.core import SimulatorCore
+from local.plaid.webhooks import PRODUCT_WEBHOOKS
 from local.plaid.wire import timestamp
 
 if TYPE_CHECKING:
@@ -85,6 +86,18 @@ class ItemOperations(SimulatorCore):
             item.access_token = self.new_token("access")
             self.access_tokens[item.access_token] = item
             return item.access_token
+
+    def change_product(self, item_id: str, product: str, *, notify: bool = True) -> None:
+        """Draw the data of a product again (see `PRODUCT_WEBHOOKS`); with `notify`, fire its webhook.
+
+        The streams of `recurring` are those of the transactions: of them only `updated_datetime` changes.
+        """
+        with self.lock:
+            webhook, item = PRODUCT_WEBHOOKS[product], self.items[item_id]
+            item.product_changes[product] += 1
+            item.recurring_at = self.clock() if product == "recurring" else item.recurring_at
+            if notify:
+                self.emit(item, *webhook)
 
     def offer_accounts(self, item_id: str) -> bool:
         """Fire NEW_ACCOUNTS_AVAILABLE: the user can add accounts in update mode."""

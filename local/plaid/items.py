@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -85,6 +86,8 @@ class Item:
         forced_anywhere: whether those failures also hit the first page of an incremental update.
         corruptions: for each malformed transaction, how sync corrupts it.
         final_cursors: each cursor that ended a pagination loop, with its position in the log.
+        recurring_at: when the recurring streams were last drawn again.
+        product_changes: by product, how often its data was drawn again.
         balance_changes: by account, what its transactions come to at the position `balances_at` of the log.
     """
 
@@ -111,7 +114,9 @@ class Item:
     final_cursors: dict[str, int] = field(default_factory=dict)
     last_success: datetime | None = None
     last_failure: datetime | None = None
+    recurring_at: datetime | None = None
     last_webhook: tuple[datetime, str] | None = None
+    product_changes: Counter[str] = field(default_factory=Counter)
     balance_changes: BalanceChanges = field(default_factory=dict)
     balances_at: int = 0
 

@@ -21,6 +21,18 @@ class Merchant:
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """What an investment account can hold; `kind` is Plaid's `type`."""
+
+    name: str
+    ticker: str | None
+    kind: str
+    price: Decimal
+    sector: str | None = None
+    industry: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     address: str
     city: str
@@ -74,6 +86,12 @@ LOCATIONS: tuple[Location, ...] = (
     Location("12 Elm Ave", "Boise", "ID", "83702", "US", Decimal("43.615"), Decimal("-116.2023")),
     Location("1 Rue de Rivoli", "Paris", "IDF", "75001", "FR", Decimal("48.8554"), Decimal("2.3600")),
     Location("88 King St W", "Toronto", "ON", "M5X 1A9", "CA", Decimal("43.6488"), Decimal("-79.3817")),
+)
+
+SECURITIES: tuple[Security, ...] = (
+    Security("Everything Shop Inc", "EVRY", "equity", Decimal("104.7300001"), "Retail Trade", "Internet Retail"),
+    Security("Total Market Index Fund", "TMKT", "mutual fund", Decimal("31.415")),
+    Security("U S Dollar", None, "cash", Decimal(1)),
 )
 
 FOREIGN_CURRENCIES: tuple[str, ...] = ("EUR", "GBP", "JPY", "CAD", "CHF", "KWD", "VND")

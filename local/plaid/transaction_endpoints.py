@@ -147,7 +147,7 @@ def recurring_get(call: Call) -> JsonObject:
         "inflow_streams": [stream for (_, _, is_outflow, _), stream in streams.items() if not is_outflow],
         "outflow_streams": [stream for (_, _, is_outflow, _), stream in streams.items() if is_outflow],
         "personal_finance_category_version": version,
-        "updated_datetime": timestamp(item.last_success or item.created_at),
+        "updated_datetime": timestamp(item.recurring_at or item.last_success or item.created_at),
     }
 
 

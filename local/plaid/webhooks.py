@@ -157,5 +157,14 @@ EXTRA_FIELDS: dict[tuple[str, str], Callable[[Item, Any], JsonObject]] = {
     },
     ("ASSETS", "PRODUCT_READY"): lambda item, now: {**_assets(item, now), "report_type": "FULL"},
 }
+# The webhook that reports new data of each product.
+PRODUCT_WEBHOOKS: dict[str, tuple[str, str]] = {
+    "auth": ("AUTH", "DEFAULT_UPDATE"),
+    "holdings": ("HOLDINGS", "DEFAULT_UPDATE"),
+    "identity": ("IDENTITY", "DEFAULT_UPDATE"),
+    "investments_transactions": ("INVESTMENTS_TRANSACTIONS", "DEFAULT_UPDATE"),
+    "liabilities": ("LIABILITIES", "DEFAULT_UPDATE"),
+    "recurring": ("TRANSACTIONS", "RECURRING_TRANSACTIONS_UPDATE"),
+}
 TRANSACTIONS_CODES = tuple(code for webhook_type, code in EXTRA_FIELDS if webhook_type == "TRANSACTIONS")
 ITEM_CODES = tuple(code for webhook_type, code in EXTRA_FIELDS if webhook_type == "ITEM")

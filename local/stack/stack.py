@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 CLIENT_ID = "local-client-id"
 SECRET = "local-secret"  # noqa: S105 - the bundled Plaid server's
 ALIAS = "live"
-PARAMETERS = {"Stage": "local", "OutboundWebhooks": "true"}
+PLAID_ENDPOINTS = (
+    *("/accounts/balance/get", "/auth/get", "/identity/get", "/investments/holdings/get"),
+    *("/investments/transactions/get", "/liabilities/get", "/transactions/recurring/get"),
+)
+PARAMETERS = {"Stage": "local", "OutboundWebhooks": "true", "PlaidEndpoints": ",".join(PLAID_ENDPOINTS)}
 
 
 def plaid_credentials() -> tuple[str, str]:

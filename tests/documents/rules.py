@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-DOCUMENTS: Final = ("README.md", "docs/deploying.md", "docs/invoking.md", "docs/api.md")
+DOCUMENTS: Final = ("README.md", "docs/deploying.md", "docs/invoking.md", "docs/api.md", "docs/leaving.md")
 FILLED_IN: Final = (
     (r" --stack plaid-sync$", ""),
     (r"\bITEM_ID\b", "$ITEM"),
+    (r"\bage1\.\.\.", "$RECIPIENT"),
     (r"\bmy-event\.json\b", "tests/events/sync_batch_of_two_items.json"),
     (r"http://127\.0\.0\.1:3000/webhooks/plaid", '"$WEBHOOK_URL"'),
 )
@@ -78,6 +79,14 @@ _UNBUILT: Final = """
 mkdir -p "$WORK/unbuilt" && ln -sfn -t "$WORK/unbuilt" "$PROJECT"/{template.yaml,functions,layers,infra} || exit 9
 """
 """A template as `sam build` leaves one; its code never runs."""
+_KEY: Final = """
+rm -rf tokens && RECIPIENT=$(python -c 'from pathlib import Path; from pyrage import x25519 as x
+key = x.Identity.generate(); Path("key.txt").write_text(str(key)); print(key.to_public())') || exit 9
+age() { python -c 'import sys; from pathlib import Path; import pyrage
+key = pyrage.x25519.Identity.from_str(Path(sys.argv[3]).read_text())
+sys.stdout.buffer.write(pyrage.decrypt(Path(sys.argv[4]).read_bytes(), [key]))' "$@"; }
+"""
+"""A key, and `age -d -i` by the library that the tests have."""
 _DEPLOY: Final = "tests/e2e/test_deploy_command.py::test_a_stack_is_deployed_given_its_keys_updated_and_destroyed"
 _INVOKED: Final = "tests/sam_local/test_sam_local.py::test_sync_makes_the_table_equal_to_plaid"
 _SERVED: Final = "tests/sam_local/test_sam_local.py::test_start_api_serves_webhooks_and_the_items_api"
@@ -118,7 +127,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     ByTest("make smoke", "tests/e2e/test_cli_smoke.py::test_a_working_deployment_passes_and_nothing_is_left"),
     Run("make smoke ENV=dev", _PROJECT + 'make smoke ENV=local BIN="$WORK/bin"', "8 steps"),
-    OnAws(r"aws (backup|kms) .+"),
+    OnAws(r"aws (backup|events|kms) .+"),
     # Invoking
     Run(r"\.venv/bin/python -m local\.events", _PROJECT + "{}", "sync_batch_of_two_items"),
     Run(r"\.venv/bin/python -m local\.events \w+( --item ITEM_ID)?", _PROJECT + "{}" + _HERE, r'^\{\n? *"'),
@@ -148,6 +157,23 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     ByTest(r"make local ARGS=--containers|(.+ \| )?(SAM_CLI_RIE_DEV=1 )?sam local( invoke( .+)?)?", _INVOKED),
     ByTest(r"sam local start-(api|lambda) .+|curl -sS http://127\.0\.0\.1:3000/items", _SERVED),
+    # Leaving
+    Run("plaid-sync pause", "{} --yes && plaid-sync resume"),
+    Run(
+        "plaid-sync export --all --removed --directory transactions",
+        "rm -rf transactions && {} && cat transactions/_manifest.json",
+        '"complete": true',
+    ),
+    Run(r"plaid-sync tokens export --all .+", _KEY + "{} --yes", "^Exported the access tokens of"),
+    Run(
+        r"for file in tokens/\*\.age; do age -d -i key\.txt .+; done >items\.jsonl",
+        _KEY + 'plaid-sync tokens export "$ITEM" --recipient "$RECIPIENT" --output tokens --yes; {}; cat items.jsonl',
+        '^{"access_token":"access-sandbox-',
+    ),
+    ByTest(
+        r"plaid-sync remove ITEM_ID --keep-at-plaid",
+        "tests/integration/test_cli.py::test_an_item_is_kept_at_plaid_once_its_token_is_exported",
+    ),
     # Types
     ByTest("make clients", "tests/unit/test_clients.py::test_the_python_types_are_those_of_the_documents"),
     # The command line

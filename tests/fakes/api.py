@@ -5,29 +5,36 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from plaid_sync.age import AgeCipher
 from plaid_sync.domain.errors import PlaidSyncError
 from plaid_sync.domain.item import Item, ItemId, Removal
 from plaid_sync.domain.requests import RequestContext
 from plaid_sync.items_api.annotations import TransactionAnnotations
+from plaid_sync.items_api.broker import ENDPOINTS, Broker
 from plaid_sync.items_api.erasure import UserErasure
 from plaid_sync.items_api.http import error_response
 from plaid_sync.items_api.page_tokens import PageTokens
 from plaid_sync.items_api.queries import ItemQueries
+from plaid_sync.items_api.recurring import RecurringStreams
 from plaid_sync.items_api.rotation import TokenRotation
 from plaid_sync.items_api.routes import ItemsApi, handle_request
 from plaid_sync.items_api.service import ItemOperations
+from plaid_sync.items_api.token_export import TokenExport
 from plaid_sync.linking.completion import Completion, FinishedSession, SessionCompleter
 from plaid_sync.linking.eligibility import LinkValidator
+from plaid_sync.linking.importing import Importer, parse_import_request
 from plaid_sync.linking.link_tokens import LinkTokens
 from plaid_sync.linking.requests import parse_link_request, parse_link_token_request
 from plaid_sync.linking.service import Linker
 from plaid_sync.linking.session_reader import SessionReader
 from plaid_sync.linking.siblings import Siblings
 
+from tests.fakes.cache import FakeResponseCache
 from tests.fakes.failing import UNREACHABLE, Failing
 from tests.fakes.links import FakeRegistrations
 from tests.fakes.plaid import FakePlaid, login
@@ -45,9 +52,11 @@ _LINKER_PORTS: Final = ("plaid", "tokens", "links", "items", "index", "registrat
 CALLER: Final = "arn:aws:iam::123456789012:user/caller"
 WEBHOOK_URL: Final = "https://stack.invalid/webhooks/plaid"
 _ROUTE_OF_ITEM: Final = re.compile(
-    "/items/(?P<item_id>[^/]+)(?:(/transactions)/(?P<transaction_id>[^/]+)"
+    "/items/(?!import$)(?P<item_id>[^/]+)(?:(/transactions)/(?P<transaction_id>[^/]+)"
     "|(/access-token/rotate|/[a-z]+)?(?:/(?P<account_id>[^/]*)(/restore|/transactions)?)?)"
 )
+_EXPORT: Final = re.compile("/access-tokens/(?P<item_id>[^/]+)/export")
+_ROUTE_OF_ENDPOINT: Final = re.compile("/items/(?P<item_id>[^/]+)/plaid/(?P<endpoint>.+)")
 _ROUTES_OF_ANNOTATIONS: Final = re.compile(
     "/items/(?P<item_id>[^/]+)(?:/transactions/(?P<transaction_id>[^/]+)/annotations|/annotations/review)"
 )
@@ -60,6 +69,8 @@ class Api:
     Attributes:
         ports: what the use cases are built on, by name.
         secret: that of the page tokens.
+        enabled: the endpoints of Plaid's other products that can be called.
+        cache_age: how long a response about recurring streams is served.
         unreadable: the Items whose rows were reported as damaged, with the ids of those.
     """
 
@@ -70,6 +81,8 @@ class Api:
     requests: int = 0
     unreadable: list[tuple[ItemId, list[str]]] = field(default_factory=list)
     secret: str = "secret"
+    enabled: frozenset[str] = ENDPOINTS
+    cache_age: timedelta = timedelta()
 
     def __post_init__(self) -> None:
         tables = self.tables
@@ -87,6 +100,7 @@ class Api:
             "queue": self.queue,
             "users": FakeUsers(tables),
             "clock": tables.clock,
+            "cache": FakeResponseCache(),
         }
 
     def fail(self, port: str, name: str, error: BaseException | None = UNREACHABLE, **how: Any) -> None:
@@ -110,6 +124,14 @@ class Api:
             **{name: self.ports[name] for name in ("items", "history", "tokens", "plaid", "queue", "clock")},
         )
 
+    def _broker(self) -> Broker:
+        ports = self.ports
+        return Broker(
+            recurring=RecurringStreams(ports["cache"], ports["clock"], self.cache_age),
+            enabled=self.enabled,
+            **{name: ports[name] for name in ("items", "history", "tokens", "plaid", "queue", "clock")},
+        )
+
     def _linker(self, sessions: SessionReader) -> Linker:
         ports = self.ports
         return Linker(
@@ -118,6 +140,13 @@ class Api:
             removal=ports["plaid"],
             check_item=self._operations(sessions).check,
             **{name: ports[name] for name in _LINKER_PORTS},
+        )
+
+    def _importer(self, sessions: SessionReader) -> Importer:
+        ports = self.ports
+        return Importer(
+            switch_webhook=self._operations(sessions).set_webhook,
+            **{name: ports[name] for name in ("plaid", "tokens", "links", "items", "index", "registrations", "clock")},
         )
 
     def _report_unreadable(self, item_id: ItemId, transaction_ids: Sequence[str]) -> None:
@@ -133,12 +162,17 @@ class Api:
         operations = self._operations(sessions)
         return ItemsApi(
             link=lambda body, query, context: linker.link(parse_link_request(body, query), context),
+            import_item=lambda body, context: self._importer(sessions).run(
+                parse_import_request(body, "sandbox"), context
+            ),
             create_link_token=lambda body, context: link_tokens.create(parse_link_token_request(body), context),
             queries=ItemQueries(
                 items, ports["index"], history, transactions, tokens, plaid, clock, self._report_unreadable
             ),
             operations=operations,
             rotation=TokenRotation(items, tokens, plaid, ports["queue"], clock),
+            token_export=TokenExport(items, tokens, plaid, AgeCipher(), clock, "sandbox"),
+            broker=self._broker(),
             annotations=TransactionAnnotations(items, ports["annotations"]),
             page_tokens=PageTokens(lambda: self.secret),
             siblings=Siblings(items, ports["index"]).of,
@@ -172,10 +206,14 @@ class Api:
             account = f"/{{account_id}}{found[6] or ''}" if "account_id" in parts else ""
             transaction = f"{found[2]}/{{transaction_id}}" if "transaction_id" in parts else ""
             route = f"/items/{{item_id}}{transaction}{found[4] or ''}{account}"
+        if (called := _ROUTE_OF_ENDPOINT.fullmatch(path)) is not None:
+            parts, route = called.groupdict(), "/items/{item_id}/plaid/{endpoint+}"
         if (annotated := _ROUTES_OF_ANNOTATIONS.fullmatch(path)) is not None:
             parts = {name: part for name, part in annotated.groupdict().items() if part is not None}
             ending = "/transactions/{transaction_id}/annotations" if len(parts) > 1 else "/annotations/review"
             route = f"/items/{{item_id}}{ending}"
+        if (exported := _EXPORT.fullmatch(path)) is not None:
+            parts, route = exported.groupdict(), "/access-tokens/{item_id}/export"
         event = {
             "routeKey": f"{method} {route}",
             "headers": dict(headers or {}),

@@ -28,6 +28,7 @@ ENVIRONMENT: Final = {
     "REFRESH_AFTER_HOURS": "24",
     "ITEMS_FUNCTION": "items:live",
     "LINK_CLIENT_NAME": "Application",
+    "RECURRING_CACHE_HOURS": "0",
     "TOKEN_KEY_ID": "key",
     "GONE_ACCOUNT_ROWS": "remove",
     "EVENT_BUS_NAME": "bus",

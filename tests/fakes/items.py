@@ -243,7 +243,7 @@ class FakeItems:
         self.history.add(entry)
         user = {"client_user_id": None, "institution_id": None} if removal.erase else {}
         dropped = {"account_states": NO_ACCOUNT_STATES, "bank_login_ids": frozenset(), "accounts_checked_at": None}
-        dropped |= {"pulled_with": ""}
+        dropped |= {"pulled_with": "", "token_exported_at": None}
         reason = removal.reason and replace(removal.reason, note=None if removal.erase else removal.reason.note)
         completed = replace(removal, completed_at=self.clock.now(), reason=reason)
         progress: dict[str, Any] = dict.fromkeys(
@@ -267,6 +267,16 @@ class FakeItems:
             return False
         self.history.add(entry)
         self.mark_removed(item.item_id, state, entry, erase=erase, reason=reason)
+        self._raise(item.item_id)
+        return True
+
+    def remove_here(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+        if not self.is_fenced(item.item_id, item.generation):
+            return False
+        self.history.add(entry)
+        self.mark_removed(item.item_id, state, entry, erase=erase)
+        removal = replace(self._removal(item.item_id), keeps_at_plaid=True)
+        self.set(item.item_id, removal=removal, access_token=b"")
         self._raise(item.item_id)
         return True
 
@@ -307,11 +317,22 @@ class FakeItems:
         fields |= {name: value for name, value in changed.items() if value is not None}
         return self._change(item.item_id, entry, **fields)
 
+    def record_webhook(self, item_id: ItemId, entry: HistoryEntry, *, here: bool) -> bool:
+        if not self.lives(item_id):
+            return False
+        imported = self.stored[item_id].imported
+        switched = None if imported is None else replace(imported, switched_at=entry.at if here else None)
+        if here:
+            return self._change(item_id, entry, imported=switched)
+        self.history.add(entry)
+        self.set(item_id, imported=switched)
+        return True
+
     def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
         if not self.is_fenced(item.item_id, item.generation):
             return False
         self.history.add(entry)
-        self.set(item.item_id, token_rotation_began_at=entry.at)
+        self.set(item.item_id, token_rotation_began_at=entry.at, token_exported_at=None)
         self._raise(item.item_id)
         return True
 
@@ -325,6 +346,13 @@ class FakeItems:
             self.set(item_id, token_rotation_began_at=None)
             return True
         return self._change(item_id, entry, token_rotation_began_at=None, access_token=access_token)
+
+    def record_token_export(self, item: Item, entry: HistoryEntry) -> bool:
+        if not self.is_fenced(item.item_id, item.generation):
+            return False
+        self.history.add(entry)
+        self.set(item.item_id, token_exported_at=entry.at)
+        return True
 
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
         if item_id in self.stored:

@@ -114,6 +114,12 @@ class FakeRegistrations:
         self.links.save_progress(registration.progress)
         self.links.held |= {key: AccountClaim(key, item.item_id, item.link_id) for key in item.bank_login_ids}
 
+    def register_imported(self, registration: Registration) -> None:
+        item_id = registration.item.item_id
+        if item_id in self.items.stored or item_id in self.items.exchanged:
+            raise TransientError("item_modified_concurrently")
+        self.register(registration)
+
     def _replace(self, replacement: Replacement, item: Item) -> None:
         replaced = self.items.load(replacement.item_id)
         if replaced is None or replaced.client_user_id != item.client_user_id:

@@ -11,7 +11,8 @@ from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.errors import CallBudgetError, PlaidError
 from plaid_sync.domain.item import AccountList, ItemHealth, ItemId
-from plaid_sync.items_api.ports import RotatedToken
+from plaid_sync.items_api.ports import PlaidResponse, RotatedToken
+from plaid_sync.linking.ports import DescribedItem
 from plaid_sync.linking.sessions import AddedItem, ExchangedItem, LinkResults, LinkToken, ListedResults
 from plaid_sync.plaid.responses import parse_page
 
@@ -72,6 +73,8 @@ class FakePlaid:
         removed: the access tokens of removed Items.
         reasons: why each was removed.
         replaced_tokens: the access tokens that were replaced.
+        responses: the next responses of other products' endpoints.
+        requests: the access token and the fields of each call of theirs.
         created: the parameters of each link token.
         results: the results of each link token.
         exchangeable: the Items that unused public tokens lead to.
@@ -85,10 +88,12 @@ class FakePlaid:
     listed: tuple[Account, ...] = ()
     link_results_listed: ListedResults = ListedResults.FULL
     connected: dict[str, AddedItem] = field(default_factory=dict)
-    webhooks: dict[str, str] = field(default_factory=dict)
+    webhooks: dict[str, str | None] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     reasons: list[RemovalReason | None] = field(default_factory=list)
     replaced_tokens: set[str] = field(default_factory=set)
+    responses: list[PlaidResponse] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     created: dict[str, LinkTokenParameters] = field(default_factory=dict)
     results: dict[str, LinkResults] = field(default_factory=dict)
     exchangeable: dict[str, ExchangedItem] = field(default_factory=dict)
@@ -137,9 +142,28 @@ class FakePlaid:
         self.replaced_tokens.add(access_token)
         return RotatedToken(f"{access_token.partition('+')[0]}+{request_id}", request_id)
 
-    def set_webhook(self, access_token: str, url: str) -> str:
+    def describe(self, access_token: str) -> DescribedItem:
+        """See `PlaidImports`: of an Item that another system linked, or this stack."""
+        request_id = self._call("describe")
+        if access_token in self.replaced_tokens or access_token in self.removed:
+            raise PlaidError("INVALID_ACCESS_TOKEN", "refusal")
+        item_id = ItemId(access_token.partition("access-sandbox-")[2] or access_token.partition("access-")[2])
+        webhook, report = self.webhooks.get(access_token), self.report
+        return DescribedItem(item_id, report.institution_id, webhook, report.error_code, request_id)
+
+    def set_webhook(self, access_token: str, url: str | None) -> str:
         self.webhooks[access_token] = url
         return self._call("webhook")
+
+    def call(self, endpoint: str, access_token: str, request: dict[str, Any]) -> PlaidResponse:
+        """See `PlaidEndpoints`: the next of `responses`, or one that repeats the request."""
+        self._call(endpoint)
+        self.requests.append((access_token, request))
+        if self.responses:
+            return self.responses.pop(0)
+        request_id = f"call-{self.calls[endpoint]}"
+        document = exact_json.dumps({"endpoint": endpoint, "request": request, "request_id": request_id})
+        return PlaidResponse(200, document.encode(), "application/json", request_id)
 
     # ---- Link
 

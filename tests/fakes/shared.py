@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from plaid_sync.webhook.ports import SharedStateError
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from plaid_sync.domain.item import ItemId
     from plaid_sync.webhook.ports import KeyRecord
 
 
@@ -29,6 +31,7 @@ class FakeSharedState:
     calls: int = 0
     records: dict[str, KeyRecord] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
+    invalidations: Counter[ItemId] = field(default_factory=Counter)
     taken_until: dict[str, float] = field(default_factory=dict)
 
     def key_record(self, key_id: str) -> KeyRecord | None:
@@ -43,6 +46,10 @@ class FakeSharedState:
         self._call()
         self.numbers[name] = self.numbers.get(name, 0) + 1
         return self.numbers[name]
+
+    def invalidate_recurring(self, item_id: ItemId, now: datetime) -> None:  # noqa: ARG002 - nothing is deleted here
+        self._call()
+        self.invalidations[item_id] += 1
 
     def once(self, name: str, period: timedelta, now: datetime) -> bool:
         self._call()

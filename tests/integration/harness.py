@@ -55,13 +55,19 @@ def http_event(
     """Return an event of an HTTP API, payload 2.0, whose caller has signed for IAM."""
     names = {
         "items": "item_id",
+        "access-tokens": "item_id",
         "accounts": "account_id",
         "transactions": "transaction_id",
         "users": "client_user_id",
     }
-    steps = path.strip("/").split("/")
+    if path == "/items/import":
+        names = {}
+    path_of_item, called, endpoint = path.partition("/plaid/")
+    steps = path_of_item.strip("/").split("/")
     parameters = {names[before]: unquote(step) for before, step in pairwise(steps) if before in names}
     template = [f"{{{names[before]}}}" if before in names else step for before, step in pairwise(["", *steps])]
+    if called:
+        parameters["endpoint"], template = endpoint, [*template, "plaid", "{endpoint+}"]
     key = route or f"{method} /{'/'.join(template)}"
     event: dict[str, Any] = {
         "version": "2.0",

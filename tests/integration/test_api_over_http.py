@@ -15,6 +15,7 @@ import urllib3
 import yaml
 from botocore.exceptions import ClientError
 from plaid_sync.domain.claims import user_key
+from pyrage import x25519
 
 from local.plaid import Phase
 from tests.deployment import NOWHERE
@@ -23,7 +24,7 @@ from tests.integration.link_flows import went_through_link
 from tests.integration.module_harness import lasting_world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.deployment import Deployment
     from tests.integration.harness import World
@@ -36,7 +37,12 @@ ROUTES: Final = [
     f"{method.upper()} {path}" for path, operations in PATHS.items() for method in operations if method != "parameters"
 ]
 PUBLIC: Final = "POST /webhooks/plaid"
+OTHER_SYSTEM: Final = "https://other-system.invalid/plaid"
+EXPORT: Final = "POST /access-tokens/{item_id}/export"
+RECIPIENT: Final = str(x25519.Identity.generate().to_public())
 (PROGRAM,) = re.findall(r"```python\n(.*?)```", (DOCS / "api.md").read_text(), re.DOTALL)
+CALLS: Final = PROGRAM.split("\nuser: NewLink")[0]
+"""The part of the program that signs requests."""
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +92,16 @@ def run_program(world: World, environment: dict[str, str], program: str = PROGRA
     return names
 
 
+def imported_and_back(world: World, call: Callable[..., Any]) -> dict[str, Any]:
+    """Import an Item, and restore its webhook URL; return both responses by their routes."""
+    moved = world.plaid.link_item(OTHER_SYSTEM, phase=Phase.HISTORICAL)
+    token = {"access_token": moved.access_token, "client_user_id": "user-18"}
+    return {
+        "POST /items/import": call("POST", "/items/import", token),
+        "DELETE /items/{item_id}/webhook": call("DELETE", f"/items/{moved.item_id}/webhook"),
+    }
+
+
 def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_request(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,15 +121,26 @@ def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_req
         "POST /items": (201, names["linked"]),
         "GET /items": call("GET", "/items", client_user_id="user-17", limit=2),
     }
+    answers |= imported_and_back(world, call)
     world.plaid.complete_link(answers["POST /link-tokens"][1]["link_token"])
     finished = {"link_token": answers["POST /link-tokens"][1]["link_token"]}
-    account_id = world.plaid.account_rows(item_id)[0]["account_id"]
-    ids = {"item_id": item_id, "account_id": account_id, "transaction_id": next(iter(world.live(item_id)))}
-    for route in [route for route in ROUTES if "{item_id}" in route and route != "DELETE /items/{item_id}"]:
+    ids = {
+        "item_id": item_id,
+        "account_id": world.plaid.account_rows(item_id)[0]["account_id"],
+        "transaction_id": next(iter(world.live(item_id))),
+        "endpoint": "accounts/balance/get",
+    }
+    apart = {*answers, "DELETE /items/{item_id}", EXPORT}
+    for route in [route for route in ROUTES if "{item_id}" in route and route not in apart]:
         method, path = route.format(**ids).split(" ")
         if_match = "*" if path.endswith("/annotations") else None
         body = {"note": "lunch"} if method == "PATCH" else finished if path.endswith("/sync") else None
         answers[route] = call(method, path, body, if_match)
+    path, body = EXPORT.format(**ids).split(" ")[1], {"recipient": RECIPIENT}
+    assert call("POST", path, body)[0] == 403, "the policy of applications allows no export"
+    leaving = run_program(world, identity(world, "leaving", "POST/access-tokens/*/export"), CALLS)["call"]
+    answers[EXPORT] = leaving("POST", path, body)
+    assert leaving("GET", "/items")[0] == 403
     answers["DELETE /items/{item_id}"] = call("DELETE", f"/items/{item_id}", transactions="erase")
     answers["DELETE /users/{client_user_id}"] = call("DELETE", "/users/user-17")
     key = {"link_key": {"S": user_key("user-17")}}  # other tests link Items of that user
@@ -128,9 +155,11 @@ def test_the_documents_program_links_an_item_and_every_route_serves_a_signed_req
     assert documents["GET /items/{item_id}"]["freshness"]["bank"]["last_success_at"]
     assert documents["GET /items/{item_id}/transactions"]["transactions"]
     assert documents["POST /items/{item_id}/webhook"] == {"webhook": world.stack.webhook_url}
+    assert documents["DELETE /items/{item_id}/webhook"] == {"webhook": OTHER_SYSTEM}
+    assert documents["POST /items/import"]["outcome"] == "imported"
     assert documents["DELETE /items/{item_id}"]["removal"]["transactions"] == "erase"
-    requests = {entry.get("caller") for entry in documents["GET /items/{item_id}/history"]["history"]}
-    assert any(caller and caller.endswith(":user/application") for caller in requests)
+    callers = [entry.get("caller", "") for entry in documents["GET /items/{item_id}/history"]["history"]]
+    assert any(caller.endswith(":user/application") for caller in callers)
     world.drain()
     _, page = call("GET", f"/items/{item_id}/history", limit=3)
     assert "erased" in {entry["outcome"] for entry in page["history"]}
@@ -148,10 +177,27 @@ def test_every_route_but_plaids_refuses_an_unsigned_request(world: World, route:
 
 
 def test_a_reader_can_only_read(world: World) -> None:
-    call = run_program(world, identity(world, "reader", "GET/items*"), PROGRAM.split("\nuser: NewLink")[0])["call"]
+    call = run_program(world, identity(world, "reader", "GET/items*"), CALLS)["call"]
     assert call("GET", "/items")[0] == 200
     assert call("DELETE", "/items/one")[0] == 403
     assert call("POST", "/link-tokens", {"client_user_id": "user-17"})[0] == 403
+
+
+def test_a_policy_can_allow_one_endpoint_of_another_product(world: World) -> None:
+    item_id = world.synced()
+    balance = f"/items/{item_id}/plaid/accounts/balance/get"
+    client = PROGRAM.split("\nuser: NewLink")[0]
+    teller = identity(world, "teller", "POST/items/*/plaid/accounts/balance/get")
+    call = run_program(world, teller, client)["call"]
+    status, answer = call("POST", balance)
+    assert (status, len(answer["accounts"])) == (200, len(world.plaid.account_rows(item_id)))
+    assert call("POST", f"/items/{item_id}/plaid/identity/get")[0] == 403
+    assert call("GET", f"/items/{item_id}")[0] == 403
+    # A star of a policy matches slashes, too: the function knows each endpoint by its whole path.
+    status, answer = call("POST", f"/items/{item_id}/plaid/identity/get/plaid/accounts/balance/get")
+    assert (status, answer["code"]) == (403, "endpoint_not_enabled")
+    reader = run_program(world, identity(world, "reader-of-items", "GET/items*"), client)["call"]
+    assert reader("POST", balance)[0] == 403
 
 
 def test_a_link_webhook_has_the_deployed_items_function_complete_the_session(world: World) -> None:

@@ -8,8 +8,9 @@ import os
 import threading
 import time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import pyrage
 import pytest
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.claims import user_key
@@ -19,6 +20,7 @@ from plaid_sync_cli.commands.requests import resync_all
 from plaid_sync_cli.dead_letters import DeadLetterQueue, replay
 from plaid_sync_cli.deployment import Target
 from plaid_sync_cli.output import Output
+from pyrage import x25519
 
 from local.plaid import Phase
 from local.stack.deploy import STACK_NAME
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from tests.integration.harness import World
 
 pytestmark = runs_in_the_emulator
+OTHER_SYSTEM: Final = "https://other-system.invalid/plaid"
 
 
 @pytest.fixture(scope="module")
@@ -472,3 +475,87 @@ def test_a_damaged_row_is_named_by_list_and_export_found_by_the_audit_and_repair
     cli.json("resync", item_id)
     world.drain()
     assert cli.text("export", item_id) == whole
+
+
+def test_items_of_another_system_move_in_are_annotated_and_go_back(
+    cli: CommandLine, world: World, tmp_path: Path
+) -> None:
+    moved = [world.plaid.link_item(OTHER_SYSTEM, 20, phase=Phase.HISTORICAL) for _ in range(3)]
+    ids = {
+        transaction_id: f"ledger {number}" for number, transaction_id in enumerate(world.plaid.truth(moved[0].item_id))
+    }
+    entries: list[dict[str, Any]] = [{"access_token": each.access_token, "client_user_id": "mover"} for each in moved]
+    entries[0]["transaction_ids"] = ids | {"gone": "ledger of a row that Plaid no longer has"}
+    unknown = {"access_token": "access-sandbox-unknown", "client_user_id": "mover"}
+    file = tmp_path / "items.jsonl"
+    file.write_text("\n".join(map(json.dumps, [*entries[:2], unknown, entries[2]])))
+    tried = cli.json("import", str(file), "--dry-run", "--rate", "10/s", code=1)
+    assert tried["counts"] == {"would_import": 3, "failed": 1}
+    assert all(world.plaid.item(each.item_id).webhook_url == OTHER_SYSTEM for each in moved)
+    found = cli.json("import", str(file), "--yes", "--rate", "10/s", code=1)
+    assert found["counts"] == {"imported": 3, "failed": 1}
+    assert [(each["line"], each["code"]) for each in found["failures"]] == [(3, "invalid_request")]
+    assert {world.plaid.item(each.item_id).webhook_url for each in moved} == {world.stack.webhook_url}
+    world.drain()
+    for each in moved:
+        assert {key: row["amount"] for key, row in world.live(each.item_id).items()} == {
+            key: row["amount"] for key, row in world.plaid.truth(each.item_id).items()
+        }
+    file.write_text("\n".join(map(json.dumps, entries)))
+    for _ in range(2):
+        again = cli.json("import", str(file), "--annotate", "--yes", "--rate", "10/s")
+        assert (again["counts"], again["annotated"], again["not_stored"]) == ({"present": 3}, len(ids), ["gone"])
+    rows = world.live(moved[0].item_id)
+    assert {key: row["annotations"]["imported_id"] for key, row in rows.items()} == ids
+    assert "present  3" in cli.text("import", str(file), "--yes", "--rate", "10/s")
+    back = cli.json("undo-import", *(each.item_id for each in moved), "--yes", "--rate", "10/s")
+    assert back["restored"] == [each.item_id for each in moved]
+    assert {world.plaid.item(each.item_id).webhook_url for each in moved} == {OTHER_SYSTEM}
+    assert "Its webhooks go to the system" in cli.text("item", moved[0].item_id, code=1)
+    assert cli.json("import", str(file), "--yes", "--rate", "10/s")["counts"] == {"imported": 3}
+    assert "Its webhooks go to the system" not in cli.run("item", moved[0].item_id).output
+    file.write_text("not a file of Items")
+    assert "line 1" in cli.run("import", str(file), "--yes").output
+
+
+def test_tokens_are_exported_once_each_into_files_that_only_the_key_decrypts(
+    cli: CommandLine, world: World, synced: str, tmp_path: Path
+) -> None:
+    key, other = x25519.Identity.generate(), world.synced(transactions=1)
+    words = ("tokens", "export", "--recipient", str(key.to_public()), "--output", "tokens", "--yes")
+    assert cli.json(*words, synced) == {"exported": [synced], "kept": [], "refused": {}}
+    # Items of other tests may have rows that no key decrypts.
+    found = json.loads(cli.run(*words, "--all", "--rate", "10/s", "--json").stdout)
+    assert (other in found["exported"], synced in found["kept"]) == (True, True)
+    for item_id in (synced, other):
+        (line,) = pyrage.decrypt((tmp_path / "tokens" / f"{item_id}.age").read_bytes(), [key]).splitlines()
+        document = json.loads(line)
+        item = world.plaid.item(item_id)
+        assert (document["item_id"], document["access_token"]) == (item_id, item.access_token)
+        assert document["cursor"] == world.item(item_id)["cursor"]
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "tokens").iterdir()} == {0o600}
+    assert cli.text(*words, synced, other) == "Exported the access tokens of 0 Items to tokens; 2 files were there.\n"
+
+
+def test_an_export_that_is_refused_is_named_and_the_others_go_on(cli: CommandLine, synced: str, tmp_path: Path) -> None:
+    key = str(x25519.Identity.generate().to_public())
+    words = ("tokens", "export", "--recipient", key, "--output", "tokens", "--yes")
+    found = cli.json(*words, "unknown", synced, code=1)
+    assert (found["exported"], found["refused"].keys()) == ([synced], {"unknown"})
+    wrong = ("tokens", "export", synced, "--recipient", "age1wrong", "--output", "others", "--yes")
+    assert "recipient" in cli.run(*wrong).stderr
+    assert cli.run(*wrong[:-1]).exit_code == 130
+    assert cli.run(*words).exit_code == cli.run(*words, "--all", synced).exit_code == 2
+    assert cli.run(*wrong[:-3], "--output", "no/folder").exit_code == 2
+    assert [path.name for path in (tmp_path / "others").iterdir()] == []
+
+
+def test_an_item_is_kept_at_plaid_once_its_token_is_exported(cli: CommandLine, world: World) -> None:
+    item_id, key = world.synced(transactions=1), str(x25519.Identity.generate().to_public())
+    assert "tokens export" in cli.run("remove", item_id, "--keep-at-plaid", "--yes").stderr
+    cli.text("tokens", "export", item_id, "--recipient", key, "--output", "tokens", "--yes")
+    removal = cli.json("remove", item_id, "--keep-at-plaid", "--yes")["removal"]
+    assert removal["at_plaid"] == "keep"
+    world.drain()
+    assert not world.plaid.item(item_id).removed
+    assert "removal_completed_at" in world.item(item_id)

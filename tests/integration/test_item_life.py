@@ -15,6 +15,7 @@ from plaid_sync.domain.errors import Remedy, remedy_for
 from plaid_sync.domain.history import DetailType
 from plaid_sync.domain.item import StateName
 from plaid_sync.domain.transitions import TRANSITIONS, Action, EventType
+from pyrage import x25519
 
 from local.plaid.webhooks import ITEM_CODES
 from tests.integration.in_process import waits_long
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.integration.harness import World
 
+RECIPIENT: Final = str(x25519.Identity.generate().to_public())
 HOOK: Final = "http://plaid-sync.test/webhooks/plaid"
 A, E, D, U, R, GONE = StateName
 ERRORS: Final = {U: "ITEM_LOGIN_REQUIRED", R: "USER_PERMISSION_REVOKED"}
@@ -147,6 +149,14 @@ def account_restored(play: Play) -> None:
     play.world.drain()
 
 
+def endpoint_called(play: Play) -> None:
+    """Plaid's own response is passed through, an error as well."""
+    answer = play.world.request("POST", f"/items/{play.item_id}/plaid/accounts/balance/get")
+    assert answer["statusCode"] == (410 if play.before is GONE else 400 if play.before in ERRORS else 200), answer
+    assert ("plaid-request-id" in answer["headers"]) is (play.before is not GONE)
+    play.world.drain()
+
+
 def healthy(play: Play) -> None:
     if play.before is not GONE:
         play.world.plaid.set_item_error(play.item_id, None, notify=False)
@@ -223,6 +233,14 @@ REQUESTS: Final = {
     EventType.ROTATE_TOKEN: ("POST", "/access-token/rotate"),
     EventType.REMOVE: ("DELETE", ""),
 }
+
+
+def exported(play: Play) -> None:
+    body = {"recipient": RECIPIENT}
+    answer = play.world.request("POST", f"/access-tokens/{play.item_id}/export", body)
+    check_refusal(play, EventType.EXPORT_TOKEN, json.loads(answer["body"]) | {"_status": answer["statusCode"]})
+
+
 HAPPENS: Final[dict[EventType, Callable[[Play], None]]] = {
     **{event: webhook(event) for event in EventType if event.value in ITEM_CODES},
     **{event: requested(event, *request) for event, request in REQUESTS.items()},
@@ -230,6 +248,7 @@ HAPPENS: Final[dict[EventType, Callable[[Play], None]]] = {
     EventType.ACCOUNT_GONE: account_gone,
     EventType.ACCOUNT_WITHDRAWN: account_withdrawn,
     EventType.ACCOUNT_RETURNED: account_returned,
+    EventType.CALL_ENDPOINT: endpoint_called,
     EventType.ERASE_ACCOUNT: account_erased,
     EventType.RESTORE_ACCOUNT: account_restored,
     EventType.HEALTHY: healthy,
@@ -242,6 +261,7 @@ HAPPENS: Final[dict[EventType, Callable[[Play], None]]] = {
     EventType.LINK: linked_again,
     EventType.UPDATE_MODE_FINISHED: update_mode_finished,
     EventType.UPDATE_MODE: update_mode,
+    EventType.EXPORT_TOKEN: exported,
 }
 SYNCED: Final = {
     *(Action.CHECK, Action.CHECK_ACCOUNTS, Action.SYNC, Action.RESYNC, Action.REGISTER, Action.ERASE_ACCOUNT),

@@ -108,6 +108,7 @@ def test_each_role_has_only_its_permissions_on_the_tables(
 
 ENTRY = {**KEY, "entry_id": {"S": "none"}}
 PART = {**KEY, "entry_part": {"S": "none"}}
+SHARED_KINDS = ("count", "once", "request", "lease", "recurring", "invalidation")
 ROWS = {
     "Items": ("ItemsTable", KEY),
     "Transactions": ("TransactionsTable", ROW),
@@ -116,15 +117,15 @@ ROWS = {
     "account claims": ("LinksTable", CLAIM),
     "link sessions": ("LinksTable", SESSION),
     "Plaid's public keys": ("SharedTable", SHARED_KEY),
-    **{f"{kind} rows": ("SharedTable", shared_key(kind, "none")) for kind in ("count", "once", "request", "lease")},
+    **{f"{kind} rows": ("SharedTable", shared_key(kind, "none")) for kind in SHARED_KINDS},
 }
 READS = {
     # By any request at all: a write can return the row that it replaces, and a condition can be a question about it.
-    "webhook": {"History", "Plaid's public keys", "count rows", "once rows", "request rows"},
+    "webhook": {"History", "Plaid's public keys", "count rows", "once rows", "request rows", "invalidation rows"},
     "sync": {"Items", "Transactions", "Quarantine", "History", "account claims", "request rows"},
     "items": {
         *("Items", "Transactions", "History", "account claims", "link sessions"),
-        *("once rows", "request rows", "lease rows"),
+        *("once rows", "request rows", "lease rows", "recurring rows", "invalidation rows"),
     },
     "changes": {"History"},  # which has the change log
     "sweep": {"request rows", "lease rows"},

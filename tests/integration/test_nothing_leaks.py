@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import pytest
+from pyrage import x25519
 
 from local.plaid import CustomTransaction, Phase
 from tests.integration.in_process import function
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "MARKED MERCHANT 7e1f"
 AMOUNT: Final = Decimal("918273.6455463")
+WEBHOOK_KEY: Final = "marked-key-of-the-other-system"
 USER: Final = "user-of-the-marked-secrets"
 _TOO_SHORT: Final = 8
 """A name of so few letters can occur in a log by chance."""
@@ -91,6 +93,7 @@ def walk(world: World, output: Output) -> list[str]:
     body = {"public_token": public_token, "link_token": session, "client_user_id": USER}
     call(world, output, "POST", "/items", body | {"client_user_id": "another"})
     call(world, output, "POST", "/items", body | {"public_token": "public-sandbox-unknown"})
+    moved = _import(world, output)
     item_id = call(world, output, "POST", "/items", body)["item_id"]
     again = call(world, output, "POST", "/link-tokens", {"client_user_id": USER})["link_token"]
     twin = plaid.complete_link(again, login="the marked login")
@@ -108,6 +111,7 @@ def walk(world: World, output: Output) -> list[str]:
     for route in ("sync", "refresh", "refresh", "resync", "webhook", "accounts"):
         call(world, output, "POST", f"/items/{item_id}/{route}")
         deliver(world, item_id)
+    products = call_other_products(world, output, item_id)
     for path in ("/items", f"/items/{item_id}", f"/items/{item_id}/history", f"/items/{item_id}/transactions"):
         call(world, output, "GET", path)
         call(world, output, "GET", path, nonsense="1")
@@ -116,12 +120,56 @@ def walk(world: World, output: Output) -> list[str]:
     plaid.revoke_account(item_id)
     deliver(world, item_id)
     token = plaid.item(item_id).access_token
+    export = f"/access-tokens/{item_id}/export"
+    exported = call(world, output, "POST", export, {"recipient": str(x25519.Identity.generate().to_public())})
+    assert exported["encrypted"]
+    private_key = str(x25519.Identity.generate())
+    call(world, output, "POST", export, {"recipient": private_key})
     accounts = [account["name"] for account in plaid.account_rows(item_id)]
     world.sweep()
     call(world, output, "DELETE", f"/items/{item_id}", transactions="erase")
     world.drain()
     names = {str(row["name"]) for row in plaid.truth(item_id).values() if len(row["name"]) > _TOO_SHORT}
-    return [public_token, str(twin), session, again, update, token, plaid.secret, NAME, str(AMOUNT), *accounts, *names]
+    tokens = [public_token, str(twin), session, again, update, token, private_key, *moved]
+    return [*tokens, plaid.secret, NAME, str(AMOUNT), *accounts, *names, *products]
+
+
+def _import(world: World, output: Output) -> list[str]:
+    """Import an Item, in every way in which that is refused, too; return its secrets."""
+    plaid = world.plaid
+    moved = plaid.link_item(f"https://other-system.invalid/plaid?key={WEBHOOK_KEY}", phase=Phase.HISTORICAL)
+    body: dict[str, Any] = {"access_token": moved.access_token, "client_user_id": USER}
+    for refused in ({"cursor": 7}, {moved.access_token: "x"}, {"client_user_id": ""}, {"dry_run": "x"}):
+        call(world, output, "POST", "/items/import", body | refused)
+    call(world, output, "POST", "/items/import", body | {"access_token": f"{moved.access_token}-unknown"})
+    call(world, output, "POST", "/items/import", nonsense=moved.access_token)
+    for path in ("/item/get", "/accounts/get", "/item/webhook/update"):
+        for fault in ({"error_code": "INTERNAL_SERVER_ERROR"}, {"status": 502, "body": NAME}, {"drop": "after"}):
+            plaid.inject_fault(path, item_id=moved.item_id, **fault)
+            call(world, output, "POST", "/items/import", body)
+    assert call(world, output, "POST", "/items/import", body).get("item_id") == moved.item_id, output.refusals
+    call(world, output, "POST", "/items/import", body | {"client_user_id": "another"})
+    world.drain()
+    assert world.live(moved.item_id)
+    call(world, output, "DELETE", f"/items/{moved.item_id}/webhook")
+    assert (plaid.item(moved.item_id).webhook_url or "").endswith(WEBHOOK_KEY)
+    return [moved.access_token, WEBHOOK_KEY]
+
+
+def call_other_products(world: World, output: Output, item_id: str) -> list[str]:
+    """Call other products' endpoints, with every outcome; return what identifies the user."""
+    path = f"/items/{item_id}/plaid"
+    numbers = call(world, output, "POST", f"{path}/auth/get")["numbers"]["ach"]
+    (owner, *_) = call(world, output, "POST", f"{path}/identity/get")["accounts"][0]["owners"]
+    call(world, output, "POST", f"{path}/liabilities/get", {"options": {"account_ids": [NAME]}})
+    call(world, output, "POST", f"{path}/liabilities/get", {"access_token": NAME})
+    call(world, output, "POST", f"{path}/item/remove", {"reason_note": NAME})
+    for fault in ({"drop": "after"}, {"error_code": "INVALID_API_KEYS"}, {"error_code": "SOMETHING_NEW"}):
+        world.plaid.inject_fault("/auth/get", **fault)
+        call(world, output, "POST", f"{path}/auth/get")
+    (address,) = owner["addresses"]
+    street: str = address["data"]["street"]
+    return [*(entry["account"] for entry in numbers), owner["emails"][0]["data"], owner["names"][0], street]
 
 
 def _fail(world: World, item_id: str) -> None:

@@ -53,14 +53,15 @@ PRODUCT_LISTS: Final = (
 MORE_THAN_A_SCHEMA: Final = {
     "POST /link-tokens": {"client_user_id", "days_requested", "user", "redirect_uri", *PRODUCT_LISTS},
     "POST /items": {"public_token", "replace", "transactions"},
-    "DELETE /items/{item_id}": {"reason_note"},
+    "POST /access-tokens/{item_id}/export": {"recipient"},
+    "DELETE /items/{item_id}": {"reason_code", "reason_note"},
     "PATCH /items/{item_id}/transactions/{transaction_id}/annotations": {"body"},
     "GET /items/{item_id}/transactions": {"to", "max_amount"},
     "GET /items/{item_id}/accounts/{account_id}/transactions": {"to", "max_amount"},
 }
 """Fields for which valid data can get 400: some Items require `client_user_id`, others do not; `replace` and
-`transactions` depend on the body, as do fields that exclude each other; a range
-can end before it begins; and only Plaid knows its public tokens."""
+`transactions` depend on the body, as do fields that exclude each other; a range can end before it begins; a public key
+has a checksum; Plaid gets no reason for an Item that it keeps; and only Plaid knows its public tokens."""
 
 
 @schemathesis.check
@@ -70,6 +71,8 @@ def valid_data_is_not_called_invalid(
     """Fail for a 400 to what the document allows."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code != 400:
         return
+    if "plaid-request-id" in response.headers:
+        return  # Plaid's own error
     name = response.json().get("field")
     given = {**(case.query or {}), **(case.body if isinstance(case.body, dict) else {})}
     value = given.get(name)
@@ -129,7 +132,8 @@ def api_gateway(world: World) -> Callable[..., Iterable[bytes]]:
     def answer(request: Request) -> Response:
         for route in ROUTES:
             method, template = route.split(" ")
-            found = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template), request.path, re.DOTALL)
+            pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template.replace("{endpoint}", "(?P<endpoint>.+)"))
+            found = re.fullmatch(pattern, request.path, re.DOTALL)
             if method == request.method and found:
                 event = _event_of(request, route, found.groupdict())
                 shown = world.invoke("webhook" if template.startswith("/webhooks") else "items", event)
@@ -150,7 +154,7 @@ def _event_of(request: Request, route: str, parameters: dict[str, str]) -> dict[
         body, encoded = base64.b64encode(request.get_data()).decode(), True
     event = http_event(request.method, request.path, body, {key: ",".join(several) for key, several in values.items()})
     return event | {
-        "routeKey": route,
+        "routeKey": route.replace("{endpoint}", "{endpoint+}"),
         "rawQueryString": query,
         "headers": {name.lower(): value for name, value in request.headers},
         "pathParameters": parameters or None,
@@ -317,7 +321,7 @@ def test_the_functions_do_what_the_document_says(world: World, known: Known, ope
     assert differences == []
     (operation,) = (route for route in ROUTES.values() if route["operationId"] == operation_id)
     # No schema can generate a signature of Plaid's.
-    successes = {int(status) for status in operation["responses"] if int(status) < 300}
+    successes = {int(status) for status in operation["responses"] if status.isdigit() and int(status) < 300}
     if operation_id == "syncItem":
         successes = {202}
     assert {401} <= statuses if operation_id == "receiveWebhook" else successes < statuses

@@ -6,15 +6,21 @@ import json
 import re
 from collections import defaultdict
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.client import BaseClient
+from botocore.credentials import Credentials
 from plaid_sync.domain.claims import user_key
 from plaid_sync.outbound.endpoints import Endpoint, dump_endpoints
 from plaid_sync_cli.api import ItemApi
 from plaid_sync_cli.deployment import USER_AGENT
 from plaid_sync_cli.endpoints import new_secret
+from pyrage import x25519
 
 from local.stack.deploy import STACK_NAME
 from local.stack.paths import PROJECT
@@ -29,7 +35,6 @@ from tests.template.operations import COMMANDS as ALL_COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from typer.testing import Result
 
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 pytestmark = runs_in_the_emulator
 
 USER: Final = "operator"
-POLICIES: Final = ("inspect", "operate")
+POLICIES: Final = ("inspect", "operate", "leave")
 DOCUMENT: Final = (PROJECT / "docs" / "cli.md").read_text().split("\n## Permissions\n")[1]
 ALWAYS: Final = {"cloudformation:DescribeStacks"}
 """What every command calls that works on a deployment."""
@@ -191,6 +196,7 @@ WRITES: Final = re.compile(r":(Put|Update|Delete|Send|Start|Create|Invoke(?!$))|
 """Actions that change something or read Plaid's keys; execute-api:Invoke is limited to GET."""
 WITH_MESSAGES: Final = {("pause", "cloudwatch:GetMetricStatistics"), ("resume", "cloudwatch:GetMetricStatistics")}
 """What a command calls only while messages wait."""
+RECIPIENT: Final = str(x25519.Identity.generate().to_public())
 KEYS: Final = json.dumps({"client_id": "local-client-id", "secret": "local-secret"})
 COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     # The forms of each command that together make all its calls.
@@ -213,6 +219,7 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "endpoints set": [("endpoints", "set", "books", "--disabled")],
     "endpoints test": [("endpoints", "test", "books")],
     "export": [("export", "ITEM"), ("export", "--all")],
+    "import": [("import", "FILE", "--yes")],
     "item": [("item", "ITEM")],
     "items": [("items", "--limit", "1"), ("items", "--failing"), ("items", "--user", "nothing")],
     "keys set": [("keys", "set"), ("keys", "set", "--if-missing")],
@@ -227,6 +234,8 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "rotate-token": [("rotate-token", "ITEM", "--yes")],
     "status": [("status",)],
     "sync": [("sync", "ITEM")],
+    "tokens export": [("tokens", "export", "ITEM", "--recipient", RECIPIENT, "--output", "tokens", "--yes")],
+    "undo-import": [("undo-import", "ITEM", "--yes"), ("undo-import", "--all", "--yes", "--rate", "10/s")],
     "usage": [("usage", "--days", "1")],
     "verify-webhook": [("verify-webhook", str(PROJECT / "tests/events/webhook_base64.json"))],
     "watch": [("watch", "--times", "1", "--interval", "0.2")],
@@ -245,7 +254,7 @@ MAY_REPORT: Final = {
         "item",
         "retained",
     ),
-    *("status", "verify-webhook", "watch"),
+    *("status", "undo-import", "verify-webhook", "watch"),
 }
 """Commands whose exit code is 1 if they find something."""
 
@@ -257,6 +266,8 @@ def run(operator: CommandLine, world: World, command: str, item_id: str) -> list
         words = {"ITEM": item_id, "ACCOUNT": world.plaid.account_rows(item_id)[0]["account_id"]}
         if "REMOVABLE" in form:
             words["REMOVABLE"] = world.link()
+        if "FILE" in form:
+            words["FILE"] = import_file(world)
         if "DRIFTED" in form:
             words["DRIFTED"] = drifted(world)
         if "ERASED" in form:
@@ -279,6 +290,13 @@ def erased_user(world: World) -> str:
     return "erased"
 
 
+def import_file(world: World) -> str:
+    """Write a file with an Item that another system linked; return its name."""
+    moved = world.plaid.link_item("https://other-system.invalid/plaid", transactions=3)
+    Path("items.jsonl").write_text(json.dumps({"access_token": moved.access_token, "client_user_id": "user-19"}))
+    return "items.jsonl"
+
+
 def drifted(world: World) -> str:
     """Return an Item of which a row is missing."""
     item_id = world.synced()
@@ -290,8 +308,8 @@ def drifted(world: World) -> str:
 def allowed(world: World, command: str, actions: set[str]) -> str:
     """Return the policy that a command's row names, with only these actions."""
     found = statements(world)
-    of_row = found["inspect"] + (found["operate"] if ROWS[command][0] == "operate" else [])
-    return limited(of_row, actions)
+    policies = dict.fromkeys(("inspect", ROWS[command][0]))
+    return limited([statement for policy in policies for statement in found[policy]], actions)
 
 
 def test_the_table_has_every_command_and_the_policies_exactly_its_actions(world: World) -> None:
@@ -302,6 +320,7 @@ def test_the_table_has_every_command_and_the_policies_exactly_its_actions(world:
         wanted[policy] |= actions
     assert actions_of(found["inspect"]) >= wanted["inspect"] | ALWAYS
     assert actions_of(found["inspect"] + found["operate"]) == wanted["inspect"] | wanted["operate"] | ALWAYS
+    assert actions_of(found["leave"]) == wanted["leave"]
     assert {action for each in found["inspect"] for action in each["Action"] if WRITES.search(action)} == set()
 
 
@@ -342,3 +361,32 @@ def test_the_inspecting_operator_changes_nothing(operator: CommandLine, world: W
         result = operator.run(*words)
         assert result.exit_code == 3, result.output
     assert operator.run("keys", "set", stdin=KEYS).exit_code == 3
+
+
+def test_the_operating_operator_exports_no_access_token(operator: CommandLine, world: World) -> None:
+    found, item_id = statements(world), world.synced(transactions=1)
+    grant(world, json.dumps({"Version": "2012-10-17", "Statement": found["inspect"] + found["operate"]}))
+    (words,) = COMMANDS["tokens export"]
+    result = operator.run(*(item_id if word == "ITEM" else word for word in words))
+    assert (result.exit_code, bool(DENIED.search(result.output))) == (3, True), result.output
+    assert "token_exported_at" not in world.item(item_id)
+
+
+def test_no_operator_gets_the_data_of_other_products(world: World, synced: str) -> None:
+    """Identities and account numbers are the application's, although the policies allow all other routes."""
+    found = statements(world)
+    document = json.dumps({"Version": "2012-10-17", "Statement": found["inspect"] + found["operate"]})
+    iam, name = world.stack.client("iam"), "operator-of-everything"
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="both", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+
+    def post(path: str) -> int:
+        url = f"{world.stack.api_url}/items/{synced}{path}"
+        request = AWSRequest("POST", url, data="{}", headers={"Content-Type": "application/json"})
+        SigV4Auth(credentials, "execute-api", world.stack.emulator.region).add_auth(request)
+        return urllib3.request("POST", url, body="{}", headers=dict(request.headers.items()), timeout=60).status
+
+    assert (post("/resync"), post("/plaid/accounts/balance/get")) == (202, 403)
+    world.drain()

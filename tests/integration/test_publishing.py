@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from pyrage import x25519
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from local.stack import LocalStack
     from tests.integration.harness import World
 
+RECIPIENT: Final = str(x25519.Identity.generate().to_public())
 PATIENCE_SECONDS: Final = 30.0
 
 
@@ -47,11 +49,16 @@ def test_each_change_of_an_item_is_published_on_the_bus(world: World, applicatio
         world.sync(item_id)
         world.plaid.set_item_error(item_id, None, notify=False)
         world.sync(item_id)
+        world.request("POST", f"/access-tokens/{item_id}/export", {"recipient": RECIPIENT})
         world.request("DELETE", f"/items/{item_id}")
         world.drain()
         events = received(world.stack, application, item_id, "ItemRemoved")
     names = [event["detail-type"] for event in events]
-    assert list(dict.fromkeys(names)) == ["ItemLinked", "ItemNeedsUser", "ItemActive", "ItemRemoved"]
+    assert list(dict.fromkeys(names)) == [
+        *("ItemLinked", "ItemNeedsUser", "ItemActive", "AccessTokenExported", "ItemRemoved")
+    ]
+    exported = next(event["detail"] for event in events if event["detail-type"] == "AccessTokenExported")
+    assert exported["recipient"] == RECIPIENT
     needs_user = next(event["detail"] for event in events if event["detail-type"] == "ItemNeedsUser")
     found = (needs_user["state_before"], needs_user["state"], needs_user["code"], needs_user["causes"])
     assert found == ("active", "needs_user", "ITEM_LOGIN_REQUIRED", ["request"])

@@ -52,6 +52,8 @@ def user_of_three_items(world: World, user: str) -> list[str]:
     webhook_about(world, user)
     share(world, "request", items[0])
     share(world, "once", f"stale#{items[0]}")
+    share(world, "recurring", items[0])
+    share(world, "invalidation", items[0])
     share(world, "lease", f"2026-01-01T00:00:00.000Z {items[2]}")
     return items
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PUBLIC_ROUTES: Final = {"POST /webhooks/plaid"}
-ROUTES: Final = 23
+ROUTES: Final = 27
 ITEMS: Final = "Resources/ItemsTable"
 TRANSACTIONS: Final = "Resources/TransactionsTable"
 QUARANTINE: Final = "Resources/QuarantineTable"

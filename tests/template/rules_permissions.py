@@ -53,14 +53,17 @@ COMPLETED_BY: Final = {
 }
 """The alias of the items function."""
 PARTITIONS: Final = {
-    # What roles may use of the tables that they share with others.
+    # What roles, or single statements of theirs, may use of the tables that they share with others.
     ("SyncFunctionRole", "LinksTable"): {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["login#*"]}},
     ("SyncFunctionRole", "SharedTable"): {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["request"]}},
     ("WebhookFunctionRole", "SharedTable"): {
-        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["key", "count", "once", "request"]}
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["key", "count", "once", "request", "invalidation"]}
     },
     ("ItemsFunctionRole", "SharedTable"): {
         "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["once", "request", "lease"]}
+    },
+    ("ItemsFunctionRole/CacheRecurringStreams", "SharedTable"): {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["recurring", "invalidation"]}
     },
     ("SweepFunctionRole", "SharedTable"): {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["request", "lease"]}},
 }
@@ -184,7 +187,7 @@ GRANTS: Final[dict[tuple[str, str], set[str]]] = {
     ("Items", "HistoryTable"): {"PutItem", "Query", "DeleteItem"},
     ("Items", "LinksTable"): {"BatchGetItem", "GetItem", "PutItem", "UpdateItem", "ConditionCheckItem", "DeleteItem"},
     ("Items", "LinksTable/index/by_user"): {"Query"},
-    ("Items", "SharedTable"): {"GetItem", "Query", "DeleteItem", "UpdateItem"},
+    ("Items", "SharedTable"): {"GetItem", "PutItem", "Query", "DeleteItem", "UpdateItem"},
     ("Items", "SyncQueue"): {"SendMessage"},
     ("Webhook", "HistoryTable"): {"PutItem"},
     ("Webhook", "SharedTable"): {"GetItem", "UpdateItem"},
@@ -245,14 +248,16 @@ def only_sync_writes_transactions_and_reads_the_queue(template: Template) -> Ite
     *without(f"{SWEEP}/FindRequestsAndLeaseAttempts", "Condition", "Condition/Null"),
     *without(f"{STATEMENTS}/CountPlaidCalls", "Condition", "Condition/Null"),
     *without(f"{WEBHOOK.removesuffix('/0')}/ShareKeysAndRequestAttempts", "Condition"),
+    *without(f"{ITEMS}/CacheRecurringStreams", "Condition", "Condition/Null"),
 )
 def roles_that_share_a_table_are_limited_to_their_partitions(template: Template) -> Iterator[str]:
     """Account claims and link sessions; the sweep's leases and Plaid's public keys."""
     for name, statement in template.statements():
         for table in ("LinksTable", "SharedTable"):
             uses = {"Fn::GetAtt": [table, "Arn"]} in listed(statement.get("Resource", []))
-            counts = statement.get("Sid") == "CountPlaidCalls"
-            wanted = COUNTED_CALLS if counts else PARTITIONS.get((name, table))
+            sid = statement.get("Sid")
+            own = COUNTED_CALLS if sid == "CountPlaidCalls" else PARTITIONS.get((f"{name}/{sid}", table))
+            wanted = PARTITIONS.get((name, table)) if own is None else own
             limits = {} if wanted is None else wanted | {"Null": {"dynamodb:LeadingKeys": "false"}}
             if uses and statement.get("Condition", {}) != limits:
                 yield f"{name}/{statement.get('Sid')} is not limited to its partitions of {table}"

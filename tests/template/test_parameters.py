@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from plaid_sync.items_api.broker import ENDPOINTS
 
 from tests.template.cloudformation import NO_VALUE, Resolver, Template, environment
 from tests.template.test_template import TEMPLATES
@@ -84,6 +85,15 @@ def test_an_invalid_combination_is_rejected(template: Template, parameters: dict
         ("DomainName", ["api.example.com", "a.de"], ["https://a.de", "localhost", "API.example.com", "a..b"]),
         ("CertificateArn", [CERTIFICATE, CERTIFICATE.replace("aws", "aws-cn", 1)], ["arn:aws:iam::1:x", "1234"]),
         ("HostedZoneId", ["Z0123ABC"], ["/hostedzone/Z0123", "example.com"]),
+        (
+            "PlaidEndpoints",
+            ["/accounts/balance/get", ",".join(sorted(ENDPOINTS))],
+            # These change an Item, return a token or move a cursor; and lists with mistakes.
+            [
+                *("/item/remove", "/item/access_token/invalidate", "/transactions/sync", "/processor/token/create"),
+                *("accounts/balance/get", "/auth/get, /identity/get", "/auth/get,", "/auth/get/identity/get", "*"),
+            ],
+        ),
         (
             "PlaidBaseUrl",
             ["https://plaid.example.com", "https://10.0.0.5:8443", "http://127.0.0.1:9000", "http://localhost"],

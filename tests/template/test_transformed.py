@@ -298,6 +298,6 @@ def test_api_gateway_lets_unsigned_requests_reach_the_webhook_only(made: Templat
     }
     public = {name for name, operation in routes.items() if operation.get("security") != [{"AWS_IAM": []}]}
     assert public == {"POST /webhooks/plaid"}
-    assert len(routes) == 23
+    assert len(routes) == 27
     scheme = api["Properties"]["Body"]["components"]["securitySchemes"]["AWS_IAM"]
     assert scheme["x-amazon-apigateway-authtype"] == "awsSigv4"

@@ -109,7 +109,11 @@ def test_the_values_of_the_document_are_those_of_the_code() -> None:
 
 def test_document_and_template_have_the_same_routes_and_all_but_plaids_want_a_signature() -> None:
     template = Template.parse((PROJECT / "template.yaml").read_text())
-    events = {f"{event['Method'].upper()} {event['Path']}": event for _, event in template.events("HttpApi")}
+    events = {
+        # OpenAPI has no parameter of several parts of a path.
+        f"{event['Method'].upper()} {event['Path'].replace('+}', '}')}": event
+        for _, event in template.events("HttpApi")
+    }
     assert events.keys() == OPERATIONS.keys()
     signed = {route for route, event in events.items() if event.get("Auth") == {"Authorizer": "AWS_IAM"}}
     assert signed == OPERATIONS.keys() - PUBLIC

@@ -111,6 +111,18 @@ def test_a_removal_that_is_completed_or_was_not_requested_makes_no_call() -> Non
     assert (scene.plaid.calls, len(scene.tables.entries)) == ({}, 1)
 
 
+@pytest.mark.parametrize("erase", [True, False], ids=["erase", "keep"])
+def test_an_item_that_another_system_goes_on_with_is_not_removed_at_plaid_and_not_reported(*, erase: bool) -> None:
+    scene = Scene(erase)
+    scene.tables.items.set(ITEM, access_token=b"", removal=Removal(NOON, erase, keeps_at_plaid=True))
+    assert scene.finish() == (ROWS if erase else 0)
+    removal = scene.item.removal
+    assert removal is not None
+    assert (removal.completed_at, removal.plaid_removed_at) == (NOON, None)
+    assert (scene.plaid.calls, scene.plaid.removed, scene.tables.orphaned) == ({}, [], [])
+    assert scene.tables.links.held.keys() == {"other"}
+
+
 def test_an_erasure_in_two_attempts_reports_all_rows() -> None:
     scene = Scene()
     seconds = iter([900.0, 900.0, 0.0])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from plaid_sync.domain.item import StateName
 
 from plaid_sync_cli.api import ApiError, ItemApi, item_path
-from plaid_sync_cli.bulk import RateLimiter, parse_rate, progress
+from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, progress
 from plaid_sync_cli.command import (
     AllOption,
     Context,
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from plaid_sync_cli.output import Output
 
 APP: Final = typer.Typer()
-_MAX_ATTEMPTS: Final = 5
 _RESYNCABLE: Final = (StateName.ACTIVE, StateName.EXPIRING, StateName.DEGRADED, StateName.NEEDS_USER)
 """The states in which the Items API accepts a resync."""
 
@@ -162,20 +159,14 @@ def _request(api: ItemApi, item_id: str, action: str, results: Results) -> None:
     Raises:
         ApiError: the error concerns all Items, not this one.
     """
-    for attempts_left in reversed(range(_MAX_ATTEMPTS)):
-        try:
-            api.call("POST", item_path(item_id, action))
-        except ApiError as error:
-            throttled = error.status == HTTPStatus.TOO_MANY_REQUESTS and error.code != "refreshed_recently"
-            if throttled and attempts_left:
-                time.sleep(error.retry_after or 1)
-                continue
-            if error.exit_code is ExitCode.UNREACHABLE and not error.code:
-                raise
-            results.refused[item_id] = f"{error.message}. {error.fix}"
-            return
-        results.requested.append(item_id)
+    try:
+        call_with_retries(lambda: api.call("POST", item_path(item_id, action)))
+    except ApiError as error:
+        if error.concerns_all:
+            raise
+        results.refused[item_id] = f"{error.message}. {error.fix}"
         return
+    results.requested.append(item_id)
 
 
 def _report(context: Context, results: Results, action: str) -> int:
@@ -205,7 +196,7 @@ def rotate_token(context: Context, item_id: ItemArgument, *, yes: YesOption = Fa
 
 
 @command(APP, "remove")
-def remove(
+def remove(  # noqa: PLR0913 - each is an option
     context: Context,
     item_id: ItemArgument,
     transactions: Annotated[
@@ -213,20 +204,28 @@ def remove(
     ] = "keep",
     reason: Annotated[str | None, typer.Option(metavar="CODE", help="Why, for Plaid; such as FRAUD_OTHER.")] = None,
     *,
+    keep_at_plaid: Annotated[
+        bool, typer.Option("--keep-at-plaid", help="Another system goes on with it, by the exported token.")
+    ] = False,
     yes: YesOption = False,
 ) -> int:
     """Remove an Item, here and at Plaid. It cannot be undone: the user has to link the bank again.
+
+    With --keep-at-plaid it is removed here alone, which needs a plaid-sync tokens export before.
 
     Example: `plaid-sync remove eVBnVMp7zdTJLkRNr33Rs6zr7KNJqBFL9DrE6 --transactions erase`
     """
     if transactions not in {"keep", "erase"}:
         raise usage_error(f"--transactions {transactions}", "Give keep or erase.")
     item = context.api.call("GET", item_path(item_id))
+    kept = " here, keep it at Plaid," if keep_at_plaid else ","
     context.output.confirm(
-        f"Remove {item_id} ({item['state']}, user {item.get('client_user_id', 'unknown')}) permanently, and "
+        f"Remove {item_id} ({item['state']}, user {item.get('client_user_id', 'unknown')}) permanently{kept} and "
         f"{transactions} its {item['transactions']['live']:,} transactions?",
         yes=yes,
     )
-    document = context.api.call("DELETE", item_path(item_id), transactions=transactions, reason_code=reason)
+    at_plaid = "keep" if keep_at_plaid else None
+    query = {"transactions": transactions, "reason_code": reason, "at_plaid": at_plaid}
+    document = context.api.call("DELETE", item_path(item_id), **query)
     context.output.show(document, lambda: [f"{item_id} is removed. plaid-sync item {item_id} shows the progress."])
     return ExitCode.OK

@@ -29,14 +29,17 @@ _CHOICES: Final = {
 _OPTIONAL: Final = frozenset(
     {
         "plaid_base_url",
+        "plaid_endpoints",
         "webhook_url",
         "include_original_description",
         "personal_finance_category_version",
         "transaction_events",
     }
 )
-_NUMBERS: Final = {"plaid_calls_per_minute": 1, "audit_sample_size": 1, "refresh_after_hours": 0}
-"""The smallest value of each."""
+_NUMBERS: Final = frozenset(
+    {"plaid_calls_per_minute", "audit_sample_size", "recurring_cache_hours", "refresh_after_hours"}
+)
+_MAY_BE_ZERO: Final = frozenset({"recurring_cache_hours", "refresh_after_hours"})
 _S = TypeVar("_S", bound="PlaidSettings | ChangesSettings | OutboundSettings | SweepSettings")
 
 
@@ -135,6 +138,8 @@ class ItemsSettings(BudgetSettings):
     Attributes:
         webhook_url: where Plaid posts its webhooks; empty for the address that the request came to.
         link_client_name: the name of the application that Link shows.
+        plaid_endpoints: paths of Plaid's endpoints that the application may call, separated by commas.
+        recurring_cache_hours: how long a response about recurring streams is served; 0 for no cache.
     """
 
     sync_queue_url: str
@@ -145,6 +150,8 @@ class ItemsSettings(BudgetSettings):
     links_table: str
     token_key_id: str
     link_client_name: str
+    recurring_cache_hours: int
+    plaid_endpoints: str = ""
     webhook_url: str = ""
 
 
@@ -215,14 +222,13 @@ def from_environment(settings: type[_S], environment: Mapping[str, str]) -> _S:
     for name, choices in _CHOICES.items():
         if values.get(name) not in {None, *choices}:
             raise ConfigurationError(f"{name.upper()} must be one of {', '.join(choices)}")
-    for name in _NUMBERS.keys() & values.keys():
-        values[name] = _number(values[name], name)
+    for name in _NUMBERS & values.keys():
+        values[name] = _integer(values[name], name.upper(), 0 if name in _MAY_BE_ZERO else 1)
     return settings(**values)
 
 
-def _number(text: str, name: str) -> int:
-    minimum = _NUMBERS[name]
+def _integer(text: str, name: str, minimum: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < minimum:
-        kind = "a positive integer" if minimum else "an integer from 0 on"
-        raise ConfigurationError(f"{name.upper()} must be {kind}, not {text!r}")
+        kind = "positive" if minimum else "non-negative"
+        raise ConfigurationError(f"{name} must be a {kind} integer, not {text!r}")
     return int(text)

@@ -28,7 +28,7 @@ _MAX_VALUE_LENGTH: Final = 1024
 _PUBLISHED_ATTRIBUTES: Final = (
     *("item_id", "entry_id", "at", "kind", "outcome", "state_before", "state", "code", "code_reason", "until"),
     *("causes", "gone_accounts", "withdrawn_accounts", "returned_accounts"),
-    *("webhook_type", "webhook_code", "omitted_members", "client_user_id"),
+    *("webhook_type", "webhook_code", "omitted_members", "client_user_id", "recipient"),
 )
 
 

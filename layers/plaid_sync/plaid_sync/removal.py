@@ -1,4 +1,4 @@
-"""Removal of an Item: Plaid removes it, then its rows are erased or kept as requested.
+"""Removal of an Item: Plaid removes it, or keeps it for another system, then its rows are erased or kept as requested.
 
 The API marks the Item removed; from then on no transaction that writes its rows succeeds. The rest is done here, in the
 Item's message group, as often as it takes: every step is idempotent.
@@ -164,7 +164,9 @@ class Remover:
         if item.token_is_rotating(self.clock.now()):
             # By a token that is being replaced, Plaid would seem to have removed the Item already.
             raise TransientError(TOKEN_ROTATING)
-        if removal.plaid_removed_at is None and item.access_token:
+        if removal.keeps_at_plaid:
+            pass  # another system goes on with it; the request dropped the access token
+        elif removal.plaid_removed_at is None and item.access_token:
             self._remove_at_plaid(item, removal)
             self.items.record_plaid_removed(item.item_id)
         elif removal.plaid_removed_at is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import boto3
 import pytest
@@ -229,11 +229,15 @@ def _module(function: str, number: int) -> ModuleType:
 
 
 @contextmanager
-def harness() -> Iterator[Harness]:
-    """Deploy once, and intercept every call of a handler."""
+def harness(log: TextIO | None = None) -> Iterator[Harness]:
+    """Deploy once, and intercept every call of a handler.
+
+    Args:
+        log: takes all logs and metrics of the functions; None drops them.
+    """
     temporary = Places().temporary
     temporary.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=temporary, prefix="queue-clock-") as file, _patched():
+    with tempfile.NamedTemporaryFile(dir=temporary, prefix="queue-clock-") as file, _patched(log):
         file.write(struct.pack("d", START.timestamp()))
         file.flush()
         with idle_stack({"queue_clock": Path(file.name)}) as stack, deployed(stack) as deployment:
@@ -243,19 +247,20 @@ def harness() -> Iterator[Harness]:
 
 
 @contextmanager
-def _patched() -> Iterator[None]:
-    """Restore the limits at the end, drop logs and metrics, and let no schedule use up the SDK's retries of the next.
+def _patched(log: TextIO | None) -> Iterator[None]:
+    """Restore the limits at the end, redirect logs and metrics, and let no schedule use up the SDK's retries.
 
     Thousands of failures are the point: an SDK client stops retrying after enough of them.
     """
-    with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open("w") as null, redirect_stdout(null):
+    with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open("w") as null, redirect_stdout(log or null):
         for module, limit in ((plaid_items, "PAGE_SIZE"), (planner, "MAX_ROWS"), (planner, "PART_ENTRIES")):
             patch.setattr(module, limit, getattr(module, limit))
         for module in (item_rows, item_indexes):
             patch.setattr(module, "SHARDS", 2)
         patch.setattr(RetryQuota.__init__, "__defaults__", (10**9, None))
-        patch.setenv("POWERTOOLS_METRICS_DISABLED", "true")
-        logging.disable(logging.CRITICAL)
+        if log is None:
+            patch.setenv("POWERTOOLS_METRICS_DISABLED", "true")
+            logging.disable(logging.CRITICAL)
         try:
             yield
         finally:

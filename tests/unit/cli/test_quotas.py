@@ -93,8 +93,8 @@ def test_in_production_a_warning_says_that_webhooks_can_starve_sync_until_one_of
 @pytest.mark.parametrize(
     ("parameters", "needed"),
     [
-        ({}, [720, 16_000]),
-        ({**PRODUCTION, "WebhookRateLimit": "12000", "SyncMaximumConcurrency": "50"}, [12_220, 50_000]),
+        ({}, [760, 16_000]),
+        ({**PRODUCTION, "WebhookRateLimit": "12000", "SyncMaximumConcurrency": "50"}, [12_260, 50_000]),
     ],
 )
 def test_rates_are_compared_with_what_routes_and_workers_can_use(parameters: dict[str, str], needed: list[int]) -> None:

@@ -215,6 +215,21 @@ def test_an_item_that_was_linked_since_becomes_a_removed_one_of_which_nothing_is
     assert (again.rows, again.items) == ({"kept": 1}, {})
 
 
+def test_an_item_that_another_system_goes_on_with_stays_removed_here_and_is_not_removed_at_plaid(
+    tables: Tables,
+) -> None:
+    tables.item("item", token_exported_at=NOON_TEXT)
+    tables.item("other", token_exported_at=NOON_TEXT)
+    tables.happened("removal_requested", at_plaid="keep", transactions="keep")
+    tables.happened("kept", kind=EntryKind.REMOVAL)
+    assert tables.restore_items().items == {"removed": ["item"]}
+    stored = tables.stored()
+    assert (stored["state"], stored["removal_keeps_at_plaid"]) == ("removed", True)
+    assert stored.keys().isdisjoint({"access_token", "plaid_removed_at", "token_exported_at"})
+    assert "token_exported_at" not in tables.stored("other"), "the history of a rotation may be lost"
+    assert tables.restore_items().rows == {"kept": 2}
+
+
 def test_an_item_whose_access_token_was_replaced_since_is_named_and_marked(tables: Tables) -> None:
     tables.item()
     tables.happened("token_rotated")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from plaid_sync.items_api.erasure import SETTLING
+from pyrage import x25519
 
 from tests.fakes.api import content
 
@@ -56,6 +57,17 @@ def test_a_removal_that_kept_the_transactions_erases_them(api: Api) -> None:
     content(api.request("DELETE", f"/items/{item_id}"), 202)
     erase(api, 202)
     assert api.removal(item_id).erase
+
+
+def test_the_erasure_of_a_user_leaves_an_item_at_plaid_that_another_system_goes_on_with(api: Api) -> None:
+    item_id, recipient = api.linked(), str(x25519.Identity.generate().to_public())
+    content(api.request("POST", f"/access-tokens/{item_id}/export", {"recipient": recipient}))
+    content(api.request("DELETE", f"/items/{item_id}", query={"at_plaid": "keep"}), 202)
+    assert erase(api, 202)["waiting_for"] == [item_id]
+    tables = api.tables
+    tables.remover(api.plaid).finish(api.item(item_id), tables.clock.deadline(900.0), ())
+    assert erase(api, 202)["erased"]["items"] == 1
+    assert (tables.items.load(item_id), api.plaid.removed, tables.orphaned) == (None, [], [])
 
 
 def test_of_an_unknown_user_nothing_is_written(api: Api) -> None:

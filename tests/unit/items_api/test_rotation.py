@@ -32,7 +32,7 @@ def test_the_new_token_is_stored_encrypted_and_supersedes_attempts_with_the_old_
     assert (item.token_rotation_began_at, item.generation) == (None, before + 2)
     assert new.encode() not in item.access_token
     assert api.queue.take() == [(item_id, "request")]
-    assert api.history(item_id)[-1]["outcome"] == "token_rotated"
+    assert {entry["outcome"] for entry in api.history(item_id)} >= {"token_rotation_began", "token_rotated"}
     assert new not in str(api.history(item_id))
 
 

@@ -181,3 +181,82 @@ def test_a_retry_is_signed_again_or_has_the_first_token(
         jwt.decode(webhook.token, options={"verify_signature": False})["iat"] for webhook in receiver.received
     )
     assert second - first == (600 if again else 0)
+
+
+PRODUCTS = [
+    ("auth", "/auth/get", {}, "AUTH"),
+    ("holdings", "/investments/holdings/get", {}, "HOLDINGS"),
+    ("identity", "/identity/get", {}, "IDENTITY"),
+    ("investments_transactions", "/investments/transactions/get", PERIOD, "INVESTMENTS_TRANSACTIONS"),
+    ("liabilities", "/liabilities/get", {}, "LIABILITIES"),
+    ("recurring", "/transactions/recurring/get", {}, "TRANSACTIONS"),
+]
+
+
+@pytest.mark.parametrize(("product", "path", "body", "webhook_type"), PRODUCTS)
+def test_the_data_of_a_product_stays_until_it_is_changed_with_its_webhook(  # noqa: PLR0913, PLR0917 - a row of the table
+    http: Http,
+    sim: PlaidSimulator,
+    clock: SimulatedClock,
+    linked: LinkedItem,
+    product: str,
+    path: str,
+    body: dict[str, Any],
+    webhook_type: str,
+) -> None:
+    def data() -> dict[str, Any]:
+        status, answer = http(path, access_token=linked.access_token, **body)
+        assert status == 200, answer
+        return {name: value for name, value in answer.items() if name != "request_id"}
+
+    first = data()
+    assert data() == first
+    clock.advance(7)
+    http.control(f"/items/{linked.item_id}/products", product=product)
+    assert data() != first
+    assert sim.webhooks(linked.item_id)[-1].payload["webhook_type"] == webhook_type
+
+
+def test_product_data_is_of_the_accounts_of_the_item(http: Http, linked: LinkedItem) -> None:
+    token = linked.access_token
+    _, holdings = http("/investments/holdings/get", access_token=token)
+    _, listed = http("/accounts/get", access_token=token)
+    accounts = {account["account_id"]: account for account in listed["accounts"]}
+    brokerage = [account for account in accounts.values() if account["type"] == "investment"]
+    assert [account["account_id"] for account in holdings["accounts"]] == [brokerage[0]["account_id"]]
+    (security, *_) = holdings["securities"]
+    for holding in holdings["holdings"]:
+        assert holding["account_id"] == brokerage[0]["account_id"]
+        if holding["security_id"] == security["security_id"]:
+            assert holding["institution_value"] == holding["quantity"] * security["close_price"]
+    _, debts = http("/liabilities/get", access_token=token)
+    assert {accounts[card["account_id"]]["type"] for card in debts["liabilities"]["credit"]} == {"credit"}
+    _, numbers = http("/auth/get", access_token=token)
+    assert {accounts[entry["account_id"]]["type"] for entry in numbers["numbers"]["ach"]} == {"depository"}
+    only = {"account_ids": [brokerage[0]["account_id"]]}
+    assert http.error("/auth/get", access_token=token, options=only) == "NO_AUTH_ACCOUNTS"
+    assert http.error("/liabilities/get", access_token=token, options=only) == "NO_LIABILITY_ACCOUNTS"
+    _, owners = http("/identity/get", access_token=token, options=only)
+    assert [account["account_id"] for account in owners["accounts"]] == only["account_ids"]
+
+
+def test_investment_transactions_have_pages_of_a_period_newest_first(http: Http, linked: LinkedItem) -> None:
+    rows: list[dict[str, Any]] = []
+    total = 1
+    while len(rows) < total:
+        options = {"count": 15, "offset": len(rows)}
+        _, page = http("/investments/transactions/get", access_token=linked.access_token, options=options, **PERIOD)
+        rows += page["investment_transactions"]
+        total = page["total_investment_transactions"]
+    days = [row["date"] for row in rows]
+    assert (len(rows), days) == (total, sorted(days, reverse=True))
+    assert len({row["investment_transaction_id"] for row in rows}) == total
+    day = {"start_date": days[0], "end_date": days[0]}
+    _, page = http("/investments/transactions/get", access_token=linked.access_token, **day)
+    assert {row["date"] for row in page["investment_transactions"]} == {days[0]}
+
+
+def test_an_item_in_an_error_state_has_no_product_data(http: Http, sim: PlaidSimulator, linked: LinkedItem) -> None:
+    sim.set_item_error(linked.item_id, "ITEM_LOGIN_REQUIRED")
+    for _, path, body, _ in PRODUCTS:
+        assert http.error(path, access_token=linked.access_token, **body) == "ITEM_LOGIN_REQUIRED"

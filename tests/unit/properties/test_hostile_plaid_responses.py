@@ -69,7 +69,7 @@ class Plaid:
 
     def __post_init__(self) -> None:
         self.transport = PlaidTransport("http://plaid.invalid", secret_of_plaid())
-        api = self.transport._connected()  # noqa: SLF001 - plaid-python takes no transport: it is replaced in place
+        api = self.transport._permitted("/item/get")  # noqa: SLF001 - plaid-python takes no transport: it is replaced in place
         api.rest_client.pool_manager = self
 
     def request(self, *_: Any, **__: Any) -> urllib3.HTTPResponse:

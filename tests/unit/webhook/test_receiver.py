@@ -251,6 +251,40 @@ def test_a_delivery_that_comes_twice_is_published_once() -> None:
     assert len(published(scene)) == 2
 
 
+RECURRING = body_of(webhook_type='"TRANSACTIONS"', webhook_code='"RECURRING_TRANSACTIONS_UPDATE"')
+
+
+def test_a_webhook_about_recurring_streams_ends_their_stored_response_before_it_is_published() -> None:
+    scene = Scene()
+    before_publication: list[dict[str, int]] = []
+    history, invalidations = scene.history, scene.shared.invalidations
+    scene.history = Failing(history, "add", None, meanwhile=lambda: before_publication.append(dict(invalidations)))
+    assert scene.receive(RECURRING).published
+    assert before_publication == [{"item": 1}]
+    assert [entry.outcome for entry in history.entries] == ["published"]
+
+
+def test_a_late_one_ends_it_too_and_other_webhooks_do_not() -> None:
+    scene = Scene()
+    scene.receive(body_of(webhook_type='"HOLDINGS"', webhook_code='"DEFAULT_UPDATE"'))
+    scene.receive(body_of(webhook_type='"TRANSACTIONS"', webhook_code='"DEFAULT_UPDATE"'))
+    scene.receive(body_of(webhook_type='"TRANSACTIONS"', webhook_code='"RECURRING_TRANSACTIONS_UPDATE"', item_id="7"))
+    assert scene.shared.invalidations == {}
+    token = sign(RECURRING)
+    scene.clock.sleep(600)
+    with pytest.raises(StaleWebhookError):
+        scene.receive(RECURRING, token)
+    assert scene.shared.invalidations == {"item": 1}
+
+
+def test_one_that_does_not_end_it_is_sent_again_by_plaid_and_not_published() -> None:
+    scene = Scene()
+    scene.shared.failing = True
+    with pytest.raises(NotRecordedError):
+        scene.receive(RECURRING)
+    assert scene.history.entries == []
+
+
 @pytest.mark.parametrize(
     ("text", "omitted"),
     [('"' + "\u007f" * 65_000 + '"', ["extra"]), ("[" * 90 + "]" * 90, None), ('"\\ud800"', None)],

@@ -394,6 +394,7 @@ class Refusal(StrEnum):
     PRECONDITION_FAILED = "precondition_failed"
     PRECONDITION_REQUIRED = "precondition_required"
     RATE_LIMITED = "rate_limited"
+    BAD_GATEWAY = "bad_gateway"
 
 
 class RefusedError(PlaidSyncError):

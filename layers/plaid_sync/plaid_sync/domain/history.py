@@ -51,6 +51,7 @@ class DetailType(StrEnum):
     ACCOUNT_GONE = "AccountGone"
     ACCOUNT_REVOKED = "AccountRevoked"
     ACCOUNT_RETURNED = "AccountReturned"
+    TOKEN_EXPORTED = "AccessTokenExported"  # noqa: S105 - an event
     PLAID_WEBHOOK = "PlaidWebhook"
 
 

@@ -182,6 +182,7 @@ class Removal:
         plaid_removed_at: when Plaid removed it: its billing ended, and its access token is gone.
         completed_at: when nothing was left to do.
         reason: why, for Plaid; None where the caller gave none.
+        keeps_at_plaid: whether another system goes on with the Item at Plaid, by the access token that was exported.
     """
 
     requested_at: datetime
@@ -190,6 +191,7 @@ class Removal:
     plaid_removed_at: datetime | None = None
     completed_at: datetime | None = None
     reason: RemovalReason | None = None
+    keeps_at_plaid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +283,19 @@ class Checkpoint:
     removes_unknown: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Where an Item came from: another system, which linked it.
+
+    Attributes:
+        webhook: where Plaid sent its webhooks before; None for nowhere.
+        switched_at: when Plaid began to send them to this stack; None before, and after the old URL is restored.
+    """
+
+    webhook: str | None = field(default=None, repr=False)
+    switched_at: datetime | None = None
+
+
 _ROTATION_TAKES: Final = timedelta(minutes=5)
 """Longer than the request that replaces an access token can run."""
 
@@ -291,7 +306,7 @@ class Item:
 
     Attributes:
         access_token: ciphertext under the token key, with the item_id as encryption context; empty once Plaid has
-            removed the Item, and in lists.
+            removed the Item, or it is removed here and kept at Plaid, and in lists.
         generation: the fencing token. Every claim raises it; only the holder of the newest may write.
         attempt_id: of the attempt that claimed it last, as `<began at>#<random>`; empty before the first.
         cursor: Plaid's cursor at the end of the last complete update; None before the first.
@@ -310,13 +325,15 @@ class Item:
         update_status: Plaid's `transactions_update_status` in the last response; empty before the first.
         synced_at: when a sync last committed.
         webhook_at: when the newest webhook that led to an attempt was accepted.
-        link_id: digest of the public token that it was linked with.
+        link_id: digest of the public token that it was linked with, or of the access token that it was imported with.
+        imported: where it came from; None where it was linked here.
         client_user_id: the caller's reference of the user; None where it was linked without a session.
         accounts: those of its accounts that are listed or gone, as last seen.
         account_states: the accounts that are not simply listed.
         accounts_checked_at: when its accounts were last compared with /accounts/get.
         token_rotation_began_at: when a rotation of its access token began that is not completed: the stored token may
             be dead, and the new one lost.
+        token_exported_at: when its access token was last exported; None where no rotation has left that one valid.
         bank_login_ids: keys of its account claims (`domain.claims.claim_keys`).
         removal: set once it is removed.
         bank: Plaid's connection to the bank, as the API last fetched it.
@@ -350,12 +367,14 @@ class Item:
     webhook_at: datetime | None = None
     linked_at: datetime | None = None
     link_id: str = ""
+    imported: Imported | None = None
     client_user_id: str | None = None
     institution_id: str | None = None
     accounts: tuple[Account, ...] = ()
     account_states: AccountStates = NO_ACCOUNT_STATES
     accounts_checked_at: datetime | None = None
     token_rotation_began_at: datetime | None = None
+    token_exported_at: datetime | None = None
     bank_login_ids: frozenset[str] = frozenset()
     removal: Removal | None = None
     bank: BankStatus | None = None

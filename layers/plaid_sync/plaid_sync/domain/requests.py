@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import Item, ItemId, ItemState
 
 MAX_USER_ID_LENGTH: Final = 128
+MAX_RECIPIENT_LENGTH: Final = 128
 USER_BEING_ERASED: Final = "user_being_erased"
 _MAX_SHOWN_NAME_LENGTH: Final = 64
 _FIXES: Final = {
@@ -75,7 +76,8 @@ class RequestContext:
             "caller": self.caller or None,
             "correlation_ids": [self.request_id] if self.request_id else None,
         }
-        suffix = self.request_id.replace("#", "-")
+        # A request can have two entries in one millisecond.
+        suffix = f"{self.request_id}-{outcome}".replace("#", "-")
         return HistoryEntry(item_id, at, suffix, EntryKind.REQUEST, outcome, common | details, published_events)
 
 
@@ -90,6 +92,7 @@ def request_removal(
     now: datetime,
     *,
     erase: bool,
+    keeps_at_plaid: bool = False,
     **details: Any,  # noqa: ANN401 - any value that a history entry can hold
 ) -> tuple[ItemState, HistoryEntry]:
     """Return the Item's state after a request to remove it, and the history entry."""
@@ -102,6 +105,7 @@ def request_removal(
         state_before=item.state.name,
         state=state.name,
         transactions="erase" if erase else "keep",
+        at_plaid="keep" if keeps_at_plaid else None,
         **details,
     )
     return state, entry
@@ -197,6 +201,13 @@ def item_removed_error(item_id: ItemId) -> RefusedError:
     return RefusedError(Refusal.GONE, "item_removed", "the Item is removed", members)
 
 
+def token_not_exported_error(item_id: ItemId) -> RefusedError:
+    """Return the refusal to keep an Item at Plaid whose valid access token no other system has."""
+    fix = "export it (POST /access-tokens/{item_id}/export, plaid-sync tokens export), or leave at_plaid out"
+    detail = "the Item's access token was not exported, or was replaced since"
+    return RefusedError(Refusal.CONFLICT, "token_not_exported", detail, {"fix": fix, "item_id": item_id})
+
+
 # ---- fields: each function raises InvalidRequestError, which names the field and the fix
 
 
@@ -277,3 +288,8 @@ def optional_choices(given: Mapping[str, Any], name: str, choices: Collection[st
 def erase_requested(query: Mapping[str, str]) -> bool:
     """Return whether the query asks to erase the transactions."""
     return optional_choice(query, "transactions", ("keep", "erase")) == "erase"
+
+
+def kept_at_plaid(query: Mapping[str, str]) -> bool:
+    """Return whether the query leaves the Item at Plaid."""
+    return optional_choice(query, "at_plaid", ("remove", "keep")) == "keep"

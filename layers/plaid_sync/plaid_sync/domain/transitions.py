@@ -43,7 +43,9 @@ class EventType(StrEnum):
     RESYNC = "resync"
     SET_WEBHOOK = "set_webhook"
     ROTATE_TOKEN = "rotate_token"  # noqa: S105 - an event
+    EXPORT_TOKEN = "export_token"  # noqa: S105 - an event
     FETCH_ACCOUNTS = "fetch_accounts"
+    CALL_ENDPOINT = "call_endpoint"
     ERASE_ACCOUNT = "erase_account"
     RESTORE_ACCOUNT = "restore_account"
     UPDATE_MODE = "update_mode"
@@ -71,10 +73,12 @@ class Action(StrEnum):
     """Pull the whole history."""
     CALL_PLAID = "call_plaid"
     """Call the endpoint of Plaid that the request is for."""
+    EXPORT_TOKEN = "export_token"  # noqa: S105 - an action
+    """Record the export, then return the access token, encrypted to the recipient."""
     REGISTER = "register"
     """Store the Item and sync it."""
     FINISH_REMOVAL = "finish_removal"
-    """Remove the Item at Plaid until that succeeds, then erase or keep its rows as requested."""
+    """Remove the Item at Plaid until that succeeds, or keep it there, then erase or keep its rows as requested."""
     REFUSE = "refuse"
     """Refuse the request in this state, with the remedy."""
 
@@ -171,7 +175,9 @@ _ROWS: Final[dict[EventType, _Row]] = {
     EventType.RESYNC: _stays(Action.RESYNC, refused_in=(_R,)),
     EventType.SET_WEBHOOK: _stays(Action.CALL_PLAID, refused_in=(_R,)),
     EventType.ROTATE_TOKEN: _stays(Action.CALL_PLAID),
+    EventType.EXPORT_TOKEN: _stays(Action.EXPORT_TOKEN, DetailType.TOKEN_EXPORTED),
     EventType.FETCH_ACCOUNTS: _stays(Action.CHECK_ACCOUNTS, refused_in=(_R,)),
+    EventType.CALL_ENDPOINT: _stays(Action.CALL_PLAID),
     EventType.ERASE_ACCOUNT: _stays(Action.ERASE_ACCOUNT),
     EventType.RESTORE_ACCOUNT: _stays(Action.RESYNC),
     EventType.UPDATE_MODE: _stays(Action.CALL_PLAID),
@@ -186,7 +192,9 @@ _REFUSED_WHEN_REMOVED: Final = frozenset(
         EventType.RESYNC,
         EventType.SET_WEBHOOK,
         EventType.ROTATE_TOKEN,
+        EventType.EXPORT_TOKEN,
         EventType.FETCH_ACCOUNTS,
+        EventType.CALL_ENDPOINT,
         EventType.ERASE_ACCOUNT,
         EventType.RESTORE_ACCOUNT,
         EventType.UPDATE_MODE,

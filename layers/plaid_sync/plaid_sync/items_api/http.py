@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from plaid_sync.domain.clock import Deadline
+    from plaid_sync.items_api.ports import PlaidResponse
 
 ApiEvent = dict[str, Any]
 Response = dict[str, Any]
@@ -66,6 +67,7 @@ STATUS_OF_REFUSAL: Final = {
     Refusal.PRECONDITION_FAILED: HTTPStatus.PRECONDITION_FAILED,
     Refusal.PRECONDITION_REQUIRED: HTTPStatus.PRECONDITION_REQUIRED,
     Refusal.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
+    Refusal.BAD_GATEWAY: HTTPStatus.BAD_GATEWAY,
 }
 _RETRY_SECONDS: Final = 5
 _INSTITUTION_RETRY_SECONDS: Final = 3600
@@ -210,6 +212,17 @@ def expected_version_of(event: ApiEvent) -> int | None:
     return int(version[1])
 
 
+def endpoint_of(event: ApiEvent) -> str:
+    """Return Plaid's endpoint in the rest of the path."""
+    return f"/{(event.get('pathParameters') or {}).get('endpoint', '')}"
+
+
+def wants_fresh(event: ApiEvent) -> bool:
+    """Return whether the caller wants no stored response (RFC 9111, section 5.2.1.4)."""
+    headers = {str(name).lower(): str(value).lower() for name, value in (event.get("headers") or {}).items()}
+    return "no-cache" in {text.strip() for text in headers.get("cache-control", "").split(",")}
+
+
 def body_of(event: ApiEvent) -> object:
     """Return the parsed body.
 
@@ -322,6 +335,21 @@ def respond_tagged(event: ApiEvent, body: Mapping[str, Any]) -> Response:
         return {"statusCode": HTTPStatus.NOT_MODIFIED.value, "headers": {"etag": etag}, "body": ""}
     response["headers"]["etag"] = etag
     return response
+
+
+def pass_through(response: PlaidResponse) -> Response:
+    """Return a response of Plaid's as it is; `plaid-request-id` distinguishes it from one of the stack's."""
+    headers = {
+        "content-type": response.content_type,
+        "plaid-request-id": response.request_id or "unknown",
+        "retry-after": response.retry_after,
+        "age": "" if response.age_seconds is None else str(response.age_seconds),
+    }
+    shown = {"statusCode": response.status, "headers": {name: value for name, value in headers.items() if value}}
+    try:
+        return {**shown, "body": response.body.decode()}
+    except UnicodeDecodeError:
+        return {**shown, "body": base64.b64encode(response.body).decode(), "isBase64Encoded": True}
 
 
 def problem_response(

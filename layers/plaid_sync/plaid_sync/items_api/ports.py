@@ -81,8 +81,69 @@ class PlaidItemCalls(Protocol):
         """
         ...
 
-    def set_webhook(self, access_token: str, url: str) -> str:
-        """Change the URL of the Item's webhooks; return Plaid's id of the call."""
+    def set_webhook(self, access_token: str, url: str | None) -> str:
+        """Change the URL of the Item's webhooks, None for no webhooks; return Plaid's id of the call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlaidResponse:
+    """A response of Plaid's, as it is passed through.
+
+    Attributes:
+        status: the HTTP status.
+        request_id: Plaid's id of the call; empty where there was none.
+        code: Plaid's error code, or `HTTP_<status>` where an error has none; None for a success.
+        retry_after: the header of that name; empty where there was none.
+        age_seconds: how long ago Plaid sent it, if it was stored since.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    content_type: str
+    request_id: str = ""
+    code: str | None = None
+    retry_after: str = ""
+    age_seconds: int | None = None
+
+
+class PlaidEndpoints(Protocol):
+    """Plaid's endpoints of other products."""
+
+    def call(self, endpoint: str, access_token: str, request: dict[str, Any]) -> PlaidResponse:
+        """Call an endpoint with the fields of its request, and the token; a refusal is a response, too.
+
+        Raises:
+            TransientError: Plaid did not respond.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResponse:
+    """A stored response.
+
+    Attributes:
+        digest: of what it depends on.
+        invalidations: how many there were before Plaid was called.
+        fetched_at: when Plaid was called.
+    """
+
+    digest: str
+    invalidations: int
+    fetched_at: datetime
+    response: PlaidResponse
+
+
+class ResponseCache(Protocol):
+    """Stored responses, one for each Item. All raise `TransientError`."""
+
+    def look_up(self, item_id: ItemId) -> tuple[int, CachedResponse | None]:
+        """Return how many invalidations there were, consistently, and the stored response, if it is readable."""
+        ...
+
+    def store(self, item_id: ItemId, entry: CachedResponse, until: datetime) -> None:
+        """Store a response in place of the Item's last one, unless it is too large."""
         ...
 
 
@@ -99,12 +160,24 @@ class ApiItems(Protocol):
         """Mark an Item removed; return False where it is removed already, or gone: load it again."""
         ...
 
+    def remove_here(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+        """Mark an Item removed that lives on at Plaid, and drop its token; return False where it was modified since."""
+        ...
+
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
         """Erase the rows of a removed Item that kept them; return False where it was modified since it was loaded."""
         ...
 
     def change(self, item: Item, change: ItemChange, entry: HistoryEntry) -> bool:
         """Change an Item, and supersede its attempts; return False where it was modified since it was loaded."""
+        ...
+
+    def record_webhook(self, item_id: ItemId, entry: HistoryEntry, *, here: bool) -> bool:
+        """Record that Plaid sends the Item's webhooks to this stack, or to where they went before its import.
+
+        If here, supersede its attempts: they may have read what a webhook to the other URL then reported. Return False
+        where the Item is removed.
+        """
         ...
 
     def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
@@ -118,6 +191,10 @@ class ApiItems(Protocol):
 
         Without one, the old token is still valid. Return False where that rotation is completed, or another one began.
         """
+        ...
+
+    def record_token_export(self, item: Item, entry: HistoryEntry) -> bool:
+        """Record that the access token is given out; return False where the Item was modified since it was loaded."""
         ...
 
     def save_bank_status(self, item_id: ItemId, status: BankStatus) -> None:
@@ -135,6 +212,18 @@ class ApiItems(Protocol):
 
 class TokenCipher(TokenDecryptor, TokenEncryptor, Protocol):
     """Encrypts and decrypts access tokens."""
+
+
+class RecipientCipher(Protocol):
+    """Encrypts to a public key that a caller gives."""
+
+    def encrypt(self, text: str, recipient: str) -> str:
+        """Return a text that only the holder of the recipient's private key can decrypt.
+
+        Raises:
+            InvalidRequestError: `recipient` is no public key.
+        """
+        ...
 
 
 class ItemLists(Protocol):
@@ -280,6 +369,25 @@ class CreatedLinkToken(Protocol):
     @property
     def hosted_link_url(self) -> str | None:
         """Where Plaid hosts Link, if that was requested."""
+        ...
+
+
+class ImportReport(Protocol):
+    """What an import of an Item did, or would do."""
+
+    @property
+    def item_id(self) -> ItemId:
+        """The Item."""
+        ...
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this request completed the import."""
+        ...
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The report, as its response shows it."""
         ...
 
 

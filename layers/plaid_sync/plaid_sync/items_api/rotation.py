@@ -70,7 +70,7 @@ class TokenRotation:
         # The key works, also for encryption, and so does the table: before the old token is dead.
         self.tokens.encrypt(item_id, access_token)
         # Whether the stored token survived a rotation that was not completed.
-        if item.token_rotation_began_at is not None and not self._is_valid(access_token):
+        if item.token_rotation_began_at is not None and not token_is_valid(self.plaid, access_token):
             raise AccessTokenLostError(item_id)
         began_at = self._begin(item, context)
         rotated = self._replace(item_id, access_token, began_at, context)
@@ -84,13 +84,6 @@ class TokenRotation:
             # Its token may be dead at any moment, and only that request has the new one.
             raise TransientError(TOKEN_ROTATING)
         return item
-
-    def _is_valid(self, access_token: str) -> bool:
-        try:
-            self.plaid.health(access_token, _CHECK_SECONDS)
-        except PlaidError as error:
-            return not says_token_is_dead(error)
-        return True
 
     def _begin(self, item: Item, context: RequestContext) -> datetime:
         """Record the intent; from now on no attempt with the old token can record anything."""
@@ -111,7 +104,7 @@ class TokenRotation:
             never_sent = isinstance(error, TransientError) and not isinstance(error, OutcomeUnknownError)
             request_id = error.request_id if isinstance(error, PlaidError) else ""
             # A refusal proves nothing: a gateway's, or one after the effect, comes although the token was replaced.
-            if not never_sent and not self._is_valid(access_token):
+            if not never_sent and not token_is_valid(self.plaid, access_token):
                 raise AccessTokenLostError(item_id, request_id) from error
             self._give_up(item_id, began_at, context, error.code, request_id)
             raise
@@ -154,3 +147,16 @@ class TokenRotation:
             return True
         item = self.items.load(item_id)
         return item is not None and item.access_token == ciphertext
+
+
+def token_is_valid(plaid: PlaidItemCalls, access_token: str) -> bool:
+    """Return whether Plaid accepts an access token, which a rotation may have replaced.
+
+    Raises:
+        TransientError: Plaid was unreachable.
+    """
+    try:
+        plaid.health(access_token, _CHECK_SECONDS)
+    except PlaidError as error:
+        return not says_token_is_dead(error)
+    return True

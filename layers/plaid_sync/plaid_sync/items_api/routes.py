@@ -10,8 +10,10 @@ from plaid_sync.domain.clock import format_optional_timestamp
 from plaid_sync.domain.errors import InvalidRequestError, Refusal, RefusedError
 from plaid_sync.domain.item import MAX_REASON_NOTE_LENGTH, REMOVAL_REASONS, RemovalReason, StateName
 from plaid_sync.domain.requests import (
+    MAX_RECIPIENT_LENGTH,
     MAX_USER_ID_LENGTH,
     erase_requested,
+    kept_at_plaid,
     optional_choice,
     optional_text,
     optional_token,
@@ -22,6 +24,7 @@ from plaid_sync.items_api.http import (
     body_of,
     checked_query,
     context_of,
+    endpoint_of,
     expected_version_of,
     format_page_token,
     int_parameter,
@@ -29,12 +32,14 @@ from plaid_sync.items_api.http import (
     item_path,
     optional_body_of,
     parse_page_token,
+    pass_through,
     query_of,
     respond,
     respond_tagged,
     route_of,
     transaction_id_of,
     user_id_of,
+    wants_fresh,
 )
 from plaid_sync.items_api.transaction_query import FILTERS, TransactionsQuery, parse_filter, parse_order
 from plaid_sync.items_api.views import drop_none, sibling_warning
@@ -47,22 +52,28 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import ItemId
     from plaid_sync.domain.requests import RequestContext
     from plaid_sync.items_api.annotations import TransactionAnnotations
+    from plaid_sync.items_api.broker import Broker
     from plaid_sync.items_api.erasure import UserErasure
     from plaid_sync.items_api.http import ApiEvent, Response
     from plaid_sync.items_api.page_tokens import PageTokens
-    from plaid_sync.items_api.ports import CreatedLinkToken
+    from plaid_sync.items_api.ports import CreatedLinkToken, ImportReport
     from plaid_sync.items_api.queries import ItemQueries
     from plaid_sync.items_api.rotation import TokenRotation
     from plaid_sync.items_api.service import ItemOperations
+    from plaid_sync.items_api.token_export import TokenExport
     from plaid_sync.items_api.views import View
 
 LINK_ROUTE: Final = "POST /items"
+IMPORT_ROUTE: Final = "POST /items/import"
+EXPORT_ROUTE: Final = "POST /access-tokens/{item_id}/export"
+"""Not below /items: the policies of applications allow all of that."""
 _PAGE_SIZE: Final = 50
 _MAX_PAGE_SIZE: Final = 100
 _TRANSACTIONS_PAGE_SIZE: Final = 100
 _MAX_TRANSACTIONS_PAGE_SIZE: Final = 500
 _ERASURE_RETRY_SECONDS: Final = 5
 _USER_LIST_KEY: Final = ("client_user_id", "item_id")
+_RECIPIENT_EXAMPLE: Final = '{"recipient": "age1..."}'
 _STATE_LIST_KEY: Final = ("state", "fresh_at", "item_id")
 _REVIEW_KEY: Final = ("transaction_id",)
 
@@ -74,16 +85,20 @@ class ItemsApi:
     Attributes:
         link: links an Item, from the parsed body and the query of the request.
         siblings: names the user's other Items that may be the same bank login.
+        import_item: imports an Item, from the parsed body of the request.
         create_link_token: creates a link token, from the parsed body of the request.
         webhook_url: where Plaid sends webhooks; empty for the host of the request.
     """
 
     link: Callable[[object, Mapping[str, str], RequestContext], ItemId]
     siblings: Callable[[ItemId], tuple[ItemId, ...]]
+    import_item: Callable[[object, RequestContext], ImportReport]
     create_link_token: Callable[[object, RequestContext], CreatedLinkToken]
     queries: ItemQueries
     operations: ItemOperations
     rotation: TokenRotation
+    token_export: TokenExport
+    broker: Broker
     annotations: TransactionAnnotations
     page_tokens: PageTokens
     erasure: UserErasure
@@ -118,6 +133,14 @@ def _link(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     warnings = [sibling_warning(sibling) for sibling in api.siblings(item_id)]
     shown = {"item_id": item_id} | ({"warnings": warnings} if warnings else {})
     return respond(HTTPStatus.CREATED, shown, location=item_path(item_id))
+
+
+def _import(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    checked_query(event)
+    report = api.import_item(body_of(event), context)
+    return respond(
+        HTTPStatus.CREATED if report.is_new else HTTPStatus.OK, report.document, location=item_path(report.item_id)
+    )
 
 
 def _list_items(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Response:
@@ -204,9 +227,14 @@ def _review_annotations(api: ItemsApi, event: ApiEvent, _: RequestContext) -> Re
 
 
 def _remove(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
-    query = _query_without_body(event, "transactions", "reason_code", "reason_note")
-    item_id = item_id_of(event)
-    shown = api.operations.remove(item_id, context, erase=erase_requested(query), reason=_removal_reason(query))
+    query = _query_without_body(event, "transactions", "at_plaid", "reason_code", "reason_note")
+    item_id, erase, reason = item_id_of(event), erase_requested(query), _removal_reason(query)
+    if not kept_at_plaid(query):
+        shown = api.operations.remove(item_id, context, erase=erase, reason=reason)
+    elif reason is not None:
+        raise InvalidRequestError("reason_code", "is for Plaid: leave it out where Plaid keeps the Item")
+    else:
+        shown = api.operations.remove_here(item_id, context, erase=erase)
     return respond(HTTPStatus.ACCEPTED, shown, location=item_path(item_id))
 
 
@@ -250,14 +278,34 @@ def _set_webhook(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Res
     return respond(HTTPStatus.OK, api.operations.set_webhook(item_id_of(event), context))
 
 
+def _restore_webhook(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    _query_without_body(event)
+    return respond(HTTPStatus.OK, api.operations.restore_webhook(item_id_of(event), context))
+
+
 def _rotate_token(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     _query_without_body(event)
     return respond(HTTPStatus.OK, api.rotation.rotate(item_id_of(event), context))
 
 
+def _export_token(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    checked_query(event)
+    body = require_object(body_of(event), ("recipient",), _RECIPIENT_EXAMPLE)
+    recipient = optional_text(body, "recipient", MAX_RECIPIENT_LENGTH)
+    if recipient is None:
+        raise InvalidRequestError("recipient", f"send an age public key, {_RECIPIENT_EXAMPLE}")
+    return respond(HTTPStatus.OK, api.token_export.export(item_id_of(event), recipient, context))
+
+
 def _fetch_accounts(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
     _query_without_body(event)
     return respond(HTTPStatus.OK, api.operations.fetch_accounts(item_id_of(event), context))
+
+
+def _call_endpoint(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
+    checked_query(event)
+    item_id, endpoint, fields = item_id_of(event), endpoint_of(event), optional_body_of(event)
+    return pass_through(api.broker.call(item_id, endpoint, fields, context, fresh=wants_fresh(event)))
 
 
 def _erase_account(api: ItemsApi, event: ApiEvent, context: RequestContext) -> Response:
@@ -290,6 +338,7 @@ def _query_without_body(event: ApiEvent, *expected: str) -> Mapping[str, str]:
 _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response]]] = {
     "POST /link-tokens": _create_link_token,
     LINK_ROUTE: _link,
+    IMPORT_ROUTE: _import,
     "GET /items": _list_items,
     "GET /items/{item_id}": _show_item,
     "DELETE /items/{item_id}": _remove,
@@ -305,8 +354,11 @@ _ROUTES: Final[dict[str, Callable[[ItemsApi, ApiEvent, RequestContext], Response
     "POST /items/{item_id}/refresh": _refresh,
     "POST /items/{item_id}/resync": _resync,
     "POST /items/{item_id}/webhook": _set_webhook,
+    "DELETE /items/{item_id}/webhook": _restore_webhook,
     "POST /items/{item_id}/access-token/rotate": _rotate_token,
+    EXPORT_ROUTE: _export_token,
     "POST /items/{item_id}/accounts": _fetch_accounts,
+    "POST /items/{item_id}/plaid/{endpoint+}": _call_endpoint,
     "DELETE /items/{item_id}/accounts/{account_id}": _erase_account,
     "POST /items/{item_id}/accounts/{account_id}/restore": _restore_account,
     "DELETE /users/{client_user_id}": _erase_user,

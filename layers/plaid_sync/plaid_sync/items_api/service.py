@@ -17,9 +17,11 @@ from plaid_sync.domain.item import ACCOUNT_ROWS, CHECK_ACCOUNTS, PendingCheck
 from plaid_sync.domain.messages import Cause, SyncMessage
 from plaid_sync.domain.requests import (
     account_not_found_error,
+    item_removed_error,
     known_request_ids,
     request_removal,
     require_allowed,
+    token_not_exported_error,
 )
 from plaid_sync.domain.state_machine import WARNING_PERIOD, ItemEvent, TransitionResult, apply_event
 from plaid_sync.domain.transitions import EventType
@@ -69,8 +71,15 @@ class ItemOperations:
         self, item_id: ItemId, context: RequestContext, *, erase: bool, reason: RemovalReason | None = None
     ) -> View:
         """Remove an Item: nothing is written for it any more, and its worker does the rest."""
+        return self._remove(item_id, lambda item: self._record_removal(item, context, reason, erase=erase))
+
+    def remove_here(self, item_id: ItemId, context: RequestContext, *, erase: bool) -> View:
+        """Remove an Item here alone: another system goes on with it, by the access token that was exported."""
+        return self._remove(item_id, lambda item: self._record_removal_here(item, context, erase=erase))
+
+    def _remove(self, item_id: ItemId, record: Callable[[Item], bool]) -> View:
         for _ in range(_MAX_TRIES):
-            if self._record_removal(self._load(item_id, EventType.REMOVE), context, reason, erase=erase):
+            if record(self._load(item_id, EventType.REMOVE)):
                 break
         else:
             raise TransientError(ITEM_MODIFIED)
@@ -89,10 +98,25 @@ class ItemOperations:
             code = None if reason is None else reason.code
             state, entry = request_removal(item, context, now, erase=erase, reason_code=code)
             return self.items.remove(item, state, entry, erase=erase, reason=reason)
-        if erase and item.removal is not None and not item.removal.erase:
-            entry = context.entry(item.item_id, now, "erasure_requested", transactions="erase")
-            return self.items.also_erase_transactions(item, entry)
-        return True
+        return self._also_erase(item, context) if erase else True
+
+    def _record_removal_here(self, item: Item, context: RequestContext, *, erase: bool) -> bool:
+        """Record the request, as `_record_removal` does; refuse it where no other system has the token."""
+        if item.removal is not None and item.removal.keeps_at_plaid:
+            return self._also_erase(item, context) if erase else True
+        if item.removed:
+            raise item_removed_error(item.item_id)
+        if item.token_exported_at is None:
+            raise token_not_exported_error(item.item_id)
+        state, entry = request_removal(item, context, self.clock.now(), erase=erase, keeps_at_plaid=True)
+        return self.items.remove_here(item, state, entry, erase=erase)
+
+    def _also_erase(self, item: Item, context: RequestContext) -> bool:
+        """Erase the rows of a removed Item, too; return False where the Item was modified concurrently."""
+        if item.removal is None or item.removal.erase:
+            return True
+        entry = context.entry(item.item_id, self.clock.now(), "erasure_requested", transactions="erase")
+        return self.items.also_erase_transactions(item, entry)
 
     def sync(self, item_id: ItemId, context: RequestContext) -> View:
         """Request a sync."""
@@ -185,12 +209,29 @@ class ItemOperations:
         return {"requested": True}
 
     def set_webhook(self, item_id: ItemId, context: RequestContext) -> View:
-        """Make Plaid send the Item's webhooks to this stack."""
-        access_token = self._access_token(self._load(item_id, EventType.SET_WEBHOOK))
-        url = context.webhook_url
+        """Make Plaid send the Item's webhooks to this stack, and sync what those to another URL reported before."""
+        item = self._load(item_id, EventType.SET_WEBHOOK)
+        self._switch_webhook(item, context.webhook_url, context, "done", here=True)
+        self.queue.send(SyncMessage(item_id, Cause.REQUEST))
+        return {"webhook": context.webhook_url}
+
+    def restore_webhook(self, item_id: ItemId, context: RequestContext) -> View:
+        """Make Plaid send the Item's webhooks where it did before the Item was imported."""
+        item = self._load(item_id, EventType.SET_WEBHOOK)
+        if item.imported is None:
+            raise _not_imported_error()
+        self._switch_webhook(item, item.imported.webhook, context, "webhook_restored", here=False)
+        return {"webhook": item.imported.webhook}
+
+    def _switch_webhook(
+        self, item: Item, url: str | None, context: RequestContext, outcome: str, *, here: bool
+    ) -> None:
+        """Change the URL at Plaid, then record it: if that fails, the same request, sent again, does both."""
+        item_id, access_token = item.item_id, self._access_token(item)
         request_ids = known_request_ids(self._call(item_id, context, lambda: self.plaid.set_webhook(access_token, url)))
-        self.history.add(context.entry(item_id, self.clock.now(), "done", plaid_request_ids=request_ids))
-        return {"webhook": url}
+        entry = context.entry(item_id, self.clock.now(), outcome, plaid_request_ids=request_ids)
+        if not self.items.record_webhook(item_id, entry, here=here):
+            raise TransientError(ITEM_MODIFIED)
 
     def check(self, item_id: ItemId, context: RequestContext) -> None:
         """Request a check of an Item and its accounts, because something may have ended its connection."""
@@ -260,6 +301,12 @@ class ItemOperations:
             details = {"code": error.code, "code_reason": error.code_reason, "plaid_request_ids": request_ids}
             self.history.add(context.entry(item_id, now, "refused", **details))
             raise
+
+
+def _not_imported_error() -> RefusedError:
+    """Return the refusal to restore a webhook URL that the Item never had."""
+    fix = {"fix": "remove the Item to end its webhooks", "field": "item_id"}
+    return RefusedError(Refusal.CONFLICT, "item_not_imported", "the Item was not imported: it had no other URL", fix)
 
 
 def _require_account(item: Item, account_id: str) -> None:

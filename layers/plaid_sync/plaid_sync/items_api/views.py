@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.accounts import Account, AccountStates
     from plaid_sync.domain.annotations import AnnotatedRow, Annotations
     from plaid_sync.domain.history import HistoryEntry
-    from plaid_sync.domain.item import BankStatus, Item, ItemFailure, Removal
+    from plaid_sync.domain.item import BankStatus, Imported, Item, ItemFailure, Removal
     from plaid_sync.items_api.ports import ListedRow
 
 View = dict[str, Any]
@@ -73,8 +73,10 @@ def item_detail(item: Item, bank: View | None, transactions: tuple[int, bool]) -
         next_attempt_at=format_optional_timestamp(item.next_attempt_at),
         failing=None if item.failure is None else failure_view(item.failure),
         removal=None if item.removal is None else removal_view(item.removal),
+        imported=None if item.imported is None else _imported_view(item.imported),
         repair=repair_view(item),
         token_rotation_began_at=format_optional_timestamp(item.token_rotation_began_at),
+        token_exported_at=format_optional_timestamp(item.token_exported_at),
     )
 
 
@@ -109,6 +111,14 @@ def _account_view(account: Account, state: AccountState) -> View:
     if isinstance(balances, dict):
         document["balances"] = balances | drop_none(as_of=format_optional_timestamp(account.as_of))
     return document | known | {"state": state.value}
+
+
+def _imported_view(imported: Imported) -> View:
+    """Return where an Item came from; here null is "nowhere", and "not here"."""
+    return {
+        "previous_webhook": imported.webhook,
+        "webhook_switched_at": format_optional_timestamp(imported.switched_at),
+    }
 
 
 def annotations_view(row: AnnotatedRow, changed: Annotations | None = None) -> View:
@@ -162,6 +172,7 @@ def removal_view(removal: Removal) -> View:
         requested_at=format_timestamp(removal.requested_at),
         reason_code=None if removal.reason is None else removal.reason.code,
         transactions="erase" if removal.erase else "keep",
+        at_plaid="keep" if removal.keeps_at_plaid else None,
         plaid_removed_at=format_optional_timestamp(removal.plaid_removed_at),
         rows_erased=removal.rows_to_erase if removal.erase and completed else None,
         completed_at=format_optional_timestamp(removal.completed_at),

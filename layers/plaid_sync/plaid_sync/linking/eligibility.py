@@ -192,7 +192,7 @@ class LinkValidator:
             holder = self.items.load(claim.item_id)
             if holder is None or holder.removed:
                 releasable.add(claim.item_id)
-            elif _is_left_behind(claim, holder):
+            elif is_left_behind(claim, holder):
                 left_behind.add(claim.item_id)
             elif claim.link_id == candidate.link_id:
                 return Holders(frozenset(releasable), existing_item=holder)
@@ -227,7 +227,7 @@ class LinkValidator:
         return replaceable_item(self.items, request.replace, request.client_user_id, erase=request.erase)
 
 
-def _is_left_behind(claim: AccountClaim, holder: Item) -> bool:
+def is_left_behind(claim: AccountClaim, holder: Item) -> bool:
     """Return whether an attempt took the claim for its Item and died before it recorded that.
 
     The Item's accounts were compared since then, and the account was not among them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from plaid_sync.domain.ports import TokenDecryptor, TokenEncryptor
@@ -52,6 +53,37 @@ class PlaidAccounts(Protocol):
 
     def accounts(self, access_token: str) -> AccountList:
         """Return the Item's accounts, with Plaid's report about the Item.
+
+        Raises:
+            PlaidError: Plaid refused.
+            TransientError: Plaid was unreachable, or did not respond as documented.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedItem:
+    """An Item that another system linked, as Plaid describes it.
+
+    Attributes:
+        institution_id: the bank, where Plaid names one.
+        webhook: where Plaid sends its webhooks; None for nowhere.
+        error_code: what is wrong with it; None when nothing is.
+        request_id: Plaid's id of the call; empty where there was none.
+    """
+
+    item_id: ItemId
+    institution_id: str | None = None
+    webhook: str | None = field(default=None, repr=False)
+    error_code: str | None = None
+    request_id: str = ""
+
+
+class PlaidImports(PlaidAccounts, Protocol):
+    """Plaid's endpoints about an Item that another system linked."""
+
+    def describe(self, access_token: str) -> DescribedItem:
+        """Return which Item an access token is of (/item/get).
 
         Raises:
             PlaidError: Plaid refused.
@@ -162,6 +194,15 @@ class Registrations(Protocol):
         Raises:
             ClaimHeldError: another Item holds one of the accounts: nothing is stored.
             TransientError: also while the user is being erased.
+        """
+        ...
+
+    def register_imported(self, registration: Registration) -> None:
+        """Store the registration of an Item that another system linked, all or nothing.
+
+        Raises:
+            ClaimHeldError: another Item holds one of the accounts: nothing is stored.
+            TransientError: also where the Item is stored already, and while the user is being erased.
         """
         ...
 

@@ -8,7 +8,9 @@ where all else takes 5, several times that on a small function, and half of the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import plaid
@@ -21,6 +23,7 @@ from plaid_sync.domain.errors import (
     SCHEMA_VIOLATION,
     FailureClass,
     OutcomeUnknownError,
+    PlaidError,
     SchemaViolationError,
     TransientError,
 )
@@ -29,7 +32,6 @@ from plaid_sync.plaid.observing import no_op, observed, parse_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plaid_sync.domain.errors import PlaidError
     from plaid_sync.domain.ports import PlaidCallBudget, PlaidCallObserver
     from plaid_sync.plaid.credentials import PlaidCredentials, PlaidSecret
 
@@ -79,11 +81,42 @@ class PlaidTransport:
             OutcomeUnknownError: Plaid did not respond, or not as documented: the call may have had its effect.
             TransientError: the call was never sent; a `CallBudgetError`, because Plaid's limit allows it later.
         """
-        if self.budget is not None:
-            self.budget.take(path)
-        api = self._connected()
+        api = self._permitted(path)
         with observed(self.observer):
             return self._send(api, path, request, parse, (connect_seconds, read_seconds))
+
+    def forward(
+        self, path: str, body: bytes, read_seconds: float
+    ) -> tuple[urllib3.BaseHTTPResponse, PlaidError | None]:
+        """Send a body as it is; return Plaid's response as it is, and the error that it is, if it is one.
+
+        Args:
+            path: the endpoint's.
+            body: JSON, with the access token.
+            read_seconds: how long to wait for the response.
+
+        Raises:
+            OutcomeUnknownError: Plaid did not respond: the call may have had its effect.
+            TransientError: the call was never sent; a `CallBudgetError`, because Plaid's limit allows it later.
+        """
+        api = self._permitted(path)
+        with suppress(PlaidError), observed(self.observer):
+            response = self._post(api, path, body, read_seconds)
+            error = None if response.status == HTTPStatus.OK else self._refusal(response.data, response.status, path)
+            if error is not None and _concerns_stack(error):
+                raise error
+        return response, error
+
+    def _post(self, api: plaid.ApiClient, path: str, body: bytes, read_seconds: float) -> urllib3.BaseHTTPResponse:
+        """Make a call of `ApiClient` without what it does to bodies: floats, and errors as text."""
+        headers = {**api.default_headers, "Accept": _JSON, "Content-Type": _JSON}
+        api.update_params_for_auth(headers, [], _AUTHENTICATION, path, "POST", body)
+        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=read_seconds)
+        pool: urllib3.PoolManager = api.rest_client.pool_manager
+        try:
+            return pool.request("POST", f"{self.host}{path}", body=body, headers=headers, timeout=timeout)
+        except urllib3.exceptions.HTTPError as error:
+            raise _unreachable(error) from error
 
     def _send(
         self,
@@ -105,11 +138,10 @@ class PlaidTransport:
             )
             body: bytes = response.data
         except plaid.ApiException as error:
-            raise self._refusal(error, path) from error
+            raise self._refusal(error.body or "", error.status, path) from error
         except (urllib3.exceptions.HTTPError, AttributeError, UnicodeDecodeError) as error:
             # plaid-python decodes an error's body without checking: AttributeError where there is none.
-            failure = TransientError if _was_never_sent(error) else OutcomeUnknownError
-            raise failure(f"plaid_unreachable_{type(error).__name__}") from error
+            raise _unreachable(error) from error
         try:
             return parse(body)
         except exact_json.InvalidJsonError as error:
@@ -117,12 +149,12 @@ class PlaidTransport:
         except SchemaViolationError as error:
             raise OutcomeUnknownError(f"{SCHEMA_VIOLATION}{error.field}") from error
 
-    def _refusal(self, error: plaid.ApiException, path: str) -> PlaidError:
+    def _refusal(self, document: bytes | str, status: int | None, path: str) -> PlaidError:
         try:
-            body = exact_json.loads(error.body or "")
+            body = exact_json.loads(document)
         except exact_json.InvalidJsonError:
             body = None
-        refusal = parse_error(body, error.status, path)
+        refusal = parse_error(body, status, path)
         if refusal.code in REFUSED_CREDENTIALS:
             self.secret.forget()
         throttled = refusal.failure_class is FailureClass.THROTTLED and refusal.code != INSTITUTION_RATE_LIMIT
@@ -130,11 +162,25 @@ class PlaidTransport:
             self.budget.throttled(path)
         return refusal
 
-    def _connected(self) -> plaid.ApiClient:
+    def _permitted(self, path: str) -> plaid.ApiClient:
+        """Return the client for a call that the call budget permits: every call begins here."""
+        if self.budget is not None:
+            self.budget.take(path)
         credentials = self.secret.get()
         if self._api is None or credentials != self._credentials:
             self._api, self._credentials = _connect(self.host, credentials), credentials
         return self._api
+
+
+def _unreachable(error: Exception) -> TransientError:
+    failure = TransientError if _was_never_sent(error) else OutcomeUnknownError
+    return failure(f"plaid_unreachable_{type(error).__name__}")
+
+
+def _concerns_stack(error: PlaidError) -> bool:
+    """Return whether an error of a forwarded call is the operator's: not one about the caller's request or the Item."""
+    callers = {FailureClass.CLIENT_ERROR, FailureClass.NEEDS_USER, FailureClass.TERMINAL}
+    return error.failure_class not in callers or error.code in REFUSED_CREDENTIALS
 
 
 def _was_never_sent(error: Exception) -> bool:

@@ -20,6 +20,7 @@ from plaid_sync.domain.errors import DEAD_TOKEN, PlaidError
 from plaid_sync.domain.item import REMOVAL_REASONS
 from plaid_sync.plaid.responses import (
     parse_account_list,
+    parse_described_item,
     parse_health,
     parse_page,
     parse_rotated_token,
@@ -30,6 +31,7 @@ from plaid_sync.pull.puller import DEFAULT_OPTIONS
 if TYPE_CHECKING:
     from plaid_sync.domain.item import AccountList, Cursor, ItemHealth, RemovalReason
     from plaid_sync.items_api.ports import RotatedToken
+    from plaid_sync.linking.ports import DescribedItem
     from plaid_sync.plaid.client import PlaidTransport
     from plaid_sync.pull.pages import Page
     from plaid_sync.pull.puller import PullOptions
@@ -38,6 +40,7 @@ PAGE_SIZE: Final = 500
 """Plaid's maximum; with fewer pages a mutation during the pagination is rarer."""
 _SYNC_SECONDS: Final = 60.0
 _HEALTH_SECONDS: Final = 15.0
+_DESCRIBE_SECONDS: Final = 5.0
 _ACCOUNTS_SECONDS: Final = 10.0
 _INVALIDATE_SECONDS: Final = 10.0
 _WEBHOOK_SECONDS: Final = 5.0
@@ -49,7 +52,7 @@ _GONE: Final = frozenset({"ITEM_NOT_FOUND", "ITEM_CONCURRENTLY_DELETED"})
 
 @dataclass(frozen=True, slots=True)
 class PlaidItems:
-    """Calls about one Item; implements `PlaidHealth`, `PlaidRemoval` and `PlaidItemCalls`.
+    """Calls about one Item; implements `PlaidHealth`, `PlaidRemoval`, `PlaidItemCalls` and `PlaidImports`.
 
     Attributes:
         plaid_env: the environment that this stack's tokens belong to.
@@ -71,6 +74,11 @@ class PlaidItems:
         """
         request = ItemGetRequest(access_token=access_token)
         return self.transport.call("/item/get", request, seconds * 0.6, parse_health, seconds / 10)
+
+    def describe(self, access_token: str) -> DescribedItem:
+        """See `PlaidImports`."""
+        request = ItemGetRequest(access_token=access_token)
+        return self.transport.call("/item/get", request, _DESCRIBE_SECONDS, parse_described_item)
 
     def remove(self, access_token: str, reason: RemovalReason | None = None) -> None:
         """Remove the Item at Plaid, which ends its billing; idempotent.
@@ -107,7 +115,7 @@ class PlaidItems:
         request = ItemAccessTokenInvalidateRequest(access_token=access_token)
         return self.transport.call("/item/access_token/invalidate", request, _INVALIDATE_SECONDS, parse_rotated_token)
 
-    def set_webhook(self, access_token: str, url: str) -> str:
+    def set_webhook(self, access_token: str, url: str | None) -> str:
         """See `PlaidItemCalls`."""
         request = ItemWebhookUpdateRequest(access_token=access_token, webhook=url)
         return self.transport.call("/item/webhook/update", request, _WEBHOOK_SECONDS, request_id_of)

@@ -8,10 +8,12 @@ from plaid_sync.domain import exact_json
 from plaid_sync.domain.accounts import Account
 from plaid_sync.domain.clock import parse_timestamp
 from plaid_sync.domain.errors import SchemaViolationError
-from plaid_sync.domain.item import AccountList, Cursor, ItemHealth
+from plaid_sync.domain.item import AccountList, Cursor, ItemHealth, ItemId
+from plaid_sync.domain.messages import is_item_id
 from plaid_sync.domain.text import has_half_surrogate, is_error_code, is_printable_ascii, is_token, printable_or_empty
 from plaid_sync.domain.transaction import RowRemoval, TransactionRow, parse_removal, parse_transaction
 from plaid_sync.items_api.ports import RotatedToken
+from plaid_sync.linking.ports import DescribedItem
 from plaid_sync.plaid.observing import code_reason_of, error_type_of
 from plaid_sync.pull.pages import InvalidEntry, Page, Source
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 UNREADABLE_CODE: Final = "UNREADABLE_ERROR"
 """The code of an error whose own code is unreadable: the Item is not healthy."""
 _MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
+_MAX_URL_LENGTH: Final = 2048
 _MAX_NAME_BYTES: Final = 200
 _MAX_WORD_BYTES: Final = 32
 """Of an account's mask, type and subtype."""
@@ -217,11 +220,33 @@ def parse_health(document: bytes) -> ItemHealth:
         InvalidJsonError: it is not JSON.
         SchemaViolationError: it holds no Item: an absent error would be taken for health.
     """
+    return _health(*_item_of(document))
+
+
+def parse_described_item(document: bytes) -> DescribedItem:
+    """Parse the body of an /item/get response about an Item that another system linked.
+
+    Raises:
+        InvalidJsonError: it is not JSON.
+        SchemaViolationError: its id cannot be stored, or its webhook URL, which could not be restored.
+    """
+    item, response = _item_of(document)
+    item_id, webhook, health = item.get("item_id"), item.get("webhook"), _health(item, response)
+    if not is_item_id(item_id):
+        raise SchemaViolationError("item.item_id")
+    if webhook is not None and webhook != "" and not is_printable_ascii(webhook, _MAX_URL_LENGTH):
+        raise SchemaViolationError("item.webhook")
+    return DescribedItem(
+        ItemId(str(item_id)), health.institution_id, webhook or None, health.error_code, health.request_id
+    )
+
+
+def _item_of(document: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     response = exact_json.loads(document)
     item = response.get("item") if isinstance(response, dict) else None
     if not isinstance(item, dict):
         raise SchemaViolationError("item")
-    return _health(item, response)
+    return item, response
 
 
 def _health(item: dict[str, Any], response: dict[str, Any]) -> ItemHealth:

@@ -58,6 +58,10 @@ class SharedState(Protocol):
         """Count one more under a name, and return how many there are; forgotten some time after `expires_at`."""
         ...
 
+    def invalidate_recurring(self, item_id: ItemId, now: datetime) -> None:
+        """Let no response about an Item's recurring streams be served that was stored, or requested, before."""
+        ...
+
     def once(self, name: str, period: timedelta, now: datetime) -> bool:
         """Return True to one caller of all processes, and False to all others until the period is over."""
         ...

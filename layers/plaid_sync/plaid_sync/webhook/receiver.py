@@ -37,6 +37,7 @@ HANDLED_CODES: Final = frozenset(
     {("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"), *((ITEM_WEBHOOK_TYPE, code.value) for code in ITEM_WEBHOOK_EVENTS)}
 )
 _ACKNOWLEDGMENT: Final = (ITEM_WEBHOOK_TYPE, EventType.WEBHOOK_UPDATE_ACKNOWLEDGED.value)
+_RECURRING_UPDATE: Final = ("TRANSACTIONS", "RECURRING_TRANSACTIONS_UPDATE")
 MAX_STALE_AGE: Final = timedelta(days=1)
 """Plaid retries a webhook for up to 24 hours, and does not document whether it signs each retry."""
 STALE_EVERY: Final = timedelta(minutes=10)
@@ -268,12 +269,16 @@ class WebhookReceiver:
     ) -> None:
         """Record it, and publish it with its entry if that is needed.
 
+        One about recurring streams first ends the stored response about them.
         The same delivery has the same entry, however often it comes, so that it is published once.
 
         Raises:
             NotRecordedError: it is not recorded.
         """
         try:
+            if (webhook.webhook_type, webhook.webhook_code) == _RECURRING_UPDATE and webhook.item_id is not None:
+                # Before it is published: an application that reads the streams then gets the new ones.
+                self.shared.invalidate_recurring(webhook.item_id, self.clock.now())
             self.history.add(_entry(webhook, action, delivery, signed_at, correlation_id))
         except TransientError as error:
             raise NotRecordedError(error.code) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import pytest
@@ -421,3 +421,69 @@ def test_a_replaced_access_token_is_stored_with_its_time_until_the_removal_is_co
     )
     items.record_removal_completed(loaded(items), COMPLETED)
     assert "token_rotated_at" not in dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
+
+
+def test_a_switch_of_the_webhooks_supersedes_attempts_and_a_restored_url_does_not(
+    dynamodb: Any, items: ItemsTable
+) -> None:
+    claimed = claim(items)
+    entry = HistoryEntry(ITEM, NOON, "switched", EntryKind.REQUEST, "done")
+    assert items.record_webhook(ITEM, entry, here=True)
+    with pytest.raises(SupersededError):
+        items.record(claimed, FAILED)
+    row = dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
+    assert row["webhook_switched_at"] == {"S": format_timestamp(NOON)}
+    assert "unfinished_attempts" not in row
+    assert loaded(items).next_attempt_at is not None
+    assert loaded(items).imported is None, "it was linked here"
+    claimed = claim(items, "later")
+    assert items.record_webhook(ITEM, replace(entry, entry_suffix="restored"), here=False)
+    items.record(claimed, FAILED)
+    assert "webhook_switched_at" not in dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
+    assert not items.record_webhook(ItemId("unknown"), replace(entry, item_id=ItemId("unknown")), here=True)
+
+
+# ---- the export of a token
+
+
+EXPORT: Final = HistoryEntry(ITEM, NOON + timedelta(seconds=5), "export", EntryKind.REQUEST, "token_exported")
+
+
+def test_an_export_is_recorded_with_its_entry_or_not_at_all(dynamodb: Any, items: ItemsTable) -> None:
+    before = loaded(items)
+    claimed = claim(items)
+    assert not items.record_token_export(before, EXPORT)
+    assert [entry.outcome for entry in history_of_kind(dynamodb, EntryKind.REQUEST)] == ["linked"]
+    assert items.record_token_export(claimed, EXPORT)
+    assert [entry.outcome for entry in history_of_kind(dynamodb, EntryKind.REQUEST)] == ["token_exported", "linked"]
+    assert loaded(items) == replace(claimed, token_exported_at=EXPORT.at)
+
+
+def test_a_rotation_ends_what_an_export_allows(items: ItemsTable) -> None:
+    assert items.record_token_export(loaded(items), EXPORT)
+    exported = loaded(items)
+    began = replace(EXPORT, at=EXPORT.at + timedelta(seconds=1), outcome="token_rotation_began")
+    assert items.begin_token_rotation(exported, began)
+    assert loaded(items).token_exported_at is None
+    assert not items.remove_here(exported, ItemState(StateName.REMOVED), began, erase=False)
+
+
+@pytest.mark.parametrize("name", ["token_rotated_at", "token_rotation_began_at"])
+def test_a_version_that_knows_no_exports_and_rotates_the_token_ends_it_too(
+    dynamodb: Any, items: ItemsTable, name: str
+) -> None:
+    assert items.record_token_export(loaded(items), EXPORT)
+    set_attribute(dynamodb, name, {"S": format_timestamp(EXPORT.at + timedelta(seconds=1))})
+    assert loaded(items).token_exported_at is None
+
+
+def test_an_item_that_is_kept_at_plaid_loses_its_token_with_the_request(dynamodb: Any, items: ItemsTable) -> None:
+    assert items.record_token_export(loaded(items), EXPORT)
+    entry = replace(EXPORT, outcome="removal_requested", entry_suffix="remove")
+    assert items.remove_here(loaded(items), ItemState(StateName.REMOVED), entry, erase=False)
+    assert loaded(items).access_token == b""
+    assert removal(items) == Removal(requested_at=entry.at, erase=False, keeps_at_plaid=True)
+    items.record_removal_completed(loaded(items), COMPLETED)
+    row = dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
+    assert "token_exported_at" not in row
+    assert removal(items).keeps_at_plaid

@@ -14,8 +14,8 @@ from plaid_sync.aws.dynamodb.transact import MAX_TRIES
 from plaid_sync.domain.claims import user_key
 from plaid_sync.domain.errors import RefusedError, TransientError
 from plaid_sync.domain.history import EntryKind, HistoryEntry
-from plaid_sync.domain.item import Item, ItemId, ItemState, Removal, StateName
-from plaid_sync.linking.sessions import ClaimHeldError, LinkProgress, LinkSession, Replacement
+from plaid_sync.domain.item import Cursor, Imported, Item, ItemId, ItemState, Removal, StateName
+from plaid_sync.linking.sessions import ClaimHeldError, LinkProgress, LinkSession, Registration, Replacement
 
 from tests.fakes.clock import NOON, FakeClock
 from tests.unit.aws.dynamodb.samples import (
@@ -28,6 +28,7 @@ from tests.unit.aws.dynamodb.samples import (
     ROW,
     claim,
     history_of_kind,
+    items_table,
     loaded,
     register,
     registrations,
@@ -205,3 +206,34 @@ def test_an_exchanged_item_is_registered_neither_for_another_link_nor_after_a_bl
     with pytest.raises(TransientError, match="item_modified_concurrently"):
         register(dynamodb, LATE)
     assert items.load(LATE.item_id) is None
+
+
+def test_an_imported_item_is_stored_with_its_cursor_and_its_webhook_and_replaces_none(dynamodb: Any) -> None:
+    moved = replace(
+        NEW,
+        item_id=ItemId("moved"),
+        cursor=Cursor("theirs"),
+        imported=Imported("https://other.invalid"),
+        link_id="token",
+    )
+    linked = HistoryEntry(moved.item_id, NOON, "imported", EntryKind.REQUEST, "imported")
+    registration = Registration(moved, LinkProgress("token", None, NOON, moved.item_id), linked)
+    registrations(dynamodb).register_imported(registration)
+    stored = items_table(dynamodb).load(moved.item_id)
+    assert stored is not None
+    assert (stored.cursor, stored.imported, stored.link_id) == (moved.cursor, moved.imported, "token")
+    again = replace(registration, item=replace(moved, access_token=b"older", imported=Imported(None)))
+    with pytest.raises(TransientError, match="item_modified_concurrently"):
+        registrations(dynamodb).register_imported(again)
+    assert items_table(dynamodb).load(moved.item_id) == stored
+
+
+def test_an_imported_item_takes_no_claim_of_another(dynamodb: Any) -> None:
+    key = "login#1"
+    register(dynamodb, replace(NEW, item_id=ItemId("first"), bank_login_ids=frozenset({key})))
+    moved = replace(NEW, item_id=ItemId("moved"), bank_login_ids=frozenset({key}), imported=Imported())
+    entry = HistoryEntry(moved.item_id, NOON, "imported", EntryKind.REQUEST, "imported")
+    registration = Registration(moved, LinkProgress("token", None, NOON, moved.item_id), entry)
+    with pytest.raises(ClaimHeldError):
+        registrations(dynamodb).register_imported(registration)
+    assert items_table(dynamodb).load(moved.item_id) is None

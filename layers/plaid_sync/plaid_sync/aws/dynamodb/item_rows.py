@@ -22,9 +22,11 @@ is removed `removal_requested_at` (S), `removal_erases` (BOOL), `rows_to_erase` 
 `pulled_with` (S) names the options of /transactions/sync that are not the defaults, and `pulled_with_cursor` (S) the
 cursor for which they hold. Beside `state_code` Plaid's reason is `state_code_reason` (S), and the end of the user's
 consent is `consent_until` (S). `token_rotation_began_at` (S): a rotation of the access token that is not completed.
-`token_rotated_at` (S): when the stored one replaced another; for `plaid-sync restore`.
- With
-the feed `changes_at` (N): the generation of the last commit whose changes are published.
+`token_rotated_at` (S): when the stored one replaced another; for `plaid-sync restore`. `token_exported_at` (S): when it
+was last exported. `removal_keeps_at_plaid` (BOOL, only when true): the Item is removed here, and lives on at Plaid. Of
+an imported Item `link_id` is the SHA-256 of its access token, `previous_webhook` (S) the URL of its webhooks before,
+empty for none, and `webhook_switched_at` (S) when they were switched to this stack, absent where they are not. With the
+feed `changes_at` (N): the generation of the last commit whose changes are published.
 
 An Item whose public token is exchanged, and which is not registered yet, is a row that no reader counts as an Item:
 `state` (S: removed), `generation`, `access_token`, `unregistered_link` (S, SHA-256 of the public token),
@@ -49,6 +51,7 @@ from plaid_sync.domain.item import (
     Checkpoint,
     Cursor,
     Expiry,
+    Imported,
     Item,
     ItemFailure,
     ItemId,
@@ -128,6 +131,7 @@ def _item(values: dict[str, Any]) -> Item:
         webhook_at=_optional_time(values, "webhook_at"),
         linked_at=_optional_time(values, "linked_at"),
         link_id=values.get("link_id", ""),
+        imported=_imported_from_row(values),
         client_user_id=values.get("client_user_id"),
         institution_id=values.get("institution_id"),
         accounts=accounts_from(values.get("accounts")),
@@ -138,6 +142,7 @@ def _item(values: dict[str, Any]) -> Item:
         ),
         accounts_checked_at=_optional_time(values, "accounts_checked_at"),
         token_rotation_began_at=_optional_time(values, "token_rotation_began_at"),
+        token_exported_at=_token_exported_at(values),
         bank_login_ids=frozenset(values.get("bank_login_ids", ())),
         removal=_removal_from_row(values),
         bank=_bank_status_from_row(values),
@@ -175,12 +180,28 @@ def _removal_from_row(values: dict[str, Any]) -> Removal | None:
         plaid_removed_at=_optional_time(values, "plaid_removed_at"),
         completed_at=_optional_time(values, "removal_completed_at"),
         reason=_reason_from_row(values),
+        keeps_at_plaid=bool(values.get("removal_keeps_at_plaid", False)),
     )
+
+
+def _token_exported_at(values: dict[str, Any]) -> datetime | None:
+    """Parse the time of the last export; a version that knows none leaves the attribute where it rotates the token."""
+    exported_at = _optional_time(values, "token_exported_at")
+    rotations = (_optional_time(values, name) for name in ("token_rotated_at", "token_rotation_began_at"))
+    if exported_at is None or any(rotation is not None and rotation >= exported_at for rotation in rotations):
+        return None
+    return exported_at
 
 
 def _reason_from_row(values: dict[str, Any]) -> RemovalReason | None:
     code = values.get("removal_reason_code")
     return None if code is None else RemovalReason(code, values.get("removal_reason_note"))
+
+
+def _imported_from_row(values: dict[str, Any]) -> Imported | None:
+    if "previous_webhook" not in values:
+        return None
+    return Imported(values["previous_webhook"] or None, _optional_time(values, "webhook_switched_at"))
 
 
 def _bank_status_from_row(values: dict[str, Any]) -> BankStatus | None:
@@ -406,11 +427,23 @@ def change_attributes(item: Item, change: ItemChange) -> dict[str, Any]:
     }
 
 
-def removal_attributes(
-    item_id: ItemId, state: ItemState, now: datetime, *, erase: bool, reason: RemovalReason | None = None
+def removal_attributes(  # noqa: PLR0913 - what a removal consists of
+    item_id: ItemId,
+    state: ItemState,
+    now: datetime,
+    *,
+    erase: bool,
+    reason: RemovalReason | None = None,
+    keeps_at_plaid: bool = False,
 ) -> dict[str, Any]:
-    """Return the attributes of a requested removal."""
+    """Return the attributes of a requested removal.
+
+    The access token of an Item that Plaid keeps is dropped at once: no worker, and none of an older version, can remove
+    the Item at Plaid.
+    """
+    kept = {"removal_keeps_at_plaid": True, "access_token": None} if keeps_at_plaid else {}
     return {
+        **kept,
         **state_attributes(state),
         "removal_reason_code": None if reason is None else reason.code,
         "removal_reason_note": None if reason is None else reason.note,

@@ -241,12 +241,13 @@ class ItemsTable:
         dropped += [
             "token_rotation_began_at",
             "token_rotated_at",
+            "token_exported_at",
             "next_attempt_at",
             "attempt_shard",
             "pending_checks",
             "unfinished_attempts",
         ]
-        dropped += ["checkpoint", "pull_restarts"]
+        dropped += ["checkpoint", "pull_restarts", "previous_webhook", "webhook_switched_at"]
         dropped += ["failing_since", "failed_at", "failure_code", "failure_class"]
         dropped += ["client_user_id", "institution_id", "removal_reason_note"] if erase else []
         sets = dict.fromkeys(dropped) | {"removal_completed_at": format_timestamp(self.clock.now())}
@@ -272,6 +273,11 @@ class ItemsTable:
         sets = item_rows.removal_attributes(item.item_id, state, entry.at, erase=erase, reason=reason)
         return self._try_change(item.item_id, sets, _exists_and_lives, entry, fences=True)
 
+    def remove_here(self, item: Item, state: ItemState, entry: HistoryEntry, *, erase: bool) -> bool:
+        """See `ApiItems`. Fenced: a rotation that began since would make the exported token a dead one."""
+        sets = item_rows.removal_attributes(item.item_id, state, entry.at, erase=erase, keeps_at_plaid=True)
+        return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
+
     def also_erase_transactions(self, item: Item, entry: HistoryEntry) -> bool:
         """See `ErasableItems`. A completed removal starts again."""
         sets = {"removal_erases": True, "removal_completed_at": None, "rows_to_erase": None}
@@ -287,10 +293,21 @@ class ItemsTable:
         sets = item_rows.change_attributes(item, change) | item_rows.superseding_attributes(item.item_id, entry.at)
         return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
 
+    def record_webhook(self, item_id: ItemId, entry: HistoryEntry, *, here: bool) -> bool:
+        """See `ApiItems`."""
+        sets: dict[str, Any] = {"webhook_switched_at": format_timestamp(entry.at) if here else None}
+        sets |= item_rows.superseding_attributes(item_id, entry.at) if here else {}
+        return self._try_change(item_id, sets, _exists_and_lives, entry, fences=here)
+
     def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
         """See `ApiItems`."""
-        sets = {"token_rotation_began_at": format_timestamp(entry.at)}
+        sets = {"token_rotation_began_at": format_timestamp(entry.at), "token_exported_at": None}
         return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
+
+    def record_token_export(self, item: Item, entry: HistoryEntry) -> bool:
+        """See `ApiItems`. It leaves the generation: an attempt that runs goes on."""
+        sets = {"token_exported_at": format_timestamp(entry.at)}
+        return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=False)
 
     def finish_token_rotation(
         self, item_id: ItemId, began_at: datetime, access_token: bytes | None, entry: HistoryEntry

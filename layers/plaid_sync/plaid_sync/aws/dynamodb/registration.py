@@ -80,6 +80,13 @@ class Registrations:
             else:
                 return
 
+    def register_imported(self, registration: Registration) -> None:
+        """See `Registrations`. Nothing is rolled back if it fails: the other system has the Item."""
+        try:
+            self._register(registration, None, _insert)
+        except ConditionFailedError as error:
+            raise _registration_failure(error) from error
+
     def _register(
         self, registration: Registration, replacement: Replacement | None, store: Callable[[str, Item], Action]
     ) -> None:
@@ -124,6 +131,18 @@ def _register_exchanged(items_table: str, item: Item) -> Action:
         return f"{of_link} AND {expression.equals('rollback_began_at', None)}"
 
     return item_action(items_table, ITEM, item.item_id, sets | defaults | dropped, waits)
+
+
+def _insert(items_table: str, item: Item) -> Action:
+    """Return the action that stores an Item of which nothing is stored."""
+    sets, defaults = _attributes(item)
+    imported = {} if item.imported is None else {"previous_webhook": item.imported.webhook or ""}
+    cursor = {} if item.cursor is None else {"cursor": item.cursor}
+
+    def absent(expression: Expression) -> str:
+        return expression.equals("item_id", None)
+
+    return item_action(items_table, ITEM, item.item_id, sets | defaults | imported | cursor, absent)
 
 
 def _upsert(items_table: str, item: Item) -> Action:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize
-from plaid_sync.aws.dynamodb.shared_rows import epoch_seconds, shared_key
+from plaid_sync.aws.dynamodb.shared_rows import INVALIDATION, epoch_seconds, shared_key
 from plaid_sync.domain.clock import format_timestamp, parse_timestamp
 from plaid_sync.domain.errors import TransientError
 from plaid_sync.webhook.es256 import decode_key, encode_key
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from plaid_sync.domain.item import ItemId
+
 _RECORD_TTL: Final = timedelta(days=1)
 """A key is trusted for no longer."""
+_INVALIDATION_TTL: Final = timedelta(days=8)
+"""A day longer than the oldest response that is served (`recurring.MAX_AGE`)."""
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 
@@ -55,11 +59,18 @@ class SharedTable:
 
     def count(self, name: str, expires_at: datetime) -> int:
         """See `SharedState`."""
+        return self._count("count", name, expires_at)
+
+    def _count(self, kind: str, name: str, expires_at: datetime) -> int:
         expression = Expression()
         update = expression.update({"expires_at": epoch_seconds(expires_at)})
         update += f" ADD {expression.name('number')} {expression.value(1)}"
-        counted = self._update("count", name, expression, {"UpdateExpression": update, "ReturnValues": "UPDATED_NEW"})
+        counted = self._update(kind, name, expression, {"UpdateExpression": update, "ReturnValues": "UPDATED_NEW"})
         return int(deserialize(counted["Attributes"])["number"])
+
+    def invalidate_recurring(self, item_id: ItemId, now: datetime) -> None:
+        """See `SharedState`."""
+        self._count(INVALIDATION, item_id, now + _INVALIDATION_TTL)
 
     def once(self, name: str, period: timedelta, now: datetime) -> bool:
         """See `SharedState`."""

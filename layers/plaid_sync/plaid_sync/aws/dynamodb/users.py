@@ -16,7 +16,7 @@ from plaid_sync.aws.clients import aws_errors
 from plaid_sync.aws.dynamodb import transact
 from plaid_sync.aws.dynamodb.change_log import partition_of
 from plaid_sync.aws.dynamodb.expressions import Expression, deserialize, number_of, serialize
-from plaid_sync.aws.dynamodb.shared_rows import epoch_seconds, shared_key
+from plaid_sync.aws.dynamodb.shared_rows import INVALIDATION, RECURRING, epoch_seconds, shared_key
 from plaid_sync.aws.dynamodb.transact import Action, ConditionFailedError, query_pages, write_together
 from plaid_sync.domain.claims import user_key
 from plaid_sync.domain.clock import format_timestamp, parse_timestamp
@@ -177,7 +177,9 @@ class UserTables:
 
     def erase_shared(self, item_ids: Collection[ItemId], deadline: Deadline) -> int:
         """See `UserRecords`."""
-        named = [("request", item_id) for item_id in item_ids] + [("once", f"stale#{item_id}") for item_id in item_ids]
+        kinds = ("request", RECURRING, INVALIDATION)
+        named = [(kind, str(item_id)) for kind in kinds for item_id in item_ids]
+        named += [("once", f"stale#{item_id}") for item_id in item_ids]
         keys = [shared_key(kind, name) for kind, name in named]
         keys = [key for key in keys if self._get(self.shared_table, key)]
         expression = Expression()

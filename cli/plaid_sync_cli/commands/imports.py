@@ -1,0 +1,226 @@
+"""`import` and `undo-import`: Items that another system linked move in, and get their webhooks back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from plaid_sync.domain.transitions import LIVE_STATES
+
+from plaid_sync_cli.api import ApiError, annotations_path, item_path
+from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, progress
+from plaid_sync_cli.command import (
+    AllOption,
+    Context,
+    DryRunOption,
+    OptionalItemsArgument,
+    RateOption,
+    YesOption,
+    command,
+)
+from plaid_sync_cli.errors import ExitCode, usage_error
+from plaid_sync_cli.import_files import ImportEntry, read_imports
+from plaid_sync_cli.monitoring import item_ids
+from plaid_sync_cli.output import plural, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import RenderableType
+
+APP: Final = typer.Typer()
+IMPORTED_ID: Final = "imported_id"
+"""The annotation that has the other system's own id of a transaction."""
+_MAX_SHOWN: Final = 20
+_NO_ROW: Final = frozenset({"transaction_not_found", "transaction_removed"})
+
+
+@dataclass(slots=True)
+class ImportResults:
+    """The results of the entries of a file.
+
+    Attributes:
+        counts: how many entries had each outcome; `failed` for those that were refused.
+        failures: the others: where in the file, the code and the fix.
+        duplicates: for imported Items, other Items of the user with the same bank accounts.
+        annotated: how many transactions have the other system's id as an annotation.
+        not_stored: ids in the file of transactions that the table does not have.
+        stopped: whether it was interrupted: the same command continues.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    duplicates: dict[str, list[str]] = field(default_factory=dict)
+    annotated: int = 0
+    not_stored: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+    def count(self, outcome: str) -> None:
+        """Count an entry."""
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+
+
+@command(APP, "import")
+def import_items(  # noqa: PLR0913 - each is an option
+    context: Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="JSON Lines or CSV: access_token, client_user_id, cursor, transaction_ids.",
+        ),
+    ],
+    *,
+    annotate: Annotated[
+        bool,
+        typer.Option("--annotate", help=f"Then annotate the transactions in transaction_ids with your {IMPORTED_ID}."),
+    ] = False,
+    rate: RateOption = "2/s",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> int:
+    """Import Items that another system linked, without a relink: tokens, webhooks, and a first sync.
+
+    The whole file is checked first. Interrupted, the same command continues: Items that are present stay as they are.
+    Exit code 1 if an entry is refused.
+
+    Example: `plaid-sync import items.jsonl --dry-run`
+    """
+    entries, limiter = read_imports(file), RateLimiter(parse_rate(rate))
+    if not dry_run:
+        text = f"Import {plural(len(entries), 'Item')}, and have Plaid send their webhooks to this stack?"
+        context.output.confirm(text, yes=yes)
+    results = ImportResults()
+    try:
+        with progress(context.output.stderr, "import", len(entries)) as advance:
+            for entry in entries:
+                item_id = _import(context, entry, limiter, results, dry_run=dry_run)
+                if annotate and item_id is not None and not dry_run:
+                    _annotate(context, item_id, entry, limiter, results)
+                advance(1)
+    except KeyboardInterrupt:
+        results.stopped = True
+    context.output.show(asdict(results), lambda: _render(results))
+    if results.stopped:
+        return ExitCode.INTERRUPTED
+    return ExitCode.ACTION_REQUIRED if results.failures else ExitCode.OK
+
+
+def _import(
+    context: Context, entry: ImportEntry, limiter: RateLimiter, results: ImportResults, *, dry_run: bool
+) -> str | None:
+    """Import one Item; return it, unless it is refused.
+
+    Raises:
+        ApiError: the error concerns all Items, not this one.
+    """
+    body = entry.body | ({"dry_run": True} if dry_run else {})
+    try:
+        document = _send(lambda: context.api.call("POST", "/items/import", body), limiter)
+    except ApiError as error:
+        if error.concerns_all:
+            raise
+        results.count("failed")
+        results.failures.append({"line": entry.line, "code": error.code, "message": error.message, "fix": error.fix})
+        return None
+    results.count(document["outcome"])
+    item_id = str(document["item_id"])
+    if document["duplicates"]:
+        results.duplicates[item_id] = document["duplicates"]
+    return item_id
+
+
+def _send(call: Callable[[], Any], limiter: RateLimiter) -> Any:  # noqa: ANN401 - JSON
+    limiter.wait()
+    return call_with_retries(call)
+
+
+def _annotate(context: Context, item_id: str, entry: ImportEntry, limiter: RateLimiter, results: ImportResults) -> None:
+    """Annotate an Item's transactions with the other system's ids; annotations that are there stay."""
+    for transaction_id, own_id in entry.transaction_ids.items():
+        path, body = annotations_path(item_id, transaction_id), {IMPORTED_ID: own_id}
+        try:
+            _send(lambda path=path, body=body: context.api.call("PATCH", path, body, if_match='"0"'), limiter)  # type: ignore[misc] # bound
+        except ApiError as error:
+            if error.code in _NO_ROW:
+                results.not_stored.append(transaction_id)
+                continue
+            if error.code != "annotations_modified":
+                raise
+        results.annotated += 1
+
+
+def _render(results: ImportResults) -> Iterator[RenderableType]:
+    if results.counts:
+        yield table("outcome", "Items", rows=[(name, f"{count:,}") for name, count in sorted(results.counts.items())])
+    if results.failures:
+        rows = [(str(each["line"]), str(each["message"]), str(each["fix"])) for each in results.failures[:_MAX_SHOWN]]
+        yield table("line", "refused", "fix", rows=rows)
+        if len(results.failures) > _MAX_SHOWN:
+            yield f"and {len(results.failures) - _MAX_SHOWN:,} more; --json has all."
+    if results.duplicates:
+        rows_of = [(item_id, ", ".join(others)) for item_id, others in list(results.duplicates.items())[:_MAX_SHOWN]]
+        yield table("Item", "holds accounts that these hold, too", rows=rows_of)
+    if results.annotated or results.not_stored:
+        yield f"{results.annotated:,} transactions annotated; {len(results.not_stored):,} are not stored."
+    if results.stopped:
+        yield "Interrupted. The same command continues."
+
+
+@command(APP, "undo-import")
+def undo_import(
+    context: Context,
+    items: OptionalItemsArgument = None,
+    *,
+    all_items: AllOption = False,
+    rate: RateOption = "2/s",
+    yes: YesOption = False,
+) -> int:
+    """Have Plaid send the webhooks of imported Items where it did before the import.
+
+    The Items stay, and are synced by routine. Importing them again switches their webhooks back. Items that were linked
+    here are skipped.
+
+    Example: `plaid-sync undo-import --all`
+    """
+    if all_items == bool(items):
+        raise usage_error("ITEM_ID", "Give the Items whose webhooks to restore, or --all.")
+    selected = items or sorted(item_ids(context.deployment, LIVE_STATES))
+    context.output.confirm(f"Restore the webhook URLs of {plural(len(selected), 'Item')}?", yes=yes)
+    restored, skipped, refused = _restore_all(context, selected, RateLimiter(parse_rate(rate)))
+    document = {"restored": restored, "skipped": skipped, "refused": refused}
+
+    def text() -> Iterator[RenderableType]:
+        yield f"Restored the webhook URL of {plural(len(restored), 'Item')}; {len(skipped):,} were linked here."
+        if refused:
+            yield table("refused", "why", rows=list(refused.items()))
+
+    context.output.show(document, text)
+    return ExitCode.ACTION_REQUIRED if refused else ExitCode.OK
+
+
+def _restore_all(
+    context: Context, selected: Sequence[str], limiter: RateLimiter
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """Restore the webhook URLs of Items; return those that are restored, skipped, and refused with the reason."""
+    restored, skipped, refused = list[str](), list[str](), dict[str, str]()
+    with progress(context.output.stderr, "undo-import", len(selected)) as advance:
+        for item_id in selected:
+            try:
+                path = item_path(item_id, "webhook")
+                _send(lambda path=path: context.api.call("DELETE", path), limiter)  # type: ignore[misc] # bound
+            except ApiError as error:
+                if error.concerns_all:
+                    raise
+                if error.code == "item_not_imported":
+                    skipped.append(item_id)
+                else:
+                    refused[item_id] = f"{error.message}. {error.fix}"
+            else:
+                restored.append(item_id)
+            advance(1)
+    return restored, skipped, refused
