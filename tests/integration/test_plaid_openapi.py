@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
     from tests.integration.harness import World
 
+OTHER_PRODUCTS: dict[str, dict[str, Any]] = {
+    "/accounts/balance/get": {},
+    "/auth/get": {},
+    "/identity/get": {"options": {}},
+    "/investments/holdings/get": {},
+    "/investments/transactions/get": {"start_date": "2020-01-01", "end_date": "2030-01-01", "options": {"count": 9}},
+    "/liabilities/get": {},
+    "/transactions/recurring/get": {},
+}
 SENT = {
+    *OTHER_PRODUCTS,
     "/accounts/get",
     "/item/get",
     "/item/public_token/exchange",
@@ -44,6 +54,8 @@ def test_the_requests_of_the_functions_are_plaids(world: World, user: str, capsy
     world.request("POST", f"/items/{item_id}/sync", {"link_token": session})
     for action in ("accounts", "refresh", "webhook"):
         world.request("POST", f"/items/{item_id}/{action}")
+    for path, fields in OTHER_PRODUCTS.items():
+        content(world.request("POST", f"/items/{item_id}/plaid{path}", fields))
     world.drain()
     world.plaid.reset_login(other)
     webhook = world.plaid.webhooks(other)[-1].body

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from plaid_sync.aws.dynamodb.recurring import MAX_AGE
 from plaid_sync.items_api.broker import ENDPOINTS
 
+from local.stack.stack import PLAID_ENDPOINTS
 from tests.template.cloudformation import NO_VALUE, Resolver, Template, environment
 from tests.template.test_template import TEMPLATES
 
@@ -117,6 +120,14 @@ def test_an_invalid_value_is_rejected(template: Template, name: str, good: list[
     assert all(re.fullmatch(parameter["AllowedPattern"], value) for value in (*good, ""))
     assert not any(re.fullmatch(parameter["AllowedPattern"], value) for value in bad)
     assert parameter["ConstraintDescription"].startswith("must be empty or ")
+
+
+def test_no_response_is_served_for_longer_than_its_invalidations_are_kept(template: Template) -> None:
+    assert timedelta(hours=template.document["Parameters"]["RecurringCacheHours"]["MaxValue"]) == MAX_AGE
+
+
+def test_the_local_stack_has_every_endpoint_that_a_stack_can_have() -> None:
+    assert set(PLAID_ENDPOINTS) == ENDPOINTS
 
 
 @pytest.mark.parametrize("parameters", [{}, {"PlaidEnvironment": "production"}, {"SyncMaximumConcurrency": "50"}])

@@ -15,6 +15,7 @@ from plaid_sync.domain.errors import Refusal, Remedy
 from plaid_sync.domain.item import MAX_HISTORY_DAYS, REMOVAL_REASONS, StateName
 from plaid_sync.domain.requests import MAX_USER_ID_LENGTH
 from plaid_sync.domain.transitions import TRANSITIONS, Action
+from plaid_sync.items_api.broker import ENDPOINTS
 from plaid_sync.items_api.http import STATUS_OF_REFUSAL
 from plaid_sync.linking import link_token_fields
 from plaid_sync.linking import requests as link_requests
@@ -34,6 +35,7 @@ OPERATIONS: Final[dict[str, dict[str, Any]]] = {
     if method != "parameters"
 }
 GUIDE: Final = (PROJECT / "docs" / "api.md").read_text()
+CALL_ENDPOINT: Final = "/items/{item_id}/plaid/{endpoint}"
 PUBLIC: Final = {"POST /webhooks/plaid"}
 UNREACHABLE: Final = {("route_unknown", 404)}
 """Of a route that the template would have and the function not."""
@@ -89,6 +91,8 @@ def test_the_values_of_the_document_are_those_of_the_code() -> None:
     assert tuple(SCHEMAS["CountryCodes"]["items"]["enum"]) == link_token_fields.COUNTRIES
     assert tuple(SCHEMAS["Language"]["enum"]) == link_token_fields.LANGUAGES
     assert tuple(SCHEMAS["RemovalReason"]["enum"]) == REMOVAL_REASONS
+    (endpoint,) = (found for found in DOCUMENT["paths"][CALL_ENDPOINT]["parameters"] if found.get("name") == "endpoint")
+    assert {f"/{path}" for path in endpoint["schema"]["enum"]} == ENDPOINTS
     members = {name: set(SCHEMAS[name]["properties"]) for name in ("LinkUser", "AccountFilters", "HostedLink")}
     assert members == {
         "LinkUser": set(link_token_fields.FIELDS["user"].members),
