@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from local.plaid import SimulatedClock, utc_now
+from local.plaid.wire import timestamp
 from local.snapshot import plain
-from tests.integration.in_process import steps_the_clock
+from tests.integration.crashes import Crash, asleep_at, killed_at
+from tests.integration.in_process import steps_the_clock, strikes_a_call
 from tests.integration.test_publishing import publishing, received
 
 if TYPE_CHECKING:
@@ -181,6 +184,48 @@ def test_the_stored_response_has_no_token_and_goes_with_its_item(world: World) -
     }
     world.request("DELETE", f"/items/{item_id}")
     assert call(world, item_id, RECURRING)["statusCode"] == 410
+
+
+@strikes_a_call
+def test_a_webhook_before_any_call_of_a_request_leaves_no_outdated_streams(world: World, clock: SimulatedClock) -> None:
+    world.settings |= CACHED
+    item_id = world.synced(webhook_url="http://127.0.0.1:9/webhooks/plaid")
+
+    def changed() -> None:
+        webhook = update_streams(world, clock, item_id)
+        assert world.post_webhook(webhook, world.plaid.sign(webhook))["statusCode"] == 200
+
+    for at in count(1):
+        with asleep_at(at, changed) as sleep:
+            streams(world, item_id)
+        if not sleep.struck:
+            break
+        truth = timestamp(clock())
+        assert streams(world, item_id)[0] == truth, f"before call {at}: {sleep.calls}"
+        assert streams(world, item_id) == (truth, 0)
+        changed()
+    assert at > len(("Item", "cache", "invalidations", "token", "Plaid", "cache", "history"))
+
+
+@strikes_a_call
+@pytest.mark.parametrize("before", [True, False])
+def test_a_request_that_dies_at_any_call_returns_nothing_and_is_served_when_it_is_repeated(
+    world: World, *, before: bool
+) -> None:
+    world.settings |= CACHED
+    item_id = world.synced()
+    for at in count(1):
+        crash = Crash(at, before)
+        with killed_at(crash):
+            streams(world, item_id)
+        if not crash.struck:
+            break
+        recorded = len(calls(world, item_id))
+        streams(world, item_id)
+        assert len(calls(world, item_id)) == recorded + 1
+        key = {"kind": {"S": "recurring"}, "name": {"S": item_id}}
+        world.stack.client("dynamodb").delete_item(TableName=world.stack.shared_table, Key=key)
+    assert at > 1
 
 
 @pytest.mark.parametrize(
