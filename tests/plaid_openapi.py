@@ -34,6 +34,7 @@ ABSENT: Final = (
 NEWER: Final[Mapping[str, frozenset[str]]] = {
     "Transaction": frozenset({"merchant_category_code", "running_balance"}),
     "LinkEventsWebhook": frozenset({"environment"}),
+    "Security": frozenset({"figi"}),
 }
 """Fields that the file's schemas do not have, and plaid-python's models or the file's own examples do."""
 _OK: Final = 200

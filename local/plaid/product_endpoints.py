@@ -237,7 +237,7 @@ def _security_id(security: Security) -> str:
 def _security(item: Item, security: Security, today: date) -> JsonObject:
     unknown = dict.fromkeys(
         (
-            *("cfi_code", "cusip", "fixed_income", "institution_security_id", "isin", "option_contract"),
+            *("cfi_code", "cusip", "figi", "fixed_income", "institution_security_id", "isin", "option_contract"),
             *("proxy_security_id", "sedol", "unofficial_currency_code", "update_datetime"),
         )
     )

@@ -238,3 +238,21 @@ def test_every_error_is_an_exception_with_its_body(client: Client, sim: PlaidSim
     for code in ERROR_CODES:
         sim.inject_fault("/transactions/sync", code)
         assert error_of(client.transactions_sync, access_token=linked.access_token) == code
+
+
+def test_the_data_of_other_products_parses(client: Client, linked: LinkedItem) -> None:
+    token = {"access_token": linked.access_token}
+    holdings = client.investments_holdings_get(**token)
+    securities = {security.security_id for security in holdings.securities}
+    assert {holding.security_id for holding in holdings.holdings} == securities
+    period = {"start_date": "2000-01-01", "end_date": "2030-01-01"}
+    trades = client.investments_transactions_get(**token, **period, options={"count": 3})
+    assert len(trades.investment_transactions) == 3 < trades.total_investment_transactions
+    (card,) = client.liabilities_get(**token).liabilities.credit
+    checking, *_, brokerage = client.accounts_get(**token).accounts
+    assert (str(checking.type), str(brokerage.type)) == ("depository", "investment")
+    assert card.account_id not in {checking.account_id, brokerage.account_id}
+    assert checking.account_id in {numbers.account_id for numbers in client.auth_get(**token).numbers.ach}
+    assert client.identity_get(**token).accounts[0].owners[0].names
+    assert client.accounts_balance_get(**token).accounts[0].balances.current is not None
+    assert client.transactions_recurring_get(**token).outflow_streams is not None
