@@ -300,6 +300,12 @@ def test_a_refusal_is_not_stored(cached: Api, item_id: ItemId) -> None:
     assert stream(cached, item_id) == ("call-2", None)
 
 
+def test_a_page_of_a_proxy_is_not_stored(cached: Api, item_id: ItemId) -> None:
+    cached.plaid.responses = [PlaidResponse(200, b"<html>", "text/html")]
+    assert call(cached, item_id, endpoint=RECURRING)["body"] == "<html>"
+    assert stream(cached, item_id) == ("call-2", None)
+
+
 def test_an_account_that_is_no_longer_shared_ends_a_stored_response(cached: Api, item_id: ItemId) -> None:
     stream(cached, item_id)
     (account, *_) = cached.item(item_id).accounts

@@ -63,7 +63,7 @@ class RecurringStreams:
             if age < self.max_age:
                 return replace(found.response, age_seconds=max(0, int(age.total_seconds())))
         response = fetch()
-        if response.code is None:
+        if response.code is None and response.request_id:  # a proxy's page has no id
             entry = CachedResponse(digest, invalidations, began_at, response)
             with suppress(TransientError):
                 self.cache.store(item.item_id, entry, began_at + self.max_age)
