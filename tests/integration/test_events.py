@@ -68,6 +68,7 @@ def test_the_sample_requests_are_valid_and_there_is_one_for_every_route(world: W
         "items_link_token": (201, None),
         "items_link": (400, "INVALID_PUBLIC_TOKEN"),
         "items_link_session": (404, "link_session_unknown"),
+        "items_import": (400, "invalid_request"),  # Plaid did not issue its access token
         "items_list": (200, None),
         "items_erase_user": (202, None),  # a link token of the user is stored
     }

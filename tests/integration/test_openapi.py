@@ -44,6 +44,7 @@ USER: Final = "user-17"
 PRINTABLE: Final = r"^(?:[^\p{C}\p{Z}]| )+$"
 """Text without control characters. Hypothesis can't generate from Unicode properties: any text is tried instead."""
 
+OTHER_SYSTEM: Final = "https://other-system.invalid/plaid"
 PRODUCT_LISTS: Final = (
     "products",
     "required_if_supported_products",
@@ -53,6 +54,7 @@ PRODUCT_LISTS: Final = (
 MORE_THAN_A_SCHEMA: Final = {
     "POST /link-tokens": {"client_user_id", "days_requested", "user", "redirect_uri", *PRODUCT_LISTS},
     "POST /items": {"public_token", "replace", "transactions"},
+    "POST /items/import": {"access_token", "cursor"},
     "POST /access-tokens/{item_id}/export": {"recipient"},
     "DELETE /items/{item_id}": {"reason_code", "reason_note"},
     "PATCH /items/{item_id}/transactions/{transaction_id}/annotations": {"body"},
@@ -61,7 +63,7 @@ MORE_THAN_A_SCHEMA: Final = {
 }
 """Fields for which valid data can get 400: some Items require `client_user_id`, others do not; `replace` and
 `transactions` depend on the body, as do fields that exclude each other; a range can end before it begins; a public key
-has a checksum; Plaid gets no reason for an Item that it keeps; and only Plaid knows its public tokens."""
+has a checksum; Plaid gets no reason for an Item that it keeps; only Plaid knows its tokens; and a cursor is ASCII."""
 
 
 @schemathesis.check
@@ -282,7 +284,10 @@ def known(world: World) -> Known:
     assert shown[healthy]["transactions"]["live"] > 0
     put_link(world, user_key("erased"), requested_at=LONG_AGO, erased_at=LONG_AGO)
     link_token(world, "leaving")
-    items = [*shown, without_user]
+    tokens = [world.plaid.link_item(OTHER_SYSTEM, transactions=2).access_token for _ in range(5)]
+    body = {"access_token": tokens[0], "client_user_id": USER}
+    imported = content(world.request("POST", "/items/import", body), 201)["item_id"]
+    items = [*shown, without_user, imported]
     accounts = [account["account_id"] for account in shown[healthy]["accounts"]]
     return {
         "path.item_id": items,
@@ -293,6 +298,7 @@ def known(world: World) -> Known:
         "query.replace": [replaced],
         "query.client_user_id": [USER],
         "body.client_user_id": [USER],
+        "body.access_token": tokens,
         "body.public_token": [world.plaid.create_public_token(transactions=2) for _ in range(5)],
         "body.link_token": [link_token(world, USER), link_token(world, USER, item_id=broken)],
     }
