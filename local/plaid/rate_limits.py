@@ -27,7 +27,7 @@ class Limit:
 
 
 # Those of the sandbox.
-_LIMITS = {
+LIMITS = {
     "/accounts/balance/get": Limit("BALANCE_LIMIT", 25, 100),
     "/accounts/get": Limit("ACCOUNTS_LIMIT", 100, 5000),
     "/auth/get": Limit("AUTH_LIMIT", 100, 500),
@@ -55,7 +55,7 @@ class RateLimiter:
 
     def check(self, endpoint: str, item_id: str, behavior: Behavior, now: datetime) -> None:
         """Count a call, or reject it. Rejected calls do not count."""
-        limit = _LIMITS.get(endpoint)
+        limit = LIMITS.get(endpoint)
         if limit is None or not behavior.rate_limits:
             return
         windows = [

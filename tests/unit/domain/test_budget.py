@@ -24,6 +24,7 @@ from plaid_sync.domain.budget import (
 )
 from plaid_sync.domain.errors import CallBudgetError
 
+from local.plaid import rate_limits
 from tests.fakes.calls import FakeCallCounts
 from tests.fakes.clock import NOON, FakeClock
 
@@ -219,6 +220,11 @@ def test_calls_that_plaid_throttles_are_counted_where_there_is_a_limit() -> None
     assert account.counts.before(SYNC_ENDPOINT, slice_of(account.clock.now())).throttled == 5
     assert account.counts.writes == 5
     assert account.calls(budget) < 15
+
+
+def test_the_local_plaid_has_the_limits_of_the_sandbox() -> None:
+    limits = limits_of("sandbox", 1_000)
+    assert limits == {endpoint: rate_limits.LIMITS[endpoint].per_client for endpoint in limits}
 
 
 def test_the_sync_limit_is_the_stacks() -> None:

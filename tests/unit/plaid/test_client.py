@@ -305,3 +305,16 @@ def test_plaids_own_limit_is_reported_to_the_budget_and_a_banks_is_not(
         PlaidItems(PlaidTransport(plaid.transport.host, plaid.transport.secret, budget=budget), "sandbox").health("a")
     assert budget.taken == ["/item/get"]
     assert budget.refused_by_plaid == (["/item/get"] if counts else [])
+
+
+def test_a_forwarded_call_takes_part_in_the_budget(plaid: Plaid) -> None:
+    budget = Budget()
+    transport = PlaidTransport(plaid.transport.host, plaid.transport.secret, budget=budget)
+    plaid.simulator.inject_fault("/auth/get", "AUTH_LIMIT")
+    _, error = transport.forward("/auth/get", b"{}", 5.0)
+    assert error is not None
+    assert (budget.taken, budget.refused_by_plaid) == (["/auth/get"], ["/auth/get"])
+    budget.refuses = True
+    with pytest.raises(CallBudgetError):
+        transport.forward("/auth/get", b"{}", 5.0)
+    assert plaid.simulator.calls["/auth/get"] == 1
