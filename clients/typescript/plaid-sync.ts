@@ -3176,13 +3176,18 @@ export interface operations {
             };
             404: components["responses"]["ItemNotFound"];
             410: components["responses"]["ItemRemoved"];
-            /** @description Too many requests (API Gateway), or Plaid's own error. */
+            /** @description Too many requests (API Gateway), Plaid's own error, or a call that was not made, because Plaid's limit would be reached (`call_budget`). */
             429: {
                 headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["GatewayMessage"] | components["schemas"]["PlaidDocument"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "call_budget";
+                    };
                 };
             };
             /** @description A defect (API Gateway), a damaged row, or Plaid's own error. */

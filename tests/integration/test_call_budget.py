@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.integration.harness import World
 
-SYNC, REFRESH = "/transactions/sync", "/transactions/refresh"
+SYNC, REFRESH, BALANCE = "/transactions/sync", "/transactions/refresh", "/accounts/balance/get"
 WEBHOOK_URL = "https://app.example/webhooks/plaid"
 
 
@@ -100,6 +100,22 @@ def test_a_request_beyond_plaids_limit_is_answered_with_the_time_to_wait(world: 
     assert world.request("POST", f"/items/{item_id}/refresh")["statusCode"] == 202
     (row,) = [row for row in counted(world, REFRESH) if "interactive" in row]
     assert row["total"] == row["interactive"] == {"N": "1"}
+
+
+@steps_the_clock
+def test_a_call_of_another_product_takes_part_and_is_recorded(world: World) -> None:
+    item_id = world.synced(transactions=5)
+    step(world, timedelta(minutes=10))
+    count_calls(world, BALANCE, world.clock() - SLICE, 100)
+    answer = world.request("POST", f"/items/{item_id}/plaid{BALANCE}")
+    assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (429, "call_budget")
+    assert world.plaid.calls[BALANCE] == 0
+    history = json.loads(world.request("GET", f"/items/{item_id}/history")["body"])["history"]
+    assert [(entry["outcome"], entry["code"]) for entry in history if entry.get("endpoint") == BALANCE] == [
+        ("failed", "call_budget")
+    ]
+    step(world, timedelta(minutes=2))
+    assert world.request("POST", f"/items/{item_id}/plaid{BALANCE}")["statusCode"] == 200
 
 
 def test_without_the_counts_calls_are_made(world: World) -> None:
