@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
+from plaid_sync.domain.requests import MAX_USER_ID_LENGTH
+from plaid_sync.linking.importing import MAX_CURSOR_LENGTH
 
 from plaid_sync_cli.errors import CommandError, ExitCode
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _REQUIRED: Final = ("access_token", "client_user_id")
-_TEXTS: Final = (*_REQUIRED, "cursor")
+_TEXTS: Final = {"access_token": 512, "client_user_id": MAX_USER_ID_LENGTH, "cursor": MAX_CURSOR_LENGTH}
+"""The fields that are texts, with their greatest lengths."""
 _IDS: Final = "transaction_ids"
 _EXPORTED: Final = frozenset({"item_id", "institution_id", "environment", "options", "webhook"})
 """What `plaid-sync tokens export` adds: the lines of another stack can be imported as they are."""
@@ -50,7 +53,7 @@ def read_imports(file: Path) -> list[ImportEntry]:
         raise _invalid(f"{file} cannot be read as UTF-8", "Give JSON Lines or CSV.") from error
     if not text.strip():
         raise _invalid(f"{file} is empty", f"Give JSON Lines, {_SHAPE}, or CSV with a header.")
-    rows = _json_lines(text) if text.lstrip().startswith("{") else _csv_rows(text)
+    rows = _json_lines(text) if text.lstrip().startswith(("{", "[")) else _csv_rows(text)
     entries, lines = list[ImportEntry](), dict[str, int]()
     for line, row in rows:
         entry = _entry(line, row)
@@ -62,7 +65,8 @@ def read_imports(file: Path) -> list[ImportEntry]:
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, document in enumerate(text.splitlines(), start=1):
+    # Not splitlines: a text in JSON can have separators of lines of its own.
+    for line, document in enumerate(text.split("\n"), start=1):
         if not document.strip():
             continue
         try:
@@ -75,20 +79,21 @@ def _json_lines(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # of `transaction_ids`
     reader = csv.DictReader(io.StringIO(text), strict=True)
-    header = reader.fieldnames or ()
-    if not set(_REQUIRED) <= set(header) or not set(header) <= {*_TEXTS, _IDS}:
-        raise _invalid("line 1", f"Give a header of {', '.join((*_TEXTS, _IDS))}; the last two are optional.")
     try:
+        header = reader.fieldnames or ()
+        if not set(_REQUIRED) <= set(header) or not set(header) <= {*_TEXTS, _IDS}:
+            raise _invalid("line 1", f"Give a header of {', '.join((*_TEXTS, _IDS))}; the last two are optional.")
         for row in reader:
             if None in row or None in row.values():
                 raise _invalid(f"line {reader.line_num}", f"Give {len(header)} values, as the header has.")
-            given = {name: value for name, value in row.items() if value}
+            given: dict[str, Any] = {name: value for name, value in row.items() if value}
             if _IDS in given:
                 given[_IDS] = _parsed(given[_IDS], reader.line_num)
             yield reader.line_num, given
     except csv.Error as error:
-        raise _invalid(f"line {reader.line_num}", "Give CSV as RFC 4180 has it.") from error
+        raise _invalid(f"line {max(1, reader.line_num)}", "Give CSV as RFC 4180 has it, or JSON Lines.") from error
 
 
 def _parsed(text: str, line: int) -> Any:  # noqa: ANN401 - JSON
@@ -105,13 +110,13 @@ def _entry(line: int, row: dict[str, Any]) -> ImportEntry:
     for name in _REQUIRED:
         if name not in row:
             raise _invalid(f"line {line}: {name}", "It is missing.")
-    for name in _TEXTS:
-        if name in row and (not isinstance(row[name], str) or not row[name]):
-            raise _invalid(f"line {line}: {name}", "Give a text that is not empty.")
+    for name, max_length in _TEXTS.items():
+        if name in row and (not isinstance(row[name], str) or not 0 < len(row[name]) <= max_length):
+            raise _invalid(f"line {line}: {name}", f"Give a text of 1 to {max_length:,} characters.")
     if not row["access_token"].startswith("access-"):
         raise _invalid(f"line {line}: access_token", "Give an access token, access-...")
     ids = row.get(_IDS, {})
-    if not isinstance(ids, dict) or not all(isinstance(own_id, str) and own_id for own_id in ids.values()):
+    if not isinstance(ids, dict) or not all(ids) or not all(isinstance(each, str) and each for each in ids.values()):
         raise _ids_error(line)
     return ImportEntry(line, {name: row[name] for name in _TEXTS if name in row}, ids)
 

@@ -57,6 +57,7 @@ class Facts:
     """
 
     linked: bool = False
+    imported: bool = False
     removal_requested: HistoryEntry | None = None
     erase: bool = False
     kept_at_plaid: bool = False
@@ -72,6 +73,8 @@ class Facts:
         match outcome:
             case "linked":
                 self.linked = True
+            case "imported":
+                self.imported = True
             case "removal_requested" | "erasure_requested":
                 self.removal_requested = self.removal_requested or entry
                 self.erase = self.erase or details.get("transactions") == "erase"

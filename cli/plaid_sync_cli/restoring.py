@@ -92,23 +92,32 @@ class Restorer:
     # ---- Items
 
     def items(self) -> None:
-        """Restore Items. One that was removed since stays removed, and one that was linked since becomes so."""
+        """Restore Items. One that was removed since stays removed, and one that was linked since becomes so.
+
+        One that was imported since can be imported again: its access token is not lost.
+        """
         found = set[str]()
         for page in self._pages(self.source):
             found.update(map(_id_of, page))
             self._each(page, self._restore_item)
         for item_id in sorted(self._linked() - found):
-            if self._stored(item_id) is None and (facts := self._facts(item_id)).linked:
+            if self._stored(item_id) is not None:
+                continue
+            facts = self._facts(item_id)
+            if facts.imported and facts.removal_requested is None:
+                self.report.add("imported", item_id)
+            elif facts.linked or facts.imported:
                 result = self._put_item(lost_item(ItemId(item_id), facts), None)
                 self.report.rows[result] += 1
                 self.report.add("lost" if facts.removal_requested is None else "removed", item_id)
 
     def _linked(self) -> set[str]:
-        """Return the Items that were linked, as far as the history goes; or those that are named."""
+        """Return the Items that were linked or imported, as far as the history goes; or those that are named."""
         if self.only:
             return set(self.only)
         expression = Expression()
-        linked = {"FilterExpression": expression.equals("outcome", "linked"), **expression.arguments()}
+        either = " OR ".join(expression.equals("outcome", outcome) for outcome in ("linked", "imported"))
+        linked = {"FilterExpression": either, **expression.arguments()}
         return {_id_of(row) for page in self._scan(self.deployment.output("HistoryTable"), linked) for row in page}
 
     def _facts(self, item_id: str) -> Facts:

@@ -317,16 +317,12 @@ class FakeItems:
         fields |= {name: value for name, value in changed.items() if value is not None}
         return self._change(item.item_id, entry, **fields)
 
-    def record_webhook(self, item_id: ItemId, entry: HistoryEntry, *, here: bool) -> bool:
-        if not self.lives(item_id):
+    def record_webhook(self, item: Item, entry: HistoryEntry, *, here: bool) -> bool:
+        if not self.is_fenced(item.item_id, item.generation):
             return False
-        imported = self.stored[item_id].imported
+        imported = self.stored[item.item_id].imported
         switched = None if imported is None else replace(imported, switched_at=entry.at if here else None)
-        if here:
-            return self._change(item_id, entry, imported=switched)
-        self.history.add(entry)
-        self.set(item_id, imported=switched)
-        return True
+        return self._change(item.item_id, entry, imported=switched)
 
     def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
         if not self.is_fenced(item.item_id, item.generation):

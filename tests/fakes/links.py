@@ -111,7 +111,8 @@ class FakeRegistrations:
         self.items.put(item if stored is None else _updated(stored, item))
         if stored is None and item.linked_at is not None:
             self.items.plan(item.item_id, after_request(item.item_id, item.linked_at))
-        self.links.save_progress(registration.progress)
+        if registration.progress is not None:
+            self.links.save_progress(registration.progress)
         self.links.held |= {key: AccountClaim(key, item.item_id, item.link_id) for key in item.bank_login_ids}
 
     def register_imported(self, registration: Registration) -> None:

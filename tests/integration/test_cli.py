@@ -26,7 +26,7 @@ from local.plaid import Phase
 from local.stack.deploy import STACK_NAME
 from tests.deployment import NOWHERE
 from tests.integration.command_line import CommandLine, syncing
-from tests.integration.harness import LONG_AGO
+from tests.integration.harness import LONG_AGO, http_event
 from tests.integration.in_process import runs_in_the_emulator
 from tests.integration.link_flows import link_rows, put_link
 from tests.integration.module_harness import lasting_world
@@ -502,11 +502,16 @@ def test_items_of_another_system_move_in_are_annotated_and_go_back(
             key: row["amount"] for key, row in world.plaid.truth(each.item_id).items()
         }
     file.write_text("\n".join(map(json.dumps, entries)))
+    annotations = f"/items/{moved[0].item_id}/transactions/{min(ids)}/annotations"
+    event = http_event("PATCH", annotations, json.dumps({"note": "lunch"}))
+    event["headers"]["if-match"] = "*"
+    assert world.call_items(event)["statusCode"] == 200
     for _ in range(2):
         again = cli.json("import", str(file), "--annotate", "--yes", "--rate", "10/s")
         assert (again["counts"], again["annotated"], again["not_stored"]) == ({"present": 3}, len(ids), ["gone"])
     rows = world.live(moved[0].item_id)
     assert {key: row["annotations"]["imported_id"] for key, row in rows.items()} == ids
+    assert rows[min(ids)]["annotations"]["note"] == "lunch"
     assert "present  3" in cli.text("import", str(file), "--yes", "--rate", "10/s")
     back = cli.json("undo-import", *(each.item_id for each in moved), "--yes", "--rate", "10/s")
     assert back["restored"] == [each.item_id for each in moved]

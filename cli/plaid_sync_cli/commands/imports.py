@@ -47,7 +47,7 @@ class ImportResults:
         duplicates: for imported Items, other Items of the user with the same bank accounts.
         annotated: how many transactions have the other system's id as an annotation.
         not_stored: ids in the file of transactions that the table does not have.
-        stopped: whether it was interrupted: the same command continues.
+        interrupted: whether it was interrupted: the same command continues.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -55,11 +55,32 @@ class ImportResults:
     duplicates: dict[str, list[str]] = field(default_factory=dict)
     annotated: int = 0
     not_stored: list[str] = field(default_factory=list)
-    stopped: bool = False
+    interrupted: bool = False
 
     def count(self, outcome: str) -> None:
         """Count an entry."""
         self.counts[outcome] = self.counts.get(outcome, 0) + 1
+
+    def add_failure(self, line: int, error: ApiError) -> None:
+        """Note what was refused."""
+        self.failures.append({"line": line, "code": error.code, "message": error.message, "fix": error.fix})
+
+
+@dataclass(slots=True)
+class RestoreResults:
+    """The results of `undo-import`.
+
+    Attributes:
+        restored: the Items whose webhooks go where they did before.
+        skipped: those that were linked here.
+        refused: the others, with the reason.
+        interrupted: whether it was interrupted: the same command continues.
+    """
+
+    restored: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 @command(APP, "import")
@@ -103,9 +124,12 @@ def import_items(  # noqa: PLR0913 - each is an option
                     _annotate(context, item_id, entry, limiter, results)
                 advance(1)
     except KeyboardInterrupt:
-        results.stopped = True
-    context.output.show(asdict(results), lambda: _render(results))
-    if results.stopped:
+        results.interrupted = True
+    finally:
+        # Also where the rest cannot be sent: what is done is done.
+        if results.counts:
+            context.output.show(asdict(results), lambda: _render(results))
+    if results.interrupted:
         return ExitCode.INTERRUPTED
     return ExitCode.ACTION_REQUIRED if results.failures else ExitCode.OK
 
@@ -125,7 +149,7 @@ def _import(
         if error.concerns_all:
             raise
         results.count("failed")
-        results.failures.append({"line": entry.line, "code": error.code, "message": error.message, "fix": error.fix})
+        results.add_failure(entry.line, error)
         return None
     results.count(document["outcome"])
     item_id = str(document["item_id"])
@@ -140,18 +164,24 @@ def _send(call: Callable[[], Any], limiter: RateLimiter) -> Any:  # noqa: ANN401
 
 
 def _annotate(context: Context, item_id: str, entry: ImportEntry, limiter: RateLimiter, results: ImportResults) -> None:
-    """Annotate an Item's transactions with the other system's ids; annotations that are there stay."""
+    """Annotate an Item's transactions with the other system's ids, beside what they are annotated with.
+
+    Raises:
+        ApiError: the error concerns all Items, not this one.
+    """
     for transaction_id, own_id in entry.transaction_ids.items():
         path, body = annotations_path(item_id, transaction_id), {IMPORTED_ID: own_id}
         try:
-            _send(lambda path=path, body=body: context.api.call("PATCH", path, body, if_match='"0"'), limiter)  # type: ignore[misc] # bound
+            _send(lambda path=path, body=body: context.api.call("PATCH", path, body, if_match="*"), limiter)  # type: ignore[misc] # bound
         except ApiError as error:
+            if error.concerns_all:
+                raise
             if error.code in _NO_ROW:
                 results.not_stored.append(transaction_id)
-                continue
-            if error.code != "annotations_modified":
-                raise
-        results.annotated += 1
+            else:
+                results.add_failure(entry.line, error)
+        else:
+            results.annotated += 1
 
 
 def _render(results: ImportResults) -> Iterator[RenderableType]:
@@ -167,7 +197,7 @@ def _render(results: ImportResults) -> Iterator[RenderableType]:
         yield table("Item", "holds accounts that these hold, too", rows=rows_of)
     if results.annotated or results.not_stored:
         yield f"{results.annotated:,} transactions annotated; {len(results.not_stored):,} are not stored."
-    if results.stopped:
+    if results.interrupted:
         yield "Interrupted. The same command continues."
 
 
@@ -191,23 +221,24 @@ def undo_import(
         raise usage_error("ITEM_ID", "Give the Items whose webhooks to restore, or --all.")
     selected = items or sorted(item_ids(context.deployment, LIVE_STATES))
     context.output.confirm(f"Restore the webhook URLs of {plural(len(selected), 'Item')}?", yes=yes)
-    restored, skipped, refused = _restore_all(context, selected, RateLimiter(parse_rate(rate)))
-    document = {"restored": restored, "skipped": skipped, "refused": refused}
+    results = RestoreResults()
+    try:
+        _restore_all(context, selected, RateLimiter(parse_rate(rate)), results)
+    except KeyboardInterrupt:
+        results.interrupted = True
+    finally:
+        context.output.show(asdict(results), lambda: _render_restored(results))
+    if results.interrupted:
+        return ExitCode.INTERRUPTED
+    return ExitCode.ACTION_REQUIRED if results.refused else ExitCode.OK
 
-    def text() -> Iterator[RenderableType]:
-        yield f"Restored the webhook URL of {plural(len(restored), 'Item')}; {len(skipped):,} were linked here."
-        if refused:
-            yield table("refused", "why", rows=list(refused.items()))
 
-    context.output.show(document, text)
-    return ExitCode.ACTION_REQUIRED if refused else ExitCode.OK
+def _restore_all(context: Context, selected: Sequence[str], limiter: RateLimiter, results: RestoreResults) -> None:
+    """Restore the webhook URLs of Items.
 
-
-def _restore_all(
-    context: Context, selected: Sequence[str], limiter: RateLimiter
-) -> tuple[list[str], list[str], dict[str, str]]:
-    """Restore the webhook URLs of Items; return those that are restored, skipped, and refused with the reason."""
-    restored, skipped, refused = list[str](), list[str](), dict[str, str]()
+    Raises:
+        ApiError: the error concerns all Items, not this one.
+    """
     with progress(context.output.stderr, "undo-import", len(selected)) as advance:
         for item_id in selected:
             try:
@@ -217,10 +248,18 @@ def _restore_all(
                 if error.concerns_all:
                     raise
                 if error.code == "item_not_imported":
-                    skipped.append(item_id)
+                    results.skipped.append(item_id)
                 else:
-                    refused[item_id] = f"{error.message}. {error.fix}"
+                    results.refused[item_id] = f"{error.message}. {error.fix}"
             else:
-                restored.append(item_id)
+                results.restored.append(item_id)
             advance(1)
-    return restored, skipped, refused
+
+
+def _render_restored(results: RestoreResults) -> Iterator[RenderableType]:
+    restored, skipped = plural(len(results.restored), "Item"), len(results.skipped)
+    yield f"Restored the webhook URL of {restored}; {skipped:,} were linked here."
+    if results.refused:
+        yield table("refused", "why", rows=list(results.refused.items()))
+    if results.interrupted:
+        yield "Interrupted. The same command continues."

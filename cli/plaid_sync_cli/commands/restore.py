@@ -28,6 +28,7 @@ ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace rows tha
 _MEANINGS: Final = {
     "removed": "was removed since, and is removed again",
     "lost": "was linked since, and its access token is lost: let its user link again, have Plaid's support remove it",
+    "imported": "was imported since: import it again",
     "unregistered": "was not registered yet at the restored time, and is removed at Plaid: let its user link again",
     "token_in_doubt": "its access token may have been replaced since: if it fails with INVALID_ACCESS_TOKEN, let its "
     "user link again with ?replace=, have Plaid's support remove it",

@@ -41,6 +41,10 @@ def test_json_lines_and_csv_hold_the_same(tmp_path: Path) -> None:
         ("", "is empty"),
         (f"{FIRST}\nnot json", "line 2"),
         (f"{FIRST}\n[1]", "line 2"),
+        (f"[{FIRST}]", "line 1"),
+        ('access_token,"client_user_id', "line 1"),
+        (FIRST[:-1] + ', "transaction_ids": {"": "own"}}', "line 1: transaction_ids"),
+        ('{"access_token": "access-sandbox-1", "client_user_id": "' + 129 * "u" + '"}', "line 1: client_user_id"),
         (f"{FIRST}\n\n{FIRST}", "line 3: access_token"),
         ('{"access_token": "access-sandbox-1"}', "line 1: client_user_id"),
         ('{"access_token": "secret-1", "client_user_id": "a"}', "line 1: access_token"),
@@ -80,3 +84,12 @@ def test_what_another_stack_exports_can_be_imported(tmp_path: Path) -> None:
     )
     file.write_text(FIRST[:-1] + exported + "}")
     assert [entry.body for entry in read_imports(file)] == [{"access_token": "access-sandbox-1", "client_user_id": "a"}]
+
+
+def test_a_cell_may_have_thousands_of_ids_and_a_text_separators_of_lines(tmp_path: Path) -> None:
+    table, lines = tmp_path / "items.csv", tmp_path / "items.jsonl"
+    ids = ", ".join(f'""{number:040}"": ""own""' for number in range(4000))
+    table.write_text(f'access_token,client_user_id,transaction_ids\naccess-sandbox-1,a,"{{{ids}}}"\n')
+    assert len(read_imports(table)[0].transaction_ids) == 4000
+    lines.write_text('{"access_token": "access-sandbox-1", "client_user_id": "a\u2028b"}', encoding="utf-8")
+    assert read_imports(lines)[0].body["client_user_id"] == "a\u2028b"

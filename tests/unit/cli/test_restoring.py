@@ -215,6 +215,16 @@ def test_an_item_that_was_linked_since_becomes_a_removed_one_of_which_nothing_is
     assert (again.rows, again.items) == ({"kept": 1}, {})
 
 
+def test_an_item_that_was_imported_since_is_named_and_can_be_imported_again(tables: Tables) -> None:
+    for item_id in ("moved", "removed"):
+        tables.happened("imported", item_id)
+    tables.happened("removal_requested", "removed", transactions="keep")
+    assert tables.restore_items().items == {"imported": ["moved"], "removed": ["removed"]}
+    assert tables.stored("removed")["state"] == "removed"
+    items = boto3.client("dynamodb").scan(TableName=ITEMS)["Items"]
+    assert [item["item_id"]["S"] for item in items] == ["removed"]
+
+
 def test_an_item_that_another_system_goes_on_with_stays_removed_here_and_is_not_removed_at_plaid(
     tables: Tables,
 ) -> None:

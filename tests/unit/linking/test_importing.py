@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from plaid_sync.domain.errors import OutcomeUnknownError, PlaidError, TransientError
+from plaid_sync.domain.errors import OutcomeUnknownError, PlaidError
 from plaid_sync.domain.item import ItemHealth, ItemId
+from pyrage import x25519
 
 from tests.fakes.api import WEBHOOK_URL, Api, content, problem
 from tests.fakes.failing import KilledError
@@ -15,6 +16,7 @@ from tests.fakes.plaid import login
 
 TOKEN = "access-sandbox-moved"
 BODY = {"access_token": TOKEN, "client_user_id": "user"}
+RECIPIENT = str(x25519.Identity.generate().to_public())
 OTHER_SYSTEM = "https://other.invalid/hook"
 ITEM_ID = ItemId("moved")
 
@@ -231,6 +233,55 @@ def test_an_invalid_request_names_the_field_and_quotes_nothing(api: Api, body: A
 
 
 def test_a_claim_that_is_taken_meanwhile_is_a_duplicate(api: Api) -> None:
-    api.fail("registrations", "register_imported", TransientError("item_modified_concurrently"))
-    problem(api.request("POST", "/items/import", BODY), 503, "item_modified_concurrently")
+    taken: list[ItemId] = []
+    api.fail("tokens", "encrypt", None, meanwhile=lambda: taken.append(api.linked(name="moved")))
+    assert import_item(api)["duplicates"] == taken
+    assert len(api.tables.links.claims_of(taken[0])) == 2
+    assert api.item(ITEM_ID).bank_login_ids == frozenset()
+
+
+def test_a_restored_url_whose_response_is_lost_is_not_taken_for_ours(api: Api) -> None:
+    import_item(api)
+    ports = dict(api.ports)
+    api.fail("plaid", "set_webhook", KilledError(), after=True)
+    with pytest.raises(KilledError):
+        api.request("DELETE", f"/items/{ITEM_ID}/webhook")
+    api.ports = ports
     assert api.plaid.webhooks[TOKEN] == OTHER_SYSTEM
+    assert import_item(api)["outcome"] == "imported"
+    assert api.plaid.webhooks[TOKEN] == WEBHOOK_URL
+
+
+@pytest.mark.parametrize("first", ["POST", "DELETE"])
+def test_of_two_requests_about_the_webhook_the_record_is_that_of_the_last(api: Api, first: str) -> None:
+    import_item(api)
+    second = "DELETE" if first == "POST" else "POST"
+    ports = dict(api.ports)
+
+    def meanwhile() -> None:
+        now, api.ports = api.ports, ports
+        content(api.request(second, f"/items/{ITEM_ID}/webhook"))
+        api.ports = now
+
+    for after in (False, True):
+        api.ports = dict(ports)
+        api.fail("plaid", "set_webhook", None, after=after, meanwhile=meanwhile)
+        content(api.request(first, f"/items/{ITEM_ID}/webhook"))
+        api.ports = ports
+        imported = api.item(ITEM_ID).imported
+        assert imported is not None
+        assert (imported.switched_at is not None) == (api.plaid.webhooks[TOKEN] == WEBHOOK_URL) == (first == "POST")
+
+
+def test_an_item_that_left_is_refused_without_advising_a_relink(api: Api) -> None:
+    import_item(api)
+    content(api.request("POST", f"/access-tokens/{ITEM_ID}/export", {"recipient": RECIPIENT}))
+    content(api.request("DELETE", f"/items/{ITEM_ID}", query={"at_plaid": "keep"}), 202)
+    assert "other system" in problem(api.request("POST", "/items/import", BODY), 410, "item_removed")["fix"]
+
+
+def test_an_item_of_no_user_is_recognized(api: Api) -> None:
+    public_token = api.plaid.add_public_token("public-1")
+    item_id = content(api.request("POST", "/items", {"public_token": "public-1"}), 201)["item_id"]
+    assert item_id == public_token
+    assert import_item(api, 200, access_token=f"access-sandbox-{item_id}")["outcome"] == "present"

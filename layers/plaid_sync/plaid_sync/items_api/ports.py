@@ -172,11 +172,10 @@ class ApiItems(Protocol):
         """Change an Item, and supersede its attempts; return False where it was modified since it was loaded."""
         ...
 
-    def record_webhook(self, item_id: ItemId, entry: HistoryEntry, *, here: bool) -> bool:
-        """Record that Plaid sends the Item's webhooks to this stack, or to where they went before its import.
+    def record_webhook(self, item: Item, entry: HistoryEntry, *, here: bool) -> bool:
+        """Record whether Plaid sends the Item's webhooks to this stack; return False where it was modified since.
 
-        If here, supersede its attempts: they may have read what a webhook to the other URL then reported. Return False
-        where the Item is removed.
+        Supersede its attempts: they may have read what a webhook to the other URL then reported.
         """
         ...
 

@@ -210,28 +210,43 @@ class ItemOperations:
 
     def set_webhook(self, item_id: ItemId, context: RequestContext) -> View:
         """Make Plaid send the Item's webhooks to this stack, and sync what those to another URL reported before."""
-        item = self._load(item_id, EventType.SET_WEBHOOK)
-        self._switch_webhook(item, context.webhook_url, context, "done", here=True)
-        self.queue.send(SyncMessage(item_id, Cause.REQUEST))
-        return {"webhook": context.webhook_url}
+        for _ in range(_MAX_TRIES):
+            item = self._load(item_id, EventType.SET_WEBHOOK)
+            entry = self._change_webhook(item, context.webhook_url, context, "done")
+            # Only while the Item is as it was loaded: the URL may have been restored meanwhile.
+            if self.items.record_webhook(item, entry, here=True):
+                self.queue.send(SyncMessage(item_id, Cause.REQUEST))
+                return {"webhook": context.webhook_url}
+        raise TransientError(ITEM_MODIFIED)
 
     def restore_webhook(self, item_id: ItemId, context: RequestContext) -> View:
-        """Make Plaid send the Item's webhooks where it did before the Item was imported."""
-        item = self._load(item_id, EventType.SET_WEBHOOK)
-        if item.imported is None:
-            raise _not_imported_error()
-        self._switch_webhook(item, item.imported.webhook, context, "webhook_restored", here=False)
-        return {"webhook": item.imported.webhook}
+        """Make Plaid send the Item's webhooks where it did before the Item was imported.
 
-    def _switch_webhook(
-        self, item: Item, url: str | None, context: RequestContext, outcome: str, *, here: bool
-    ) -> None:
-        """Change the URL at Plaid, then record it: if that fails, the same request, sent again, does both."""
+        That they no longer come here is recorded first: whatever becomes of the call, an import switches them again.
+        """
+        item = self._load_imported(item_id)
+        for _ in range(_MAX_TRIES):
+            entry = context.entry(item_id, self.clock.now(), "webhook_restore_began")
+            if self.items.record_webhook(item, entry, here=False):
+                url = None if item.imported is None else item.imported.webhook
+                self.history.add(self._change_webhook(item, url, context, "webhook_restored"))
+            item = self._load_imported(item_id)
+            # Unless a request that switches them here came in between.
+            if item.imported is not None and item.imported.switched_at is None:
+                return {"webhook": item.imported.webhook}
+        raise TransientError(ITEM_MODIFIED)
+
+    def _load_imported(self, item_id: ItemId) -> Item:
+        item = self.items.load(item_id)
+        if item is not None and not item.removed and item.imported is None:
+            raise _not_imported_error()
+        return require_allowed(item, EventType.SET_WEBHOOK)
+
+    def _change_webhook(self, item: Item, url: str | None, context: RequestContext, outcome: str) -> HistoryEntry:
+        """Change the URL at Plaid; return the entry that records it."""
         item_id, access_token = item.item_id, self._access_token(item)
         request_ids = known_request_ids(self._call(item_id, context, lambda: self.plaid.set_webhook(access_token, url)))
-        entry = context.entry(item_id, self.clock.now(), outcome, plaid_request_ids=request_ids)
-        if not self.items.record_webhook(item_id, entry, here=here):
-            raise TransientError(ITEM_MODIFIED)
+        return context.entry(item_id, self.clock.now(), outcome, plaid_request_ids=request_ids)
 
     def check(self, item_id: ItemId, context: RequestContext) -> None:
         """Request a check of an Item and its accounts, because something may have ended its connection."""

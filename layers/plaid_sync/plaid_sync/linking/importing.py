@@ -45,7 +45,7 @@ from plaid_sync.domain.requests import (
 )
 from plaid_sync.domain.text import is_printable_ascii, is_token
 from plaid_sync.linking.eligibility import is_left_behind
-from plaid_sync.linking.sessions import PROGRESS_TTL, ClaimHeldError, LinkProgress, Registration
+from plaid_sync.linking.sessions import ClaimHeldError, Registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ _FIELDS: Final = ("access_token", "client_user_id", "cursor", "dry_run")
 _EXAMPLE: Final = '{"access_token": "access-...", "client_user_id": "..."}'
 _FIELD_NAME: Final = re.compile("[a-z_]{1,32}")
 """No access token looks like this: a name of another form is not quoted."""
-_MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
+MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
 _MAX_TRIES: Final = 3
 _PASSING: Final = frozenset({FailureClass.TRANSIENT, FailureClass.THROTTLED})
 
@@ -181,17 +181,21 @@ class Importer:
 
     def _continue(self, item: Item, request: ImportRequest, context: RequestContext) -> ImportReport:
         """Switch the webhooks of an Item whose import died before; one that was linked here has them here."""
+        if item.removal is not None and item.removal.keeps_at_plaid:
+            raise _left_error(item.item_id)
         if item.removed:
             raise item_removed_error(item.item_id)
-        if item.client_user_id != request.client_user_id:
+        if item.client_user_id not in {None, request.client_user_id}:
             fix = {"fix": "send the client_user_id that it has in this stack", "field": "client_user_id"}
             raise RefusedError(Refusal.FORBIDDEN, "item_of_another_user", "the Item is another user's", fix)
         if item.imported is None or item.imported.switched_at is not None:
             return ImportReport(item.item_id, _PRESENT, institution_id=item.institution_id)
+        claims = self._claims(request, item.item_id, item.institution_id, item.accounts)
+        report = ImportReport(item.item_id, _WOULD_IMPORT, claims.duplicates, item.institution_id)
         if request.dry_run:
-            return ImportReport(item.item_id, _WOULD_IMPORT, institution_id=item.institution_id)
+            return report
         self.switch_webhook(item.item_id, context)
-        return ImportReport(item.item_id, _IMPORTED, institution_id=item.institution_id)
+        return replace(report, outcome=_IMPORTED)
 
     def _describe(self, access_token: str) -> DescribedItem:
         try:
@@ -212,7 +216,7 @@ class Importer:
             error_code=described.error_code,
         )
         for _ in range(_MAX_TRIES):
-            claims = self._claims(request, described, accounts or ())
+            claims = self._claims(request, described.item_id, described.institution_id, accounts or ())
             report = replace(report, duplicates=claims.duplicates)
             if request.dry_run:
                 return report
@@ -237,14 +241,16 @@ class Importer:
         now = self.clock.now()
         return bounded(replace(account, as_of=now) for account in listed.accounts), listed.request_id
 
-    def _claims(self, request: ImportRequest, described: DescribedItem, accounts: tuple[Account, ...]) -> _Claims:
-        keys = claim_keys(request.client_user_id, described.institution_id, accounts)
+    def _claims(
+        self, request: ImportRequest, item_id: ItemId, institution_id: str | None, accounts: tuple[Account, ...]
+    ) -> _Claims:
+        keys = claim_keys(request.client_user_id, institution_id, accounts)
         held, releasable, duplicates = set[str](), set[ItemId](), set[ItemId]()
         for claim in self.links.claims(keys).values():
             holder = self.items.load(claim.item_id)
             if holder is None or holder.removed or is_left_behind(claim, holder):
                 releasable.add(claim.item_id)
-            elif holder.item_id != described.item_id:
+            elif holder.item_id != item_id:
                 held.add(claim.key)
                 duplicates.add(holder.item_id)
         return _Claims(frozenset(keys) - held, frozenset(releasable), tuple(sorted(duplicates)))
@@ -285,8 +291,14 @@ class Importer:
             plaid_request_ids=request_ids,
             duplicates=list(claims.duplicates) or None,
         )
-        progress = LinkProgress(request.link_id, None, now + PROGRESS_TTL, item_id, client_user_id=user_id)
-        return Registration(item, progress, entry, claims.releasable_item_ids)
+        return Registration(item, None, entry, claims.releasable_item_ids)
+
+
+def _left_error(item_id: ItemId) -> RefusedError:
+    """Return the refusal of an Item that was removed here, and that another system goes on with."""
+    fix = "go on with it in the other system, or import it into another stack: it cannot come back here"
+    detail = "the Item was removed here, and is kept at Plaid"
+    return RefusedError(Refusal.GONE, "item_removed", detail, {"fix": fix, "item_id": item_id})
 
 
 def parse_import_request(body: object, plaid_env: str) -> ImportRequest:
@@ -309,7 +321,7 @@ def parse_import_request(body: object, plaid_env: str) -> ImportRequest:
             "client_user_id", f"send your reference of the user, 1 to {MAX_USER_ID_LENGTH} characters"
         )
     cursor = fields.get("cursor")
-    if "cursor" in fields and not is_printable_ascii(cursor, _MAX_CURSOR_LENGTH):
+    if "cursor" in fields and not is_printable_ascii(cursor, MAX_CURSOR_LENGTH):
         raise InvalidRequestError(
             "cursor", "send the next_cursor of your last complete /transactions/sync; or leave it out"
         )

@@ -218,14 +218,14 @@ class Registration:
 
     Attributes:
         item: the new Item; its `bank_login_ids` are the keys of the account claims that it takes.
-        progress: of its public token.
+        progress: of its public token; None where it is imported.
         entry: its history entry.
         releasable_item_ids: Items whose account claims it may take: they are removed, or are replaced.
         replacement: set where it replaces an Item that is not removed yet.
     """
 
     item: Item
-    progress: LinkProgress
+    progress: LinkProgress | None
     entry: HistoryEntry
     releasable_item_ids: frozenset[ItemId] = frozenset()
     replacement: Replacement | None = None

@@ -423,12 +423,14 @@ def test_a_replaced_access_token_is_stored_with_its_time_until_the_removal_is_co
     assert "token_rotated_at" not in dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
 
 
-def test_a_switch_of_the_webhooks_supersedes_attempts_and_a_restored_url_does_not(
+def test_a_switch_of_the_webhooks_supersedes_attempts_and_needs_the_item_as_it_was_loaded(
     dynamodb: Any, items: ItemsTable
 ) -> None:
+    before = loaded(items)
     claimed = claim(items)
     entry = HistoryEntry(ITEM, NOON, "switched", EntryKind.REQUEST, "done")
-    assert items.record_webhook(ITEM, entry, here=True)
+    assert not items.record_webhook(before, entry, here=True)
+    assert items.record_webhook(claimed, entry, here=True)
     with pytest.raises(SupersededError):
         items.record(claimed, FAILED)
     row = dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
@@ -436,11 +438,8 @@ def test_a_switch_of_the_webhooks_supersedes_attempts_and_a_restored_url_does_no
     assert "unfinished_attempts" not in row
     assert loaded(items).next_attempt_at is not None
     assert loaded(items).imported is None, "it was linked here"
-    claimed = claim(items, "later")
-    assert items.record_webhook(ITEM, replace(entry, entry_suffix="restored"), here=False)
-    items.record(claimed, FAILED)
+    assert items.record_webhook(loaded(items), replace(entry, entry_suffix="restored"), here=False)
     assert "webhook_switched_at" not in dynamodb.get_item(TableName=ITEMS, Key={"item_id": {"S": ITEM}})["Item"]
-    assert not items.record_webhook(ItemId("unknown"), replace(entry, item_id=ItemId("unknown")), here=True)
 
 
 # ---- the export of a token

@@ -217,7 +217,7 @@ def test_an_imported_item_is_stored_with_its_cursor_and_its_webhook_and_replaces
         link_id="token",
     )
     linked = HistoryEntry(moved.item_id, NOON, "imported", EntryKind.REQUEST, "imported")
-    registration = Registration(moved, LinkProgress("token", None, NOON, moved.item_id), linked)
+    registration = Registration(moved, None, linked)
     registrations(dynamodb).register_imported(registration)
     stored = items_table(dynamodb).load(moved.item_id)
     assert stored is not None
@@ -233,7 +233,7 @@ def test_an_imported_item_takes_no_claim_of_another(dynamodb: Any) -> None:
     register(dynamodb, replace(NEW, item_id=ItemId("first"), bank_login_ids=frozenset({key})))
     moved = replace(NEW, item_id=ItemId("moved"), bank_login_ids=frozenset({key}), imported=Imported())
     entry = HistoryEntry(moved.item_id, NOON, "imported", EntryKind.REQUEST, "imported")
-    registration = Registration(moved, LinkProgress("token", None, NOON, moved.item_id), entry)
+    registration = Registration(moved, None, entry)
     with pytest.raises(ClaimHeldError):
         registrations(dynamodb).register_imported(registration)
     assert items_table(dynamodb).load(moved.item_id) is None

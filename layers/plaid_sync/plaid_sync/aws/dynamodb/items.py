@@ -293,11 +293,11 @@ class ItemsTable:
         sets = item_rows.change_attributes(item, change) | item_rows.superseding_attributes(item.item_id, entry.at)
         return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
 
-    def record_webhook(self, item_id: ItemId, entry: HistoryEntry, *, here: bool) -> bool:
+    def record_webhook(self, item: Item, entry: HistoryEntry, *, here: bool) -> bool:
         """See `ApiItems`."""
         sets: dict[str, Any] = {"webhook_switched_at": format_timestamp(entry.at) if here else None}
-        sets |= item_rows.superseding_attributes(item_id, entry.at) if here else {}
-        return self._try_change(item_id, sets, _exists_and_lives, entry, fences=here)
+        sets |= item_rows.superseding_attributes(item.item_id, entry.at)
+        return self._try_change(item.item_id, sets, _fenced(item.generation), entry, fences=True)
 
     def begin_token_rotation(self, item: Item, entry: HistoryEntry) -> bool:
         """See `ApiItems`."""

@@ -96,8 +96,10 @@ class Registrations:
             store(self.items_table, item),
             transact.check(_BLOCK, self.links_table, links.block_key(item.item_id), expression, unblocked),
             *links.claim_puts(self.links_table, item, registration.releasable_item_ids),
-            transact.put("progress", self.links_table, links.progress_row(registration.progress)),
         ]
+        if registration.progress is not None:
+            row = links.progress_row(registration.progress)
+            actions.append(transact.put("progress", self.links_table, row))
         if item.client_user_id is not None:
             actions.append(users.add_item(_USER, self.links_table, item.client_user_id, item.item_id))
         if replacement is not None:
