@@ -19,6 +19,7 @@ from local.demo.steps import OPERATIONS
 PROJECT = Path(__file__).resolve().parents[2]
 
 NOT_EMITTED = {
+    Metric.SCHEDULED_REFRESHES: "RefreshAfterHours is 0",
     Metric.SWEEP_REPAIRS: "a later webhook brings the changes of a lost one",
     Metric.UNKNOWN_STATES: "no newer version has written a state",
     Metric.CURSOR_RESETS_REPEATED: "Plaid refuses no cursor twice",
