@@ -10,7 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-DOCUMENTS: Final = ("README.md", "docs/deploying.md", "docs/invoking.md", "docs/api.md", "docs/leaving.md")
+DOCUMENTS: Final = (
+    "README.md",
+    "docs/deploying.md",
+    "docs/invoking.md",
+    "docs/api.md",
+    "docs/moving-in.md",
+    "docs/leaving.md",
+)
 FILLED_IN: Final = (
     (r" --stack plaid-sync$", ""),
     (r"\bITEM_ID\b", "$ITEM"),
@@ -157,8 +164,19 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     ByTest(r"make local ARGS=--containers|(.+ \| )?(SAM_CLI_RIE_DEV=1 )?sam local( invoke( .+)?)?", _INVOKED),
     ByTest(r"sam local start-(api|lambda) .+|curl -sS http://127\.0\.0\.1:3000/items", _SERVED),
-    # Leaving
+    # Moving in, and leaving
+    ByTest(
+        r"plaid-sync import (FILE|items\.jsonl( --dry-run| --annotate)?)|plaid-sync undo-import( --all| ITEM_ID)",
+        "tests/integration/test_cli.py::test_items_of_another_system_move_in_are_annotated_and_go_back",
+    ),
+    ByTest(
+        "make move-in",
+        "tests/simulation/faults/test_move_in.py::test_items_of_another_system_move_in_and_out_under_faults",
+    ),
+    Run("plaid-sync resync ITEM_ID", prints="^Requested a resync of 1 Item"),
+    Run("plaid-sync item", '{} "$ITEM" || test $? = 1', r"table last synced with Plaid"),
     Run("plaid-sync pause", "{} --yes && plaid-sync resume"),
+    Run("plaid-sync resume", "plaid-sync pause --yes && {}"),
     Run(
         "plaid-sync export --all --removed --directory transactions",
         "rm -rf transactions && {} && cat transactions/_manifest.json",
