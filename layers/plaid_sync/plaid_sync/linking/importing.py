@@ -60,6 +60,9 @@ _FIELDS: Final = ("access_token", "client_user_id", "cursor", "dry_run")
 _EXAMPLE: Final = '{"access_token": "access-...", "client_user_id": "..."}'
 _FIELD_NAME: Final = re.compile("[a-z_]{1,32}")
 """No access token looks like this: a name of another form is not quoted."""
+_IMPORTED: Final = "imported"
+_PRESENT: Final = "present"
+_WOULD_IMPORT: Final = "would_import"
 MAX_CURSOR_LENGTH: Final = 1024  # Plaid documents 256
 _MAX_TRIES: Final = 3
 _PASSING: Final = frozenset({FailureClass.TRANSIENT, FailureClass.THROTTLED})
@@ -116,11 +119,6 @@ class ImportReport:
         known = {"institution_id": self.institution_id, "accounts": self.accounts, "error_code": self.error_code}
         shown = {name: value for name, value in known.items() if value is not None}
         return {"item_id": self.item_id, "outcome": self.outcome, "duplicates": list(self.duplicates), **shown}
-
-
-_IMPORTED: Final = "imported"
-_PRESENT: Final = "present"
-_WOULD_IMPORT: Final = "would_import"
 
 
 @dataclass(frozen=True, slots=True)
