@@ -115,6 +115,10 @@ class MoveIn(Run):
         self._check(moved_in=True)
         for moved in self.rng.sample(self.moved, len(self.moved)):
             self._move_out(moved)
+        for _ in range(3):  # a removal whose worker died is swept, and again after a failure
+            self._end_workers()
+            self.wait(_SOON)
+            self.complete(self.invoke_sweep())
         self._end_workers()
         self._check(moved_in=False)
 

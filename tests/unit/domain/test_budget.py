@@ -79,14 +79,40 @@ def test_an_endpoint_without_a_documented_limit_has_none() -> None:
     assert (account.counts.reads, account.counts.writes) == (0, 0)
 
 
-@pytest.mark.parametrize("seconds", [5.0, 60.0])
-def test_a_worker_with_one_call_in_a_slice_costs_no_request(seconds: float) -> None:
+def test_a_worker_with_a_call_in_a_minute_costs_no_request() -> None:
+    account = Account()
+    budget = account.process(CallClass.WEBHOOK)
+    for _ in range(50):
+        budget.take(SYNC_ENDPOINT)
+        account.clock.sleep(66.0)
+    assert (account.counts.reads, account.counts.writes) == (0, 0)
+
+
+@pytest.mark.parametrize("seconds", [5.0, 11.0, 50.0])
+def test_a_slow_worker_counts_every_call_two_at_once(seconds: float) -> None:
     account = Account()
     budget = account.process(CallClass.WEBHOOK)
     for _ in range(50):
         budget.take(SYNC_ENDPOINT)
         account.clock.sleep(seconds)
-    assert (account.counts.reads, account.counts.writes) == (0, 0)
+    assert sum(each["total"] for each in account.counts.counts.values()) == 50
+    assert (account.counts.reads, account.counts.writes) == (25, 25)
+
+
+def test_slow_workers_take_no_calls_from_more_urgent_ones() -> None:
+    random = Random(3)  # noqa: S311 - reproducible
+    account, limit, made = Account(), 1_000, list[tuple[datetime, CallClass]]()
+    slow = [account.process(CallClass.RETRY, limit) for _ in range(60)]
+    urgent = [account.process(CallClass.WEBHOOK, limit) for _ in range(20)]
+    for _ in range(5 * 12):
+        for budget in random.sample(slow + urgent, len(slow + urgent)):
+            number = account.calls(budget, attempts=1 if budget in slow else 8)
+            made += [(account.clock.time, budget.call_class)] * number
+        account.clock.sleep(SLICE.total_seconds())
+    busiest = max(sum(at <= other < at + MINUTE for other, _ in made) for at in {at for at, _ in made})
+    assert busiest <= limit
+    last = Counter(call_class for at, call_class in made if at >= NOON + 2 * MINUTE)
+    assert last[CallClass.WEBHOOK] > 3 * last[CallClass.RETRY] > 0
 
 
 def test_a_busy_worker_takes_permits_in_blocks_and_counts_each_call() -> None:

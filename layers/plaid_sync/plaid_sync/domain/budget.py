@@ -100,7 +100,7 @@ SLICES_BEFORE: Final = 12
 _BLOCKS: Final = 16
 """A process takes permits for a sixteenth of a slice's calls at most."""
 _FREE_FROM: Final = 1_000
-"""Calls per minute from which a worker's first call in a slice is not counted at once: few Items cost nothing."""
+"""Calls per minute from which a worker's call after a pause is counted with its next one: few Items cost nothing."""
 _BUSY_PART: Final = 0.5
 """With more of a minute's calls every call is counted at once."""
 _MIN_THROTTLED: Final = 5
@@ -204,7 +204,7 @@ class _Slice:
     Attributes:
         expected: how many calls it is expected to make: as many as in the slice before.
         permits: calls that it may make without counting them.
-        uncounted: calls that it made without counting them.
+        uncounted: calls that it made without counting them, in the minute before, too.
         before: the calls of the minute before; None while it has not read them.
         refused: the ceilings were reached.
     """
@@ -281,7 +281,11 @@ class CallBudget:
             self._busy_at[endpoint] = current.at
 
     def _slice(self, endpoint: str, limit: int) -> _Slice:
-        """Return the current slice. Its first call is free where the endpoint was not busy for a minute."""
+        """Return the current slice.
+
+        Its first call is counted later where the endpoint was not busy for a minute, and no other call of this process
+        is left to be counted: so a worker has one uncounted call at most, however slow its calls are.
+        """
         key, at = (endpoint, self.call_class), slice_of(self.clock.now())
         last = self._slices.get(key)
         if last is not None and last.at == at:
@@ -289,9 +293,12 @@ class CallBudget:
         current = self._slices[key] = _Slice(at)
         if last is not None and last.at == at - SLICE:
             current.expected = max(1, last.used)
+        if last is not None and at - last.at <= SLICE * SLICES_BEFORE:
+            current.uncounted = last.uncounted
         busy_at = self._busy_at.get(endpoint)
         busy = busy_at is not None and at - busy_at <= SLICE * SLICES_BEFORE
-        if limit >= _FREE_FROM and self.call_class is not CallClass.INTERACTIVE and not busy:
+        is_slow = limit >= _FREE_FROM and self.call_class is not CallClass.INTERACTIVE
+        if is_slow and not busy and not current.uncounted:
             current.permits = current.uncounted = 1
         return current
 
