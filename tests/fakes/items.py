@@ -360,11 +360,17 @@ class FakeItems:
             return last
         if self.lives(item_id):
             self.refreshed_at[item_id] = now
+            self.set(item_id, refreshed_at=now)
         return None
 
-    def withdraw_refresh(self, item_id: ItemId, started_at: datetime) -> None:
-        if self.refreshed_at.get(item_id) == started_at:
-            del self.refreshed_at[item_id]
+    def withdraw_refresh(self, item: Item, started_at: datetime) -> None:
+        item_id, before = item.item_id, item.refreshed_at
+        if self.refreshed_at.get(item_id) != started_at:
+            return
+        del self.refreshed_at[item_id]
+        if before is not None:
+            self.refreshed_at[item_id] = before
+        self.set(item_id, refreshed_at=before)
 
     def _change(self, item_id: ItemId, entry: HistoryEntry, **fields: Any) -> bool:
         self.history.add(entry)

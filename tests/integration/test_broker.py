@@ -180,7 +180,7 @@ def test_the_stored_response_has_no_token_and_goes_with_its_item(world: World) -
     row = plain(dynamodb.get_item(TableName=world.stack.shared_table, Key=key)["Item"])
     assert world.plaid.item(item_id).access_token.encode() not in bytes(row["body"])
     assert row.keys() == {
-        *("kind", "name", "digest", "invalidations", "fetched_at", "body", "content_type", "request_id", "expires_at")
+        *("kind", "name", "digest", "invalidation", "fetched_at", "body", "content_type", "request_id", "expires_at")
     }
     world.request("DELETE", f"/items/{item_id}")
     assert call(world, item_id, RECURRING)["statusCode"] == 410

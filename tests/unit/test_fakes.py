@@ -273,7 +273,7 @@ def _request(trace: Trace) -> None:
             trace.do(f"refresh {name}", lambda: items.start_refresh(item_id, now, interval))  # noqa: B023 - run at once
         for seconds in (10, 30):
             started_at = NOON + timedelta(seconds=seconds)
-            trace.do(f"withdraw {name}", lambda: items.withdraw_refresh(item_id, started_at))  # noqa: B023 - run at once
+            trace.do(f"withdraw {name}", lambda: items.withdraw_refresh(loaded, started_at))  # noqa: B023 - run at once
         trace.do(f"refresh {name}", lambda: items.start_refresh(item_id, NOON + interval, interval))  # noqa: B023 - run at once
 
 

@@ -27,6 +27,7 @@ from plaid_sync.domain.errors import CallBudgetError
 from local.plaid import rate_limits
 from tests.fakes.calls import FakeCallCounts
 from tests.fakes.clock import NOON, FakeClock
+from tests.fakes.failing import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,9 +214,13 @@ def test_a_retry_and_a_routine_attempt_hold_up_no_worker(call_class: CallClass, 
 
 def test_without_the_table_every_call_is_made() -> None:
     account = Account(FakeCallCounts(failing=True))
+    reported: list[tuple[str, str]] = []
     for call_class in CallClass:
-        assert account.calls(account.process(call_class)) == 10_000
+        budget = account.process(call_class)
+        budget.report_uncounted = lambda endpoint, code: reported.append((endpoint, code))
+        assert account.calls(budget) == 10_000
     account.process(CallClass.WEBHOOK).throttled(SYNC_ENDPOINT)
+    assert reported == [(SYNC_ENDPOINT, UNREACHABLE.code)] * len(CallClass), "once in a slice"
 
 
 def test_a_table_that_comes_back_is_used_from_the_next_slice_on() -> None:

@@ -118,6 +118,13 @@ def test_an_error_of_plaid_is_passed_through_and_the_worker_looks_at_the_item_on
     api.tables.items.set(item_id, state=ItemState(StateName.ACTIVE), failure=failure)
     assert call(api, item_id)["statusCode"] == 400
     assert api.queue.take() == [], "it is known"
+    api.tables.items.set(item_id, failure=None, accounts_checked_at=now)
+    api.plaid.responses = [refused, refused]
+    assert call(api, item_id)["statusCode"] == 400
+    assert api.queue.take() == [], "the worker just had a look, and found the Item well"
+    api.tables.clock.sleep(601)
+    assert call(api, item_id)["statusCode"] == 400
+    assert api.queue.take() == [(item_id, Cause.ACCOUNTS)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plaid_sync.domain.budget import CallClass
 from plaid_sync.domain.errors import CallBudgetError, OutcomeUnknownError, PlaidError, TransientError
-from plaid_sync.domain.item import Cursor, ItemHealth, ItemId, ItemState, StateName
+from plaid_sync.domain.item import Cursor, Expiry, ItemHealth, ItemId, ItemState, StateName
 from plaid_sync.sync.job import Outcome, SyncJob, SyncReport
 from plaid_sync.sync.refresh import SCHEDULED_REFRESH, ScheduledRefresh
 
@@ -35,12 +35,14 @@ class Plaid(FakePlaid):
         reached_at: when.
         added: how many transactions are new.
         error: what a refresh raises.
+        error_code: what is wrong with the Item.
         refreshed: when there was a refresh.
     """
 
     reached_at: datetime | None = NOON - 2 * DAY
     added: int = 0
     error: BaseException | None = None
+    error_code: str | None = None
     refreshed: list[datetime] = field(default_factory=list)
     looks: int = 0
 
@@ -49,7 +51,7 @@ class Plaid(FakePlaid):
 
     def health(self, access_token: str, seconds: float = 15.0) -> ItemHealth:  # noqa: ARG002 - the port's
         self.looks += 1
-        return ItemHealth(last_success_at=self.reached_at)
+        return ItemHealth(error_code=self.error_code, last_success_at=self.reached_at)
 
     def refresh(self, access_token: str) -> str:
         assert access_token == f"access-{ITEM}"
@@ -119,15 +121,39 @@ def test_new_transactions_show_that_plaid_reached_the_bank() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"linked_at": NOON - DAY / 2}, {"state": ItemState(StateName.DEGRADED, "INSTITUTION_DOWN", NOON)}],
-    ids=["just linked", "degraded"],
+    [
+        {"linked_at": NOON - DAY / 2},
+        {"state": ItemState(StateName.EXPIRING, "PENDING_EXPIRATION", NOON, Expiry("PENDING_EXPIRATION", NOON + DAY))},
+    ],
+    ids=["just linked", "expiring"],
 )
 def test_an_item_that_is_new_or_not_active_is_not_refreshed(fields: dict[str, Any]) -> None:
     scene = Scene(Tables.of(replace(LINKED, **fields)), Plaid())
-    scene.plaid.error = AssertionError("refreshed")
-    if "state" in fields:
-        failing: Any = Failing(scene.plaid, "health", PlaidError("INSTITUTION_DOWN"))
-        scene.plaid = failing
+    report = scene.sync()
+    assert (report.outcome, report.refresh, scene.plaid.refreshed) == (Outcome.COMMITTED, "", [])
+
+
+def test_an_item_of_which_plaid_reports_an_error_is_not_refreshed() -> None:
+    scene = Scene(plaid=Plaid(error_code="ITEM_LOGIN_REQUIRED"))
+    assert (scene.sync().refresh, scene.plaid.refreshed) == ("", [])
+
+
+def test_a_refresh_is_counted_also_where_its_entry_cannot_be_written() -> None:
+    scene = Scene()
+    failing: Any = Failing(scene.tables.history, "add", TransientError("unreachable"))
+    scene.tables.history = failing
+    assert (scene.sync().refresh, scene.plaid.refreshed) == ("requested", [NOON])
+
+
+def test_a_withdrawn_refresh_leaves_the_one_before() -> None:
+    scene = Scene()
+    assert scene.sync().refresh == "requested"
+    items, hour = scene.tables.items, NOON + timedelta(hours=1)
+    loaded = items.load(ITEM)
+    assert loaded is not None
+    assert items.start_refresh(ITEM, hour, timedelta(seconds=30)) is None
+    items.withdraw_refresh(loaded, hour)
+    scene.tables.clock.sleep(13 * 3600)
     assert scene.sync().refresh == ""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from plaid_sync.aws.clients import RECORD_CONFIG, client
 from plaid_sync.aws.dynamodb.call_counts import SharedCalls
+from plaid_sync.aws.telemetry import logger
 from plaid_sync.domain.budget import CallBudget, limits_of
 
 if TYPE_CHECKING:
@@ -22,4 +23,9 @@ def call_budget(settings: BudgetSettings, clock: Clock, call_class: CallClass) -
     count, which a process with few calls does not make.
     """
     counts = SharedCalls(cache(lambda: client("dynamodb", RECORD_CONFIG)), settings.shared_table)
-    return CallBudget(counts, limits_of(settings.plaid_env, settings.plaid_calls_per_minute), clock, call_class)
+    limits = limits_of(settings.plaid_env, settings.plaid_calls_per_minute)
+    return CallBudget(counts, limits, clock, call_class, _report_uncounted)
+
+
+def _report_uncounted(endpoint: str, code: str) -> None:
+    logger.warning("calls not counted", endpoint=endpoint, code=code)

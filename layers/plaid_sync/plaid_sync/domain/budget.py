@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from plaid_sync.domain.errors import CallBudgetError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from plaid_sync.domain.clock import Clock
 
@@ -225,12 +225,14 @@ class CallBudget:
     Attributes:
         limits: calls per minute that Plaid allows, by endpoint; others are not limited.
         call_class: what the next calls are for.
+        report_uncounted: is called with an endpoint and the reason, where calls of a slice are made without the counts.
     """
 
     counts: SharedCallCounts
     limits: Mapping[str, int]
     clock: Clock
     call_class: CallClass
+    report_uncounted: Callable[[str, str], object] = lambda _endpoint, _code: None
     _slices: dict[tuple[str, CallClass], _Slice] = field(default_factory=dict)
     _busy_at: dict[str, datetime] = field(default_factory=dict)
 
@@ -257,8 +259,9 @@ class CallBudget:
         if not current.permits and not current.refused:
             try:
                 self._take_block(current, endpoint, limit)
-            except TransientError:
+            except TransientError as error:
                 current.permits = _UNCOUNTED
+                self.report_uncounted(endpoint, error.code)
         if not current.permits:
             return False
         current.permits -= 1

@@ -340,6 +340,7 @@ class Item:
         next_attempt_at: when the sweep enqueues it; None where nothing is left to do.
         failure: why it is retried; None where nothing failed.
         pending_checks: what webhooks and requests need beyond a sync, until an attempt has processed it.
+        refreshed_at: when a refresh was last requested.
         changes_at: generation of the last commit that the feed publishes; 0 before the first.
         unfinished_attempts: attempts since the last outcome, whose workers died or still run; 0 after a request of
             the API that supersedes them.
@@ -383,6 +384,7 @@ class Item:
     pending_checks: tuple[PendingCheck, ...] = ()
     unfinished_attempts: int = 0
     changes_at: int = 0
+    refreshed_at: datetime | None = None
 
     @property
     def known_account_ids(self) -> frozenset[str]:

@@ -46,6 +46,9 @@ class MalformedMessageError(PlaidSyncError):
         self.reason = reason
 
 
+_SWEPT_CLASSES: Final = (CallClass.RETRY, CallClass.ROUTINE)
+
+
 @dataclass(frozen=True, slots=True)
 class SyncMessage:
     """The body of a message.
@@ -130,7 +133,8 @@ def parse_message(body: str) -> SyncMessage:
 
 
 def _call_class_of(value: object) -> CallClass:
-    return CallClass(value) if isinstance(value, str) and value in set(CallClass) else CallClass.WEBHOOK
+    """Return the class that the sweep sends; every other message is as urgent as a webhook's."""
+    return next((call_class for call_class in _SWEPT_CLASSES if call_class == value), CallClass.WEBHOOK)
 
 
 def parse_record(record: dict[str, Any]) -> ReceivedMessage:

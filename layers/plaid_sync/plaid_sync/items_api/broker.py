@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +64,8 @@ _ABOUT_THE_ITEM: Final = frozenset(
     }
 )
 """Errors that concern every product of an Item: its worker has a look at it."""
+_CHECK_INTERVAL: Final = timedelta(minutes=10)
+"""Between two such looks: Plaid's report about the Item may not confirm the error of the product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,8 @@ class Broker:
         fetch = partial(self._fetch, call)
         response = self.recurring.serve(item, request, fetch, fresh=fresh) if endpoint == RECURRING else fetch()
         self._record_response(call, response)
+        if response.code == DEAD_TOKEN and self._was_replaced(item):
+            raise TransientError(TOKEN_ROTATING)
         self._report(item, response)
         return response
 
@@ -126,9 +131,6 @@ class Broker:
             request_ids = known_request_ids(response.request_id)
             self._record(call, "withheld", code=withheld.code, plaid_request_ids=request_ids)
             raise withheld
-        if response.code == DEAD_TOKEN and self._was_replaced(item):
-            self._record_response(call, response)
-            raise TransientError(TOKEN_ROTATING)
         return response
 
     def _was_replaced(self, item: Item) -> bool:
@@ -152,9 +154,11 @@ class Broker:
         self.history.add(call.context.entry(call.item.item_id, now, outcome, endpoint=call.endpoint, **details))
 
     def _report(self, item: Item, response: PlaidResponse) -> None:
-        """Have the Item's worker look at an Item that Plaid no longer serves, unless that is known."""
+        """Have the Item's worker look at an Item that Plaid no longer serves, unless that is known, or it just did."""
         known = {item.state.code, None if item.failure is None else item.failure.code}
-        if response.code in _ABOUT_THE_ITEM - known:
+        checked_at = item.accounts_checked_at
+        was_checked = checked_at is not None and self.clock.now() - checked_at < _CHECK_INTERVAL
+        if response.code in _ABOUT_THE_ITEM - known and not was_checked:
             # The response is the caller's in any case: whether it is passed through does not depend on the queue.
             with suppress(TransientError):
                 self.queue.send(SyncMessage(item.item_id, Cause.ACCOUNTS))

@@ -125,12 +125,12 @@ class CachedResponse:
 
     Attributes:
         digest: of what it depends on.
-        invalidations: how many there were before Plaid was called.
+        invalidation: the number of the last one before Plaid was called.
         fetched_at: when Plaid was called.
     """
 
     digest: str
-    invalidations: int
+    invalidation: int
     fetched_at: datetime
     response: PlaidResponse
 
@@ -139,7 +139,10 @@ class ResponseCache(Protocol):
     """Stored responses, one for each Item. All raise `TransientError`."""
 
     def look_up(self, item_id: ItemId) -> tuple[int, CachedResponse | None]:
-        """Return how many invalidations there were, consistently, and the stored response, if it is readable."""
+        """Return the number of the last invalidation, and the stored response, if it is readable; consistently.
+
+        No two invalidations have the same number; 0 where there was none for days.
+        """
         ...
 
     def store(self, item_id: ItemId, entry: CachedResponse, until: datetime) -> None:
@@ -204,8 +207,8 @@ class ApiItems(Protocol):
         """Record a refresh, if the last one is at least `min_interval` ago; otherwise return when that was."""
         ...
 
-    def withdraw_refresh(self, item_id: ItemId, started_at: datetime) -> None:
-        """Forget a refresh that was recorded then, and never requested."""
+    def withdraw_refresh(self, item: Item, started_at: datetime) -> None:
+        """Forget a refresh that was recorded then, and never requested: the last one is that of the Item as loaded."""
         ...
 
 

@@ -1,7 +1,7 @@
 """A read-through cache of recurring streams (/transactions/recurring/get), which a webhook invalidates.
 
-An entry is served only under the number of invalidations that was read before its call of Plaid. So a webhook that
-arrives while a call is in flight leaves no outdated entry: the call's is stored under a number that is over.
+An entry is served only under the number of the last invalidation that was read before its call of Plaid. So a webhook
+that arrives while a call is in flight leaves no outdated entry: the call's is stored under a number that is over.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class RecurringStreams:
         if not self.max_age or item.state.name in _NOT_SERVED:
             return fetch()
         try:
-            invalidations, found = self.cache.look_up(item.item_id)
+            invalidation, found = self.cache.look_up(item.item_id)
         except TransientError:
             return fetch()
         began_at, digest = self.clock.now(), _digest(item, request)
-        if not fresh and found is not None and (found.digest, found.invalidations) == (digest, invalidations):
+        if not fresh and found is not None and (found.digest, found.invalidation) == (digest, invalidation):
             age = began_at - found.fetched_at
             if age < self.max_age:
                 return replace(found.response, age_seconds=max(0, int(age.total_seconds())))
         response = fetch()
         if response.code is None and response.request_id:  # a proxy's page has no id
-            entry = CachedResponse(digest, invalidations, began_at, response)
+            entry = CachedResponse(digest, invalidation, began_at, response)
             with suppress(TransientError):
                 self.cache.store(item.item_id, entry, began_at + self.max_age)
         return response

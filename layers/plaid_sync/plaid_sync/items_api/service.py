@@ -202,7 +202,7 @@ class ItemOperations:
             request_id = self._call(item_id, context, lambda: self.plaid.refresh(access_token))
         except CallBudgetError:
             # No call was made: the next request need not wait for half a minute.
-            self.items.withdraw_refresh(item_id, now)
+            self.items.withdraw_refresh(item, now)
             raise
         request_ids = known_request_ids(request_id)
         self.history.add(context.entry(item_id, self.clock.now(), "requested", plaid_request_ids=request_ids))
@@ -222,7 +222,7 @@ class ItemOperations:
     def restore_webhook(self, item_id: ItemId, context: RequestContext) -> View:
         """Make Plaid send the Item's webhooks where it did before the Item was imported.
 
-        That they no longer come here is recorded first: whatever becomes of the call, an import switches them again.
+        That they no longer come here is recorded first: also if the response is lost, an import switches them again.
         """
         item = self._load_imported(item_id)
         for _ in range(_MAX_TRIES):

@@ -186,7 +186,10 @@ class SyncEngine:
         item, now = attempt.item, self.clock.now()
         following = schedule.after_deferral(item, attempt.job.call_class, now)
         report = replace(attempt.report, outcome=Outcome.DEFERRED, state=item.state.name, next_attempt_at=following.at)
-        update = ItemStateUpdate(item.state, FollowUp(following, item.failure, item.pending_checks), None)
+        # The sweep repeats it, and no longer knows what requested it.
+        notable = not attempt.job.is_routine or report.changed
+        entry = attempt.entry(report, report.outcome.value, now) if notable else None
+        update = ItemStateUpdate(item.state, FollowUp(following, item.failure, item.pending_checks), entry)
         try:
             self.items.record(item, update)
         except SupersededError:

@@ -6,6 +6,7 @@ the time of an Item's last one is stored before the call, so that no crash repea
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from plaid_sync.domain.clock import Clock
-    from plaid_sync.domain.item import ItemId
+    from plaid_sync.domain.item import Item, ItemId
     from plaid_sync.domain.ports import History
     from plaid_sync.sync.job import Attempt, SyncReport
     from plaid_sync.sync.ports import AccessTokens
@@ -39,8 +40,8 @@ class RefreshTimes(Protocol):
         """Record a refresh, if the last one is at least `min_interval` ago; otherwise return when that was."""
         ...
 
-    def withdraw_refresh(self, item_id: ItemId, started_at: datetime) -> None:
-        """Forget a refresh that was recorded then, and never requested."""
+    def withdraw_refresh(self, item: Item, started_at: datetime) -> None:
+        """Forget a refresh that was recorded then, and never requested: the last one is that of the Item as loaded."""
         ...
 
 
@@ -82,8 +83,9 @@ class ScheduledRefresh:
         item_id, now = attempt.item.item_id, self.clock.now()
         try:
             token = self.tokens.decrypt(item_id, attempt.item.access_token)
-            reached_at = self.plaid.health(token).last_success_at
-            if reached_at is None or now - reached_at < self.interval:
+            health = self.plaid.health(token)
+            reached_at = health.last_success_at
+            if health.error_code is not None or reached_at is None or now - reached_at < self.interval:
                 return report
             if self.times.start_refresh(item_id, now, self.interval) is not None:
                 return report
@@ -106,7 +108,7 @@ class ScheduledRefresh:
             request_id = self.plaid.refresh(token)
         except CallBudgetError:
             # No call was made: the next routine attempt may.
-            self.times.withdraw_refresh(attempt.item.item_id, now)
+            self.times.withdraw_refresh(attempt.item, now)
             return ""
         except PlaidError as error:
             outcome, code, request_id = "refused", error.code, error.request_id
@@ -119,7 +121,8 @@ class ScheduledRefresh:
             "plaid_request_ids": known_request_ids(request_id),
         }
         suffix = f"r{attempt.item.generation}"
-        self.history.add(
-            HistoryEntry(attempt.item.item_id, self.clock.now(), suffix, EntryKind.REQUEST, outcome, details)
-        )
+        entry = HistoryEntry(attempt.item.item_id, self.clock.now(), suffix, EntryKind.REQUEST, outcome, details)
+        # The request is made, and billed: it is counted in any case.
+        with suppress(TransientError):
+            self.history.add(entry)
         return outcome

@@ -307,8 +307,8 @@ def _is_notable(attempt: Attempt, report: SyncReport) -> bool:
     """
     item = attempt.item
     was_quiet = item.cursor is not None and item.failure is None and not item.pending_checks and not item.reconcile
-    # What an attempt wrote that died is published with the next entry.
-    was_quiet = was_quiet and item.unfinished_attempts <= 1
+    # What an attempt wrote that died, or was deferred, is published with the next entry.
+    was_quiet = was_quiet and item.unfinished_attempts <= 1 and item.writing_since is None
     found = replace(report, pages=0, request_ids=(), next_attempt_at=None)
     nothing = SyncReport(Outcome.COMMITTED, generation=report.generation, state=report.state)
     return not (was_quiet and attempt.job.is_routine and found == nothing)

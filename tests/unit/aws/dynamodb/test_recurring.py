@@ -40,12 +40,19 @@ def test_a_response_is_stored_byte_by_byte_until_it_expires(dynamodb: DynamoDBCl
     assert table.look_up(ITEM) == (0, newer)
 
 
-def test_invalidations_are_counted_for_longer_than_any_response_is_served(dynamodb: DynamoDBClient) -> None:
-    table = RecurringTable(dynamodb, SHARED)
-    for number in (1, 2):
-        SharedTable(dynamodb, SHARED).invalidate_recurring(ITEM, NOON)
-        assert table.look_up(ITEM) == (number, None)
+def test_no_invalidation_has_the_number_of_another_also_after_its_row_expired(dynamodb: DynamoDBClient) -> None:
+    table, shared = RecurringTable(dynamodb, SHARED), SharedTable(dynamodb, SHARED)
+    shared.invalidate_recurring(ITEM, NOON)
+    (number, _) = table.look_up(ITEM)
     assert int(row(dynamodb, INVALIDATION)["expires_at"]["N"]) > (NOON + MAX_AGE).timestamp()
+    table.store(ITEM, replace(ENTRY, invalidation=number), NOON + timedelta(days=12))
+    dynamodb.delete_item(TableName=SHARED, Key=shared_key(INVALIDATION, ITEM))  # as its TTL does
+    assert table.look_up(ITEM)[0] == 0
+    numbers = {0, number}
+    for _ in range(3):
+        shared.invalidate_recurring(ITEM, NOON + timedelta(days=9))
+        numbers.add(table.look_up(ITEM)[0])
+    assert len(numbers) == 5
 
 
 def test_what_does_not_fit_into_a_row_is_not_stored(dynamodb: DynamoDBClient) -> None:
@@ -66,4 +73,10 @@ def test_a_row_that_cannot_be_read_counts_as_absent(dynamodb: DynamoDBClient) ->
         table.store(ITEM, ENTRY, UNTIL)
         damaged: Any = row(dynamodb, RECURRING) | changed
         dynamodb.put_item(TableName=SHARED, Item=damaged)
+        assert table.look_up(ITEM) == (0, None)
+    for name in ("digest", "invalidation", "content_type", "request_id", "body", "fetched_at"):
+        table.store(ITEM, ENTRY, UNTIL)
+        without = row(dynamodb, RECURRING)
+        del without[name]
+        dynamodb.put_item(TableName=SHARED, Item=without)
         assert table.look_up(ITEM) == (0, None)

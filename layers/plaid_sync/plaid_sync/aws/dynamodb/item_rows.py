@@ -151,6 +151,7 @@ def _item(values: dict[str, Any]) -> Item:
         pending_checks=_checks_from_row(values),
         unfinished_attempts=_optional_int(values, "unfinished_attempts") or 0,
         changes_at=_optional_int(values, "changes_at") or 0,
+        refreshed_at=_optional_time(values, "refreshed_at"),
     )
 
 

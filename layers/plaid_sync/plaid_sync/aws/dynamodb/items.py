@@ -345,11 +345,11 @@ class ItemsTable:
             return None if last == moment else read_timestamp(last)
         return None
 
-    def withdraw_refresh(self, item_id: ItemId, started_at: datetime) -> None:
+    def withdraw_refresh(self, item: Item, started_at: datetime) -> None:
         """See `RefreshTimes`."""
-        moment = format_timestamp(started_at)
+        moment, before = format_timestamp(started_at), format_optional_timestamp(item.refreshed_at)
         with suppress(ConditionFailedError):
-            self._change(item_id, {"refreshed_at": None}, lambda expression: expression.equals("refreshed_at", moment))
+            self._change(item.item_id, {"refreshed_at": before}, lambda found: found.equals("refreshed_at", moment))
 
     # ---- the ways to write
 

@@ -1,6 +1,6 @@
-"""The Shared table: stored responses about recurring streams, and how often a webhook invalidated an Item's.
+"""The Shared table: stored responses about recurring streams, and the number of an Item's last invalidation.
 
-The number is a row of its own: the webhook function counts, and a role that may update a row can also read it.
+The number is a row of its own: the webhook function replaces it, and a role that may update a row can also read it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from plaid_sync.domain.item import ItemId
 
 MAX_AGE: Final = timedelta(days=7)
-"""No older response is served: the row of an Item's invalidations is kept for longer, so that no number is used twice
-while a response of that number can be served."""
+"""No older response is served."""
 _OK: Final = 200
 """The status of every stored response."""
 _MAX_BODY_BYTES: Final = 350_000
@@ -52,7 +51,7 @@ class RecurringTable:
             return
         row = {
             "digest": entry.digest,
-            "invalidations": entry.invalidations,
+            "invalidation": entry.invalidation,
             "fetched_at": format_timestamp(entry.fetched_at),
             "body": body,
             "content_type": entry.response.content_type,
@@ -71,7 +70,9 @@ class RecurringTable:
 
 def _entry_from(values: dict[str, Any]) -> CachedResponse | None:
     body, fetched_at = decompress(values.get("body")), parse_timestamp(values.get("fetched_at"))
-    if body is None or fetched_at is None:
+    texts = [values.get(name) for name in ("digest", "content_type", "request_id")]
+    number = values.get("invalidation")
+    if body is None or fetched_at is None or None in texts or number is None:
         return None
-    response = PlaidResponse(_OK, body, values["content_type"], values["request_id"])
-    return CachedResponse(values["digest"], int(values["invalidations"]), fetched_at, response)
+    digest, content_type, request_id = map(str, texts)
+    return CachedResponse(digest, int(number), fetched_at, PlaidResponse(_OK, body, content_type, request_id))

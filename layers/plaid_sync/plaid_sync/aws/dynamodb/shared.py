@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -59,18 +60,17 @@ class SharedTable:
 
     def count(self, name: str, expires_at: datetime) -> int:
         """See `SharedState`."""
-        return self._count("count", name, expires_at)
-
-    def _count(self, kind: str, name: str, expires_at: datetime) -> int:
         expression = Expression()
         update = expression.update({"expires_at": epoch_seconds(expires_at)})
         update += f" ADD {expression.name('number')} {expression.value(1)}"
-        counted = self._update(kind, name, expression, {"UpdateExpression": update, "ReturnValues": "UPDATED_NEW"})
+        counted = self._update("count", name, expression, {"UpdateExpression": update, "ReturnValues": "UPDATED_NEW"})
         return int(deserialize(counted["Attributes"])["number"])
 
     def invalidate_recurring(self, item_id: ItemId, now: datetime) -> None:
-        """See `SharedState`."""
-        self._count(INVALIDATION, item_id, now + _INVALIDATION_TTL)
+        """See `SharedState`. Random: a count would begin again once its row has expired, and mean two things."""
+        expression = Expression()
+        sets = {"number": secrets.randbits(64), "expires_at": epoch_seconds(now + _INVALIDATION_TTL)}
+        self._update(INVALIDATION, item_id, expression, {"UpdateExpression": expression.update(sets)})
 
     def once(self, name: str, period: timedelta, now: datetime) -> bool:
         """See `SharedState`."""

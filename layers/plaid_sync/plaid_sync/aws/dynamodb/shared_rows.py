@@ -7,8 +7,9 @@ Key: `kind`, `name`. Attributes: `expires_at` (N, epoch seconds, TTL), and by ki
 - `count`: `number` (N).
 - `once`: no more than `expires_at`, until which the name is taken.
 - `request`, an Item that a webhook is about whose message the queue refused: `requested_at` (S).
-- `invalidation`, an Item whose recurring streams changed: `number` (N), how often a webhook said so.
-- `recurring`, the last response about an Item's recurring streams: `digest` (S), `invalidations` (N), `fetched_at` (S),
+- `invalidation`, an Item whose recurring streams changed: `number` (N, random), which each webhook about
+  them replaces.
+- `recurring`, the last response about an Item's recurring streams: `digest` (S), `invalidation` (N), `fetched_at` (S),
   `body` (B, compressed), `content_type`, `request_id` (S).
 - `lease`, an attempt of an Item whose message the sweep sends: `leased_until` (S).
 - `calls`, of an endpoint of Plaid in five seconds: `total` (N), of them those of each class of calls, such as `webhook`
