@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from plaid_sync.plaid.client import PlaidTransport
 
 _SECONDS: Final = 22.0
-"""API Gateway waits 30, of which the call budget may take five. Plaid takes up to 30 or more for fresh balances, typically under 10
-(https://plaid.com/docs/api/products/balance/#accountsbalanceget)."""
+"""API Gateway waits 30, of which the call budget may take five. Plaid takes up to 30 or more for fresh balances,
+typically under 10 (https://plaid.com/docs/api/products/balance/#accountsbalanceget)."""
 
 
 @dataclass(frozen=True, slots=True)
