@@ -13,6 +13,7 @@ from local.plaid import SimulatedClock, utc_now
 from local.plaid.wire import timestamp
 from local.snapshot import plain
 from tests.integration.crashes import Crash, asleep_at, killed_at
+from tests.integration.harness import LONG_AGO
 from tests.integration.in_process import steps_the_clock, strikes_a_call
 from tests.integration.test_publishing import publishing, received
 
@@ -73,6 +74,7 @@ def test_the_response_is_plaids_byte_by_byte_and_the_history_has_the_call(world:
 def test_an_error_of_plaid_is_its_own_byte_by_byte_and_has_the_item_looked_at(world: World) -> None:
     item_id = world.synced()
     world.plaid.set_item_error(item_id, "ITEM_LOGIN_REQUIRED", notify=False)
+    world.set_attribute(item_id, "accounts_checked_at", {"S": LONG_AGO})  # else the worker just had a look
     answer = call(world, item_id, "/liabilities/get")
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["error_code"] == "ITEM_LOGIN_REQUIRED"

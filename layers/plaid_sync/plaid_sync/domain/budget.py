@@ -100,7 +100,9 @@ SLICES_BEFORE: Final = 12
 _BLOCKS: Final = 16
 """A process takes permits for a sixteenth of a slice's calls at most."""
 _FREE_FROM: Final = 1_000
-"""Calls per minute from which a worker's call after a pause is counted with its next one: few Items cost nothing."""
+"""Calls per minute from which a worker's call after a pause is counted with its next ones: few Items cost nothing."""
+_MAX_UNCOUNTED: Final = 2
+"""Of a process: of forty workers no more than the thirteenth of Plaid's limit that the slices leave free."""
 _BUSY_PART: Final = 0.5
 """With more of a minute's calls every call is counted at once."""
 _MIN_THROTTLED: Final = 5
@@ -286,8 +288,8 @@ class CallBudget:
     def _slice(self, endpoint: str, limit: int) -> _Slice:
         """Return the current slice.
 
-        Its first call is counted later where the endpoint was not busy for a minute, and no other call of this process
-        is left to be counted: so a worker has one uncounted call at most, however slow its calls are.
+        Its first call is counted later where the endpoint was not busy for a minute, and few calls of this process are
+        left to be counted, however slow they are.
         """
         key, at = (endpoint, self.call_class), slice_of(self.clock.now())
         last = self._slices.get(key)
@@ -301,8 +303,9 @@ class CallBudget:
         busy_at = self._busy_at.get(endpoint)
         busy = busy_at is not None and at - busy_at <= SLICE * SLICES_BEFORE
         is_slow = limit >= _FREE_FROM and self.call_class is not CallClass.INTERACTIVE
-        if is_slow and not busy and not current.uncounted:
-            current.permits = current.uncounted = 1
+        if is_slow and not busy and current.uncounted < _MAX_UNCOUNTED:
+            current.permits = 1
+            current.uncounted += 1
         return current
 
     def _seconds_to_next_slice(self) -> float:
