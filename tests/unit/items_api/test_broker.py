@@ -223,6 +223,19 @@ def test_a_token_that_was_replaced_meanwhile_is_no_dead_token(api: Api, item_id:
     assert api.queue.take() == []
 
 
+def test_a_dead_token_is_recorded_although_the_item_cannot_be_loaded_again(api: Api, item_id: ItemId) -> None:
+    api.fail("items", "load", times=0)
+
+    def fail_next_load() -> None:
+        api.ports["items"].times = 1
+
+    api.plaid.responses = [error_of_plaid("INVALID_ACCESS_TOKEN")]
+    api.fail("plaid", "call", None, meanwhile=fail_next_load)
+    problem(call(api, item_id), 503, UNREACHABLE.code)
+    entry = api.history(item_id)[-1]
+    assert (entry["outcome"], entry["code"], entry["plaid_request_ids"]) == ("refused", "INVALID_ACCESS_TOKEN", ["r-1"])
+
+
 # ---- recurring streams
 
 RECURRING = "/transactions/recurring/get"
