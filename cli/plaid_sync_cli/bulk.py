@@ -25,7 +25,6 @@ _UNIT_SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
 MAX_RATE: Final = 10.0
 """Requests per second that the Items API allows by default (parameter ItemsRateLimit)."""
 _LOG_INTERVAL: Final = 10.0
-_PASSING: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _MAX_ATTEMPTS: Final = 5
 _T = TypeVar("_T")
 
@@ -65,7 +64,9 @@ class RateLimiter:
 
 
 def call_with_retries(call: Callable[[], _T]) -> _T:
-    """Send a request; again, a few times, where the response says when it may succeed.
+    """Send a request; again, a few times, where the API throttles it.
+
+    Not after another transient failure: where many Items meet one, the command would last for hours.
 
     Raises:
         ApiError: the response is an error.
@@ -74,7 +75,7 @@ def call_with_retries(call: Callable[[], _T]) -> _T:
         try:
             return call()
         except ApiError as error:
-            if error.status not in _PASSING or error.code == "refreshed_recently":
+            if error.status != HTTPStatus.TOO_MANY_REQUESTS or error.code == "refreshed_recently":
                 raise
             time.sleep(error.retry_after or 1)
     return call()
