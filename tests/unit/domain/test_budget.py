@@ -100,6 +100,16 @@ def test_a_slow_worker_counts_every_call_three_at_once(seconds: float) -> None:
     assert (account.counts.reads, account.counts.writes) == (20, 20)
 
 
+def test_a_slow_worker_of_several_classes_leaves_no_more_calls_uncounted_than_one_of_a_single_class() -> None:
+    account = Account()
+    budget, classes = account.process(CallClass.WEBHOOK), [CallClass.WEBHOOK, CallClass.RETRY, CallClass.ROUTINE]
+    for number in range(1, 61):
+        budget.call_class = classes[number % 3]
+        budget.take(SYNC_ENDPOINT)
+        assert number - sum(each["total"] for each in account.counts.counts.values()) <= 2
+        account.clock.sleep(5.0)
+
+
 def test_slow_workers_take_no_calls_from_more_urgent_ones() -> None:
     random = Random(3)  # noqa: S311 - reproducible
     account, limit, made = Account(), 1_000, list[tuple[datetime, CallClass]]()

@@ -303,10 +303,18 @@ class CallBudget:
         busy_at = self._busy_at.get(endpoint)
         busy = busy_at is not None and at - busy_at <= SLICE * SLICES_BEFORE
         is_slow = limit >= _FREE_FROM and self.call_class is not CallClass.INTERACTIVE
-        if is_slow and not busy and current.uncounted < _MAX_UNCOUNTED:
+        if is_slow and not busy and self._uncounted(endpoint, at) < _MAX_UNCOUNTED:
             current.permits = 1
             current.uncounted += 1
         return current
+
+    def _uncounted(self, endpoint: str, at: datetime) -> int:
+        """Return how many calls of the last minute are not counted: of all classes, which a worker makes by turns."""
+        return sum(
+            each.uncounted
+            for (name, _), each in self._slices.items()
+            if name == endpoint and at - each.at <= SLICE * SLICES_BEFORE
+        )
 
     def _seconds_to_next_slice(self) -> float:
         now = self.clock.now()
