@@ -118,6 +118,19 @@ def test_a_call_of_another_product_takes_part_and_is_recorded(world: World) -> N
     assert world.request("POST", f"/items/{item_id}/plaid{BALANCE}")["statusCode"] == 200
 
 
+@steps_the_clock
+@reads_the_logs
+def test_calls_without_the_counts_are_logged_once_in_a_slice(world: World, output: Callable[[], str]) -> None:
+    item_id = world.synced(transactions=5)
+    step(world, timedelta(minutes=10))
+    world.settings = {"SHARED_TABLE": "absent", "PLAID_CALLS_PER_MINUTE": "26"}
+    output()
+    world.sync(item_id)
+    logged = [json.loads(line) for line in output().splitlines() if '"calls not counted"' in line]
+    assert [(line["level"], line["endpoint"]) for line in logged] == [("WARNING", SYNC)]
+    assert logged[0]["code"]
+
+
 def test_without_the_counts_calls_are_made(world: World) -> None:
     world.settings = {"SHARED_TABLE": "absent", "PLAID_CALLS_PER_MINUTE": "1"}
     item_id = world.synced(transactions=5)

@@ -275,6 +275,11 @@ def _request(trace: Trace) -> None:
             started_at = NOON + timedelta(seconds=seconds)
             trace.do(f"withdraw {name}", lambda: items.withdraw_refresh(loaded, started_at))  # noqa: B023 - run at once
         trace.do(f"refresh {name}", lambda: items.start_refresh(item_id, NOON + interval, interval))  # noqa: B023 - run at once
+        loaded = items.load(item_id) or loaded
+        trace.do(f"refresh again {name}", lambda: items.start_refresh(item_id, NOON + 2 * interval, interval))  # noqa: B023 - run at once
+        trace.do(f"withdraw that {name}", lambda: items.withdraw_refresh(loaded, NOON + 2 * interval))  # noqa: B023 - run at once
+        soon = NOON + timedelta(seconds=40)
+        trace.do(f"refresh too soon {name}", lambda: items.start_refresh(item_id, soon, interval))  # noqa: B023 - run at once
 
 
 def _remove(trace: Trace) -> None:

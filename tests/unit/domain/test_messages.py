@@ -42,8 +42,8 @@ def test_a_message_survives_the_queue_as_ascii(message: SyncMessage) -> None:
     assert parse_message(message.to_json()) == message
 
 
-@pytest.mark.parametrize("value", [None, "of_a_newer_version", 7, ["routine"], {}])
-def test_a_message_without_a_known_class_of_calls_is_as_urgent_as_a_webhook(value: object) -> None:
+@pytest.mark.parametrize("value", [None, "of_a_newer_version", "interactive", "audit", 7, ["routine"], {}])
+def test_a_message_without_a_class_that_the_sweep_sends_is_as_urgent_as_a_webhook(value: object) -> None:
     body = json.dumps({"item_id": "a", "cause": "sweep", "call_class": value})
     assert parse_message(body).call_class is CallClass.WEBHOOK
 

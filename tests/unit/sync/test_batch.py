@@ -466,6 +466,15 @@ def test_an_attempt_that_the_call_budget_defers_is_repeated_in_a_minute_and_fail
     assert (item.failure, item.pending_checks) == (None, ())
 
 
+def test_a_deferred_attempt_that_a_request_led_to_is_in_the_history_because_the_sweep_does_not_know_the_cause() -> None:
+    batch = Batch()
+    batch.plaid.errors[ITEM] = NO_CALL
+    batch.process(record(0, cause=Cause.REQUEST))
+    (entry,) = batch.tables.entries
+    (cause,) = entry.details["causes"]
+    assert (entry.outcome, cause.partition(" ")[0]) == ("deferred", Cause.REQUEST)
+
+
 def test_a_deferred_comparison_of_accounts_is_no_failure_of_the_item() -> None:
     batch = Batch()
     plaid: Any = Failing(batch.plaid, "accounts", NO_CALL)

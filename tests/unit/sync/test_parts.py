@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plaid_sync.domain.accounts import Account
-from plaid_sync.domain.errors import MUTATION_CODE, SCHEMA_VIOLATION, PlaidError, TransientError
+from plaid_sync.domain.errors import MUTATION_CODE, SCHEMA_VIOLATION, CallBudgetError, PlaidError, TransientError
 from plaid_sync.domain.item import Cursor, Item, ItemId, PendingCheck
 from plaid_sync.pull.puller import MUTATION_PERSISTS
 from plaid_sync.sync import planner
@@ -85,7 +85,7 @@ class Plaid(FakePlaid):
     invalid: set[str] = field(default_factory=set)
     dead: dict[str, list[str]] = field(default_factory=dict)
     status: str = "HISTORICAL_UPDATE_COMPLETE"
-    broken: PlaidError | TransientError | None = None
+    broken: PlaidError | TransientError | CallBudgetError | None = None
     broken_from: int = 0
     heals: bool = False
     whole: bool = False
@@ -217,6 +217,20 @@ def test_a_pull_continues_in_the_next_invocation_and_fetches_no_page_twice() -> 
     assert len(reports) > 2
     assert (sum(report.added for report in reports), scene.plaid.pages) == (15, 8)
     scene.assert_exact()
+
+
+def test_what_a_deferred_pull_has_written_is_in_the_history_and_so_is_the_commit_that_ends_it() -> None:
+    scene = synced(*history(2), nets=True)
+    scene.plaid.log += [*history(4, prefix="u"), ("netted", None)]
+    scene.plaid.broken, scene.plaid.broken_from = CallBudgetError("/transactions/sync", 4.0, waits=False), 6
+    assert scene.sync().outcome is Outcome.DEFERRED
+    scene.plaid.broken = None
+    assert (scene.sync().outcome, scene.item.unfinished_attempts) == (Outcome.COMMITTED, 0)
+    scene.assert_exact()
+    assert [(entry.outcome, entry.details["added"]) for entry in scene.tables.entries] == [
+        ("deferred", 4),
+        ("committed", None),
+    ]
 
 
 def test_an_unfinished_pull_is_provisional_continues_at_once_and_keeps_what_webhooks_request() -> None:
