@@ -16,7 +16,7 @@ from plaid_sync_cli.api import ApiError
 from plaid_sync_cli.errors import usage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
     from rich.progress import Task
@@ -79,6 +79,25 @@ def call_with_retries(call: Callable[[], _T]) -> _T:
                 raise
             time.sleep(error.retry_after or 1)
     return call()
+
+
+def request_each(
+    console: Console, title: str, item_ids: Sequence[str], request: Callable[[str], None], refused: dict[str, str]
+) -> None:
+    """Request something of each Item, with progress; add those that are refused, with the reason, to `refused`.
+
+    Raises:
+        ApiError: the error concerns all Items, not one.
+    """
+    with progress(console, title, len(item_ids)) as advance:
+        for item_id in item_ids:
+            try:
+                request(item_id)
+            except ApiError as error:
+                if error.concerns_all:
+                    raise
+                refused[item_id] = f"{error.message}. {error.fix}"
+            advance(1)
 
 
 class _Rate(ProgressColumn):

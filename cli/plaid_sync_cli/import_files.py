@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plaid_sync.domain import exact_json
 from plaid_sync.domain.requests import MAX_USER_ID_LENGTH
+from plaid_sync.domain.text import MAX_TOKEN_LENGTH
 from plaid_sync.linking.importing import MAX_CURSOR_LENGTH
 
 from plaid_sync_cli.errors import CommandError, ExitCode
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _REQUIRED: Final = ("access_token", "client_user_id")
-_TEXTS: Final = {"access_token": 512, "client_user_id": MAX_USER_ID_LENGTH, "cursor": MAX_CURSOR_LENGTH}
+_TEXTS: Final = {"access_token": MAX_TOKEN_LENGTH, "client_user_id": MAX_USER_ID_LENGTH, "cursor": MAX_CURSOR_LENGTH}
 """The fields that are texts, with their greatest lengths."""
 _IDS: Final = "transaction_ids"
 _EXPORTED: Final = frozenset({"item_id", "institution_id", "environment", "options", "webhook"})

@@ -106,7 +106,8 @@ class ItemReport:
         if self.quarantined:
             fields = ", ".join(sorted({str(entry["field"]) for entry in self.quarantined}))
             yield f"{plural(len(self.quarantined), 'entry', 'entries')} in quarantine ({fields}).", _QUARANTINE
-        if self.item.get("imported", {"webhook_switched_at": now})["webhook_switched_at"] is None:
+        imported = self.item.get("imported")
+        if imported is not None and imported["webhook_switched_at"] is None:
             what = "Its webhooks go to the system that it was imported from: it is synced by routine only."
             yield what, "Run plaid-sync import again; or end it here: docs/leaving.md"
         removal = self.item.get("removal", {})

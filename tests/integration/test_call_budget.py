@@ -87,15 +87,21 @@ def test_attempts_beyond_plaids_limit_are_deferred_and_every_row_arrives(
     assert "TRANSACTIONS_SYNC_LIMIT" not in output()
 
 
+def request_beyond_the_limit(world: World, endpoint: str, path: str) -> dict[str, Any]:
+    """Send a request while the minute has all calls that Plaid allows; return the refusal, for which none was made."""
+    step(world, timedelta(minutes=10))
+    count_calls(world, endpoint, world.clock() - SLICE, 100)
+    answer = world.request("POST", path)
+    assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (429, "call_budget")
+    assert world.plaid.calls[endpoint] == 0
+    return answer
+
+
 @steps_the_clock
 def test_a_request_beyond_plaids_limit_is_answered_with_the_time_to_wait(world: World) -> None:
     item_id = world.synced(transactions=5)
-    step(world, timedelta(minutes=10))
-    count_calls(world, REFRESH, world.clock() - SLICE, 100)
-    answer = world.request("POST", f"/items/{item_id}/refresh")
-    assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (429, "call_budget")
+    answer = request_beyond_the_limit(world, REFRESH, f"/items/{item_id}/refresh")
     assert 1 <= int(answer["headers"]["retry-after"]) <= SLICE.total_seconds()
-    assert world.plaid.calls[REFRESH] == 0
     step(world, timedelta(minutes=1))
     assert world.request("POST", f"/items/{item_id}/refresh")["statusCode"] == 202
     (row,) = [row for row in counted(world, REFRESH) if "interactive" in row]
@@ -105,11 +111,7 @@ def test_a_request_beyond_plaids_limit_is_answered_with_the_time_to_wait(world: 
 @steps_the_clock
 def test_a_call_of_another_product_takes_part_and_is_recorded(world: World) -> None:
     item_id = world.synced(transactions=5)
-    step(world, timedelta(minutes=10))
-    count_calls(world, BALANCE, world.clock() - SLICE, 100)
-    answer = world.request("POST", f"/items/{item_id}/plaid{BALANCE}")
-    assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (429, "call_budget")
-    assert world.plaid.calls[BALANCE] == 0
+    request_beyond_the_limit(world, BALANCE, f"/items/{item_id}/plaid{BALANCE}")
     history = json.loads(world.request("GET", f"/items/{item_id}/history")["body"])["history"]
     assert [(entry["outcome"], entry["code"]) for entry in history if entry.get("endpoint") == BALANCE] == [
         ("failed", "call_budget")

@@ -10,7 +10,7 @@ import typer
 from plaid_sync.domain.transitions import LIVE_STATES
 
 from plaid_sync_cli.api import ApiError, annotations_path, item_path
-from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, progress
+from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, progress, request_each
 from plaid_sync_cli.command import (
     AllOption,
     Context,
@@ -26,7 +26,7 @@ from plaid_sync_cli.monitoring import item_ids
 from plaid_sync_cli.output import plural, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from rich.console import RenderableType
 
@@ -221,9 +221,13 @@ def undo_import(
         raise usage_error("ITEM_ID", "Give the Items whose webhooks to restore, or --all.")
     selected = items or sorted(item_ids(context.deployment, LIVE_STATES))
     context.output.confirm(f"Restore the webhook URLs of {plural(len(selected), 'Item')}?", yes=yes)
-    results = RestoreResults()
+    results, limiter = RestoreResults(), RateLimiter(parse_rate(rate))
+
+    def restore(item_id: str) -> None:
+        _restore(context, item_id, limiter, results)
+
     try:
-        _restore_all(context, selected, RateLimiter(parse_rate(rate)), results)
+        request_each(context.output.stderr, "undo-import", selected, restore, results.refused)
     except KeyboardInterrupt:
         results.interrupted = True
     finally:
@@ -233,27 +237,15 @@ def undo_import(
     return ExitCode.ACTION_REQUIRED if results.refused else ExitCode.OK
 
 
-def _restore_all(context: Context, selected: Sequence[str], limiter: RateLimiter, results: RestoreResults) -> None:
-    """Restore the webhook URLs of Items.
-
-    Raises:
-        ApiError: the error concerns all Items, not this one.
-    """
-    with progress(context.output.stderr, "undo-import", len(selected)) as advance:
-        for item_id in selected:
-            try:
-                path = item_path(item_id, "webhook")
-                _send(lambda path=path: context.api.call("DELETE", path), limiter)  # type: ignore[misc] # bound
-            except ApiError as error:
-                if error.concerns_all:
-                    raise
-                if error.code == "item_not_imported":
-                    results.skipped.append(item_id)
-                else:
-                    results.refused[item_id] = f"{error.message}. {error.fix}"
-            else:
-                results.restored.append(item_id)
-            advance(1)
+def _restore(context: Context, item_id: str, limiter: RateLimiter, results: RestoreResults) -> None:
+    try:
+        _send(lambda: context.api.call("DELETE", item_path(item_id, "webhook")), limiter)
+    except ApiError as error:
+        if error.code != "item_not_imported":
+            raise
+        results.skipped.append(item_id)
+    else:
+        results.restored.append(item_id)
 
 
 def _render_restored(results: RestoreResults) -> Iterator[RenderableType]:

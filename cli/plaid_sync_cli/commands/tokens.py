@@ -11,13 +11,13 @@ from plaid_sync.domain.item import StateName
 from plaid_sync.items_api.http import format_path_id
 
 from plaid_sync_cli.api import ApiError, token_export_path
-from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, progress
+from plaid_sync_cli.bulk import RateLimiter, call_with_retries, parse_rate, request_each
 from plaid_sync_cli.command import AllOption, Context, OptionalItemsArgument, RateOption, YesOption, command
-from plaid_sync_cli.errors import ExitCode, usage_error
+from plaid_sync_cli.errors import CommandError, ExitCode, usage_error
 from plaid_sync_cli.output import plural, private_file, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.console import RenderableType
 
@@ -70,8 +70,12 @@ def export(  # noqa: PLR0913 - each is an option
     context.output.confirm(f"Export the access tokens of {plural(len(selected), 'Item')} to {recipient}?", yes=yes)
     output.mkdir(mode=0o700, exist_ok=True)
     results = Results()
+
+    def export_item(item_id: str) -> None:
+        _export(context, item_id, (recipient, output), limiter, results)
+
     try:
-        _export_each(context, selected, (recipient, output), limiter, results)
+        request_each(context.output.stderr, "export", selected, export_item, results.refused)
     except KeyboardInterrupt:
         results.interrupted = True
     document = {"exported": results.exported, "kept": results.kept, "refused": results.refused}
@@ -87,35 +91,21 @@ def _live_items(context: Context) -> Iterator[dict[str, object]]:
             yield item
 
 
-def _export_each(
-    context: Context, selected: Sequence[str], target: tuple[str, Path], limiter: RateLimiter, results: Results
-) -> None:
-    """Export one Item after the other into its file.
-
-    Raises:
-        ApiError: the error concerns all Items, not this one.
-    """
+def _export(context: Context, item_id: str, target: tuple[str, Path], limiter: RateLimiter, results: Results) -> None:
+    """Export an Item into its file, unless that is there."""
     recipient, folder = target
-    with progress(context.output.stderr, "export", len(selected)) as advance:
-        for item_id in selected:
-            file = folder / f"{format_path_id(item_id)}.age"
-            if file.exists():
-                results.kept.append(item_id)
-            else:
-                limiter.wait()
-                _export(context, item_id, recipient, file, results)
-            advance(1)
-
-
-def _export(context: Context, item_id: str, recipient: str, file: Path, results: Results) -> None:
+    file = folder / f"{format_path_id(item_id)}.age"
+    if file.exists():
+        results.kept.append(item_id)
+        return
+    limiter.wait()
     try:
         body = {"recipient": recipient}
         shown = call_with_retries(lambda: context.api.call("POST", token_export_path(item_id), body))
     except ApiError as error:
-        if error.concerns_all or error.document.get("field") == "recipient":
-            raise
-        results.refused[item_id] = f"{error.message}. {error.fix}"
-        return
+        if error.document.get("field") == "recipient":  # of every Item
+            raise CommandError(error.message, error.fix, error.exit_code) from error
+        raise
     with private_file(file) as opened:
         opened.write(shown["encrypted"])
     results.exported.append(item_id)

@@ -164,18 +164,21 @@ class Remover:
         if item.token_is_rotating(self.clock.now()):
             # By a token that is being replaced, Plaid would seem to have removed the Item already.
             raise TransientError(TOKEN_ROTATING)
-        if removal.keeps_at_plaid:
-            pass  # another system goes on with it; the request dropped the access token
-        elif removal.plaid_removed_at is None and item.access_token:
-            self._remove_at_plaid(item, removal)
-            self.items.record_plaid_removed(item.item_id)
-        elif removal.plaid_removed_at is None:
-            # Its row was lost, and a restore knew it by its history only: nothing but Plaid's support can remove it.
-            self.report_orphaned(item.item_id)
+        # One that is kept at Plaid has no access token any more: another system goes on with it.
+        if removal.plaid_removed_at is None and not removal.keeps_at_plaid:
+            self._end_at_plaid(item, removal)
         erased = self._erase(item, removal, deadline) if removal.erase else 0
         self.claims.release(item.item_id, item.bank_login_ids)
         self.items.record_removal_completed(item, self._entry(item, removal, erased, causes))
         return erased
+
+    def _end_at_plaid(self, item: Item, removal: Removal) -> None:
+        if not item.access_token:
+            # Its row was lost, and a restore knew it by its history only: nothing but Plaid's support can remove it.
+            self.report_orphaned(item.item_id)
+            return
+        self._remove_at_plaid(item, removal)
+        self.items.record_plaid_removed(item.item_id)
 
     def _remove_at_plaid(self, item: Item, removal: Removal) -> None:
         access_token = self.tokens.decrypt(item.item_id, item.access_token)

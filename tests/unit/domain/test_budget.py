@@ -161,7 +161,7 @@ def test_each_class_alone_gets_what_is_below_its_level(call_class: CallClass) ->
     assert number / 5 == pytest.approx(LIMIT * level.get(call_class, 0.28), rel=0.12)
 
 
-def test_the_shares_are_ordered_and_leave_most_calls_to_all() -> None:
+def test_shares_follow_the_priorities_and_reserve_less_than_a_fifth() -> None:
     levels = [share.level for share in SHARES.values()]
     assert list(SHARES) == list(CallClass)
     assert all(before > after for before, after in pairwise(levels))

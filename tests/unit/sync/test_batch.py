@@ -409,7 +409,7 @@ class Classified(Plaid):
         return Plaid.sync_page(self, access_token, cursor, days_requested)
 
 
-def test_the_calls_of_an_attempt_are_as_urgent_as_the_most_urgent_of_its_messages() -> None:
+def test_an_attempt_has_the_highest_priority_of_its_messages() -> None:
     batch, plaid = Batch(), Classified()
     processor = BatchProcessor(batch.tables.engine(plaid), batch.messages, batch.attempts, no_timer, plaid.budget)
     routine, retry = CallClass.ROUTINE, CallClass.RETRY

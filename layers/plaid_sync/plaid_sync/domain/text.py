@@ -6,7 +6,7 @@ import re
 from typing import Final, TypeGuard
 
 MAX_TEXT_LENGTH: Final = 128
-_MAX_TOKEN_LENGTH: Final = 512
+MAX_TOKEN_LENGTH: Final = 512
 _ERROR_CODE: Final = re.compile("[A-Z][A-Z0-9_]{0,63}")
 
 
@@ -20,7 +20,7 @@ def is_printable_ascii(value: object, max_length: int = MAX_TEXT_LENGTH) -> Type
 
 def is_token(value: object) -> TypeGuard[str]:
     """Return whether a value can be a token of Plaid's: a link, public or access token."""
-    return is_printable_ascii(value, _MAX_TOKEN_LENGTH)
+    return is_printable_ascii(value, MAX_TOKEN_LENGTH)
 
 
 def printable_or_empty(value: object) -> str:

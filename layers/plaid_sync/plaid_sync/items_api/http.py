@@ -200,8 +200,7 @@ def expected_version_of(event: ApiEvent) -> int | None:
         RefusedError: there is no such header.
         InvalidRequestError: it is no version.
     """
-    headers = event.get("headers") or {}
-    text = next((str(value).strip() for name, value in headers.items() if str(name).lower() == "if-match"), "")
+    text = _header(event, "if-match").strip()
     if not text:
         raise if_match_required_error()
     if text == "*":
@@ -219,8 +218,13 @@ def endpoint_of(event: ApiEvent) -> str:
 
 def wants_fresh(event: ApiEvent) -> bool:
     """Return whether the caller wants no stored response (RFC 9111, section 5.2.1.4)."""
-    headers = {str(name).lower(): str(value).lower() for name, value in (event.get("headers") or {}).items()}
-    return "no-cache" in {text.strip() for text in headers.get("cache-control", "").split(",")}
+    return "no-cache" in {text.strip() for text in _header(event, "cache-control").lower().split(",")}
+
+
+def _header(event: ApiEvent, name: str) -> str:
+    """Return a header by its name in lower case; empty where there is none."""
+    headers = event.get("headers") or {}
+    return next((str(value) for sent, value in headers.items() if str(sent).lower() == name), "")
 
 
 def body_of(event: ApiEvent) -> object:
@@ -329,8 +333,7 @@ def respond_tagged(event: ApiEvent, body: Mapping[str, Any]) -> Response:
     """Return a response with the ETag of its body; 304 without a body where the caller has the same one."""
     response = respond(HTTPStatus.OK, body)
     etag = f'"{hashlib.sha256(response["body"].encode()).hexdigest()[:32]}"'
-    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-    known = {text.strip().removeprefix("W/") for text in headers.get("if-none-match", "").split(",")}
+    known = {text.strip().removeprefix("W/") for text in _header(event, "if-none-match").split(",")}
     if known & {etag, "*"}:
         return {"statusCode": HTTPStatus.NOT_MODIFIED.value, "headers": {"etag": etag}, "body": ""}
     response["headers"]["etag"] = etag
